@@ -1,0 +1,209 @@
+"""Contract test for any environment: `check_env(env)` raises `EnvContractError` at the first promise not kept.
+
+The promises are those of `qllm_envs.core`: arrays are what the spec says, functions are pure and can be jitted,
+vmapped and scanned, and an episode ends at the horizon unless the task ended it before.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qllm_envs import _options
+from qllm_envs.core import Env, EnvState, Scene, Spec, Step, View
+
+N_BATCH = 3  # copies that are run under vmap
+RTOL, ATOL = 1e-4, 1e-5  # of floats, where two programs compute one thing: each rounds in its own order
+
+
+class EnvContractError(ValueError):
+    """An environment breaks the contract of `qllm_envs.core`; the message says which one, what, expected and got."""
+
+
+class Turn(NamedTuple):
+    """One reset, one step, and what is seen around them."""
+
+    state: EnvState
+    view: View
+    step: Step
+    view_tp1: View
+    view_again: View  # of `state`, taken after the step
+
+
+class Play(NamedTuple):
+    """An episode with random available actions: T steps, T+1 views."""
+
+    view: View
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+
+
+def check_env(env: Env, n_steps: int | None = None, seed: int = 0) -> None:
+    """Raise `EnvContractError` unless `env` keeps the contract.
+
+    Plays the first `n_steps` steps of an episode; None plays it to the horizon, and only then is its end checked.
+    """
+    spec = env.spec
+    _check_spec(spec)
+    _check_shapes(env)
+    key_turn, key_play = jax.random.split(jax.random.key(seed))
+    _check_scene(spec, env.scene(env.reset(key_turn)))
+    _check_functions(env, key_turn)
+    length = (
+        spec.horizon if n_steps is None else min(_options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
+    )
+    play = jax.device_get(jax.jit(partial(_play, env, length))(key_play))
+    _check_seen(spec, play)
+    _check_end(spec, play)
+
+
+def _expect(ok: Any, spec: Spec, what: str, expected: object, got: object) -> None:
+    if not ok:
+        raise EnvContractError(f"{spec.name}: {what}: expected {expected}, got {got}")
+
+
+def _check_spec(spec: Spec) -> None:
+    for what in ("n_agents", "n_actions", "obs_dim", "state_dim", "horizon"):
+        value = getattr(spec, what)
+        _expect(type(value) is int and value >= 1, spec, f"spec.{what}", "an int of at least 1", repr(value))
+    n_names = len(spec.action_names)
+    _expect(n_names == spec.n_actions, spec, "spec.action_names", f"{spec.n_actions} names", n_names)
+    for name, field in spec.fields.items():
+        what = f"spec.fields[{name!r}]"
+        _expect(all(type(size) is int for size in field.shape), spec, f"{what}.shape", "a tuple of ints", field.shape)
+        _expect(field.low <= field.high, spec, f"{what} range", "low <= high", (field.low, field.high))
+        _expect(field.meaning and field.unit, spec, f"{what} meaning and unit", "text", (field.meaning, field.unit))
+
+
+def _check_shapes(env: Env) -> None:
+    """Shapes and dtypes, by tracing alone: nothing is computed."""
+    spec, key = env.spec, jax.random.key(0)
+    state = _trace(spec, "reset", env.reset, key)
+    view = _trace(spec, "view", env.view, state)
+    step = _trace(spec, "step", env.step, key, state, jax.ShapeDtypeStruct((spec.n_agents,), jnp.int32))
+    wanted = {
+        "view.obs": (view.obs, f"float32{(spec.n_agents, spec.obs_dim)}"),
+        "view.avail": (view.avail, f"bool{(spec.n_agents, spec.n_actions)}"),
+        "view.state": (view.state, f"float32{(spec.state_dim,)}"),
+        "step.reward": (step.reward, "float32()"),
+        "step.terminated": (step.terminated, "bool()"),
+        "step.truncated": (step.truncated, "bool()"),
+    }
+    for what, (array, expected) in wanted.items():
+        _expect(_brief(array) == expected, spec, what, expected, _brief(array))
+    _expect(set(view.fields) == set(spec.fields), spec, "names in view.fields", list(spec.fields), list(view.fields))
+    for name, array in view.fields.items():
+        expected = [f"{dtype}{spec.fields[name].shape}" for dtype in ("float32", "int32", "bool")]
+        _expect(_brief(array) in expected, spec, f"view.fields[{name!r}]", " or ".join(expected), _brief(array))
+    before, after = jax.tree.map(_brief, state), jax.tree.map(_brief, step.state)
+    _expect(before == after, spec, "step.state", f"the shapes and dtypes of reset, {before}", after)
+
+
+def _trace(spec: Spec, what: str, function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return jax.eval_shape(function, *args)
+    except Exception as error:
+        got = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise EnvContractError(f"{spec.name}: {what}: expected a function that JAX can trace, got {got}") from error
+
+
+def _brief(array: Any) -> str:
+    return f"{array.dtype}{tuple(array.shape)}"
+
+
+def _random_actions(key: jax.Array, view: View) -> jax.Array:
+    return jax.random.categorical(key, jnp.where(view.avail, 0.0, -jnp.inf)).astype(jnp.int32)  # (N,)
+
+
+def _turn(env: Env, key: jax.Array) -> Turn:
+    key_reset, key_act, key_step = jax.random.split(key, 3)
+    state = env.reset(key_reset)
+    view = env.view(state)
+    step = env.step(key_step, state, _random_actions(key_act, view))
+    return Turn(state, view, step, env.view(step.state), env.view(state))
+
+
+def _check_functions(env: Env, key: jax.Array) -> None:
+    """Equal inputs give equal outputs, called plainly, jitted and vmapped."""
+    spec, keys = env.spec, jax.random.split(key, N_BATCH)
+    plain = [_turn(env, key) for key in keys]
+    _expect_equal(spec, "reset, step and view, called twice with equal inputs", plain[0], _turn(env, keys[0]), 0, 0)
+    _expect_equal(spec, "view of a state before and after a step", plain[0].view, plain[0].view_again, 0, 0)
+    # One program for both: a function that jit alone gets wrong is also wrong here, and compiling is what takes time.
+    rows = jax.jit(jax.vmap(partial(_turn, env)))(keys)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *plain)
+    _expect_equal(spec, "jit(vmap(f)) against plain calls", stacked, rows, RTOL, ATOL)
+
+
+def _expect_equal(spec: Spec, what: str, wanted: Any, got: Any, rtol: float, atol: float) -> None:
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(got), strict=True):
+        x, y = _numbers(x), _numbers(y)
+        where = f"{what}, at {jax.tree_util.keystr(path).lstrip('.')}"
+        off = ~np.isclose(x, y, rtol=rtol, atol=atol, equal_nan=True)
+        _expect(not off.any(), spec, where, x[off][:3].tolist(), y[off][:3].tolist())
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def _play(env: Env, length: int, key: jax.Array) -> Play:
+    def turn(state: EnvState, key: jax.Array) -> tuple[EnvState, tuple[View, Step]]:
+        key_act, key_step = jax.random.split(key)
+        view = env.view(state)
+        step = env.step(key_step, state, _random_actions(key_act, view))
+        return step.state, (view, step._replace(state=None))
+
+    key_reset, key_turns = jax.random.split(key)
+    final, (views, steps) = jax.lax.scan(turn, env.reset(key_reset), jax.random.split(key_turns, length))
+    views = jax.tree.map(lambda seen, last: jnp.concatenate([seen, last[None]]), views, env.view(final))
+    return Play(views, steps.reward, steps.terminated, steps.truncated)
+
+
+def _check_seen(spec: Spec, play: Play) -> None:
+    """What is seen is finite and in range up to the end of the episode; what comes after it is nobody's business."""
+    ends = np.flatnonzero(play.terminated)
+    n_steps = int(ends[0]) + 1 if ends.size else len(play.reward)
+    seen = jax.tree.map(lambda leaf: leaf[: n_steps + 1], play.view)
+    _expect_at_each_step(seen.avail.any(-1), spec, "view.avail", "an available action for each agent", seen.avail)
+    arrays = {"step.reward": play.reward[:n_steps], "view.obs": seen.obs, "view.state": seen.state}
+    for what, array in arrays.items():
+        _expect_at_each_step(np.isfinite(array), spec, what, "finite numbers", array)
+    for name, array in seen.fields.items():
+        low, high = spec.fields[name].low, spec.fields[name].high
+        in_range = np.isfinite(array) & (low <= array) & (array <= high)
+        _expect_at_each_step(in_range, spec, f"view.fields[{name!r}]", f"finite, in [{low:g}, {high:g}]", array)
+
+
+def _expect_at_each_step(ok: np.ndarray, spec: Spec, what: str, expected: str, array: np.ndarray) -> None:
+    if not ok.all():
+        t = int(np.argwhere(~ok)[0][0])
+        _expect(False, spec, f"{what} at index {t} of the episode", expected, array[t][~ok[t]].ravel()[:3].tolist())
+
+
+def _check_end(spec: Spec, play: Play) -> None:
+    ends, cuts = np.flatnonzero(play.terminated) + 1, np.flatnonzero(play.truncated) + 1
+    last = int(ends[0]) if ends.size else len(play.truncated)
+    cut = next((int(step) for step in cuts if step <= last), None)
+    # An episode that terminates at the horizon may hold both.
+    right = (spec.horizon,) if last == spec.horizon and not ends.size else (spec.horizon, None)
+    got = f"at step {cut}" if cut else "never"
+    _expect(cut in right, spec, "first truncation", f"at step {spec.horizon}, the horizon", got)
+
+
+def _check_scene(spec: Spec, scene: Scene) -> None:
+    x0, y0, x1, y1 = scene.bounds
+    _expect(x0 < x1 and y0 < y1, spec, "scene.bounds", "x0 < x1 and y0 < y1", scene.bounds)
+    _expect(scene.shapes, spec, "scene.shapes", "something to draw", "nothing")
+    for shape in scene.shapes:
+        x, y = shape.center
+        _expect(shape.kind in ("circle", "square"), spec, "kind in scene.shapes", "circle or square", shape.kind)
+        _expect(shape.radius > 0, spec, "radius in scene.shapes", "above 0", shape.radius)
+        _expect(x0 <= x <= x1 and y0 <= y <= y1, spec, "center in scene.shapes", f"in {scene.bounds}", shape.center)
+        known = shape.agent is None or 0 <= shape.agent < spec.n_agents
+        _expect(known, spec, "agent in scene.shapes", f"None or 0 to {spec.n_agents - 1}", shape.agent)

@@ -1,0 +1,3 @@
+"""QLLM in JAX: value decomposition whose mixing function is written by language models."""
+
+__version__ = "0.1.0"

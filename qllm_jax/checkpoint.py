@@ -1,0 +1,117 @@
+"""Checkpoints (orbax): parameters, targets, optimiser, replay buffer, keys and counters, so a resumed run is the same run.
+
+The orbax v1 API is young; this module is the only one that calls it.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from qllm_jax.errors import UserError
+from qllm_jax.runs import RunState
+from qllm_jax.types import Clock
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds."""
+
+    clock: Clock
+    runs: RunState
+
+
+class HostState(NamedTuple):
+    """The host's side of a checkpoint: how much of each log it covers, and the wall time spent so far."""
+
+    metrics_bytes: int
+    timing_bytes: int
+    elapsed_s: float
+
+
+def save(folder: Path, saved: Saved, host: HostState) -> None:
+    """Write `folder/step_<env steps>` and then remove the older ones. UserError when the disk refuses.
+
+    A checkpoint appears under its name only when it is complete; the one before it is removed only then.
+    """
+    step = int(saved.clock.env_steps)
+    target = (folder / f"step_{step:012d}").resolve()
+    if target.exists():
+        return
+    before = latest(folder)
+    try:
+        ocp.save(target, saved, custom_metadata=host._asdict())
+    # Orbax and tensorstore report a failed write as OSError, ValueError or a bare Exception.
+    except Exception as error:
+        kept = f"the checkpoint of step {step_of(before)} is intact" if before else "there is no earlier checkpoint"
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+        raise UserError(f"could not write the checkpoint {target} ({reason}); {kept}: free disk space and resume") from error
+    for old in steps(folder):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(path: Path, like: Saved) -> tuple[Saved, HostState]:
+    """Read a checkpoint shaped as `like` (arrays or ShapeDtypeStructs). UserError when its shapes differ."""
+    metadata = ocp.metadata(path)
+    check_shapes(path, metadata.metadata, like)
+    saved = ocp.load(path, jax.tree.map(as_struct, like))
+    return saved, HostState(**dict(metadata.custom_metadata))
+
+
+def as_struct(x: Any) -> jax.ShapeDtypeStruct:
+    """Shape, dtype and sharding of an array or of a struct."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None) or sharding)
+
+
+def check_shapes(path: Path, stored: Any, like: Saved) -> None:
+    """UserError that names the first array whose stored shape is not the expected one."""
+    found = {name: tuple(leaf.shape) for name, leaf in by_name(stored).items()}
+    wanted = {name: raw_shape(leaf) for name, leaf in by_name(like).items()}
+    for name in sorted(found.keys() | wanted.keys()):
+        have, want = found.get(name), wanted.get(name)
+        if have != want:
+            raise UserError(
+                f"checkpoint {path} does not fit its run: {name} is {describe(have)} there and must be "
+                f"{describe(want)}; config.yaml, the environment or the code changed since it was written"
+            )
+
+
+def describe(shape: tuple[int, ...] | None) -> str:
+    """A shape in an error sentence."""
+    return "absent" if shape is None else f"of shape {shape}"
+
+
+def raw_shape(x: Any) -> tuple[int, ...]:
+    """The stored shape: a typed PRNG key is stored as its raw words."""
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return tuple(jax.eval_shape(jax.random.key_data, x).shape)
+    return tuple(x.shape)
+
+
+def by_name(tree: Any) -> dict[str, Any]:
+    """Leaves by slash-separated path; NamedTuple fields, dict keys and indices all read the same."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))[0]
+    part = lambda k: str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k))))  # noqa: E731
+    return {"/".join(part(k) for k in path): leaf for path, leaf in leaves}
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest complete checkpoint, None when there is none."""
+    found = steps(folder)
+    return found[-1] if found else None
+
+
+def steps(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = (p.resolve() for p in folder.glob("step_*") if p.name.removeprefix("step_").isdigit())
+    return sorted(p for p in found if ocp.is_orbax_checkpoint(p))
+
+
+def step_of(path: Path) -> int:
+    """Environment steps per run at a checkpoint."""
+    return int(path.name.removeprefix("step_"))

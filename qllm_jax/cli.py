@@ -1,0 +1,62 @@
+"""What all commands share: `key=value` arguments, help, and errors as one sentence with exit code 2."""
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from qllm_jax.errors import UserError
+from qllm_jax.registry import suggest
+
+
+def main(command: Callable[[list[str]], int], usage: str | None) -> None:
+    """Run a command on sys.argv and exit with its code. `usage` is printed for -h and --help."""
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print((usage or "").strip())
+        sys.exit(0)
+    try:
+        code = command(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            raise
+        print(f"error: could not write {error.filename or 'to disk'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code)
+
+
+def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Split `POSITIONAL... key=value...`; values take the type of their default. UserError for an unknown key.
+
+    `positional` names the positional arguments in error sentences. A default of None stands for an optional string.
+    """
+    places, options = [], dict(defaults)
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            places.append(argument)
+        elif key not in defaults:
+            raise UserError(f"unknown key {key!r}: {suggest(key, defaults)} (and {positional})")
+        else:
+            options[key] = convert(key, value, defaults[key])
+    return places, options
+
+
+def convert(key: str, value: str, default: Any) -> Any:
+    """`value` as the type of `default`. UserError when it is not of that type."""
+    if default is None or isinstance(default, str):
+        return value
+    try:
+        return type(default)(value)
+    except ValueError:
+        raise UserError(f"{key} must be of type {type(default).__name__}, got {value!r}") from None
+
+
+def one_run(places: list[str], command: str) -> str:
+    """The single RUN argument of a command. UserError when there is none or more than one."""
+    if len(places) != 1:
+        raise UserError(f"give the folder of one run, for example: python -m qllm_jax.{command} runs/my_run")
+    return places[0]

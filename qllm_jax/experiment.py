@@ -1,0 +1,76 @@
+"""From a configuration to the parts of a run: environment, mixer, learner, program and traced numbers."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import qllm_envs
+from qllm_envs import Env
+
+from qllm_jax import agents, learner, mixers, runs
+from qllm_jax.agents import Agent
+from qllm_jax.config import Config
+from qllm_jax.errors import UserError
+from qllm_jax.mixers import Mixer
+from qllm_jax.registry import suggest
+from qllm_jax.types import Hp
+
+ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # keys of `env:` that the run reads; the rest are the environment's
+
+
+class Experiment(NamedTuple):
+    """Everything that a command needs to run, evaluate or draw a configuration."""
+
+    config: Config
+    env: Env
+    agent: Agent
+    mixer: Mixer
+    program: runs.Program
+    hp: Hp  # leaves (R,)
+    seeds: jax.Array  # (R,) the number of each run, folded into the root key
+    root: jax.Array  # the root key
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Environment steps of one iteration of one run."""
+        return self.config.algo.n_envs * self.env.spec.horizon
+
+
+def build(config: Config) -> Experiment:
+    """Build all parts of a validated configuration. UserError for a part or an option that does not exist."""
+    env = make_env(config)
+    algo = config.algo
+    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
+    options = {str(key): value for key, value in algo.mixer.items()}
+    if "name" not in options:
+        raise UserError(f"algo.mixer needs a name: choose from {', '.join(mixers.names())}")
+    mixer = mixers.make(options.pop("name"), env.spec, **options)
+    if algo.optimizer not in learner.OPTIMIZERS:
+        allowed = suggest(algo.optimizer, learner.OPTIMIZERS)
+        raise UserError(f"algo.optimizer {algo.optimizer!r} does not exist: {allowed}")
+    parts = learner.make(env, agent, mixer, algo.optimizer, algo.standardize_rewards)
+    sizes = runs.Sizes(
+        n_envs=algo.n_envs,
+        batch_episodes=algo.batch_episodes,
+        buffer_episodes=algo.buffer_episodes,
+        target_interval=algo.target_interval,
+        limit_ends=bool(config.env["time_limit_is_terminal"]),
+        eval_epsilon=algo.eval_epsilon,
+    )
+    program = runs.make(env, agent, parts, sizes)
+    hp = Hp(*(jnp.full((config.seeds,), getattr(algo, name), jnp.float32) for name in Hp._fields))
+    return Experiment(config, env, agent, mixer, program, hp, jnp.arange(config.seeds), jax.random.key(config.seed))
+
+
+def make_env(config: Config) -> Env:
+    """The environment of a configuration. UserError in place of the environment's ValueError."""
+    missing = [key for key in ENV_RUN_KEYS if key not in config.env]
+    if missing:
+        raise UserError(f"env needs the keys {', '.join(ENV_RUN_KEYS)}; missing: {', '.join(missing)}")
+    options = {str(key): value for key, value in config.env.items() if key not in ENV_RUN_KEYS}
+    if config.n_agents is not None:
+        options["n_agents"] = config.n_agents
+    try:
+        return qllm_envs.make(config.env["name"], **options)
+    except ValueError as error:
+        raise UserError(str(error)) from error

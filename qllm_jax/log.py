@@ -1,0 +1,78 @@
+"""Records of a run on the host: append-only JSON lines that a resumed run can rewind, and a progress bar."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+
+class JsonLines:
+    """An append-only file of JSON lines, one record each."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        """Open `path` and cut it to `size` bytes: what a checkpoint did not cover is computed and written again."""
+        self._file = open(path, "ab")  # noqa: SIM115 - open as long as the run
+        self._file.truncate(size)
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Append records and hand them to the operating system, so that kill -9 loses none of them."""
+        self._file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+        self._file.flush()
+
+    def size(self) -> int:
+        """Bytes on disk, for the checkpoint."""
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All records of a file. A last line cut short by a kill is left out."""
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def per_seed(event: str, env_steps: int, metrics: dict[str, Any], first_seed: int = 0) -> list[dict[str, Any]]:
+    """One record a seed from arrays with a leading axis R."""
+    columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
+    n_runs = len(next(iter(columns.values())))
+    head = {"event": event, "env_steps": env_steps}
+    return [
+        {**head, "seed": first_seed + i, **{name: values[i] for name, values in columns.items()}} for i in range(n_runs)
+    ]
+
+
+class Progress:
+    """The progress bar: environment steps of all runs, with rate, return, loss and time left."""
+
+    def __init__(self, total_steps: int, n_runs: int, done: int) -> None:
+        self._runs = n_runs
+        self._bar = tqdm(
+            total=total_steps * n_runs,
+            initial=done * n_runs,
+            unit=" env-steps",
+            unit_scale=True,
+            dynamic_ncols=True,
+            mininterval=0.5,
+        )
+
+    def update(self, env_steps: int, metrics: dict[str, Any]) -> None:
+        """Move to `env_steps` per run; metrics are arrays over runs."""
+        mean = {name: float(np.mean(metrics[name])) for name in ("return", "loss")}
+        self._bar.set_postfix({"return": f"{mean['return']:.1f}", "loss": f"{mean['loss']:.3g}"}, refresh=False)
+        # The last iteration may overshoot the total by less than one rollout.
+        self._bar.update(min(env_steps * self._runs, self._bar.total) - self._bar.n)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.write(line)
+
+    def close(self) -> None:
+        """End the bar."""
+        self._bar.close()

@@ -1,0 +1,30 @@
+"""The mixer contract: agents' values in, one team value out, for ONE sample."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Int
+
+from qllm_jax.types import Params
+
+
+class MixerInputs(NamedTuple):
+    """All that any mixer of the paper needs of one sample."""
+
+    chosen_q: Float[Array, " agents"]  # value of the action in question
+    max_q: Float[Array, " agents"]  # largest available value, no gradient (QPLEX's advantage)
+    action: Int[Array, " agents"]
+    state: Float[Array, " state"]  # flat global state
+    fields: dict[str, Array]  # the same state by name
+
+
+class Mixer(NamedTuple):
+    """`init(key, inputs)` gives parameters (the key is consumed), `apply(params, inputs)` the scalar Q_tot.
+
+    `source` is the text of a credit function, which is stored with the run.
+    """
+
+    init: Callable[[jax.Array, MixerInputs], Params]
+    apply: Callable[[Params, MixerInputs], Float[Array, ""]]
+    source: str | None = None

@@ -1,0 +1,36 @@
+"""Running reward standardisation, as epymarl's `standardise_rewards` does it."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class RewardStats(NamedTuple):
+    """Running moments of all rewards sampled so far."""
+
+    mean: Float[Array, ""]
+    var: Float[Array, ""]
+    count: Float[Array, ""]
+
+
+def initial() -> RewardStats:
+    """No rewards seen; epymarl starts with a count of 1e-4."""
+    return RewardStats(jnp.zeros(()), jnp.ones(()), jnp.full((), 1e-4))
+
+
+def update(stats: RewardStats, rewards: Float[Array, "time batch"]) -> RewardStats:
+    """Merge a batch into the moments (Chan et al. 1979; unbiased batch variance).
+
+    Padding counts as rewards of 0 and replayed rewards count again: so it is in epymarl and in the paper's release.
+    """
+    mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=1), float(rewards.size)
+    total = stats.count + count
+    delta = mean - stats.mean
+    squares = stats.var * stats.count + var * count + delta**2 * stats.count * count / total
+    return RewardStats(stats.mean + delta * count / total, squares / total, total)
+
+
+def standardize(stats: RewardStats, rewards: Float[Array, "time batch"]) -> Float[Array, "time batch"]:
+    """(r - mean) / sqrt(var), with no epsilon."""
+    return (rewards - stats.mean) / jnp.sqrt(stats.var)

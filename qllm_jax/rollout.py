@@ -1,0 +1,74 @@
+"""Whole episodes with an epsilon-greedy team: one environment, fixed length, a mask instead of auto-reset."""
+
+from typing import NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+from qllm_envs import Env, EnvState
+
+from qllm_jax.agents import Agent
+from qllm_jax.types import Episode, Params
+
+
+class Carry(NamedTuple):
+    """What crosses the scan over steps."""
+
+    env_state: EnvState
+    hidden: Float[Array, "agents hidden"]
+    last_action: Int[Array, " agents"]
+    alive: Bool[Array, ""]
+
+
+def select_actions(
+    key: jax.Array, q: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+) -> Int[Array, " agents"]:
+    """Each agent on its own: its best available action, or with `epsilon` a uniform available one. Consumes the key."""
+    greedy = jax.nn.one_hot(jnp.argmax(jnp.where(avail, q, -jnp.inf), -1), q.shape[-1])
+    uniform = avail / jnp.sum(avail, -1, keepdims=True)
+    policy = distrax.Categorical(probs=(1.0 - epsilon) * greedy + epsilon * uniform)
+    return policy.sample(seed=key)
+
+
+def rollout(env: Env, agent: Agent, params: Params, key: jax.Array, epsilon: jax.Array, limit_ends: bool) -> Episode:
+    """Play one episode. The key is consumed.
+
+    `limit_ends`: reaching the horizon counts as a true terminal, as in all environments of the paper
+    (its runners never report the limit apart, so nothing is bootstrapped there).
+    """
+    key_reset, key_steps = jax.random.split(key)
+    first = Carry(
+        env_state=env.reset(key_reset),
+        hidden=agent.initial_hidden(),
+        last_action=jnp.full((env.spec.n_agents,), -1, jnp.int32),
+        alive=jnp.array(True),
+    )
+
+    def step(carry: Carry, key_t: jax.Array) -> tuple[Carry, Episode]:
+        key_env, key_act = jax.random.split(key_t)
+        view = env.view(carry.env_state)
+        hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
+        action = select_actions(key_act, q, view.avail, epsilon)
+        out = env.step(key_env, carry.env_state, action)
+        terminated = carry.alive & (out.terminated | (out.truncated & limit_ends))
+        seen = Episode(
+            env_state=carry.env_state,
+            action_t=action,
+            reward_t=jnp.where(carry.alive, out.reward, 0.0),
+            terminated_t=terminated,
+            mask_t=carry.alive.astype(jnp.float32),
+        )
+        alive = carry.alive & ~(out.terminated | out.truncated)
+        # After the end the state stands still, so that an environment is never stepped beyond it.
+        env_state = jax.tree.map(lambda new, old: jnp.where(carry.alive, new, old), out.state, carry.env_state)
+        return Carry(env_state, hidden, action, alive), seen
+
+    last, episode = jax.lax.scan(step, first, jax.random.split(key_steps, env.spec.horizon))
+    slots = jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]]), episode.env_state, last.env_state)
+    return episode._replace(env_state=slots)
+
+
+def episode_return(episode: Episode) -> Float[Array, ""]:
+    """Undiscounted team return of one episode."""
+    return jnp.sum(episode.reward_t)

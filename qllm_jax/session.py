@@ -1,0 +1,107 @@
+"""One process's part of a training run: the state on the device, the logs on the host, and the signals between."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qllm_jax import checkpoint, folder, log, results, wandb_log
+from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax.experiment import Experiment
+
+FINAL_STREAM = 2**31  # folded into a run's key for its last evaluation; training's streams are small numbers
+
+
+class Interrupt:
+    """Remembers Ctrl-C or SIGTERM until the chunk in flight is done; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._old = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def _request(self, number: int, frame: Any) -> None:
+        del frame
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def restore(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+class Session:
+    """One process's part of a run: the state on the device, the logs on the host."""
+
+    def __init__(self, exp: Experiment, path: Path, saved: Saved, host: HostState) -> None:
+        self.exp, self.path = exp, path
+        self.clock, self.runs = saved
+        self.metrics = log.JsonLines(path / folder.METRICS, host.metrics_bytes)
+        self.timing = log.JsonLines(path / folder.TIMING, host.timing_bytes)
+        self.wandb = wandb_log.make(exp.config, path)
+        self.progress = log.Progress(exp.config.total_steps, exp.config.seeds, self.env_steps)
+        self._elapsed, self._started = host.elapsed_s, time.monotonic()
+
+    @property
+    def env_steps(self) -> int:
+        return int(self.clock.env_steps)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time of all processes of this run so far."""
+        return self._elapsed + time.monotonic() - self._started
+
+    def record(self, event: str, metrics: dict[str, Any]) -> None:
+        """Write one record a seed, and the wall time apart: metrics.jsonl must not depend on the machine's speed."""
+        records = log.per_seed(event, self.env_steps, metrics)
+        self.metrics.write(records)
+        self.timing.write([{"event": event, "env_steps": self.env_steps, "elapsed_s": round(self.elapsed_s, 3)}])
+        self.wandb.write(records)
+
+    def advance(self, goal: int) -> None:
+        """Train until `goal` environment steps a run are reached, as one call of the compiled chunk."""
+        n = -(-(goal - self.env_steps) // self.exp.steps_per_iteration)
+        self.clock, self.runs, means = self.exp.program.chunk(self.clock, self.runs, self.exp.hp, jnp.asarray(n))
+        metrics = {name: np.asarray(value) for name, value in means.items()}
+        self.record("train", {"updates": np.full(len(self.exp.seeds), int(self.clock.updates)), **metrics})
+        self.progress.update(self.env_steps, metrics)
+
+    def evaluate(self) -> None:
+        """Greedy episodes of every run; the program keeps each run's best parameters."""
+        episodes = self.exp.config.eval_episodes
+        self.runs, returns = self.exp.program.evaluate(self.clock, self.runs, episodes)
+        returns = np.asarray(returns)
+        self.record("eval", {"return": returns.mean(-1), "returns": returns})
+        self.progress.say(f"step {self.env_steps:,}: return of {episodes} evaluation episodes {returns.mean():.1f}")
+
+    def save(self) -> None:
+        """Write a checkpoint that covers the logs as they are now."""
+        host = HostState(self.metrics.size(), self.timing.size(), self.elapsed_s)
+        checkpoint.save(self.path / folder.CHECKPOINTS, Saved(self.clock, self.runs), host)
+
+    def finish(self) -> str:
+        """Evaluate the best checkpoint, write the results and give the closing table."""
+        exp, episodes = self.exp, self.exp.config.final_episodes
+        returns, random = final_returns(exp, self.runs.best_params, episodes, exp.config.algo.eval_epsilon)
+        best = results.best_steps(log.read(self.path / folder.METRICS), len(returns))
+        self.record("final", {"return": returns.mean(-1), "returns": returns})
+        results.write_result(self.path, returns, random, self.env_steps, best)
+        results.marl_eval(self.path, exp.config, f"n{exp.env.spec.n_agents}")
+        return results.table(returns, random, best)
+
+    def close(self) -> None:
+        """Close logs, bar and wandb."""
+        for part in (self.progress, self.wandb, self.metrics, self.timing):
+            part.close()
+
+
+def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (R, episodes) of the given policies, and of the uniformly random policy, on keys training never uses."""
+    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.fold_in(exp.root, seed), FINAL_STREAM))(exp.seeds)
+    play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))  # noqa: E731
+    return play(epsilon), play(1.0)

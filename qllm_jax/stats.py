@@ -1,0 +1,43 @@
+"""Statistics over seeds: mean, interquartile mean, 95% bootstrap intervals (Gorsane et al. 2022, arXiv 2209.10485)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+RESAMPLES = 10_000
+
+
+def iqm(scores: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Interquartile mean: the mean without the lowest and the highest quarter of the scores."""
+    ordered = np.sort(scores, axis)
+    n = scores.shape[axis]
+    cut = int(0.25 * n)
+    return np.mean(np.take(ordered, range(cut, n - cut), axis), axis)
+
+
+def mean(scores: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Arithmetic mean."""
+    return np.mean(scores, axis)
+
+
+def bootstrap(scores: np.ndarray, statistic: Callable[..., np.ndarray] = mean, seed: int = 0) -> tuple[float, float]:
+    """95% percentile bootstrap interval of a statistic over runs; `scores` is (runs,). One run has no interval: NaN."""
+    if scores.size < 2:
+        return float("nan"), float("nan")
+    rows = np.random.default_rng(seed).integers(0, scores.size, (RESAMPLES, scores.size))
+    low, high = np.percentile(statistic(scores[rows], -1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def summary(scores: np.ndarray) -> dict[str, float]:
+    """Mean, IQM and the 95% interval of the mean over runs."""
+    low, high = bootstrap(scores)
+    return {"mean": float(mean(scores)), "iqm": float(iqm(scores)), "ci95_low": low, "ci95_high": high}
+
+
+def sentence(scores: np.ndarray) -> str:
+    """For a person: the mean with its interval."""
+    figures = summary(scores)
+    if scores.size < 2:
+        return f"{figures['mean']:.1f} (one seed, no interval)"
+    return f"{figures['mean']:.1f} (95% CI {figures['ci95_low']:.1f} to {figures['ci95_high']:.1f}, {scores.size} seeds)"

@@ -1,0 +1,90 @@
+"""The credit function (TFCAF) of QLLM (arxiv.org/abs/2504.12961, Eq. 3): Q_tot = scale * (w(s) @ q + b(s)).
+
+Axis letters: N agents, S flat global state, B batch (of the paper's signature only).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from qllm_jax.errors import UserError
+
+Fields = dict[str, jax.Array]  # one sample's named fields, shapes as in `Spec.fields`
+Credit = tuple[Float[Array, " agents"], Float[Array, ""]]  # weights, bias
+
+Signature = Literal["credit", "paper"]
+ENTRIES: dict[str, Signature] = {"credit": "credit", "QLLMNetwork": "paper"}  # what the function is called in the file
+ARITY = {"credit": 1, "QLLMNetwork": 2}
+
+# What a source can fail by. Later gates add theirs; a failure is never a score.
+Verdict = Literal["PARSE", "STATIC", "TRACE", "SHAPE", "DTYPE", "NONFINITE", "NONLIN", "BATCHLEAK"]
+
+
+class CreditFunction(NamedTuple):
+    """A credit function that was checked and loaded; it has no parameters and draws no random numbers."""
+
+    name: str
+    credit: Callable[[Fields, Float[Array, " state"]], Credit]  # one sample; pure, can be jitted and vmapped
+    igm: bool  # the gate of paper v1 (arxiv.org/abs/2504.12961v1): True = training clamps negative weights to zero
+    signature: Signature
+    source: str  # the file's text, stored with each run
+    sha256: str  # of `source` in UTF-8
+
+
+class Place(NamedTuple):
+    """Where a message points: a file's name and the line in it, or None where no line is to blame."""
+
+    file: str
+    line: int | None
+
+
+class TfcafError(UserError):
+    """A source that breaks the contract: what is wrong at which line, and what to do instead."""
+
+    def __init__(self, verdict: Verdict, place: Place, problem: str, hint: str):
+        # All arguments go to Exception, so that the error survives pickling from a child process.
+        super().__init__(verdict, place, problem, hint)
+        self.verdict = verdict
+        self.place = place
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = "" if self.place.line is None else f":{self.place.line}"
+        return f"{self.place.file}{line}: {self.problem}; {self.hint}"
+
+
+def as_credit(outcome: Any, n_agents: int, place: Place) -> Credit:
+    """What a credit function returned, as float32 weights (N,) and bias (); `TfcafError` if it is something else."""
+    if not (isinstance(outcome, tuple) and len(outcome) == 2):
+        raise TfcafError("SHAPE", place, f"`credit` returns {_kind(outcome)}", "return the pair (weights, bias)")
+    weights, bias = outcome
+    if not isinstance(weights, jax.Array):
+        hint = "make one array of them with jnp.stack or jnp.array"
+        raise TfcafError("SHAPE", place, f"the weights are {_kind(weights)}", hint)
+    if weights.shape != (n_agents,):
+        hint = "return one weight an agent: sum, index or reshape the other axes away"
+        raise TfcafError("SHAPE", place, f"the weights are of shape {weights.shape}, not {(n_agents,)}", hint)
+    if not jnp.issubdtype(weights.dtype, jnp.floating):
+        hint = "make them floats with .astype(jnp.float32)"
+        raise TfcafError("DTYPE", place, f"the weights are {weights.dtype}", hint)
+    return weights.astype(jnp.float32), _as_bias(bias, place)
+
+
+def _as_bias(bias: Any, place: Place) -> Float[Array, ""]:
+    if not isinstance(bias, (int, float, jax.Array)) or jnp.shape(bias) != ():
+        raise TfcafError("SHAPE", place, f"the bias is {_kind(bias)}", "return one number, 0.0 for none")
+    if jnp.iscomplexobj(bias):
+        raise TfcafError("DTYPE", place, "the bias is complex", "return a real number")
+    return jnp.asarray(bias, jnp.float32)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, jax.Array):
+        return f"an array of shape {value.shape}"
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (tuple, list)) else "")

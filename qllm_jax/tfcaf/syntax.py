@@ -1,0 +1,115 @@
+"""Syntax of a credit function: which nodes are allowed, text to a bare tree, tree to code."""
+
+import ast
+import warnings
+from collections.abc import Callable
+from types import CodeType
+from typing import TypeVar
+
+from qllm_jax.tfcaf.contract import Place, TfcafError
+
+MAX_BYTES = 16 * 1024
+MAX_DEPTH = 100  # of nested syntax; deeper trees can exhaust the compiler's stack
+
+T = TypeVar("T")
+
+# (module, name that it is given): what they would bind is provided under the same names.
+DROPPED_IMPORTS = {("jax.numpy", "jnp"), ("jax", None)}
+
+# The nodes that a source may have; a kind that a later Python adds is refused.
+_STATEMENTS = (ast.FunctionDef, ast.Return, ast.Pass, ast.Assign, ast.AugAssign, ast.Expr, ast.For, ast.If)
+_STATEMENTS += (ast.Break, ast.Continue, ast.Module, ast.arguments, ast.arg)
+_EXPRESSIONS = (ast.Name, ast.Constant, ast.Attribute, ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.Call)
+_EXPRESSIONS += (ast.ListComp, ast.GeneratorExp, ast.comprehension, ast.keyword, ast.expr_context)
+_OPERATORS = (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.boolop, ast.unaryop, ast.cmpop)
+_OPERATORS += (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
+_OPERATORS += (ast.BitAnd, ast.BitOr, ast.BitXor)  # no shifts: 1 << 10**9
+NODES = _STATEMENTS + _EXPRESSIONS + _OPERATORS
+
+# Syntax that is refused and likely to be written -> (what it is, what to do instead).
+REFUSED: dict[type[ast.AST], tuple[str, str]] = {
+    ast.ClassDef: ("a class", "write functions"),
+    ast.Lambda: ("a lambda", "write a def"),
+    ast.While: ("a while loop", "use a for loop over a range, or array operations"),
+    ast.Global: ("a global statement", "pass the value as an argument"),
+    ast.Nonlocal: ("a nonlocal statement", "pass the value as an argument"),
+    ast.Try: ("a try statement", "choose values with jnp.where"),
+    ast.Raise: ("a raise statement", "choose values with jnp.where"),
+    ast.Assert: ("an assert statement", "leave it out"),
+    ast.With: ("a with statement", "leave it out"),
+    ast.JoinedStr: ("an f-string", "leave it out"),
+    ast.NamedExpr: ("an assignment inside an expression", "assign on a line of its own"),
+    ast.Starred: ("a star argument", "write the arguments out"),
+    ast.Dict: ("a dict", "use separate names, or a tuple"),
+    ast.Yield: ("a generator function", "return the values"),
+    ast.YieldFrom: ("a generator function", "return the values"),
+    ast.AsyncFunctionDef: ("an async function", "write a plain def"),
+    ast.Match: ("a match statement", "choose values with jnp.where"),
+    ast.Delete: ("a del statement", "leave it out"),
+}
+
+
+def parse(text: str, file: str) -> ast.Module:
+    """The tree of `text` without jax imports, docstrings and annotations. Its depth is bounded: recursion is safe."""
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise TfcafError("PARSE", Place(file, None), f"longer than {MAX_BYTES // 1024} KiB", "write a shorter function")
+    tree = _guarded(lambda: ast.parse(text.removeprefix("\ufeff")), file)  # editors on Windows write a byte-order mark
+    _check_depth(tree, file)
+    tree.body = [statement for statement in tree.body if not _is_dropped(statement)]
+    for node in list(ast.walk(tree)):
+        _strip(node)
+    return tree
+
+
+def compile_tree(tree: ast.Module, file: str) -> CodeType:
+    return _guarded(lambda: compile(tree, file, "exec", dont_inherit=True), file)
+
+
+def _guarded(step: Callable[[], T], file: str) -> T:
+    """`step()`, with the errors that text can cause in Python's parser and compiler translated."""
+    hint = "write plain, complete Python"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd escapes in a candidate's docstring do not concern the user
+            return step()
+    except SyntaxError as error:
+        raise TfcafError("PARSE", Place(file, error.lineno), f"not Python: {error.msg}", hint) from error
+    except (RecursionError, MemoryError) as error:  # the parser's own stack
+        raise TfcafError("PARSE", Place(file, None), "nested too deep", "split the expression") from error
+    except ValueError as error:  # NUL characters, surrogates
+        raise TfcafError("PARSE", Place(file, None), f"not Python: {error}", hint) from error
+
+
+def _check_depth(tree: ast.Module, file: str) -> None:
+    nodes: list[tuple[ast.AST, int]] = [(tree, 0)]
+    while nodes:  # and no recursion: the depth is what is in doubt
+        node, depth = nodes.pop()
+        if depth > MAX_DEPTH:
+            place = Place(file, getattr(node, "lineno", None))
+            raise TfcafError("PARSE", place, f"nested more than {MAX_DEPTH} deep", "split the expression")
+        nodes += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
+
+
+def _is_dropped(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import) and all((name.name, name.asname) in DROPPED_IMPORTS for name in node.names)
+
+
+def _strip(node: ast.AST) -> None:
+    """Drops annotations (Python would evaluate them, and they may name torch) and bare strings, in place."""
+    if isinstance(node, ast.arg):
+        node.annotation = None
+    if isinstance(node, ast.FunctionDef):
+        node.returns = None
+    for block in ("body", "orelse"):
+        statements = getattr(node, block, None)
+        if isinstance(statements, list):  # in `a if b else c` and in a lambda these are expressions
+            kept = [plain for statement in statements if (plain := _plain(statement)) is not None]
+            setattr(node, block, kept or [ast.copy_location(ast.Pass(), statement) for statement in statements[:1]])
+
+
+def _plain(node: ast.stmt) -> ast.stmt | None:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return None
+    if isinstance(node, ast.AnnAssign):
+        return node.value and ast.copy_location(ast.Assign([node.target], node.value), node)
+    return node

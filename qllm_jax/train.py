@@ -1,0 +1,96 @@
+"""Train one algorithm on one environment, all seeds in one compiled program.
+
+    python -m qllm_jax.train env=mpe_spread n_agents=25 seeds=5
+    python -m qllm_jax.train algo=matched_qmix total_steps=1000000 run_dir=runs/qmix wandb.mode=offline
+    python -m qllm_jax.train resume=runs/qmix
+
+Groups: env=, algo=, experiment=. Keys: n_agents, seeds (how many), seed (the root), total_steps (environment steps per
+run), run_dir, log_interval, eval_interval, eval_episodes, final_episodes, wandb.mode, and every key of env, algo and
+wandb (configs/ holds them all with comments). Ctrl-C saves a checkpoint; resume=RUN continues it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+
+from qllm_jax import checkpoint, cli, config, experiment, folder
+from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax.config import Config
+from qllm_jax.errors import UserError
+from qllm_jax.experiment import Experiment
+from qllm_jax.session import Interrupt, Session
+
+
+def run(exp: Experiment, path: Path) -> int:
+    """Train from the newest checkpoint of the folder, or from the start. Returns the exit code."""
+    interrupt = Interrupt()
+    saved, host = first_state(exp, path)
+    session = Session(exp, path, saved, host)
+    try:
+        if host.metrics_bytes == 0:
+            session.evaluate()
+        while session.env_steps < exp.config.total_steps:
+            step, settings = session.env_steps, exp.config
+            next_eval = following(step, settings.eval_interval)
+            session.advance(min(following(step, settings.log_interval), next_eval, settings.total_steps))
+            if session.env_steps >= min(next_eval, settings.total_steps):
+                session.evaluate()
+                session.save()
+            if interrupt.requested:
+                session.save()
+                session.close()
+                print(f"\nstopped at step {session.env_steps:,}; continue: python -m qllm_jax.train resume={path}")
+                return 130
+        closing = session.finish()
+    finally:
+        session.close()
+        interrupt.restore()
+    print(f"\n{closing}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
+    return 0
+
+
+def first_state(exp: Experiment, path: Path) -> tuple[Saved, HostState]:
+    """The newest checkpoint, or a fresh state after the warm-up rollouts."""
+    newest = checkpoint.latest(path / folder.CHECKPOINTS)
+    if newest:
+        like = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+        return checkpoint.restore(newest, Saved(*like))
+    clock, runs = exp.program.init(exp.root, exp.seeds)
+    return Saved(*exp.program.warmup(clock, runs, exp.hp)), HostState(0, 0, 0.0)
+
+
+def following(step: int, interval: int) -> int:
+    """The first multiple of `interval` behind `step`."""
+    return (step // interval + 1) * interval
+
+
+def resumed(settings: Config, overrides: list[str]) -> tuple[Path, Config]:
+    """The folder and configuration to continue. UserError for other keys than total_steps beside resume=."""
+    assert settings.resume is not None
+    path, recorded = folder.load(settings.resume)
+    keys = {override.partition("=")[0] for override in overrides} - {"resume"}
+    if keys - {"total_steps"}:
+        changed = ", ".join(sorted(keys - {"total_steps"}))
+        raise UserError(f"resume= continues a run as it was configured; only total_steps can change, not {changed}")
+    if "total_steps" in keys:
+        recorded = replace(recorded, total_steps=settings.total_steps)
+    return path, recorded
+
+
+def train(overrides: list[str]) -> int:
+    """The command: compose the configuration, make or open the folder, train."""
+    settings = config.load(overrides)
+    if settings.resume:
+        path, settings = resumed(settings, overrides)
+        exp = experiment.build(settings)
+    else:
+        exp = experiment.build(settings)
+        path = folder.create(settings, exp.mixer.source)
+    spec = exp.env.spec
+    print(f"{settings.algo.name} on {spec.name}: {spec.n_agents} agents, {settings.seeds} seeds, folder {path}")
+    return run(exp, path)
+
+
+if __name__ == "__main__":
+    cli.main(train, __doc__)

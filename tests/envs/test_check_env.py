@@ -1,0 +1,239 @@
+"""`check_env` accepts every environment of the package and names the fault of one that is broken on purpose."""
+
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.core import Tracer
+
+from qllm_envs import Env, EnvContractError, Field, Scene, Shape, Spec, Step, View, check_env, make, names
+
+HORIZON = 4
+SPEC = Spec(
+    name="toy",
+    n_agents=2,
+    n_actions=3,
+    obs_dim=1,
+    state_dim=2,
+    horizon=HORIZON,
+    fields={"height": Field((2,), "height of each agent", "meter", 0.0, float(HORIZON))},
+    action_names=("stay", "climb", "never"),
+    reward="The sum of heights.",
+    source="this test",
+)
+
+
+class State(NamedTuple):
+    height: jax.Array  # (N,)
+    t: jax.Array
+
+
+def reset(key):
+    del key
+    return State(jnp.zeros(2), jnp.int32(0))
+
+
+def step(key, state, actions):
+    del key
+    # The third action is never available: that it is not taken shows in a reward that stays finite.
+    height, t_tp1 = state.height + (actions == 1), state.t + 1
+    reward = jnp.where((actions == 2).any(), jnp.nan, height.sum())
+    return Step(State(height, t_tp1), reward, jnp.bool_(False), t_tp1 >= HORIZON)
+
+
+def view(state):
+    avail = jnp.broadcast_to(jnp.array([[True, True, False]]), (2, 3))
+    return View(state.height[:, None], avail, state.height, {"height": state.height})
+
+
+def scene(state):
+    del state
+    return Scene((Shape("circle", (0.0, 0.0), 0.1, "tab:blue", "0", agent=0),), (-1.0, -1.0, 1.0, 1.0))
+
+
+TOY = Env(SPEC, reset, step, view, scene)
+
+
+def after_step(**changes):
+    """The toy with parts of each step replaced; each change is a function of the step."""
+
+    def changed(key, state, actions):
+        sound = step(key, state, actions)
+        return sound._replace(**{name: change(sound) for name, change in changes.items()})
+
+    return TOY._replace(step=changed)
+
+
+def in_view(**changes):
+    """The toy with parts of what is seen replaced; each change is a function of the state."""
+    return TOY._replace(view=lambda state: view(state)._replace(**{name: f(state) for name, f in changes.items()}))
+
+
+def in_spec(**changes):
+    return TOY._replace(spec=SPEC._replace(**changes))
+
+
+def in_scene(bounds=(-1.0, -1.0, 1.0, 1.0), **changes):
+    sound = scene(None).shapes[0]
+    return TOY._replace(scene=lambda _: Scene((sound._replace(**changes),), bounds))
+
+
+def traced(array):
+    return isinstance(array, Tracer)
+
+
+def late(state, value):
+    """`value` once two steps are done, else the heights."""
+    return jnp.where(state.t < 2, state.height, value)
+
+
+BROKEN = {
+    "wrong dtype of obs": (
+        in_view(obs=lambda s: s.height[:, None].astype(jnp.float16)),
+        "toy: view.obs: expected float32(2, 1), got float16(2, 1)",
+    ),
+    "wrong shape of obs": (
+        in_view(obs=lambda s: s.height),
+        "toy: view.obs: expected float32(2, 1), got float32(2,)",
+    ),
+    "wrong dtype of avail": (
+        in_view(avail=lambda _: jnp.ones((2, 3))),
+        "toy: view.avail: expected bool(2, 3), got float32(2, 3)",
+    ),
+    "wrong length of the flat state": (
+        in_view(state=lambda s: s.height[:1]),
+        "toy: view.state: expected float32(2,), got float32(1,)",
+    ),
+    "one reward for each agent": (
+        after_step(reward=lambda sound: sound.state.height),
+        "toy: step.reward: expected float32(), got float32(2,)",
+    ),
+    "integer for a flag": (
+        after_step(terminated=lambda _: jnp.int32(0)),
+        "toy: step.terminated: expected bool(), got int32()",
+    ),
+    "missing field": (
+        in_view(fields=lambda _: {}),
+        "toy: names in view.fields: expected ['height'], got []",
+    ),
+    "wrong shape of a field": (
+        in_view(fields=lambda s: {"height": s.height[:, None]}),
+        "toy: view.fields['height']: expected float32(2,) or int32(2,) or bool(2,), got float32(2, 1)",
+    ),
+    "state changes its dtype": (
+        after_step(state=lambda sound: sound.state._replace(t=sound.state.t.astype(jnp.float32))),
+        "toy: step.state: expected the shapes and dtypes of reset",
+    ),
+    "python branch on an array": (
+        TOY._replace(step=lambda key, state, actions: step(key, state, actions if state.t < 2 else 0 * actions)),
+        "toy: step: expected a function that JAX can trace, got TracerBoolConversionError",
+    ),
+    "too few action names": (
+        in_spec(action_names=("stay",)),
+        "toy: spec.action_names: expected 3 names, got 1",
+    ),
+    "no horizon": (
+        in_spec(horizon=0),
+        "toy: spec.horizon: expected an int of at least 1, got 0",
+    ),
+    "range upside down": (
+        in_spec(fields={"height": Field((2,), "height", "meter", 1.0, 0.0)}),
+        "toy: spec.fields['height'] range: expected low <= high, got (1.0, 0.0)",
+    ),
+    "another value under jit": (
+        in_view(state=lambda s: s.height + traced(s.height)),
+        "toy: jit(vmap(f)) against plain calls, at view.state: expected [0.0, 0.0",
+    ),
+    "field out of range": (
+        in_view(fields=lambda s: {"height": late(s, 9.0)}),
+        "toy: view.fields['height'] at index 2 of the episode: expected finite, in [0, 4], got [9.0, 9.0]",
+    ),
+    "obs not finite": (
+        in_view(obs=lambda s: late(s, jnp.inf)[:, None]),
+        "toy: view.obs at index 2 of the episode: expected finite numbers, got [inf, inf]",
+    ),
+    "reward not finite": (
+        after_step(reward=lambda sound: jnp.where(sound.state.t < 3, 0.0, jnp.nan)),
+        "toy: step.reward at index 2 of the episode: expected finite numbers, got [nan]",
+    ),
+    "an agent without an action": (
+        in_view(avail=lambda s: jnp.broadcast_to(s.t < 2, (2, 3))),
+        "toy: view.avail at index 2 of the episode: expected an available action for each agent, got",
+    ),
+    "horizon a step too late": (
+        after_step(truncated=lambda sound: sound.state.t > HORIZON),
+        "toy: first truncation: expected at step 4, the horizon, got never",
+    ),
+    "horizon a step too early": (
+        after_step(truncated=lambda sound: sound.state.t >= HORIZON - 1),
+        "toy: first truncation: expected at step 4, the horizon, got at step 3",
+    ),
+    "scene out of bounds": (
+        in_scene(center=(5.0, 0.0)),
+        "toy: center in scene.shapes: expected in (-1.0, -1.0, 1.0, 1.0), got (5.0, 0.0)",
+    ),
+    "scene shows an agent that is not there": (
+        in_scene(agent=2),
+        "toy: agent in scene.shapes: expected None or 0 to 1, got 2",
+    ),
+    "scene without extent": (
+        in_scene(bounds=(0.0, 0.0, 0.0, 0.0)),
+        "toy: scene.bounds: expected x0 < x1 and y0 < y1, got (0.0, 0.0, 0.0, 0.0)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_environment_is_named_with_its_fault(fault):
+    env, message = BROKEN[fault]
+    with pytest.raises(EnvContractError, match=f"^{re.escape(message)}"):
+        check_env(env)
+
+
+def test_a_reset_that_counts_its_calls_is_not_pure():
+    calls = []
+
+    def counting(key):
+        calls.append(1)
+        return reset(key)._replace(height=jnp.full((2,), float(len(calls))))
+
+    with pytest.raises(EnvContractError, match=r"^toy: reset, step and view, called twice with equal inputs, at state"):
+        check_env(TOY._replace(reset=counting))
+
+
+def test_a_view_that_remembers_the_last_step_is_not_pure():
+    memory = [0.0]
+
+    def remembering(key, state, actions):
+        memory[0] = 0.0 if traced(actions) else 1.0
+        return step(key, state, actions)
+
+    def forgetful_reset(key):
+        memory[0] = 0.0
+        return reset(key)
+
+    env = TOY._replace(
+        reset=forgetful_reset, step=remembering, view=lambda s: view(s)._replace(state=s.height + memory[0])
+    )
+    with pytest.raises(EnvContractError, match=r"^toy: view of a state before and after a step, at state"):
+        check_env(env)
+
+
+def test_a_sound_environment_passes_and_a_task_may_end_before_the_horizon():
+    check_env(TOY)
+    check_env(after_step(terminated=lambda sound: sound.state.t >= 2, truncated=lambda _: jnp.bool_(False)))
+
+
+def test_a_part_of_an_episode_is_checked_without_its_end():
+    check_env(after_step(truncated=lambda _: jnp.bool_(False)), n_steps=HORIZON - 1)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_environment_keeps_the_contract(name):
+    check_env(make(name))
+
+
+def test_spread_with_the_last_reward_dropped_keeps_the_contract():
+    check_env(make("mpe_spread", drop_last_reward=True))
