@@ -1,15 +1,15 @@
 """The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from qllm_envs import Spec
+from qllm_envs import EnvState, Spec
 
-from qllm_jax.initializers import uniform
+from qllm_jax.initializers import Dense, uniform
 from qllm_jax.recurrent import GruParams, gru_cell
 from qllm_jax.types import Params
 
@@ -21,8 +21,8 @@ class Agent(NamedTuple):
     initial_hidden: Callable[..., Float[Array, "... agents hidden"]]  # (*leading)
     # (params, hidden (..., N, H), obs (..., N, O), last_action (..., N), -1 for none) -> hidden, q (..., N, A)
     step: Callable[..., tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]]
-    # (params, obs (T+1, ..., N, O), action_t (T, ..., N)) -> q (T+1, ..., N, A), from a zero hidden state
-    unroll: Callable[..., Float[Array, "slots ... agents actions"]]
+    # (tuple of params, observe, env_state (T+1, ...), action_t (T, ..., N)) -> tuple of q (T+1, ..., N, A)
+    unroll: Callable[..., tuple[Float[Array, "slots ... agents actions"], ...]]
 
 
 class AgentNetwork(nn.Module):
@@ -43,14 +43,10 @@ class AgentNetwork(nn.Module):
             # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
             rows = rows + self.param("id_kernel", uniform, (self.n_agents, size), fan_in)
         x = nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
-        hidden = gru_cell(self._gru_params(), hidden, x)
-        kernel = self.param("out_kernel", uniform, (size, self.n_actions), size)
-        return hidden, hidden @ kernel + self.param("out_bias", uniform, (self.n_actions,), size)[None]
-
-    def _gru_params(self) -> GruParams:
-        size = self.hidden_dim
         shapes = GruParams((size, 3 * size), (size, 3 * size), (3 * size,), (3 * size,))
-        return GruParams(*(self.param(f"gru_{k}", uniform, v, size) for k, v in shapes._asdict().items()))
+        gru = GruParams(*(self.param(f"gru_{k}", uniform, v, size) for k, v in shapes._asdict().items()))
+        hidden = gru_cell(gru, hidden, x)
+        return hidden, Dense(self.n_actions, name="head")(hidden)
 
 
 def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool = False) -> Agent:
@@ -62,18 +58,32 @@ def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool =
 
     def step(params: Params, hidden: jax.Array, obs: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
         inputs = jnp.concatenate([obs, jax.nn.one_hot(last, spec.n_actions)], -1) if last_action else obs
-        to_rows = lambda x: x.reshape(-1, x.shape[-1])  # noqa: E731
-        new_hidden, q = network.apply(params, to_rows(hidden), to_rows(inputs))
-        return new_hidden.reshape(hidden.shape), q.reshape(*obs.shape[:-1], spec.n_actions)
+        rows = network.apply(params, to_rows(hidden), to_rows(inputs))
+        new_hidden, q = cast(tuple[jax.Array, jax.Array], rows)
+        return new_hidden.reshape(hidden.shape), q.reshape(*hidden.shape[:-1], spec.n_actions)
 
     def init(key: jax.Array) -> Params:
         width = spec.obs_dim + spec.n_actions * last_action
         return network.init(key, initial_hidden(), jnp.zeros((spec.n_agents, width)))
 
-    def unroll(params: Params, obs: jax.Array, action_t: jax.Array) -> jax.Array:
-        none = jnp.full_like(action_t[:1], -1)
-        last = jnp.concatenate([none, action_t])  # (T+1, ..., N)
-        first = initial_hidden(*obs.shape[1:-2])
-        return jax.lax.scan(lambda hidden, x: step(params, hidden, *x), first, (obs, last))[1]
+    def unroll(
+        networks: tuple[Params, ...], observe: Callable[[EnvState], jax.Array], env_state: EnvState, action_t: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        last = jnp.concatenate([jnp.full_like(action_t[:1], -1), action_t])  # (T+1, ..., N)
+
+        # Observations are made where they are used, once for all networks: all slots' worth of them would not fit
+        # into any cache. Projecting all slots' inputs before the scan was slower for the same reason.
+        def scan_step(hiddens: tuple[jax.Array, ...], x: tuple[EnvState, jax.Array]):
+            obs = observe(x[0])
+            outs = [step(params, hidden, obs, x[1]) for params, hidden in zip(networks, hiddens, strict=True)]
+            return tuple(hidden for hidden, _ in outs), tuple(q for _, q in outs)
+
+        first = tuple(initial_hidden(*action_t.shape[1:-1]) for _ in networks)
+        return jax.lax.scan(scan_step, first, (env_state, last))[1]
 
     return Agent(init, initial_hidden, step, unroll)
+
+
+def to_rows(x: jax.Array) -> jax.Array:
+    """(..., X) as (rows, X)."""
+    return x.reshape(-1, x.shape[-1])

@@ -15,7 +15,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
 
 
 class Dense(nn.Module):
-    """A linear layer with torch's initialisation of kernel and bias."""
+    """A linear layer with torch's initialisation of kernel and bias, for one sample or for rows of them."""
 
     features: int
 
@@ -24,7 +24,7 @@ class Dense(nn.Module):
         fan_in = x.shape[-1]
         kernel = self.param("kernel", uniform, (fan_in, self.features), fan_in)
         bias = self.param("bias", uniform, (self.features,), fan_in)
-        return x @ kernel + bias
+        return x @ kernel + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def dense(features: int, name: str) -> Dense:

@@ -48,7 +48,7 @@ def make(env: Env, agent: Agent, mixer: Mixer, optimizer: str, standardize: bool
         if standardize:
             batch = batch._replace(reward_t=rewards.standardize(stats, batch.reward_t))
         view = jax.vmap(jax.vmap(env.view))(batch.env_state)  # (T+1, B, ...)
-        loss = lambda params: td_loss(agent, mixer, params, state.target_params, batch, view, hp)  # noqa: E731
+        loss = lambda params: td_loss(env, agent, mixer, params, state.target_params, batch, view, hp)  # noqa: E731
         grads, metrics = jax.grad(loss, has_aux=True)(state.params)
         chain = optax.chain(optax.clip_by_global_norm(hp.grad_clip), OPTIMIZERS[optimizer](hp.lr))
         # The clip has no state; keeping it out of `opt_state` lets hp stay traced without a second init.
@@ -76,10 +76,11 @@ def zero_inputs(env: Env, key: jax.Array) -> MixerInputs:
     return MixerInputs(q, q, q.astype(jnp.int32), view.state, view.fields)
 
 
-def td_loss(agent: Agent, mixer: Mixer, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp):
+def td_loss(env, agent: Agent, mixer: Mixer, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp):
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
-    q = agent.unroll(params["agent"], view.obs, batch.action_t)  # (T+1, B, N, A)
-    target_q = agent.unroll(target_params["agent"], view.obs, batch.action_t)
+    networks = (params["agent"], target_params["agent"])
+    observe = lambda state: jax.vmap(env.view)(state).obs  # noqa: E731
+    q, target_q = agent.unroll(networks, observe, batch.env_state, batch.action_t)  # (T+1, B, N, A) each
 
     def episode_values(q, target_q, view, action_t):
         return team_values(mixer, params["mixer"], target_params["mixer"], q, target_q, view, action_t)

@@ -17,7 +17,7 @@ from qllm_jax.learner import Learner, LearnerState
 from qllm_jax.rollout import episode_return, rollout
 from qllm_jax.types import Clock, Episode, Hp, Params
 
-EVAL_STREAM, INIT_STREAM, TRAIN_STREAM = 0, 1, 2  # independent key streams of one run
+EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM = range(5)  # independent keys of one run
 
 
 class RunState(NamedTuple):
@@ -72,7 +72,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
         return RunState(key, state, storage, jax.tree.map(jnp.copy, state.params), jnp.full((), -jnp.inf))
 
     def collect(clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
-        key = stream(run.key, TRAIN_STREAM, clock.episodes)
+        key = stream(run.key, ROLLOUT_STREAM, clock.episodes)
         epsilon = epsilon_at(hp, clock.env_steps)
         episodes = play_episodes(run.learner.params, key, sizes.n_envs, epsilon)
         storage = buffer.write(run.storage, episodes, clock.episodes)
@@ -80,7 +80,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
         return run._replace(storage=storage), metrics
 
     def learn(clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
-        key = jax.random.fold_in(stream(run.key, TRAIN_STREAM, clock.episodes), 1)
+        key = stream(run.key, SAMPLE_STREAM, clock.episodes)
         batch = buffer.sample(run.storage, key, clock.episodes, sizes.batch_episodes)
         copy_target = clock.updates % sizes.target_interval == 0
         state, metrics = learner.update(run.learner, batch, hp, copy_target)
@@ -143,7 +143,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
     )
 
 
-def stream(key: jax.Array, name: int, counter: Array) -> jax.Array:
+def stream(key: jax.Array, name: int, counter: Array | int) -> jax.Array:
     """The key of one use: which stream, and when."""
     return jax.random.fold_in(jax.random.fold_in(key, name), counter)
 

@@ -12,8 +12,7 @@ import numpy as np
 from qllm_jax import checkpoint, folder, log, results, wandb_log
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.experiment import Experiment
-
-FINAL_STREAM = 2**31  # folded into a run's key for its last evaluation; training's streams are small numbers
+from qllm_jax.runs import FINAL_STREAM, stream
 
 
 class Interrupt:
@@ -102,6 +101,6 @@ class Session:
 
 def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns (R, episodes) of the given policies, and of the uniformly random policy, on keys training never uses."""
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.fold_in(exp.root, seed), FINAL_STREAM))(exp.seeds)
+    keys = jax.vmap(lambda seed: stream(jax.random.fold_in(exp.root, seed), FINAL_STREAM, 0))(exp.seeds)
     play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))  # noqa: E731
     return play(epsilon), play(1.0)

@@ -72,16 +72,21 @@ def square_distance(pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"]) ->
 
 def relative(pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"]) -> Float[Array, "n 2m"]:
     """The others as seen from each agent (other - own), x and y side by side as they stand in an observation."""
-    return (other_pos[None] - pos[:, None]).reshape(pos.shape[0], 2 * other_pos.shape[0])
+    return other_pos.reshape(1, -1) - _own(pos, 2 * other_pos.shape[0])
 
 
 def relative_others(pos: Float[Array, "n 2"]) -> Float[Array, "n 2(n-1)"]:
     """As `relative`, towards all other agents in index order; no columns for a single agent."""
     n = pos.shape[0]
+    flat = pos.reshape(1, 2 * n)
     # Column k of row i is agent k before i and agent k + 1 from there on: two slices and a choice, no diagonal to drop.
-    before = jnp.arange(n - 1)[None, :, None] < jnp.arange(n)[:, None, None]  # (N, N-1, 1)
-    other_pos = jnp.where(before, pos[None, :-1], pos[None, 1:])  # (N, N-1, 2)
-    return (other_pos - pos[:, None]).reshape(n, 2 * (n - 1))
+    before = jnp.arange(2 * (n - 1))[None] < 2 * jnp.arange(n)[:, None]  # (N, 2(N-1))
+    return jnp.where(before, flat[:, :-2], flat[:, 2:]) - _own(pos, 2 * (n - 1))
+
+
+def _own(pos: Float[Array, "n 2"], width: int) -> Float[Array, "n width"]:
+    """Each agent's x, y, x, y ... over `width` columns. Flat: a last axis of length 2 cannot be vectorized."""
+    return jnp.where(jnp.arange(width)[None] % 2 == 0, pos[:, :1], pos[:, 1:])
 
 
 def _deltas(pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"]) -> tuple[Array, Array]:
