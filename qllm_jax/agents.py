@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from qllm_envs import EnvState, Spec
 
+from qllm_envs import EnvState, Spec
 from qllm_jax.initializers import Dense, uniform
 from qllm_jax.recurrent import GruParams, gru_cell
 from qllm_jax.types import Params

@@ -1,8 +1,10 @@
-"""Checkpoints (orbax): parameters, targets, optimiser, replay buffer, keys and counters, so a resumed run is the same run.
+"""Checkpoints (orbax) of parameters, targets, optimiser, buffer, keys and counters: a resumed run is the same run.
 
 The orbax v1 API is young; this module is the only one that calls it.
 """
 
+import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from qllm_jax import cli
 from qllm_jax.errors import UserError
 from qllm_jax.runs import RunState
 from qllm_jax.types import Clock
@@ -39,17 +42,35 @@ def save(folder: Path, saved: Saved, host: HostState) -> None:
     target = (folder / f"step_{step:012d}").resolve()
     if target.exists():
         return
-    before = latest(folder)
+    absl = logging.getLogger("absl")
+    level = absl.level
     try:
+        absl.setLevel(logging.CRITICAL)  # orbax logs a traceback of what is told below in a sentence
         ocp.save(target, saved, custom_metadata=host._asdict())
     # Orbax and tensorstore report a failed write as OSError, ValueError or a bare Exception.
     except Exception as error:
-        kept = f"the checkpoint of step {step_of(before)} is intact" if before else "there is no earlier checkpoint"
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
-        raise UserError(f"could not write the checkpoint {target} ({reason}); {kept}: free disk space and resume") from error
-    for old in steps(folder):
-        if old != target:
-            shutil.rmtree(old, ignore_errors=True)
+        before = latest(folder)
+        remove_all_but(before, folder)
+        kept = f"the checkpoint of step {step_of(before):,} is intact" if before else "there is no earlier checkpoint"
+        sentence = f"could not write the checkpoint of step {step:,} ({reason(error)}); {kept}; "
+        raise UserError(f"{sentence}when there is room: python -m qllm_jax.train resume={folder.parent}") from error
+    finally:
+        absl.setLevel(level)
+    remove_all_but(target, folder)
+
+
+def reason(error: Exception) -> str:
+    """What the operating system said, or the first line of a longer story."""
+    text = str(error).strip() or type(error).__name__
+    known = (os.strerror(code) for code in cli.DISK_ERRORS)
+    return next((words for words in known if words in text), text.splitlines()[0][:200])
+
+
+def remove_all_but(kept: Path | None, folder: Path) -> None:
+    """Remove older checkpoints, and halves of one that a kill or a full disk left."""
+    for path in folder.glob("step_*"):
+        if kept is None or path.name != kept.name:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def restore(path: Path, like: Saved) -> tuple[Saved, HostState]:
@@ -94,7 +115,7 @@ def raw_shape(x: Any) -> tuple[int, ...]:
 def by_name(tree: Any) -> dict[str, Any]:
     """Leaves by slash-separated path; NamedTuple fields, dict keys and indices all read the same."""
     leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))[0]
-    part = lambda k: str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k))))  # noqa: E731
+    part = lambda k: str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k))))
     return {"/".join(part(k) for k in path): leaf for path, leaf in leaves}
 
 

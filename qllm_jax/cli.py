@@ -5,8 +5,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from qllm_envs.parts import suggest
 from qllm_jax.errors import UserError
-from qllm_jax.registry import suggest
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # full, over quota, not allowed
 
 
 def main(command: Callable[[list[str]], int], usage: str | None) -> None:
@@ -19,13 +21,21 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
         code = command(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+        if error.errno not in DISK_ERRORS:
             raise
-        print(f"error: could not write {error.filename or 'to disk'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {disk_error(error)}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        code = 130
     sys.exit(code)
+
+
+def disk_error(error: OSError) -> str:
+    """The sentence for a write that the operating system refused."""
+    return f"could not write {error.filename or 'to disk'}: {error.strerror}"
 
 
 def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from qllm_envs.parts import suggest
 from qllm_jax.errors import UserError
-from qllm_jax.registry import suggest
 
 # Strict numbers: "3" is not 3 and 1 is not true.
 Count = Annotated[int, Field(strict=True, ge=1)]

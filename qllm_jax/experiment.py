@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
 import qllm_envs
 from qllm_envs import Env
-
+from qllm_envs.parts import suggest
 from qllm_jax import agents, learner, mixers, runs
 from qllm_jax.agents import Agent
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import Mixer
-from qllm_jax.registry import suggest
 from qllm_jax.types import Hp
 
 ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # keys of `env:` that the run reads; the rest are the environment's
@@ -54,7 +54,7 @@ def build(config: Config) -> Experiment:
         batch_episodes=algo.batch_episodes,
         buffer_episodes=algo.buffer_episodes,
         target_interval=algo.target_interval,
-        limit_ends=bool(config.env["time_limit_is_terminal"]),
+        limit_ends=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
     program = runs.make(env, agent, parts, sizes)
@@ -67,6 +67,9 @@ def make_env(config: Config) -> Env:
     missing = [key for key in ENV_RUN_KEYS if key not in config.env]
     if missing:
         raise UserError(f"env needs the keys {', '.join(ENV_RUN_KEYS)}; missing: {', '.join(missing)}")
+    limit = config.env["time_limit_is_terminal"]
+    if not isinstance(limit, bool):
+        raise UserError(f"env.time_limit_is_terminal must be true or false, got {limit!r}")
     options = {str(key): value for key, value in config.env.items() if key not in ENV_RUN_KEYS}
     if config.n_agents is not None:
         options["n_agents"] = config.n_agents

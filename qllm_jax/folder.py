@@ -1,11 +1,14 @@
-"""The folder of a run: what is in it, how it is made, found and read. Nothing in it is ever overwritten by another run."""
+"""The folder of a run: what is in it, how it is made, found and read. No run overwrites another."""
 
+import fcntl
 import importlib.metadata
 import json
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from qllm_jax.errors import UserError
 
 CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
 METRICS, TIMING, RESULT, MARL_EVAL = "metrics.jsonl", "timing.jsonl", "result.json", "marl_eval.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
 PACKAGES = ("qllm-jax", "jax", "jaxlib", "flax", "optax", "rlax", "distrax", "jaxmarl", "orbax-checkpoint", "numpy")
 
 
@@ -33,7 +36,9 @@ def create(config: Config, tfcaf_source: str | None) -> Path:
     """Make the folder and write what is known before training. UserError when it exists already."""
     path = Path(config.run_dir) if config.run_dir else default_path(config)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"run_dir {str(path)!r} exists already: continue it with resume={path}, or choose another run_dir")
+        raise UserError(
+            f"run_dir {str(path)!r} exists already: continue it with resume={path}, or choose another run_dir"
+        )
     path.mkdir(parents=True, exist_ok=True)
     if tfcaf_source is not None:
         (path / TFCAF).write_text(tfcaf_source)
@@ -59,6 +64,24 @@ def load(path: str) -> tuple[Path, Config]:
         mixer = {**recorded.algo.mixer, "function": str(folder / TFCAF)}
         recorded = replace(recorded, algo=replace(recorded.algo, mixer=mixer))
     return folder, replace(recorded, run_dir=str(folder))
+
+
+def extend(path: Path, total_steps: int) -> None:
+    """Record a new `total_steps`, so that a resumed run that is killed again still knows how far to go."""
+    recorded = OmegaConf.load(path / CONFIG)
+    OmegaConf.update(recorded, "total_steps", total_steps)  # pyright: ignore[reportArgumentType]
+    write_atomically(path / CONFIG, OmegaConf.to_yaml(recorded))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the folder while a process trains in it. UserError when another one does; kill -9 frees it."""
+    with open(path / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"{str(path)!r} is in use: another process trains in it") from error
+        yield
 
 
 def describe() -> dict[str, Any]:
@@ -87,7 +110,7 @@ def version(package: str) -> str | None:
 def commit() -> str | None:
     """Git commit of the code, with "+dirty" where files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
-    git = lambda *args: subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=True)  # noqa: E731
+    git = lambda *args: subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=True)
     try:
         if Path(git("rev-parse", "--show-toplevel").stdout.strip()) != root:
             return None

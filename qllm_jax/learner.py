@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 import rlax
 from jaxtyping import Array, Bool, Float, Int
-from qllm_envs import Env, View
 
+from qllm_envs import Env, View
 from qllm_jax import rewards
 from qllm_jax.agents import Agent
 from qllm_jax.mixers import Mixer, MixerInputs
@@ -48,7 +48,7 @@ def make(env: Env, agent: Agent, mixer: Mixer, optimizer: str, standardize: bool
         if standardize:
             batch = batch._replace(reward_t=rewards.standardize(stats, batch.reward_t))
         view = jax.vmap(jax.vmap(env.view))(batch.env_state)  # (T+1, B, ...)
-        loss = lambda params: td_loss(env, agent, mixer, params, state.target_params, batch, view, hp)  # noqa: E731
+        loss = lambda params: td_loss(env, agent, mixer, params, state.target_params, batch, view, hp)
         grads, metrics = jax.grad(loss, has_aux=True)(state.params)
         chain = optax.chain(optax.clip_by_global_norm(hp.grad_clip), OPTIMIZERS[optimizer](hp.lr))
         # The clip has no state; keeping it out of `opt_state` lets hp stay traced without a second init.
@@ -56,7 +56,7 @@ def make(env: Env, agent: Agent, mixer: Mixer, optimizer: str, standardize: bool
         params = optax.apply_updates(state.params, updates)
         tau = jnp.where(copy_target, hp.target_tau, 0.0)
         target = optax.incremental_update(params, state.target_params, tau)
-        metrics["grad_norm"] = optax.global_norm(grads)
+        metrics["grad_norm"] = optax.tree.norm(grads)
         return LearnerState(params, target, opt_state, stats), metrics
 
     return Learner(init, update)
@@ -76,10 +76,12 @@ def zero_inputs(env: Env, key: jax.Array) -> MixerInputs:
     return MixerInputs(q, q, q.astype(jnp.int32), view.state, view.fields)
 
 
-def td_loss(env, agent: Agent, mixer: Mixer, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp):
+def td_loss(
+    env: Env, agent: Agent, mixer: Mixer, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
+) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
     networks = (params["agent"], target_params["agent"])
-    observe = lambda state: jax.vmap(env.view)(state).obs  # noqa: E731
+    observe = lambda state: jax.vmap(env.view)(state).obs
     q, target_q = agent.unroll(networks, observe, batch.env_state, batch.action_t)  # (T+1, B, N, A) each
 
     def episode_values(q, target_q, view, action_t):
@@ -89,7 +91,7 @@ def td_loss(env, agent: Agent, mixer: Mixer, params: Params, target_params: Para
     returns = jax.vmap(targets, (1, 1, None), 1)(batch, target_tot, hp)  # (T, B)
     error = q_tot[:-1] - jax.lax.stop_gradient(returns)
     mask = batch.mask_t
-    mean = lambda x: jnp.sum(mask * x) / jnp.sum(mask)  # noqa: E731
+    mean = lambda x: jnp.sum(mask * x) / jnp.sum(mask)
     loss = mean(error**2)
     return loss, {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
 

@@ -1,5 +1,6 @@
 """Records of a run on the host: append-only JSON lines that a resumed run can rewind, and a progress bar."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -14,13 +15,14 @@ class JsonLines:
 
     def __init__(self, path: Path, size: int) -> None:
         """Open `path` and cut it to `size` bytes: what a checkpoint did not cover is computed and written again."""
-        self._file = open(path, "ab")  # noqa: SIM115 - open as long as the run
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open as long as the run
         self._file.truncate(size)
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Append records and hand them to the operating system, so that kill -9 loses none of them."""
-        self._file.write("".join(json.dumps(record) + "\n" for record in records).encode())
-        self._file.flush()
+        text = "".join(json.dumps(record) + "\n" for record in records).encode()
+        if self._file.write(text) != len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def size(self) -> int:
         """Bytes on disk, for the checkpoint."""
@@ -52,14 +54,15 @@ class Progress:
     """The progress bar: environment steps of all runs, with rate, return, loss and time left."""
 
     def __init__(self, total_steps: int, n_runs: int, done: int) -> None:
-        self._runs = n_runs
+        self._runs, self._total = n_runs, total_steps * n_runs
         self._bar = tqdm(
-            total=total_steps * n_runs,
+            total=self._total,
             initial=done * n_runs,
             unit=" env-steps",
             unit_scale=True,
             dynamic_ncols=True,
             mininterval=0.5,
+            disable=None,  # no bar in a file or a pipe: the lines of `say` remain
         )
 
     def update(self, env_steps: int, metrics: dict[str, Any]) -> None:
@@ -67,7 +70,7 @@ class Progress:
         mean = {name: float(np.mean(metrics[name])) for name in ("return", "loss")}
         self._bar.set_postfix({"return": f"{mean['return']:.1f}", "loss": f"{mean['loss']:.3g}"}, refresh=False)
         # The last iteration may overshoot the total by less than one rollout.
-        self._bar.update(min(env_steps * self._runs, self._bar.total) - self._bar.n)
+        self._bar.update(min(env_steps * self._runs, self._total) - self._bar.n)
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""

@@ -16,7 +16,7 @@ class RewardStats(NamedTuple):
 
 def initial() -> RewardStats:
     """No rewards seen; epymarl starts with a count of 1e-4."""
-    return RewardStats(jnp.zeros(()), jnp.ones(()), jnp.full((), 1e-4))
+    return RewardStats(jnp.zeros(()), jnp.ones(()), jnp.full((), 1e-4, jnp.float32))
 
 
 def update(stats: RewardStats, rewards: Float[Array, "time batch"]) -> RewardStats:

@@ -6,8 +6,8 @@ import distrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-from qllm_envs import Env, EnvState
 
+from qllm_envs import Env, EnvState
 from qllm_jax.agents import Agent
 from qllm_jax.types import Episode, Params
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from qllm_envs import Env
 
+from qllm_envs import Env
 from qllm_jax import buffer
 from qllm_jax.agents import Agent
 from qllm_jax.learner import Learner, LearnerState
@@ -56,7 +56,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
 
     def play_episodes(params: Params, key: jax.Array, n_episodes: int, epsilon: Float[Array, ""]) -> Episode:
         keys = jax.random.split(key, n_episodes)
-        one = lambda key: rollout(env, agent, params["agent"], key, epsilon, sizes.limit_ends)  # noqa: E731
+        one = lambda key: rollout(env, agent, params["agent"], key, epsilon, sizes.limit_ends)
         return jax.vmap(one)(keys)
 
     def init(root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:
@@ -69,7 +69,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
         episodes = jax.eval_shape(lambda: play_episodes(state.params, key, 1, jnp.zeros(())))
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), episodes)
         storage = buffer.empty(shapes, sizes.buffer_episodes)
-        return RunState(key, state, storage, jax.tree.map(jnp.copy, state.params), jnp.full((), -jnp.inf))
+        return RunState(key, state, storage, jax.tree.map(jnp.copy, state.params), jnp.full((), -jnp.inf, jnp.float32))
 
     def collect(clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
         key = stream(run.key, ROLLOUT_STREAM, clock.episodes)
@@ -124,14 +124,14 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
             returns = jax.vmap(episode_return)(episodes)
             mean = jnp.mean(returns)
             better = mean > run.best_return
-            keep = lambda new, old: jnp.where(better, new, old)  # noqa: E731
+            keep = lambda new, old: jnp.where(better, new, old)
             best = jax.tree.map(keep, run.learner.params, run.best_params)
             return run._replace(best_params=best, best_return=keep(mean, run.best_return)), returns
 
         return jax.vmap(one)(runs)
 
     def play(params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Array:
-        one = lambda params, key: jax.vmap(episode_return)(play_episodes(params, key, n_episodes, epsilon))  # noqa: E731
+        one = lambda params, key: jax.vmap(episode_return)(play_episodes(params, key, n_episodes, epsilon))
         return jax.vmap(one)(params, keys)
 
     return Program(

@@ -38,12 +38,14 @@ class Session:
     """One process's part of a run: the state on the device, the logs on the host."""
 
     def __init__(self, exp: Experiment, path: Path, saved: Saved, host: HostState) -> None:
+        """Open the logs, cut to what the checkpoint covers."""
         self.exp, self.path = exp, path
         self.clock, self.runs = saved
         self.metrics = log.JsonLines(path / folder.METRICS, host.metrics_bytes)
         self.timing = log.JsonLines(path / folder.TIMING, host.timing_bytes)
         self.wandb = wandb_log.make(exp.config, path)
         self.progress = log.Progress(exp.config.total_steps, exp.config.seeds, self.env_steps)
+        self.is_fresh = host.metrics_bytes == 0  # nothing was logged before this process
         self._elapsed, self._started = host.elapsed_s, time.monotonic()
 
     @property
@@ -62,7 +64,7 @@ class Session:
         self.timing.write([{"event": event, "env_steps": self.env_steps, "elapsed_s": round(self.elapsed_s, 3)}])
         self.wandb.write(records)
 
-    def advance(self, goal: int) -> None:
+    def train(self, goal: int) -> None:
         """Train until `goal` environment steps a run are reached, as one call of the compiled chunk."""
         n = -(-(goal - self.env_steps) // self.exp.steps_per_iteration)
         self.clock, self.runs, means = self.exp.program.chunk(self.clock, self.runs, self.exp.hp, jnp.asarray(n))
@@ -76,7 +78,10 @@ class Session:
         self.runs, returns = self.exp.program.evaluate(self.clock, self.runs, episodes)
         returns = np.asarray(returns)
         self.record("eval", {"return": returns.mean(-1), "returns": returns})
-        self.progress.say(f"step {self.env_steps:,}: return of {episodes} evaluation episodes {returns.mean():.1f}")
+        self.progress.say(
+            f"step {self.env_steps:>11,}: return {returns.mean():9.1f} (mean of {episodes} evaluation episodes, "
+            f"{len(returns)} seeds; {self.elapsed_s:,.0f} s)"
+        )
 
     def save(self) -> None:
         """Write a checkpoint that covers the logs as they are now."""
@@ -102,5 +107,5 @@ class Session:
 def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns (R, episodes) of the given policies, and of the uniformly random policy, on keys training never uses."""
     keys = jax.vmap(lambda seed: stream(jax.random.fold_in(exp.root, seed), FINAL_STREAM, 0))(exp.seeds)
-    play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))  # noqa: E731
+    play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))
     return play(epsilon), play(1.0)

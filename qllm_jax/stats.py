@@ -29,6 +29,18 @@ def bootstrap(scores: np.ndarray, statistic: Callable[..., np.ndarray] = mean, s
     return float(low), float(high)
 
 
+def band(scores: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """`bootstrap` of the mean for every column of (runs, columns), with the same resamples for all columns."""
+    n_runs, n_columns = scores.shape
+    if n_runs < 2:
+        return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
+    rows = np.random.default_rng(seed).integers(0, n_runs, (RESAMPLES, n_runs))
+    # How often each run was drawn: one product then gives all means, and no (resamples, runs, columns) is built.
+    counts = np.sum(rows[:, :, None] == np.arange(n_runs)[None, None], 1)  # (resamples, runs)
+    low, high = np.percentile(counts @ scores / n_runs, [2.5, 97.5], 0)
+    return low, high
+
+
 def summary(scores: np.ndarray) -> dict[str, float]:
     """Mean, IQM and the 95% interval of the mean over runs."""
     low, high = bootstrap(scores)
@@ -40,4 +52,6 @@ def sentence(scores: np.ndarray) -> str:
     figures = summary(scores)
     if scores.size < 2:
         return f"{figures['mean']:.1f} (one seed, no interval)"
-    return f"{figures['mean']:.1f} (95% CI {figures['ci95_low']:.1f} to {figures['ci95_high']:.1f}, {scores.size} seeds)"
+    return (
+        f"{figures['mean']:.1f} (95% CI {figures['ci95_low']:.1f} to {figures['ci95_high']:.1f}, {scores.size} seeds)"
+    )

@@ -23,31 +23,43 @@ from qllm_jax.session import Interrupt, Session
 
 
 def run(exp: Experiment, path: Path) -> int:
-    """Train from the newest checkpoint of the folder, or from the start. Returns the exit code."""
-    interrupt = Interrupt()
-    saved, host = first_state(exp, path)
-    session = Session(exp, path, saved, host)
+    """Train from the newest checkpoint of the folder, or from the start, and print how it ended. The exit code."""
     try:
-        if host.metrics_bytes == 0:
-            session.evaluate()
-        while session.env_steps < exp.config.total_steps:
-            step, settings = session.env_steps, exp.config
-            next_eval = following(step, settings.eval_interval)
-            session.advance(min(following(step, settings.log_interval), next_eval, settings.total_steps))
-            if session.env_steps >= min(next_eval, settings.total_steps):
-                session.evaluate()
-                session.save()
-            if interrupt.requested:
-                session.save()
+        with folder.locked(path):
+            interrupt, session = Interrupt(), Session(exp, path, *first_state(exp, path))
+            try:
+                finished = advance(session, interrupt)
+                ending = session.finish() if finished else f"stopped at step {session.env_steps:,}"
+            finally:
                 session.close()
-                print(f"\nstopped at step {session.env_steps:,}; continue: python -m qllm_jax.train resume={path}")
-                return 130
-        closing = session.finish()
-    finally:
-        session.close()
-        interrupt.restore()
-    print(f"\n{closing}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
+                interrupt.restore()
+    except OSError as error:
+        if error.errno not in cli.DISK_ERRORS:
+            raise
+        sentence = f"{cli.disk_error(error)}; when there is room: python -m qllm_jax.train resume={path}"
+        raise UserError(sentence) from error
+    if not finished:
+        print(f"\n{ending}; continue: python -m qllm_jax.train resume={path}")
+        return 130
+    print(f"\n{ending}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
     return 0
+
+
+def advance(session: Session, interrupt: Interrupt) -> bool:
+    """Train, log, evaluate and save until the end (True) or an interrupt (False)."""
+    settings = session.exp.config
+    if session.is_fresh:
+        session.evaluate()
+    while (step := session.env_steps) < settings.total_steps:
+        next_eval = min(following(step, settings.eval_interval), settings.total_steps)
+        session.train(min(following(step, settings.log_interval), next_eval))
+        if session.env_steps >= next_eval:
+            session.evaluate()
+            session.save()
+        if interrupt.requested:
+            session.save()
+            return False
+    return True
 
 
 def first_state(exp: Experiment, path: Path) -> tuple[Saved, HostState]:
@@ -75,6 +87,7 @@ def resumed(settings: Config, overrides: list[str]) -> tuple[Path, Config]:
         raise UserError(f"resume= continues a run as it was configured; only total_steps can change, not {changed}")
     if "total_steps" in keys:
         recorded = replace(recorded, total_steps=settings.total_steps)
+        folder.extend(path, settings.total_steps)
     return path, recorded
 
 

@@ -8,6 +8,7 @@ Slots: an episode of T steps has T+1 states; `x_t` covers steps 0..T-1, arrays o
 from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
+
 from qllm_envs import EnvState
 
 Params = Any  # a pytree of float arrays

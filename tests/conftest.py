@@ -1,5 +1,44 @@
-"""Settings of all tests: an implicit broadcast between ranks is an error, as it hides a missing axis."""
+"""Settings and fixtures of all tests. An implicit broadcast between ranks is an error, as it hides a missing axis."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+TINY_RUN = (
+    "n_agents=3 env.horizon=10 seeds=2 total_steps=400 log_interval=200 eval_interval=200 eval_episodes=4 "
+    "final_episodes=16 algo.n_envs=4 algo.batch_episodes=4 algo.buffer_episodes=8 algo.hidden_dim=8"
+)
+
+
+@contextmanager
+def _quick_compile() -> Iterator[None]:
+    """Compile with few optimizations: a third of the time, for what runs once."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def quick_compile() -> Iterator[None]:
+    """Few compiler optimizations for a module of tests whose time is compile time."""
+    with _quick_compile():
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of QLLM: spread, 3 agents, 10 steps, 2 seeds. Copy it before changing it."""
+    from qllm_jax import train
+
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    with _quick_compile():
+        assert train.train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
+    return path

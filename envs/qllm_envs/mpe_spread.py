@@ -38,7 +38,7 @@ class State(NamedTuple):
     t: Int[Array, ""]  # steps taken
 
 
-def make(n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop_last_reward: bool = False) -> Env:
+def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop_last_reward: bool = False) -> Env:
     """Spread with as many landmarks as agents.
 
     `local_ratio`, 0 to 1, is the weight of an agent's own contacts; the shared coverage has the rest.

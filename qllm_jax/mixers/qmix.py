@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from qllm_envs import Spec
 
+from qllm_envs import Spec
 from qllm_jax.errors import UserError
 from qllm_jax.initializers import dense
 from qllm_jax.mixers.base import Mixer, MixerInputs

@@ -1,9 +1,9 @@
-"""QLLM (arxiv.org/abs/2504.12961), Eq. 3: Q_tot = sum_i w_i(s) q_i + b(s) with an LLM-written, training-free w and b."""
+"""QLLM (arxiv.org/abs/2504.12961), Eq. 3: Q_tot = sum_i w_i(s) q_i + b(s); w and b are LLM-written code."""
 
 import jax
 import jax.numpy as jnp
-from qllm_envs import Spec
 
+from qllm_envs import Spec
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.base import Mixer, MixerInputs
 from qllm_jax.tfcaf import CreditFunction, load
@@ -34,6 +34,6 @@ def resolve_scale(scale: str | float, n_agents: int) -> float:
     """The number behind the `scale` option. UserError unless it is "n_agents" or a positive number."""
     if scale == "n_agents":
         return float(n_agents)
-    if isinstance(scale, str) or isinstance(scale, bool) or not 0 < scale < float("inf"):
+    if isinstance(scale, str | bool) or not 0 < scale < float("inf"):
         raise UserError(f"mixer 'tfcaf': scale must be 'n_agents' or a positive number, got {scale!r}")
     return float(scale)

@@ -1,8 +1,8 @@
 """VDN (Sunehag et al. 2018, arxiv.org/abs/1706.05296): the team value is the sum of the agents' values."""
 
 import jax.numpy as jnp
-from qllm_envs import Spec
 
+from qllm_envs import Spec
 from qllm_jax.mixers.base import Mixer
 
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import errors
 
 from qllm_envs.core import Spec
+from qllm_envs.parts import suggest
 from qllm_jax.errors import UserError
-from qllm_jax.registry import suggest
 from qllm_jax.tfcaf import adapter
 from qllm_jax.tfcaf.check import Checked, check
 from qllm_jax.tfcaf.contract import ENTRIES, Credit, CreditFunction, Fields, Place, TfcafError, as_credit

@@ -3,12 +3,12 @@
 import pytest
 
 import qllm_envs
-from qllm_envs.registry import _environments_in
+from qllm_envs.parts import part_names
 
 
 def test_spread_is_found_and_the_contract_modules_are_not():
     assert "mpe_spread" in qllm_envs.names()
-    assert not {"core", "check", "registry"} & set(qllm_envs.names())
+    assert not {"core", "check", "parts", "registry"} & set(qllm_envs.names())
     assert not any(name.startswith("_") for name in qllm_envs.names())
 
 
@@ -23,12 +23,12 @@ def test_an_environment_is_a_public_file_with_a_top_level_make(tmp_path):
     }
     for name, source in sources.items():
         (tmp_path / f"{name}.py").write_text(source)
-    assert _environments_in(tmp_path) == ("a", "b")
+    assert part_names(tmp_path) == ("a", "b")
 
 
 def test_a_listed_environment_is_not_imported(tmp_path):
     (tmp_path / "needs_a_missing_package.py").write_text("import no_such_package\ndef make():\n    pass\n")
-    assert _environments_in(tmp_path) == ("needs_a_missing_package",)
+    assert part_names(tmp_path) == ("needs_a_missing_package",)
 
 
 @pytest.mark.parametrize("name", qllm_envs.names())
@@ -41,7 +41,7 @@ def test_options_reach_the_environment():
 
 
 def test_a_name_that_is_nearly_right_gets_a_suggestion():
-    with pytest.raises(ValueError, match=r"^environment 'mpe_spred' does not exist, did you mean 'mpe_spread'\?"):
+    with pytest.raises(ValueError, match=r"^environment 'mpe_spred' does not exist: did you mean 'mpe_spread'\?"):
         qllm_envs.make("mpe_spred")
 
 
@@ -52,6 +52,6 @@ def test_an_unknown_name_gets_the_list(name):
 
 
 def test_an_unknown_option_gets_the_options():
-    expected = "mpe_spread has no option 'agents'; choose from n_agents, horizon, local_ratio, drop_last_reward"
-    with pytest.raises(ValueError, match=f"^{expected}$"):
+    allowed = "choose from drop_last_reward, horizon, local_ratio, n_agents"
+    with pytest.raises(ValueError, match=rf"^environment 'mpe_spread' has no option 'agents': .*{allowed}$"):
         qllm_envs.make("mpe_spread", agents=3)

@@ -1,0 +1,182 @@
+"""Where the time of an iteration goes: `python benchmarks/profile_update.py --agents 25 --seeds 5 --algo matched_qllm`.
+
+A few iterations of the real training program (rollout and update) run under jax.profiler. The time of every XLA
+operation is given to a part of the source by what the compiled program says of it: the functions on its stack and its
+`op_name`. A fusion counts where its last operation comes from. The process keeps to one CPU core, where the times of
+operations add up to the wall time; on several, XLA hands parts of an operation to threads whose time the trace does not
+name (--all-cores shows that). Take two seeds or more: with one, XLA drops where most matmuls come from.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import linecache
+import os
+import re
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import jax
+import jax.numpy as jnp
+
+CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
+TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
+
+
+class Op(NamedTuple):
+    """What the compiled program says of an operation."""
+
+    opcode: str
+    name: str  # op_name of the metadata: transformations, scopes, primitive
+    stack: tuple[str, ...]  # "file:function" from the innermost frame on, the first one with its line of source
+    matmul: bool  # it is a matrix multiplication or a fusion around one
+    over_rows: bool  # that sums over the first axis of its left operand: a weight gradient, x.T @ d
+
+
+def part_of(op: Op) -> str:
+    """The part of the source that an operation belongs to."""
+    stack = " ".join(op.stack)
+    if not op.name:  # with one seed XLA drops the source of a matmul together with its axis of length 1
+        return "matmuls without a named source" if op.matmul else "copies and fills by the compiler"
+    if "/buffer.py:" in stack:
+        return "buffer"
+    if "/runs.py:make.<locals>.collect" in stack:
+        return "rollout: network" if "AgentNetwork" in stack else "rollout: environment and actions"
+    if "/optax/" in stack or ":global_norm" in stack:
+        return "optimizer"
+    if ":team_values" in stack:
+        return "credit / mixer"
+    if "/qllm_envs/" in stack:
+        return "observations"
+    if "AgentNetwork" in stack:
+        return network_part(op)
+    if ":make.<locals>.unroll" in stack:
+        return "stacking of scans (values kept for the backward pass)"
+    return "other"
+
+
+def network_part(op: Op) -> str:
+    """The part of the agents' network in the update."""
+    stack, backward = " ".join(op.stack), "transpose(" in op.name
+    recurrent = "/recurrent.py:" in stack or "gru_cell(" in stack
+    if not op.matmul:
+        return f"gates and activations (elementwise), {'backward' if backward else 'forward'}"
+    layer = "recurrent matmuls" if recurrent else "head" if "/head/" in op.name else "first layer"
+    if not backward:
+        return f"{layer}, forward"
+    return f"{layer}, weight gradients" if op.over_rows else f"{layer}, input gradients"
+
+
+def read_ops(text: str) -> dict[str, Op]:
+    """All operations of a compiled program, from its text. Stacks are empty where the text has no stack tables."""
+    found = {name: re.search(rf"^{name}\n((?:\d+ .*\n)+)", text, re.M) for name in TABLES}
+    tables = {k: dict(line.split(" ", 1) for line in m[1].splitlines()) if m else {} for k, m in found.items()}
+    lines: dict[str, tuple[str, str]] = {}  # operation -> opcode, text
+    bodies: dict[str, str] = {}  # computation -> text of its operations
+    current = ""
+    for line in text.splitlines():
+        if head := re.match(r"(?:ENTRY )?%([\w.\-]+) \(.*\{$", line):
+            current = head[1]
+        elif op := re.match(r"\s+(?:ROOT )?%([\w.\-]+) = .*? ([\w\-]+)\(", line):
+            lines[op[1]] = op[2], line
+            bodies[current] = bodies.get(current, "") + line + "\n"
+    return {name: read_op(opcode, line, bodies, tables) for name, (opcode, line) in lines.items()}
+
+
+def read_op(opcode: str, line: str, bodies: dict[str, str], tables: dict[str, dict[str, str]]) -> Op:
+    """One operation from its text."""
+    name = re.search(r'op_name="([^"]*)"', line)
+    frame = re.search(r"stack_frame_id=(\d+)", line)
+    called = re.search(r"calls=%([\w.\-]+)", line)
+    inside = line + "\n" + (bodies.get(called[1], "") if called else "")
+    # `dot` on CPU; a call of a library on GPU spells the axis "lhs_contracting_dimensions":["1"].
+    product = re.search(r'= \(?\w+\[([\d,]*)\].*lhs_contracting_dim\w+"?[=:][\[{]"?(\d+)', inside)
+    last = product[1].count(",") if product else 0  # operands have as many axes as the result
+    stack = read_stack(tables, frame[1]) if frame else ()
+    return Op(opcode, name[1] if name else "", stack, product is not None, bool(product) and int(product[2]) < last)
+
+
+def read_stack(tables: dict[str, dict[str, str]], frame: str) -> tuple[str, ...]:
+    """The frames of a stack, innermost first."""
+    number = lambda row, key: re.findall(rf"{key}=(\d+)", row)[0]
+    stack = []
+    while frame in tables["StackFrames"]:
+        place = tables["FileLocations"][number(tables["StackFrames"][frame], "file_location_id")]
+        file = tables["FileNames"][number(place, "file_name_id")].strip('"')
+        function = tables["FunctionNames"][number(place, "function_name_id")].strip('"')
+        source = linecache.getline(file, int(number(place, "line"))).strip()
+        stack.append(f"{file}:{function}:{source if not stack else ''}")
+        frame = str(int(number(tables["StackFrames"][frame], "parent_frame_id")) - 1)  # the text counts from one
+    return tuple(stack)
+
+
+def read_times(folder: Path) -> dict[str, float]:
+    """Operation -> microseconds, of all threads, from the profiler's trace."""
+    times: dict[str, float] = collections.defaultdict(float)
+    for path in folder.glob("**/perfetto_trace.json.gz"):
+        with gzip.open(path, "rt") as file:
+            trace: Any = json.load(file)
+        for event in trace["traceEvents"] if isinstance(trace, dict) else trace:
+            if event.get("ph") == "X":
+                times[event.get("args", {}).get("hlo_op", event["name"])] += event["dur"]
+    return times
+
+
+def main() -> None:
+    args = arguments()
+    if not args.all_cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before the backend starts its threads
+    parts = common.workload(args.algo, args.agents, args.seeds, args.buffer)
+    task = f"{args.algo}, MPE spread, {args.agents} agents, {args.seeds} seeds, {args.iterations} iterations, "
+    task += "all cores" if args.all_cores else "one CPU core"
+    print(common.head(task, "flax", "optax"))
+    program, n, plain = parts.program, jnp.asarray(args.iterations), []
+    state = program.warmup(*program.init(parts.root, parts.seeds), parts.hp)
+    chunk, _ = common.compiled(program.chunk, *state, parts.hp, n)
+    for _ in range(4):
+        (*state, _), elapsed = common.seconds(chunk, *state, parts.hp, n)
+        plain.append(elapsed)
+    with tempfile.TemporaryDirectory() as folder:
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0
+        with jax.profiler.trace(folder, create_perfetto_trace=True, profiler_options=options):
+            (*state, _), traced = common.seconds(chunk, *state, parts.hp, n)
+        times = read_times(Path(folder))
+    ops, totals = read_ops(chunk.as_text()), collections.defaultdict(float)
+    for name, microseconds in times.items():
+        if name in ops and ops[name].opcode not in CONTAINERS:
+            totals[part_of(ops[name])] += microseconds
+    report(totals, args.iterations)
+    wall, slowed = (1e3 * s / args.iterations for s in (statistics.median(plain[1:]), traced))
+    print(f"\nwall time {wall:.2f} ms per iteration of all seeds, {slowed:.2f} under the profiler")
+
+
+def report(totals: dict[str, float], iterations: int) -> None:
+    """A Markdown table, the largest part first."""
+    total = sum(totals.values())
+    if not total:
+        print("The profiler named no operation of the compiled program on this backend.")
+        return
+    print("\n| part | ms per iteration | share |\n| --- | --- | --- |")
+    for part, microseconds in sorted(totals.items(), key=lambda item: -item[1]):
+        print(f"| {part} | {microseconds / 1e3 / iterations:.2f} | {microseconds / total:.1%} |")
+    print(f"| sum of operations | {total / 1e3 / iterations:.2f} | |")
+
+
+def arguments() -> argparse.Namespace:
+    parser = common.parser(__doc__)
+    parser.add_argument("--agents", type=common.positive, default=25, metavar="N", help="agents (25)")
+    parser.add_argument("--seeds", type=common.positive, default=5, metavar="R", help="vmapped seeds (5)")
+    parser.add_argument("--algo", default="matched_qllm", help="preset of configs/algo (matched_qllm)")
+    parser.add_argument("--iterations", type=common.positive, default=4, help="iterations to trace (4)")
+    parser.add_argument("--buffer", type=common.positive, default=1000, help="episodes of replay (1000)")
+    parser.add_argument("--all-cores", action="store_true", help="do not keep to one CPU core")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Draw one episode of a trained team, with every agent's share of the credit, as an animated GIF.
+
+    python -m qllm_jax.render runs/qllm
+    python -m qllm_jax.render runs/qllm seed=2 which=last key=7 fps=2 out=episode7.gif
+
+Keys: seed (which seed of the run; 0), which (best | last parameters), key (which episode; 0), fps (frames a second; 5),
+out (a new .gif file; RUN/episode.gif unless given, which is replaced).
+
+An agent's credit weight is the gradient of the mixer's Q_tot by that agent's chosen Q: 1 for all in VDN, scale times w
+in QLLM, the local slope in QMIX.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from PIL import Image
+
+from qllm_jax import cli, draw, saved
+from qllm_jax.draw import Film
+from qllm_jax.errors import UserError
+from qllm_jax.experiment import Experiment
+from qllm_jax.learner import mixer_inputs
+from qllm_jax.mixers import MixerInputs
+from qllm_jax.rollout import rollout
+from qllm_jax.saved import SavedRun
+from qllm_jax.types import Episode, Params
+
+DEFAULTS = {"seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0}
+DEFAULT_OUT = "episode.gif"
+HOLD_MS = 2000  # of the last frame
+MIN_FPS, MAX_FPS = 0.1, 50.0  # viewers slow down what is faster
+
+
+def render(arguments: list[str]) -> int:
+    """The command: open the run, play, draw, write."""
+    places, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
+    path = cli.one_run(places, "render")
+    out = saved.new_file(options["out"], (".gif",)) if options["out"] is not None else Path(path) / DEFAULT_OUT
+    key = saved.key_number("key", options["key"])
+    if not MIN_FPS <= options["fps"] <= MAX_FPS:
+        raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
+    run = saved.open_run(path, options["which"])
+    n_runs = run.exp.config.seeds
+    if not 0 <= options["seed"] < n_runs:
+        raise UserError(f"seed={options['seed']} is not in this run: it has seeds 0 to {n_runs - 1}")
+    film = film_of(run, options["seed"], key)
+    write_gif(draw.frames(film), out, options["fps"])
+    steps, reward = len(film.reward_t), film.reward_t.sum()
+    print(f"{out}: {steps} steps, return {reward:.1f}, weights {film.weights.min():.2f} to {film.weights.max():.2f}")
+    return 0
+
+
+def film_of(run: SavedRun, seed: int, key: int) -> Film:
+    """Play one greedy episode of a run's seed. UserError when a weight is not finite."""
+    exp, spec = run.exp, run.exp.env.spec
+    params = jax.tree.map(lambda x: x[seed], run.params)
+    # The first of the episodes that `evaluate` plays with seed=<key>.
+    episode_key = jax.random.split(saved.final_keys(exp, key)[seed], 1)[0]
+    episode, weights = jax.device_get(jax.jit(lambda p, k: record(exp, p, k))(params, episode_key))
+    n_steps = int(episode.mask_t.sum())
+    states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023
+    weights = np.asarray(weights[: n_steps + 1])
+    if not np.isfinite(weights).all():
+        raise UserError(f"the mixer {exp.config.algo.mixer['name']!r} gives a credit weight that is not finite")
+    title = f"{spec.name}, {spec.n_agents} agents: {exp.config.algo.name}, seed {seed}, {run.which} parameters"
+    return Film(title, tuple(exp.env.scene(state) for state in states), weights, episode.reward_t[:n_steps])
+
+
+def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"]]:
+    """A greedy episode of one team, and its credit weights. The key is consumed."""
+    limit_ends = exp.config.env["time_limit_is_terminal"]
+    episode = rollout(exp.env, exp.agent, params["agent"], key, jnp.zeros(()), limit_ends)
+    return episode, credit_weights(exp, params, episode)
+
+
+def credit_weights(exp: Experiment, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
+    """dQ_tot/dq_i of the chosen actions in every slot; in the last one, where none was taken, of the greedy ones."""
+    observe = lambda state: exp.env.view(state).obs
+    (q,) = exp.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)  # (T+1, N, A)
+    view = jax.vmap(exp.env.view)(episode.env_state)
+    greedy = jnp.argmax(jnp.where(view.avail[-1], q[-1], -jnp.inf), -1)
+    action = jnp.concatenate([episode.action_t, greedy[None]])  # (T+1, N)
+    inputs = jax.vmap(mixer_inputs)(q, action, view)
+
+    def team_value(chosen_q: Float[Array, " agents"], inputs: MixerInputs) -> Float[Array, ""]:
+        return exp.mixer.apply(params["mixer"], inputs._replace(chosen_q=chosen_q))
+
+    return jax.vmap(jax.grad(team_value))(inputs.chosen_q, inputs)
+
+
+def write_gif(frames: list[Image.Image], out: Path, fps: float) -> None:
+    """Write an endless animation, whole or not at all."""
+    frames = share_palette(frames)
+    temporary = out.with_name(out.name + ".tmp")
+    pace = round(1000 / fps)
+    options: dict[str, Any] = {"duration": [pace] * (len(frames) - 1) + [max(pace, HOLD_MS)], "loop": 0}
+    frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], **options)
+    temporary.replace(out)
+
+
+def share_palette(pictures: list[Image.Image]) -> list[Image.Image]:
+    """The pictures in 256 colors that are the same in all of them, so that nothing flickers."""
+    sample = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(8, len(pictures)), dtype=int)]
+    width, height = sample[0].size
+    sheet = Image.new("RGB", (width, height * len(sample)))
+    for i, picture in enumerate(sample):
+        sheet.paste(picture, (0, i * height))
+    found = np.array(sheet.quantize(254, Image.Quantize.MEDIANCUT).getpalette()).reshape(-1, 3)
+    # Pillow averages each background with what is near it: the true ones take the place of those averages.
+    mixed = found[found.min(1) < min(draw.PANEL) - 4]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*draw.PAPER, *draw.PANEL, *mixed.flatten().tolist()])
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+
+
+if __name__ == "__main__":
+    cli.main(render, __doc__)

@@ -1,0 +1,85 @@
+"""A run on disk, opened to evaluate or to draw it: its parts, and the parameters of its newest checkpoint."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from qllm_envs.parts import suggest
+from qllm_jax import checkpoint, experiment, folder, log, results
+from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax.errors import UserError
+from qllm_jax.experiment import Experiment
+from qllm_jax.runs import FINAL_STREAM, stream
+from qllm_jax.types import Params
+
+WHICH = ("best", "last")  # each seed's parameters of its best evaluation, or of the checkpoint
+
+
+class SavedRun(NamedTuple):
+    """One run with the parameters that were asked for."""
+
+    path: Path
+    exp: Experiment
+    which: str
+    params: Params  # leaves (R, ...)
+    params_steps: list[int]  # environment steps at which each seed had these parameters
+    env_steps: int  # of the checkpoint, per run
+
+    def __str__(self) -> str:
+        spec, algo = self.exp.env.spec, self.exp.config.algo.name
+        return f"{algo} on {spec.name}, {spec.n_agents} agents, {self.which} parameters up to step {self.env_steps:,}"
+
+
+def open_run(path: str, which: str = "best") -> SavedRun:
+    """Open a run folder. UserError when it is no run, has no checkpoint yet, or `which` is not in WHICH."""
+    if which not in WHICH:
+        raise UserError(f"which={which} does not exist: {suggest(which, WHICH)}")
+    where, config = folder.load(path)
+    exp = experiment.build(config)
+    found = newest(exp, where)
+    if found is None:
+        raise UserError(f"{path!r} has no checkpoint yet: the first one is written at step {config.eval_interval:,}")
+    (clock, runs), _ = found
+    env_steps = int(clock.env_steps)
+    if which == "last":
+        return SavedRun(where, exp, which, runs.learner.params, [env_steps] * config.seeds, env_steps)
+    records = [r for r in log.read(where / folder.METRICS) if r["env_steps"] <= env_steps]
+    return SavedRun(where, exp, which, runs.best_params, results.best_steps(records, config.seeds), env_steps)
+
+
+def newest(exp: Experiment, path: Path) -> tuple[Saved, HostState] | None:
+    """The newest checkpoint of a run folder, None when there is none. UserError when it does not fit the run."""
+    like = Saved(*jax.eval_shape(exp.program.init, exp.root, exp.seeds))
+    while found := checkpoint.latest(path / folder.CHECKPOINTS):
+        try:
+            return checkpoint.restore(found, like)
+        except Exception:
+            # A run that is training removes a checkpoint once there is a newer one: then that one is read.
+            if checkpoint.latest(path / folder.CHECKPOINTS) == found:
+                raise
+    return None
+
+
+def final_keys(exp: Experiment, number: int = 0) -> jax.Array:
+    """One key a seed (R,) that no decision of training depends on. 0 are the keys behind result.json."""
+    return jax.vmap(lambda seed: stream(jax.random.fold_in(exp.root, seed), FINAL_STREAM, number))(exp.seeds)
+
+
+def key_number(name: str, number: int) -> int:
+    """`number` if a key can be folded with it. UserError otherwise."""
+    if not 0 <= number < 2**32:
+        raise UserError(f"{name} must be at least 0 and less than 2^32, got {number}")
+    return number
+
+
+def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:
+    """`out` as a path that may be written. UserError for a wrong suffix, a missing folder, or a file that exists."""
+    path = Path(out)
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"out={out} must end in {' or '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise UserError(f"out={out} cannot be written: there is no folder {str(path.parent)!r}")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise UserError(f"out={out} exists already: choose another name, or remove it")
+    return path

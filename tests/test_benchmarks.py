@@ -1,0 +1,165 @@
+"""The benchmarks start, count their work right and refuse what they cannot do. No timing is asserted."""
+
+import argparse
+import importlib
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update")
+
+HLO = """HloModule jit_chunk
+
+FileNames
+1 "/x/qllm_jax/agents.py"
+2 "/x/qllm_jax/recurrent.py"
+3 "/x/qllm_jax/runs.py"
+
+FunctionNames
+1 "AgentNetwork.__call__"
+2 "_forward"
+3 "make.<locals>.collect"
+
+FileLocations
+1 {file_name_id=1 function_name_id=1 line=48 end_line=48 column=1 end_column=2}
+2 {file_name_id=2 function_name_id=2 line=34 end_line=34 column=1 end_column=2}
+3 {file_name_id=3 function_name_id=3 line=77 end_line=77 column=1 end_column=2}
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+2 {file_location_id=2 parent_frame_id=2}
+3 {file_location_id=3 parent_frame_id=1}
+4 {file_location_id=1 parent_frame_id=4}
+
+%fused_computation.2 (p.0: f32[5,96,64], p.1: f32[5,64,192]) -> f32[5,96,192] {
+  %p.0 = f32[5,96,64]{2,1,0} parameter(0)
+  %p.1 = f32[5,64,192]{2,1,0} parameter(1)
+  ROOT %dot.1 = f32[5,96,192]{2,1,0} dot(%p.0, %p.1), lhs_batch_dims={0}, lhs_contracting_dims={2}
+}
+
+ENTRY %main (a: f32[5,96,64]) -> f32[5,64,9] {
+  %ynn_fusion.2 = f32[5,96,192]{2,1,0} fusion(%a), calls=%fused_computation.2, metadata={op_name="j" stack_frame_id=2}
+  %tanh.1 = f32[5,96,64]{2,1,0} tanh(%a), metadata={op_name="vmap(transpose(jvp()))/tanh" stack_frame_id=2}
+  %act.1 = f32[5,96,64]{2,1,0} tanh(%a), metadata={op_name="jit/tanh" stack_frame_id=4}
+  ROOT %dot.2 = f32[5,64,9] dot(%a, %c), lhs_contracting_dims={1}, metadata={op_name="transpose(x" stack_frame_id=2}
+}
+"""
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import a script by name, with a command line."""
+
+    def load(name: str, *arguments: str) -> ModuleType:
+        monkeypatch.syspath_prepend(FOLDER)
+        monkeypatch.setattr("sys.argv", [f"{name}.py", *arguments])
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help(name, load, capsys):
+    with pytest.raises(SystemExit) as stop:
+        load(name, "--help").main()
+    assert stop.value.code == 0
+    assert f"benchmarks/{name}.py" in capsys.readouterr().out
+
+
+def clone(path: Path) -> Path:
+    """A folder that passes for a clone of JaxMARL."""
+    (path / "baselines" / "QLearning").mkdir(parents=True)
+    (path / "baselines" / "QLearning" / "qmix_rnn.py").touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--jaxmarl", "{empty}"], "is no clone of github.com/FLAIROx/JaxMARL"),
+        (["--jaxmarl", "{clone}", "--out", "{clone}/old.json"], "exists already"),
+        (["--jaxmarl", "{clone}", "--algos", "matched_qmax"], "'matched_qmax' does not exist"),
+        (["--jaxmarl", "{clone}", "--buffer", "100"], "--buffer must be at least 320"),
+        (["--jaxmarl", "{clone}", "--seeds", "0"], "must be an integer of at least 1"),
+    ],
+)
+def test_throughput_refuses(arguments, sentence, load, tmp_path, capsys, monkeypatch):
+    (clone(tmp_path / "clone") / "old.json").write_text("kept")
+    places = {"clone": str(tmp_path / "clone"), "empty": str(tmp_path)}
+    throughput = load("throughput", *(argument.format(**places) for argument in arguments))
+    monkeypatch.setattr(throughput, "NEEDS", ())
+    with pytest.raises(SystemExit) as stop:
+        throughput.main()
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert (tmp_path / "clone" / "old.json").read_text() == "kept"
+
+
+def test_throughput_names_missing_packages(load, tmp_path, capsys, monkeypatch):
+    throughput = load("throughput", "--jaxmarl", str(clone(tmp_path)))
+    monkeypatch.setattr(throughput, "NEEDS", ("jax", "no_such_package"))
+    with pytest.raises(SystemExit) as stop:
+        throughput.main()
+    assert stop.value.code == 2
+    assert '(no_such_package): pip install "jaxmarl[algs]"' in capsys.readouterr().err
+
+
+def test_worker_of_ours(load, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles in a third of the time
+    job = {"system": "matched_vdn", "agents": 2, "seeds": 2, "updates": 1, "buffer": 320}
+    throughput = load("throughput")
+    result = throughput.in_process(job)  # raises unless every timed update learned
+    assert len(result["samples_ms"]) == throughput.SAMPLES
+    assert result["env_steps_per_s"] * result["ms_per_update_and_seed"] == pytest.approx(1e3 * 8 * 25)
+    row = {"agents": 2, "seeds": 2, "system": "matched_vdn", **result, "ratios": [2.0, 3.0, 1.0], "runs": [result]}
+    assert "| 2.00 (1.00 to 3.00) |" in throughput.table([{**row, "ratios": [1.0, 2.0, 3.0]}])
+
+
+def products(jaxpr: Any) -> int:
+    """FLOPs of all matrix multiplications of a traced program; a loop without a known length counts once."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (inner, _), _ = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in inner)
+        inside = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+        total += equation.params.get("length", 1) * sum(products(each) for each in inside if hasattr(each, "eqns"))
+    return total
+
+
+def test_floor_counts_the_products_of_the_program(load):
+    common = load("common")
+    parts = common.workload("matched_qmix", agents=3, seeds=1, buffer=320)
+    state, spec = jax.eval_shape(parts.program.init, parts.root, parts.seeds), parts.env.spec
+    traced = jax.make_jaxpr(parts.program.chunk)(*state, parts.hp, jnp.asarray(1))
+    counted = common.matmul_flops(3, spec.horizon, spec.obs_dim, spec.n_actions, spec.state_dim, qmix=True)
+    assert products(traced.jaxpr) == counted
+
+
+def test_forms_of_the_recurrent_core_agree(load):
+    recurrent_core = load("recurrent_core")
+    weights, x = recurrent_core.inputs(argparse.Namespace(agents=2, batch=2, hidden=4, runs=2, slots=3))
+    assert recurrent_core.check(recurrent_core.forms(3), weights, x) < recurrent_core.TOLERANCE
+    right, wrong = (lambda weights, x, by=by: by * x * weights.gain[None, None] for by in (1.0, 1.01))
+    with pytest.raises(SystemExit, match="wrong differs from the first form"):
+        recurrent_core.check({"right": (right, jax.vmap), "wrong": (wrong, jax.vmap)}, weights, x)
+
+
+def test_parts_of_a_profile(load):
+    profile = load("profile_update")
+    ops = profile.read_ops(HLO)
+    parts = {name: profile.part_of(op) for name, op in ops.items() if not name.startswith("p.")}
+    assert parts == {
+        "dot.1": "matmuls without a named source",
+        "ynn_fusion.2": "recurrent matmuls, forward",
+        "tanh.1": "gates and activations (elementwise), backward",
+        "act.1": "rollout: network",
+        "dot.2": "recurrent matmuls, weight gradients",
+    }

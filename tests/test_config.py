@@ -1,0 +1,78 @@
+"""Every mistake in a configuration is one sentence that names the key and what is allowed."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from qllm_jax import config, experiment
+from qllm_jax.errors import UserError
+
+SENTENCES = [
+    ("n_agent=3", "unknown key 'n_agent': did you mean 'n_agents'?"),
+    ("algo.lrr=3", "unknown key 'algo.lrr': did you mean 'lr'?"),
+    ("+colour=3", "unknown key 'colour': choose from algo, env,"),
+    ("+algo.colour=3", "unknown key 'algo.colour': choose from agent_id, batch_episodes,"),
+    ("env=mpe_spred", "env 'mpe_spred' does not exist: did you mean 'mpe_spread'?"),
+    ("algo=qmix", "algo 'qmix' does not exist: did you mean 'repo_qmix'?"),
+    ("experiment=nothing", "experiment 'nothing' does not exist: choose from"),
+    ("n_agents=0", "n_agents must be greater than or equal to 1, got 0"),
+    ("n_agents=three", "n_agents must be a valid integer, got 'three'"),
+    ("seeds=1.5", "seeds must be a valid integer, got 1.5"),
+    ("seed=-1", "seed must be greater than or equal to 0, got -1"),
+    ("algo.lr=0", "algo.lr must be greater than 0, got 0"),
+    ("algo.gamma=1.1", "algo.gamma must be less than or equal to 1, got 1.1"),
+    ("algo.standardize_rewards=1", "algo.standardize_rewards must be a valid boolean, got 1"),
+    ("algo.buffer_episodes=16", "algo.buffer_episodes=16 must hold one batch (32 episodes)"),
+    ("wandb.mode=on", "wandb.mode must be 'disabled', 'offline' or 'online', got 'on'"),
+    ("total_steps", "'total_steps' is not of the form key=value"),
+    ("algo.lr={", "(in: algo.lr={)"),
+]
+PART_SENTENCES = [
+    ("env.horizon=0", "mpe_spread: horizon must be an integer of at least 1, got 0"),
+    ("+env.wind=3", "environment 'mpe_spread' has no option 'wind': choose from drop_last_reward,"),
+    ("env.time_limit_is_terminal=1", "env.time_limit_is_terminal must be true or false, got 1"),
+    ("algo.mixer.name=qmx", "mixer 'qmx' does not exist: did you mean 'qmix'?"),
+    ("+algo.mixer.embed_dim=3", "mixer 'tfcaf' has no option 'embed_dim': choose from function, scale"),
+    ("algo.mixer.function=none", "credit function 'none' does not exist: choose from mpe_spread,"),
+    ("algo.mixer.scale=-1", "scale must be 'n_agents' or a positive number, got -1"),
+    ("algo.optimizer=sgd", "algo.optimizer 'sgd' does not exist: choose from adam, rmsprop"),
+]
+
+
+@pytest.mark.parametrize(("override", "sentence"), SENTENCES)
+def test_composing_refuses(override: str, sentence: str):
+    with pytest.raises(UserError) as error:
+        config.load([override])
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("override", "sentence"), PART_SENTENCES)
+def test_building_refuses(override: str, sentence: str):
+    with pytest.raises(UserError) as error:
+        experiment.build(config.load([override]))
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("algo", config.group_names("algo"))
+@pytest.mark.parametrize("env", config.group_names("env"))
+def test_every_preset_builds_and_survives_its_yaml(env: str, algo: str):
+    settings = config.load([f"env={env}", f"algo={algo}"])
+    assert settings.algo.name == algo
+    experiment.build(settings)
+    assert config.from_dict(OmegaConf.create(config.to_yaml(settings))) == settings  # pyright: ignore
+
+
+def test_matched_presets_differ_in_the_mixer_alone():
+    presets = [config.load([f"algo={name}"]).algo for name in config.group_names("algo") if name.startswith("matched_")]
+    assert len(presets) >= 3
+    shared = [{k: v for k, v in vars(p).items() if k not in ("name", "mixer")} for p in presets]
+    assert all(other == shared[0] for other in shared)
+
+
+def test_repo_presets_are_as_found():
+    qllm, qmix = (config.load([f"algo=repo_{name}"]).algo for name in ("qllm", "qmix"))
+    assert (qllm.n_envs, qllm.batch_episodes, qllm.lr) == (8, 64, 1e-3)
+    assert (qmix.n_envs, qmix.batch_episodes, qmix.lr) == (6, 32, 3e-4)
+    for preset in (qllm, qmix):
+        assert (preset.hidden_dim, preset.target_tau, preset.gamma, preset.eval_epsilon) == (128, 0.01, 0.99, 0.05)
+        assert (preset.epsilon_start, preset.epsilon_end, preset.epsilon_steps) == (1.0, 0.05, 200_000)
