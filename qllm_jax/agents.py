@@ -43,8 +43,9 @@ class AgentNetwork(nn.Module):
             # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
             rows = rows + self.param("id_kernel", uniform, (self.n_agents, size), fan_in)
         x = nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
-        shapes = GruParams((size, 3 * size), (size, 3 * size), (3 * size,), (3 * size,))
-        gru = GruParams(*(self.param(f"gru_{k}", uniform, v, size) for k, v in shapes._asdict().items()))
+        shapes = ((size, 3 * size), (size, 3 * size), (3 * size,), (3 * size,))
+        named = zip(GruParams._fields, shapes, strict=True)
+        gru = GruParams(*(self.param(f"gru_{name}", uniform, shape, size) for name, shape in named))
         hidden = gru_cell(gru, hidden, x)
         return hidden, Dense(self.n_actions, name="head")(hidden)
 

@@ -7,9 +7,10 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from qllm_jax import cli
@@ -46,7 +47,7 @@ def save(folder: Path, saved: Saved, host: HostState) -> None:
     level = absl.level
     try:
         absl.setLevel(logging.CRITICAL)  # orbax logs a traceback of what is told below in a sentence
-        ocp.save(target, saved, custom_metadata=host._asdict())
+        ocp.save(str(target), saved, custom_metadata=host._asdict())
     # Orbax and tensorstore report a failed write as OSError, ValueError or a bare Exception.
     except Exception as error:
         before = latest(folder)
@@ -75,10 +76,10 @@ def remove_all_but(kept: Path | None, folder: Path) -> None:
 
 def restore(path: Path, like: Saved) -> tuple[Saved, HostState]:
     """Read a checkpoint shaped as `like` (arrays or ShapeDtypeStructs). UserError when its shapes differ."""
-    metadata = ocp.metadata(path)
+    metadata = ocp.metadata(str(path))
     check_shapes(path, metadata.metadata, like)
-    saved = ocp.load(path, jax.tree.map(as_struct, like))
-    return saved, HostState(**dict(metadata.custom_metadata))
+    saved = ocp.load(str(path), jax.tree.map(as_struct, like))
+    return saved, HostState(**cast(dict[str, Any], metadata.custom_metadata))
 
 
 def as_struct(x: Any) -> jax.ShapeDtypeStruct:
@@ -107,7 +108,7 @@ def describe(shape: tuple[int, ...] | None) -> str:
 
 def raw_shape(x: Any) -> tuple[int, ...]:
     """The stored shape: a typed PRNG key is stored as its raw words."""
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return tuple(jax.eval_shape(jax.random.key_data, x).shape)
     return tuple(x.shape)
 
@@ -130,7 +131,7 @@ def steps(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = (p.resolve() for p in folder.glob("step_*") if p.name.removeprefix("step_").isdigit())
-    return sorted(p for p in found if ocp.is_orbax_checkpoint(p))
+    return sorted(p for p in found if ocp.is_orbax_checkpoint(str(p)))
 
 
 def step_of(path: Path) -> int:

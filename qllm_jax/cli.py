@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qllm_envs.parts import suggest
@@ -46,7 +47,7 @@ def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tu
     places, options = [], dict(defaults)
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals:
+        if not equals or (key not in defaults and Path(argument).exists()):
             places.append(argument)
         elif key not in defaults:
             raise UserError(f"unknown key {key!r}: {suggest(key, defaults)} (and {positional})")

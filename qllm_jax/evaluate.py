@@ -9,7 +9,6 @@ random policy), seed (which episodes; 0 are those of result.json), out (a new .j
 """
 
 import json
-import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -79,17 +78,12 @@ def record(run: SavedRun, returns: np.ndarray, random: np.ndarray, epsilon: floa
         "epsilon": epsilon,
         "seed": seed,
         "episodes": int(returns.shape[1]),
-        "return": summary(returns),
+        "return": stats.summary(returns.mean(-1)),
         "return_per_seed": returns.mean(-1).tolist(),
-        "random_policy": summary(random),
+        "random_policy": stats.summary(random.mean(-1)),
         "random_policy_per_seed": random.mean(-1).tolist(),
         "returns": returns.tolist(),
     }
-
-
-def summary(returns: np.ndarray) -> dict[str, float | None]:
-    """stats.summary over seeds with null for an interval that does not exist: JSON knows no NaN."""
-    return {k: v if math.isfinite(v) else None for k, v in stats.summary(returns.mean(-1)).items()}
 
 
 if __name__ == "__main__":

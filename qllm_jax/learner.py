@@ -50,9 +50,9 @@ def make(env: Env, agent: Agent, mixer: Mixer, optimizer: str, standardize: bool
         view = jax.vmap(jax.vmap(env.view))(batch.env_state)  # (T+1, B, ...)
         loss = lambda params: td_loss(env, agent, mixer, params, state.target_params, batch, view, hp)
         grads, metrics = jax.grad(loss, has_aux=True)(state.params)
-        chain = optax.chain(optax.clip_by_global_norm(hp.grad_clip), OPTIMIZERS[optimizer](hp.lr))
-        # The clip has no state; keeping it out of `opt_state` lets hp stay traced without a second init.
-        updates, (_, opt_state) = chain.update(grads, (optax.EmptyState(), state.opt_state), state.params)
+        # The optimizer is made anew from traced numbers; only its state is carried. The clip has none.
+        clipped, _ = optax.clip_by_global_norm(hp.grad_clip).update(grads, optax.EmptyState())
+        updates, opt_state = OPTIMIZERS[optimizer](hp.lr).update(clipped, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         tau = jnp.where(copy_target, hp.target_tau, 0.0)
         target = optax.incremental_update(params, state.target_params, tau)
@@ -99,7 +99,7 @@ def td_loss(
 def targets(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
     """Peng's Q(lambda) of one episode; `td_lambda` 0 is r + gamma (1 - terminated) V(s'). `value` is over slots."""
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t
-    return rlax.lambda_returns(episode.reward_t * episode.mask_t, discount_t, value[1:], hp.td_lambda)
+    return jnp.asarray(rlax.lambda_returns(episode.reward_t * episode.mask_t, discount_t, value[1:], hp.td_lambda))
 
 
 def team_values(

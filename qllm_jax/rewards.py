@@ -11,7 +11,7 @@ class RewardStats(NamedTuple):
 
     mean: Float[Array, ""]
     var: Float[Array, ""]
-    count: Float[Array, ""]
+    weight: Float[Array, ""]  # how many
 
 
 def initial() -> RewardStats:
@@ -25,9 +25,9 @@ def update(stats: RewardStats, rewards: Float[Array, "time batch"]) -> RewardSta
     Padding counts as rewards of 0 and replayed rewards count again: so it is in epymarl and in the paper's release.
     """
     mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=1), float(rewards.size)
-    total = stats.count + count
+    total = stats.weight + count
     delta = mean - stats.mean
-    squares = stats.var * stats.count + var * count + delta**2 * stats.count * count / total
+    squares = stats.var * stats.weight + var * count + delta**2 * stats.weight * count / total
     return RewardStats(stats.mean + delta * count / total, squares / total, total)
 
 

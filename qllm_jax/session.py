@@ -5,14 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import checkpoint, folder, log, results, wandb_log
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.experiment import Experiment
-from qllm_jax.runs import FINAL_STREAM, stream
+from qllm_jax.saved import final_keys
 
 
 class Interrupt:
@@ -106,6 +105,6 @@ class Session:
 
 def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns (R, episodes) of the given policies, and of the uniformly random policy, on keys training never uses."""
-    keys = jax.vmap(lambda seed: stream(jax.random.fold_in(exp.root, seed), FINAL_STREAM, 0))(exp.seeds)
+    keys = final_keys(exp)
     play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))
     return play(epsilon), play(1.0)

@@ -41,17 +41,16 @@ def band(scores: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def summary(scores: np.ndarray) -> dict[str, float]:
-    """Mean, IQM and the 95% interval of the mean over runs."""
+def summary(scores: np.ndarray) -> dict[str, float | None]:
+    """Mean, IQM and the 95% interval of the mean over runs; None for what is not finite, as JSON knows no NaN."""
     low, high = bootstrap(scores)
-    return {"mean": float(mean(scores)), "iqm": float(iqm(scores)), "ci95_low": low, "ci95_high": high}
+    figures = {"mean": float(mean(scores)), "iqm": float(iqm(scores)), "ci95_low": low, "ci95_high": high}
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def sentence(scores: np.ndarray) -> str:
     """For a person: the mean with its interval."""
-    figures = summary(scores)
     if scores.size < 2:
-        return f"{figures['mean']:.1f} (one seed, no interval)"
-    return (
-        f"{figures['mean']:.1f} (95% CI {figures['ci95_low']:.1f} to {figures['ci95_high']:.1f}, {scores.size} seeds)"
-    )
+        return f"{mean(scores):.1f} (one seed, no interval)"
+    low, high = bootstrap(scores)
+    return f"{mean(scores):.1f} (95% CI {low:.1f} to {high:.1f}, {scores.size} seeds)"

@@ -12,9 +12,7 @@ wandb (configs/ holds them all with comments). Ctrl-C saves a checkpoint; resume
 from dataclasses import replace
 from pathlib import Path
 
-import jax
-
-from qllm_jax import checkpoint, cli, config, experiment, folder
+from qllm_jax import cli, config, experiment, folder, saved
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
@@ -64,10 +62,8 @@ def advance(session: Session, interrupt: Interrupt) -> bool:
 
 def first_state(exp: Experiment, path: Path) -> tuple[Saved, HostState]:
     """The newest checkpoint, or a fresh state after the warm-up rollouts."""
-    newest = checkpoint.latest(path / folder.CHECKPOINTS)
-    if newest:
-        like = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
-        return checkpoint.restore(newest, Saved(*like))
+    if found := saved.newest(exp, path):
+        return found
     clock, runs = exp.program.init(exp.root, exp.seeds)
     return Saved(*exp.program.warmup(clock, runs, exp.hp)), HostState(0, 0, 0.0)
 

@@ -27,7 +27,7 @@ def make(config: Config, folder: Path) -> WandbSink:
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         runs = [start(wandb, config, folder, i) for i in range(config.seeds)]
-    except wandb.errors.Error as error:
+    except wandb.Error as error:
         raise UserError(f"wandb: {error}; wandb.mode=offline needs no account") from error
 
     def write(records: list[dict[str, Any]]) -> None:

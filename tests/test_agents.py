@@ -84,8 +84,9 @@ def test_the_id_rows_are_a_one_hot_input():
     plain = agents.make(SPEC, 8, agent_id=False)
     zero_in = {**{k: v for k, v in p.items() if k != "id_kernel"}, "in_kernel": np.eye(8), "in_bias": p["in_bias"]}
     wide = agents.AgentNetwork(3, SPEC.n_actions, 8, False)
-    _, expected = wide.apply({"params": zero_in}, jnp.zeros((3, 8)), jnp.asarray(with_ids, jnp.float32))  # pyright: ignore
-    np.testing.assert_allclose(agent.step(params, plain.initial_hidden(), obs, jnp.zeros(3))[1], expected, atol=1e-5)
+    expected = wide.apply({"params": zero_in}, jnp.zeros((3, 8)), jnp.asarray(with_ids, jnp.float32))
+    got = agent.step(params, plain.initial_hidden(), obs, jnp.zeros(3))
+    np.testing.assert_allclose(got[1], np.asarray(expected[1]), atol=1e-5)
 
 
 def test_initial_weights_are_torch_s_uniform():

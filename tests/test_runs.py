@@ -35,7 +35,7 @@ def trained(exp: experiment.Experiment, *chunks: int, seeds=None):
 
 def raw(tree):
     """Leaves as NumPy arrays, typed keys as their words."""
-    is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
