@@ -127,9 +127,9 @@ def check(cores: dict[str, tuple[Core, Callable[..., Any]]], weights: Weights, x
         found.append(jax.device_get(jax.tree.leaves(jax.jit(function)(weights, x))))
     worst = 0.0
     for name, arrays in zip(cores, found, strict=True):
-        gaps = [float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in zip(arrays, found[0], strict=True)]
-        worst = max(worst, *gaps)
-        if not worst <= TOLERANCE:
+        pairs = [(np.abs(a - b).max(), np.abs(b).max()) for a, b in zip(arrays, found[0], strict=True)]
+        worst = max(worst, *(float(gap / max(size, 1e-12)) for gap, size in pairs))
+        if not worst <= TOLERANCE or not all(np.isfinite(gap) for gap, _ in pairs):
             raise SystemExit(f"error: {name} differs from the first form by {worst:.1e}, more than {TOLERANCE:.0e}")
     return worst
 

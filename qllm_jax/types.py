@@ -40,6 +40,6 @@ class Hp(NamedTuple):
 class Clock(NamedTuple):
     """Counters that all runs share. They stay unbatched: a vmapped counter would turn `cond` into "run both"."""
 
-    env_steps: Int[Array, ""]  # per run
+    env_steps: Int[Array, ""]  # per run; an episode that ends early counts with all its slots, to keep runs in step
     episodes: Int[Array, ""]  # stored so far, per run
     updates: Int[Array, ""]  # gradient steps, per run
