@@ -4,6 +4,7 @@ Counters (`Clock`) stay outside the vmapped state: all runs move in lockstep, an
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -51,96 +52,133 @@ class Program(NamedTuple):
     play: Callable[..., Array]  # (params (R, ...), keys (R,), episodes, epsilon) -> returns (R, episodes)
 
 
+class Parts(NamedTuple):
+    """What the functions of one run are made of. All static."""
+
+    env: Env
+    agent: Agent
+    learner: Learner
+    sizes: Sizes
+
+
 def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
     """Build and jit the program. Nothing is compiled before the first call."""
-
-    def play_episodes(params: Params, key: jax.Array, n_episodes: int, epsilon: Float[Array, ""]) -> Episode:
-        keys = jax.random.split(key, n_episodes)
-        one = lambda key: rollout(env, agent, params["agent"], key, epsilon, sizes.limit_ends)
-        return jax.vmap(one)(keys)
-
-    def init(root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:
-        zero = jnp.zeros((), jnp.int32)
-        return Clock(zero, zero, zero), jax.vmap(init_run, (None, 0))(root, seeds)
-
-    def init_run(root: jax.Array, seed: Array) -> RunState:
-        key = jax.random.fold_in(root, seed)  # by number, not by split: run i does not depend on how many there are
-        state = learner.init(jax.random.fold_in(key, INIT_STREAM))
-        episodes = jax.eval_shape(lambda: play_episodes(state.params, key, 1, jnp.zeros(())))
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), episodes)
-        storage = buffer.empty(shapes, sizes.buffer_episodes)
-        return RunState(key, state, storage, jax.tree.map(jnp.copy, state.params), jnp.full((), -jnp.inf, jnp.float32))
-
-    def collect(clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
-        key = stream(run.key, ROLLOUT_STREAM, clock.episodes)
-        epsilon = epsilon_at(hp, clock.env_steps)
-        episodes = play_episodes(run.learner.params, key, sizes.n_envs, epsilon)
-        storage = buffer.write(run.storage, episodes, clock.episodes)
-        metrics = {"return": jnp.mean(jax.vmap(episode_return)(episodes)), "epsilon": epsilon}
-        return run._replace(storage=storage), metrics
-
-    def learn(clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
-        key = stream(run.key, SAMPLE_STREAM, clock.episodes)
-        batch = buffer.sample(run.storage, key, clock.episodes, sizes.batch_episodes)
-        copy_target = clock.updates % sizes.target_interval == 0
-        state, metrics = learner.update(run.learner, batch, hp, copy_target)
-        return run._replace(learner=state), metrics
-
-    def tick_rollout(clock: Clock) -> Clock:
-        steps = sizes.n_envs * env.spec.horizon
-        return clock._replace(env_steps=clock.env_steps + steps, episodes=clock.episodes + sizes.n_envs)
-
-    def iteration(clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
-        over_runs = (None, 0, 0)
-        runs, acted = jax.vmap(collect, over_runs)(clock, runs, hp)
-        clock = tick_rollout(clock)._replace(updates=clock.updates + 1)
-        runs, learned = jax.vmap(learn, over_runs)(clock, runs, hp)
-        return clock, runs, acted | learned
-
-    def chunk(clock: Clock, runs: RunState, hp: Hp, n: Array) -> tuple[Clock, RunState, dict[str, Array]]:
-        def body(_, carry):
-            clock, runs, sums = carry
-            clock, runs, metrics = iteration(clock, runs, hp)
-            return clock, runs, jax.tree.map(jnp.add, sums, metrics)
-
-        shapes = jax.eval_shape(iteration, clock, runs, hp)[2]
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        # `n` is traced: chunks of all lengths, and the remainder before an evaluation, are one program.
-        clock, runs, sums = jax.lax.fori_loop(0, n, body, (clock, runs, zeros))
-        return clock, runs, jax.tree.map(lambda x: x / n, sums)
-
-    def warmup(clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState]:
-        def body(carry, _):
-            clock, runs = carry
-            runs, _ = jax.vmap(collect, (None, 0, 0))(clock, runs, hp)
-            return (tick_rollout(clock), runs), None
-
-        return jax.lax.scan(body, (clock, runs), None, length=warmup_rollouts(sizes))[0]
-
-    def evaluate(clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Array]:
-        def one(run: RunState) -> tuple[RunState, Array]:
-            key = stream(run.key, EVAL_STREAM, clock.episodes)
-            episodes = play_episodes(run.learner.params, key, n_episodes, jnp.asarray(sizes.eval_epsilon))
-            returns = jax.vmap(episode_return)(episodes)
-            mean = jnp.mean(returns)
-            better = mean > run.best_return
-            keep = lambda new, old: jnp.where(better, new, old)
-            best = jax.tree.map(keep, run.learner.params, run.best_params)
-            return run._replace(best_params=best, best_return=keep(mean, run.best_return)), returns
-
-        return jax.vmap(one)(runs)
-
-    def play(params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Array:
-        one = lambda params, key: jax.vmap(episode_return)(play_episodes(params, key, n_episodes, epsilon))
-        return jax.vmap(one)(params, keys)
-
+    parts = Parts(env, agent, learner, sizes)
     return Program(
-        init=jax.jit(init),
-        warmup=jax.jit(warmup, donate_argnums=1),
-        chunk=jax.jit(chunk, donate_argnums=1),
-        evaluate=jax.jit(evaluate, static_argnums=2, donate_argnums=1),
-        play=jax.jit(play, static_argnums=2),
+        init=jax.jit(partial(init, parts)),
+        warmup=jax.jit(partial(warmup, parts), donate_argnums=1),
+        chunk=jax.jit(partial(chunk, parts), donate_argnums=1),
+        evaluate=jax.jit(partial(evaluate, parts), static_argnums=2, donate_argnums=1),
+        play=jax.jit(partial(play, parts), static_argnums=2),
     )
+
+
+def init(parts: Parts, root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:
+    """A clock at zero and fresh runs, one for each seed number."""
+    zero = jnp.zeros((), jnp.int32)
+    return Clock(zero, zero, zero), jax.vmap(partial(init_run, parts), (None, 0))(root, seeds)
+
+
+def init_run(parts: Parts, root: jax.Array, seed: Array) -> RunState:
+    """One fresh run with an empty buffer."""
+    key = jax.random.fold_in(root, seed)  # by number, not by split: run i does not depend on how many there are
+    state = parts.learner.init(jax.random.fold_in(key, INIT_STREAM))
+    episodes = jax.eval_shape(lambda: play_episodes(parts, state.params, key, 1, jnp.zeros(())))
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), episodes)
+    storage = buffer.empty(shapes, parts.sizes.buffer_episodes)
+    best = jax.tree.map(jnp.copy, state.params)
+    return RunState(key, state, storage, best, jnp.full((), -jnp.inf, jnp.float32))
+
+
+def play_episodes(parts: Parts, params: Params, key: jax.Array, n_episodes: int, epsilon: jax.Array) -> Episode:
+    """Episodes of one run, leaves (n_episodes, ...). The key is consumed."""
+    limit_ends = parts.sizes.limit_ends
+    one = lambda key: rollout(parts.env, parts.agent, params["agent"], key, epsilon, limit_ends)
+    return jax.vmap(one)(jax.random.split(key, n_episodes))
+
+
+def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
+    """One rollout of one run into its buffer."""
+    key = stream(run.key, ROLLOUT_STREAM, clock.episodes)
+    epsilon = epsilon_at(hp, clock.env_steps)
+    episodes = play_episodes(parts, run.learner.params, key, parts.sizes.n_envs, epsilon)
+    storage = buffer.write(run.storage, episodes, clock.episodes)
+    metrics = {"return": jnp.mean(jax.vmap(episode_return)(episodes)), "epsilon": epsilon}
+    return run._replace(storage=storage), metrics
+
+
+def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
+    """One gradient step of one run."""
+    key = stream(run.key, SAMPLE_STREAM, clock.episodes)
+    batch = buffer.sample(run.storage, key, clock.episodes, parts.sizes.batch_episodes)
+    copy_target = clock.updates % parts.sizes.target_interval == 0
+    state, metrics = parts.learner.update(run.learner, batch, hp, copy_target)
+    return run._replace(learner=state), metrics
+
+
+def after_rollout(parts: Parts, clock: Clock) -> Clock:
+    """The clock one rollout later."""
+    n_envs = parts.sizes.n_envs
+    steps = clock.env_steps + n_envs * parts.env.spec.horizon
+    return clock._replace(env_steps=steps, episodes=clock.episodes + n_envs)
+
+
+def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
+    """One rollout and one gradient step of all runs."""
+    over_runs = (None, 0, 0)
+    runs, acted = jax.vmap(partial(collect, parts), over_runs)(clock, runs, hp)
+    clock = after_rollout(parts, clock)._replace(updates=clock.updates + 1)
+    runs, learned = jax.vmap(partial(learn, parts), over_runs)(clock, runs, hp)
+    return clock, runs, acted | learned
+
+
+def chunk(parts: Parts, clock: Clock, runs: RunState, hp: Hp, n: Array) -> tuple[Clock, RunState, dict[str, Array]]:
+    """`n` iterations, and the means of their metrics."""
+
+    def body(_, carry):
+        clock, runs, sums = carry
+        clock, runs, metrics = iteration(parts, clock, runs, hp)
+        return clock, runs, jax.tree.map(jnp.add, sums, metrics)
+
+    shapes = jax.eval_shape(partial(iteration, parts), clock, runs, hp)[2]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    # `n` is traced: chunks of all lengths, and the remainder before an evaluation, are one program.
+    clock, runs, sums = jax.lax.fori_loop(0, n, body, (clock, runs, zeros))
+    return clock, runs, jax.tree.map(lambda x: x / n, sums)
+
+
+def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState]:
+    """Rollouts without learning, see `warmup_rollouts`."""
+
+    def body(carry, _):
+        clock, runs = carry
+        runs, _ = jax.vmap(partial(collect, parts), (None, 0, 0))(clock, runs, hp)
+        return (after_rollout(parts, clock), runs), None
+
+    return jax.lax.scan(body, (clock, runs), None, length=warmup_rollouts(parts.sizes))[0]
+
+
+def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Array]:
+    """Returns (R, n_episodes) of the current parameters; each run keeps its best ones."""
+    return jax.vmap(lambda run: evaluate_run(parts, clock, run, n_episodes))(runs)
+
+
+def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> tuple[RunState, Array]:
+    """`evaluate` for one run."""
+    key = stream(run.key, EVAL_STREAM, clock.episodes)
+    epsilon = jnp.asarray(parts.sizes.eval_epsilon)
+    returns = jax.vmap(episode_return)(play_episodes(parts, run.learner.params, key, n_episodes, epsilon))
+    mean = jnp.mean(returns)
+    better = mean > run.best_return
+    keep = lambda new, old: jnp.where(better, new, old)
+    best = jax.tree.map(keep, run.learner.params, run.best_params)
+    return run._replace(best_params=best, best_return=keep(mean, run.best_return)), returns
+
+
+def play(parts: Parts, params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Array:
+    """Returns (R, n_episodes) of parameters (R, ...), one key (R,) each; nothing is kept."""
+    one = lambda params, key: jax.vmap(episode_return)(play_episodes(parts, params, key, n_episodes, epsilon))
+    return jax.vmap(one)(params, keys)
 
 
 def stream(key: jax.Array, name: int, counter: Array | int) -> jax.Array:
