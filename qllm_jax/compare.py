@@ -16,6 +16,7 @@ class Entry(NamedTuple):
 
     path: Path
     config: Config
+    task: str  # see `Spec`
     n_agents: int
     steps: Int[np.ndarray, " evals"]
     returns: Float[np.ndarray, "runs evals"]
@@ -27,14 +28,9 @@ class Entry(NamedTuple):
 class Panel(NamedTuple):
     """Runs whose returns can be compared: one environment with the same options, as many agents."""
 
-    environment: str  # its name, with the options in which it differs from other panels
-    n_agents: int
+    title: str  # the task, with the options in which it differs from other panels of one name
     entries: list[Entry]
     labels: list[str]
-
-    @property
-    def title(self) -> str:
-        return f"{self.environment}, {self.n_agents} agents"
 
 
 def read(place: str) -> Entry:
@@ -48,11 +44,13 @@ def read(place: str) -> Entry:
     # A step whose records are cut short by a kill is left out.
     steps = [step for step, found in by_step.items() if len(found) == config.seeds]
     returns = [[by_step[step][seed] for step in steps] for seed in range(config.seeds)]
+    spec = experiment.make_env(config).spec
     timing = log.read(path / folder.TIMING) if (path / folder.TIMING).is_file() else []
     return Entry(
         path=path,
         config=config,
-        n_agents=experiment.make_env(config).spec.n_agents,
+        task=spec.task,
+        n_agents=spec.n_agents,
         steps=np.array(steps, int),
         returns=np.array(returns, float),
         result=finished(path, records),
@@ -73,21 +71,16 @@ def group(entries: list[Entry]) -> list[Panel]:
     """Panels in the order of their first run. Options of an environment that differ between panels are named."""
     groups: dict[tuple, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault((*task(entry), *sorted(options(entry).items())), []).append(entry)
+        groups.setdefault((entry.task, *sorted(options(entry).items())), []).append(entry)
     panels = []
     for members in groups.values():
-        others = [options(entry) for entry in entries if task(entry) == task(members[0])]
+        task = members[0].task
+        others = [options(entry) for entry in entries if entry.task == task]
         differ = [
             f"{key}={value}" for key, value in options(members[0]).items() if any(o.get(key) != value for o in others)
         ]
-        name, n_agents = task(members[0])
-        panels.append(Panel(f"{name} ({', '.join(differ)})" if differ else name, n_agents, members, labels(members)))
+        panels.append(Panel(f"{task} ({', '.join(differ)})" if differ else task, members, labels(members)))
     return panels
-
-
-def task(entry: Entry) -> tuple[str, int]:
-    """Environment and number of agents."""
-    return entry.config.env["name"], entry.n_agents
 
 
 def options(entry: Entry) -> dict[str, str]:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageDraw import ImageDraw as Pen
 
 from qllm_envs.core import Scene, Shape
+from qllm_jax import stats
 
 Color = tuple[int, int, int]
 
@@ -107,16 +108,16 @@ def draw_header(pen: Pen, film: Film, t: int) -> None:
     n_steps, width = len(film.reward_t), SIZE[0] - 80
     fits = min(1.0, width / font(38, bold=True).getlength(film.title))
     pen.text((40, 64), film.title, INK, font(int(38 * fits), bold=True), anchor="lm")
-    reward = f"reward so far {signed(film.reward_t[:t].sum(), ',.1f')}"
+    reward = f"reward so far {minus(stats.number(film.reward_t[:t].sum(), film.reward_t.sum()))}"
     pen.text((40, 128), f"step {t} of {n_steps}", INK, font(34), anchor="lm")
     pen.text((400, 128), reward, INK, font(34), anchor="lm")
     pen.rectangle((40, 168, 40 + width, 173), LINE)
     pen.rectangle((40, 168, 40 + width * t / n_steps, 173), PALE)
 
 
-def signed(number: float, style: str) -> str:
+def minus(number: str) -> str:
     """A number with a true minus sign."""
-    return format(number, style).replace("-", "−")  # noqa: RUF001
+    return number.replace("-", "−")  # noqa: RUF001
 
 
 def draw_scene(pen: Pen, scene: Scene, weights: np.ndarray, scale: Scale) -> None:
@@ -164,7 +165,7 @@ def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale) -> None:
         pen.rectangle((x0, y - thick, x1, y + thick), color_of(weight, scale), INK if row > 12 else None, 2)
         if agent % every == 0:
             pen.text((left - 20, y), f"agent {agent}", INK, font(size), anchor="rm")
-            figure = signed(weight, ".2f" if abs(weight) < 100 else ".0f")
+            figure = minus(f"{weight:.2f}" if abs(weight) < 100 else f"{weight:.0f}")
             pen.text((right + 24, y), figure, INK, font(size), anchor="lm")
     for y in np.arange(top - 10, end + 10, 16):
         pen.line((at(1.0), y, at(1.0), min(y + 9, end + 10)), MARK, 4)
@@ -177,4 +178,4 @@ def draw_axis(pen: Pen, scale: Scale, at, end: float) -> None:
     pen.text((left, top - 36), "dashed: 1, equal credit (VDN)", MARK, font(24), anchor="lm")
     for tick in scale.ticks:
         pen.line((at(tick), top - 10, at(tick), end + 10), PALE if tick == 0 else LINE, 3)
-        pen.text((at(tick), end + 36), signed(tick, "g"), PALE, font(26), anchor="mm")
+        pen.text((at(tick), end + 36), minus(f"{tick:g}"), PALE, font(26), anchor="mm")

@@ -60,7 +60,8 @@ def table(run: SavedRun, returns: np.ndarray, random: np.ndarray, epsilon: float
     """A row a seed: mean and standard deviation over its episodes; then means over seeds."""
     rows = [f"{'seed':>6}  {'from step':>12}  {'return':>10}  {'std':>8}  {'random':>10}  {'std':>8}"]
     for i, (ours, theirs) in enumerate(zip(returns, random, strict=True)):
-        figures = f"{ours.mean():>10.1f}  {ours.std():>8.1f}  {theirs.mean():>10.1f}  {theirs.std():>8.1f}"
+        columns = ((x, width) for of in (ours, theirs) for x, width in ((of.mean(), 10), (of.std(), 8)))
+        figures = "  ".join(f"{stats.number(x, ours.mean()):>{width}}" for x, width in columns)
         rows.append(f"{i:>6}  {run.params_steps[i]:>12,}  {figures}")
     heads = [f"return of {returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
     width = max(map(len, heads))

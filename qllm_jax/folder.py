@@ -25,16 +25,18 @@ CHECKPOINTS, LOCK = "checkpoints", ".lock"
 PACKAGES = ("qllm-jax", "jax", "jaxlib", "flax", "optax", "rlax", "distrax", "jaxmarl", "orbax-checkpoint", "numpy")
 
 
-def default_path(config: Config) -> Path:
-    """runs/<env>_n<agents>_<algo>_s<seed>_<time>."""
-    agents = f"_n{config.n_agents}" if config.n_agents else ""
+def default_path(config: Config, task: str) -> Path:
+    """runs/<task>_<algo>_s<seed>_<time>."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.env['name']}{agents}_{config.algo.name}_s{config.seed}_{stamp}"
+    return Path("runs") / f"{task}_{config.algo.name}_s{config.seed}_{stamp}"
 
 
-def create(config: Config, tfcaf_source: str | None) -> Path:
-    """Make the folder and write what is known before training. UserError when it exists already."""
-    path = Path(config.run_dir) if config.run_dir else default_path(config)
+def create(config: Config, task: str, tfcaf_source: str | None) -> Path:
+    """Make the folder of a run of `task` (see `Spec`) and write what is known before training.
+
+    UserError when it exists already.
+    """
+    path = Path(config.run_dir) if config.run_dir else default_path(config, task)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(
             f"run_dir {str(path)!r} exists already: continue it with resume={path}, or choose another run_dir"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from qllm_jax import stats
+
 
 class JsonLines:
     """An append-only file of JSON lines, one record each."""
@@ -68,7 +70,7 @@ class Progress:
     def update(self, env_steps: int, metrics: dict[str, Any]) -> None:
         """Move to `env_steps` per run; metrics are arrays over runs."""
         mean = {name: float(np.mean(metrics[name])) for name in ("return", "loss")}
-        self._bar.set_postfix({"return": f"{mean['return']:.1f}", "loss": f"{mean['loss']:.3g}"}, refresh=False)
+        self._bar.set_postfix({"return": stats.number(mean["return"]), "loss": f"{mean['loss']:.3g}"}, refresh=False)
         # The last iteration may overshoot the total by less than one rollout.
         self._bar.update(min(env_steps * self._runs, self._total) - self._bar.n)
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from PIL import Image
 
-from qllm_jax import cli, draw, saved
+from qllm_jax import cli, draw, saved, stats
 from qllm_jax.draw import Film
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
@@ -50,7 +50,8 @@ def render(arguments: list[str]) -> int:
     film = film_of(run, options["seed"], key)
     write_gif(draw.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()
-    print(f"{out}: {steps} steps, return {reward:.1f}, weights {film.weights.min():.2f} to {film.weights.max():.2f}")
+    weights = f"weights {film.weights.min():.2f} to {film.weights.max():.2f}"
+    print(f"{out}: {steps} steps, return {stats.number(reward)}, {weights}")
     return 0
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from qllm_jax import cli, compare, curves, saved
+from qllm_jax import cli, compare, curves, saved, stats
 from qllm_jax.compare import Entry, Panel
 from qllm_jax.errors import UserError
 
 DEFAULTS = {"out": "curves.png", "overwrite": "false"}
 SUFFIXES = (".png", ".pdf", ".svg")
-HEADER = "environment | N | algorithm | seeds | env steps | final return | 95% CI | IQM | random policy | wall time"
+HEADER = "task | N | algorithm | seeds | env steps | final return | 95% CI | IQM | random policy | wall time"
 
 
 def report(arguments: list[str]) -> int:
@@ -42,7 +42,7 @@ def table(panels: list[Panel]) -> str:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
             name = label + compare.running(entry)
             steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
-            head = (panel.environment, str(entry.n_agents), name, str(entry.config.seeds), steps)
+            head = (panel.title, str(entry.n_agents), name, str(entry.config.seeds), steps)
             rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s))))
     return "\n".join(f"| {row} |" for row in rows)
 
@@ -54,8 +54,9 @@ def figures(entry: Entry) -> tuple[str, str, str, str]:
     found, random = entry.result["return"], entry.result["random_policy"]["mean"]
     bounds = [found["ci95_low"], found["ci95_high"]]
     known = all(bound is not None and np.isfinite(bound) for bound in bounds)  # one seed has no interval
-    interval = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if known else "-"
-    return f"{found['mean']:.1f}", interval, f"{found['iqm']:.1f}", f"{random:.1f}"
+    written = lambda x: stats.number(x, found["mean"])
+    interval = f"{written(bounds[0])} to {written(bounds[1])}" if known else "-"
+    return written(found["mean"]), interval, written(found["iqm"]), written(random)
 
 
 def wall_time(seconds: float) -> str:

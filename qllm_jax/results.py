@@ -55,7 +55,7 @@ def marl_eval(path: Path, config: Config, task: str) -> None:
 def table(returns: np.ndarray, random: np.ndarray, best: list[int]) -> str:
     """The last lines of a training run."""
     rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}"]
-    rows += [f"{i:>6}  {best[i]:>12,}  {row.mean():>10.1f}" for i, row in enumerate(returns)]
+    rows += [f"{i:>6}  {best[i]:>12,}  {stats.number(row.mean()):>10}" for i, row in enumerate(returns)]
     rows.append(f"return of {returns.shape[1]} greedy episodes, best checkpoint: {stats.sentence(returns.mean(-1))}")
     rows.append(f"the uniformly random policy:                      {stats.sentence(random.mean(-1))}")
     return "\n".join(rows)

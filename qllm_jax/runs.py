@@ -103,7 +103,8 @@ def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState
     epsilon = epsilon_at(hp, clock.env_steps)
     episodes = play_episodes(parts, run.learner.params, key, parts.sizes.n_envs, epsilon)
     storage = buffer.write(run.storage, episodes, clock.episodes)
-    metrics = {"return": jnp.mean(jax.vmap(episode_return)(episodes)), "epsilon": epsilon}
+    length = jnp.mean(jnp.sum(episodes.mask_t, -1))
+    metrics = {"return": jnp.mean(jax.vmap(episode_return)(episodes)), "episode_length": length, "epsilon": epsilon}
     return run._replace(storage=storage), metrics
 
 

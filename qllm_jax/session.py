@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import checkpoint, folder, log, results, wandb_log
+from qllm_jax import checkpoint, folder, log, results, stats, wandb_log
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.experiment import Experiment
 from qllm_jax.saved import final_keys
@@ -78,8 +78,8 @@ class Session:
         returns = np.asarray(returns)
         self.record("eval", {"return": returns.mean(-1), "returns": returns})
         self.progress.say(
-            f"step {self.env_steps:>11,}: return {returns.mean():9.1f} (mean of {episodes} evaluation episodes, "
-            f"{len(returns)} seeds; {self.elapsed_s:,.0f} s)"
+            f"step {self.env_steps:>11,}: return {stats.number(returns.mean()):>9} "
+            f"(mean of {episodes} evaluation episodes, {len(returns)} seeds; {self.elapsed_s:,.0f} s)"
         )
 
     def save(self) -> None:
@@ -94,7 +94,7 @@ class Session:
         best = results.best_steps(log.read(self.path / folder.METRICS), len(returns))
         self.record("final", {"return": returns.mean(-1), "returns": returns})
         results.write_result(self.path, returns, random, self.env_steps, best)
-        results.marl_eval(self.path, exp.config, f"n{exp.env.spec.n_agents}")
+        results.marl_eval(self.path, exp.config, exp.env.spec.task)
         return results.table(returns, random, best)
 
     def close(self) -> None:

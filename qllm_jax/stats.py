@@ -50,7 +50,16 @@ def summary(scores: np.ndarray) -> dict[str, float | None]:
 
 def sentence(scores: np.ndarray) -> str:
     """For a person: the mean with its interval."""
+    average, (low, high) = float(mean(scores)), bootstrap(scores)
     if scores.size < 2:
-        return f"{mean(scores):.1f} (one seed, no interval)"
-    low, high = bootstrap(scores)
-    return f"{mean(scores):.1f} (95% CI {low:.1f} to {high:.1f}, {scores.size} seeds)"
+        return f"{number(average)} (one seed, no interval)"
+    figures = tuple(number(x, average) for x in (average, low, high))
+    return f"{figures[0]} (95% CI {figures[1]} to {figures[2]}, {scores.size} seeds)"
+
+
+def number(value: float, scale: float | None = None) -> str:
+    """For a person: three decimals where returns are small (foraging pays at most 1), one elsewhere.
+
+    `scale` stands for the values printed beside this one, so that all of them have as many decimals.
+    """
+    return f"{value:,.{3 if abs(value if scale is None else scale) < 10 else 1}f}"

@@ -157,7 +157,7 @@ def test_report_has_a_picture_and_a_row_a_run(tiny_run: Path, tmp_path: Path, ca
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     result = json.loads((tiny_run / "result.json").read_text())
     assert [row[2] for row in table[2:4]] == ["matched_qllm (tiny)", "matched_qllm (second) (running)"]
-    assert table[2][:2] + table[2][3:6] == ["mpe_spread", "3", "2", "400", f"{result['return']['mean']:.1f}"]
+    assert table[2][:2] + table[2][3:6] == ["mpe_spread_n3", "3", "2", "400", f"{result['return']['mean']:.1f}"]
     assert table[3][4:9] == ["400 of 400", "-", "-", "-", "-"]
     with Image.open(out) as picture:
         assert picture.format == "PNG"
@@ -175,9 +175,9 @@ def test_report_keeps_returns_that_mean_different_things_apart(
     (other / "config.yaml").write_text(recorded.replace("drop_last_reward: false", "drop_last_reward: true"))
     assert report([str(tiny_run), str(other), f"out={tmp_path / 'curves.svg'}"]) == 0
     printed = capsys.readouterr().out
-    assert "| mpe_spread (drop_last_reward=false) | 3 | matched_qllm |" in printed
-    assert "| mpe_spread (drop_last_reward=true) | 3 | matched_qllm (running) | 2 | 0 of 400 |" in printed
-    assert "mpe_spread (drop_last_reward=true), 3 agents: no run is finished" in printed
+    assert "| mpe_spread_n3 (drop_last_reward=false) | 3 | matched_qllm |" in printed
+    assert "| mpe_spread_n3 (drop_last_reward=true) | 3 | matched_qllm (running) | 2 | 0 of 400 |" in printed
+    assert "mpe_spread_n3 (drop_last_reward=true): no run is finished" in printed
 
 
 def test_band_is_the_bootstrap_of_every_column():
@@ -238,3 +238,8 @@ def test_command_line_has_no_traceback(tmp_path: Path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_small_returns_have_three_decimals_and_all_figures_of_a_sentence_as_many():
+    assert (stats.number(0.8), stats.number(-173.52), stats.number(9.9, scale=12.0)) == ("0.800", "-173.5", "9.9")
+    assert stats.sentence(np.array([9.0, 11.0])) == "10.0 (95% CI 9.0 to 11.0, 2 seeds)"

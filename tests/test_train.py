@@ -57,7 +57,7 @@ def test_a_run_leaves_what_is_needed_to_repeat_and_to_report_it(whole: Path):
 
 
 def test_marl_eval_json_has_the_structure_of_its_readers(whole: Path):
-    runs = json.loads((whole / "marl_eval.json").read_text())["mpe_spread"]["n3"]["matched_qllm"]
+    runs = json.loads((whole / "marl_eval.json").read_text())["mpe_spread"]["mpe_spread_n3"]["matched_qllm"]
     assert set(runs) == {"seed_0", "seed_1"}
     for run in runs.values():
         assert set(run) == {*(f"step_{i}" for i in range(7)), "absolute_metrics"}

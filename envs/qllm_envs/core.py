@@ -39,6 +39,7 @@ class Spec(NamedTuple):
     action_names: tuple[str, ...]
     reward: str  # one sentence: what the team reward is
     source: str  # paper or package that defines the task
+    task: str = ""  # short name of the game with its sizes (mpe_spread_n6); names run folders, plots and tables
 
 
 class View(NamedTuple):

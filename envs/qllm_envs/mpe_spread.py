@@ -117,6 +117,7 @@ def _spec(rules: Rules) -> Spec:
         action_names=_mpe.ACTION_NAMES,
         reward=_reward_sentence(rules),
         source="Lowe et al. 2017 (arxiv.org/abs/1706.02275), simple_spread_v3 of mpe2 1.1.1",
+        task=f"{NAME}_n{n}",
     )
 
 
