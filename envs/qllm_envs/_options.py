@@ -1,7 +1,7 @@
 """Checks of option values, shared by the `make` functions: the checked value, or `ValueError` with one sentence."""
 
 import numbers
-from typing import Any
+from typing import Any, cast
 
 
 def integer(env: str, option: str, value: Any, low: int) -> int:
@@ -13,7 +13,8 @@ def integer(env: str, option: str, value: Any, low: int) -> int:
 
 def number(env: str, option: str, value: Any, low: float, high: float) -> float:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not low <= float(value) <= high:  # NaN is in no range
+    # NaN is in no range. Compared as it is: an int may be too large for a float.
+    if not is_number or not low <= cast(float, value) <= high:
         raise ValueError(f"{env}: {option} must be a number from {low:g} to {high:g}, got {value!r}")
     return float(value)
 
