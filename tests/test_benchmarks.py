@@ -4,15 +4,19 @@ import argparse
 import importlib
 import math
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from probes import probe
+
+from qllm_jax import agents
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update")
+SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination")
 
 HLO = """HloModule jit_chunk
 
@@ -163,3 +167,101 @@ def test_parts_of_a_profile(load):
         "act.1": "rollout: network",
         "dot.2": "recurrent matmuls, weight gradients",
     }
+
+
+def test_env_step_without_a_peer(load, capsys):
+    load("env_step", "env=matrix_climbing", "--envs", "1", "4", "--repeats", "2", "--ms", "1").main()
+    out = capsys.readouterr().out
+    assert "matrix has no peer" in out
+    assert "| environments | system | env-steps/s | compile, s |" in out
+    assert [line.split(" | ")[0] for line in out.splitlines() if " | qllm_envs | " in line] == ["| 1", "| 4"]
+
+
+@pytest.mark.usefixtures("quick_compile")
+@pytest.mark.parametrize(
+    ("overrides", "peers", "steps"),
+    [
+        ("env=mpe_spread n_agents=2 env.horizon=3", ["jaxmarl", "mpe2"], {6, 3}),
+        ("env=lbf_8x8_2p_2f_coop env.horizon=4", ["lbforaging"], {8, 4}),
+    ],
+)
+def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, steps, load):
+    env_step = load("env_step", *overrides.split(), "--envs", "2")
+    args = env_step.arguments()
+    with jax.numpy_rank_promotion("allow"):  # theirs
+        found = list(env_step.systems(*args.built, args.envs, args.seed))
+    assert {system.name for system in found} == {"qllm_envs", *peers}
+    assert {system.play() for system in found} == steps  # of two environments, and of a package's one
+    rows = env_step.take_turns(found, repeats=2, seconds=0.0)
+    assert all(f"times {peer}" in env_step.table(rows) for peer in peers)
+
+
+def test_env_step_names_a_package_that_is_missing(load, monkeypatch):
+    load("env_step")
+    peers = importlib.import_module("env_peers")
+    monkeypatch.setattr(peers, "installed", lambda package: False)
+    sentence = "lbforaging is left out: it is not installed (pip install lbforaging)"
+    assert peers.missing("lbf") == [sentence]
+    assert len(peers.missing("mpe_tag")) == 2
+
+
+def test_env_step_compares_round_by_round(load):
+    env_step = load("env_step")
+    row = lambda name, n_envs, compile_s, *rates: env_step.Row(
+        env_step.System(name, n_envs, None, compile_s), list(rates)
+    )
+    rows = [row("qllm_envs", 1, 2.5, 2.0, 6.0), row("jaxmarl", 1, 3.5, 1.0, 2.0), row("qllm_envs", 8, 1.0, 8.0, 9.0)]
+    rows += [row("jaxmarl", 8, 1.5, 4.0, 3.0), row("mpe2", 1, None, 1.0, 1.0)]
+    cells = [env_step.cells(row, ["jaxmarl", "mpe2"], rows) for row in rows]
+    assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.50"]
+    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "1.50"]
+    assert cells[2][3] == "2.50 (2.00 to 3.00)"
+    assert cells[4] == ["1", "mpe2", "1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-"]
+
+
+def test_env_step_counts_no_step_behind_an_end(load):
+    ended = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]], bool)
+    assert load("env_step").happened(ended) == 3 + 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
+        ("env_step", ["env=lbff"], "env 'lbff' does not exist"),
+        ("env_step", ["env=mpe_spread", "n_agents=0"], "n_agents must be"),
+        ("early_termination", ["lbff"], "env 'lbff' does not exist"),
+        ("early_termination", ["matrix", "--settings", "algo.n_envs=32"], "must be above n_envs=32"),
+    ],
+)
+def test_a_mistake_is_a_sentence(script, arguments, sentence, load, capsys):
+    with pytest.raises(SystemExit) as stop:
+        load(script, *arguments).main()
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_lengths_end_where_the_task_ends(load):
+    env = probe(5, 2, lambda state, actions: 1.0)
+    agent, config = agents.make(env.spec, 4), SimpleNamespace(seeds=2, env={"time_limit_is_terminal": True})
+    params = jax.vmap(agent.init)(jax.random.split(jax.random.key(0), 2))
+    module = load("early_termination")
+    team = module.Team("random", SimpleNamespace(env=env, agent=agent, config=config), params, 1.0)
+    assert module.lengths(team, 3).tolist() == [2, 2, 2, 2]  # as many of each seed
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_early_termination_prints_shares_and_times(load, capsys, monkeypatch):
+    tiny = "algo=matched_vdn seeds=2 env.horizon=4 algo.n_envs=2 algo.batch_episodes=4 algo.buffer_episodes=8"
+    arguments = ["matrix", "--repeats", "2", "--settings", *tiny.split(), "algo.hidden_dim=4"]
+    module = load("early_termination", *arguments)
+    monkeypatch.setattr(module, "lengths", lambda team, episodes: np.array([1, 4, 4, 4]))
+    module.main()
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith("| matrix_climbing | random | 2 | 4 | 4 | 25.0% | 3.2 | 18.8% (95% ± 31.8%) | 2, 4 | ")
+
+
+def test_early_termination_opens_a_run(load, tiny_run):
+    exp = load("early_termination")
+    with pytest.raises(exp.UserError, match="must be above n_envs=4"):
+        exp.open_task(str(tiny_run), [])

@@ -1,0 +1,110 @@
+"""The environments that env_step.py sets beside ours: JaxMARL's particle worlds, and the original packages.
+
+A package is imported in the function that plays it, so that one that is missing costs no more than its row.
+"""
+
+import importlib.util
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+JAXMARL, MPE2, LBFORAGING = "jaxmarl", "mpe2", "lbforaging"
+PLAN = 16  # episodes for which a package gets actions; then they repeat
+Play = Callable[[], int]  # plays whole episodes; how many environment steps that were
+Game = dict[str, Any]  # all options of an environment of ours, and its name
+
+
+def jaxmarl_env(game: Game) -> Any:
+    """JaxMARL's environment of the same sizes. 0.2.0 ends an episode a step after `max_steps`."""
+    import jaxmarl  # here, as it takes seconds and prints, which --help need not wait for
+
+    n = game["n_agents"]
+    name, sizes = {
+        "mpe_spread": ("MPE_simple_spread_v3", {"num_agents": n, "num_landmarks": n}),
+        "mpe_tag": ("MPE_simple_tag_v3", {"num_adversaries": n}),
+        "mpe_adversary": ("MPE_simple_adversary_v3", {"num_good_agents": n, "num_obs": n}),
+    }[game["name"]]
+    return jaxmarl.make(name, max_steps=game["horizon"] - 1, **sizes)
+
+
+def mpe2_play(game: Game, rng: np.random.Generator) -> Play:
+    """Episodes of mpe2, as epymarl plays them: dicts by agent name."""
+    from mpe2 import simple_adversary_v3, simple_spread_v3, simple_tag_v3
+
+    n = game["n_agents"]
+    module, sizes = {
+        "mpe_spread": (simple_spread_v3, {"N": n}),
+        "mpe_tag": (simple_tag_v3, {"num_adversaries": n}),
+        "mpe_adversary": (simple_adversary_v3, {"N": n}),
+    }[game["name"]]
+    env: Any = module.parallel_env(max_cycles=game["horizon"], **sizes)
+    env.reset(seed=0)
+    names = env.possible_agents
+    plan = rng.integers(0, 5, (PLAN, game["horizon"], len(names))).tolist()
+    named = [[dict(zip(names, actions, strict=True)) for actions in episode] for episode in plan]
+
+    def step(actions: dict[str, int]) -> bool:
+        env.step(actions)
+        return bool(env.agents)  # empty after the last step
+
+    return package_play(env.reset, step, named)
+
+
+def lbforaging_play(game: Game, rng: np.random.Generator) -> Play:
+    """Episodes of lbforaging, without gymnasium's wrappers."""
+    from lbforaging.foraging import ForagingEnv
+
+    rows, cols = game["rows"], game["cols"]
+    env: Any = ForagingEnv(
+        players=game["n_agents"],
+        min_player_level=1,
+        max_player_level=game["max_player_level"],
+        min_food_level=1,
+        max_food_level=None,
+        field_size=(rows, cols),
+        max_num_food=game["n_foods"],
+        sight=max(rows, cols) if game["sight"] is None else game["sight"],
+        max_episode_steps=game["horizon"],
+        force_coop=game["coop"],
+        normalize_reward=game["normalize_reward"],
+        penalty=game["penalty"],
+    )
+    env.reset(seed=0)
+    plan = rng.integers(0, 6, (PLAN, game["horizon"], game["n_agents"])).tolist()
+    return package_play(env.reset, lambda actions: not env.step(actions)[2], plan)
+
+
+def package_play(reset: Callable[[], Any], step: Callable[[Any], bool], plan: list[Any]) -> Play:
+    """`step` says whether the episode goes on; `plan` holds joint actions by episode and step."""
+    episodes = itertools.cycle(plan)
+
+    def play() -> int:
+        reset()
+        actions = next(episodes)
+        return next((t for t, joint in enumerate(actions, 1) if not step(joint)), len(actions))
+
+    return play
+
+
+PACKAGES = {  # environment -> what it was ported from
+    "lbf": (LBFORAGING, lbforaging_play),
+    "mpe_spread": (MPE2, mpe2_play),
+    "mpe_tag": (MPE2, mpe2_play),
+    "mpe_adversary": (MPE2, mpe2_play),
+}
+NO_PACKAGE = ("", None)
+
+
+def installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def missing(name: str) -> list[str]:
+    """A sentence for every peer that an environment lacks."""
+    if name not in PACKAGES:
+        return [f"{name} has no peer: there is no package to compare it with"]
+    package = PACKAGES[name][0]
+    wanted = [JAXMARL, package] if package == MPE2 else [package]
+    return [f"{peer} is left out: it is not installed (pip install {peer})" for peer in wanted if not installed(peer)]
