@@ -1,6 +1,7 @@
 """Configuration: Hydra composes it, frozen dataclasses hold it, and every mistake is one sentence."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
+GROUPS = ("env", "algo", "experiment")  # of configs/
 KNOWN_KEYS = ConfigDict(extra="forbid")  # no key that nobody reads
 
 
@@ -136,21 +138,23 @@ def explain(error: Exception, overrides: list[str]) -> str:
         group, _, name = found.group(1).rpartition("/")
         return f"{group} {name!r} does not exist: {suggest(name, group_names(group))}"
     if found := re.search(r"Could not override '([^']*)'", text):
-        return unknown_key(found.group(1))
+        return unknown_key(found.group(1), overrides)
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
         full = re.search(r"full_key: (\S+)", text)
-        return unknown_key(full.group(1) if full else found.group(1))
+        return unknown_key(full.group(1) if full else found.group(1), overrides)
     full = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0].rstrip(".")
     first = re.sub(r"^Value (.*) of type '\w+' could not be converted to (\w+)$", r"\1 is not of type \2", first)
     return f"{full.group(1)}: {first}" if full else f"{first} (in: {' '.join(overrides)})"
 
 
-def unknown_key(key: str) -> str:
-    """The sentence for a key that does not exist, with its siblings as choices."""
+def unknown_key(key: str, overrides: Sequence[str] = ()) -> str:
+    """The sentence for a key that does not exist, with its siblings in the chosen groups as choices."""
     parent, _, leaf = key.rpartition(".")
+    chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        node = OmegaConf.select(compose("config"), parent) if parent else compose("config")
+        whole = compose("config", overrides=chosen)
+        node = OmegaConf.select(whole, parent) if parent else whole
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
     groups = [] if parent else ["experiment"]
     return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}"

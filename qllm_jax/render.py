@@ -67,7 +67,7 @@ def film_of(run: SavedRun, seed: int, key: int) -> Film:
     weights = np.asarray(weights[: n_steps + 1])
     if not np.isfinite(weights).all():
         raise UserError(f"the mixer {exp.config.algo.mixer['name']!r} gives a credit weight that is not finite")
-    title = f"{spec.name}, {spec.n_agents} agents: {exp.config.algo.name}, seed {seed}, {run.which} parameters"
+    title = f"{spec.task}: {exp.config.algo.name}, seed {seed}, {run.which} parameters"
     return Film(title, tuple(exp.env.scene(state) for state in states), weights, episode.reward_t[:n_steps])
 
 

@@ -28,7 +28,7 @@ class SavedRun(NamedTuple):
 
     def __str__(self) -> str:
         spec, algo = self.exp.env.spec, self.exp.config.algo.name
-        return f"{algo} on {spec.name}, {spec.n_agents} agents, {self.which} parameters up to step {self.env_steps:,}"
+        return f"{algo} on {spec.task}, {self.which} parameters up to step {self.env_steps:,}"
 
 
 def open_run(path: str, which: str = "best") -> SavedRun:

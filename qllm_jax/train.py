@@ -97,7 +97,7 @@ def train(overrides: list[str]) -> int:
         exp = experiment.build(settings)
         path = folder.create(settings, exp.env.spec.task, exp.mixer.source)
     spec = exp.env.spec
-    print(f"{settings.algo.name} on {spec.name}: {spec.n_agents} agents, {settings.seeds} seeds, folder {path}")
+    print(f"{settings.algo.name} on {spec.task}: {spec.n_agents} agents, {settings.seeds} seeds, folder {path}")
     return run(exp, path)
 
 

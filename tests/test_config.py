@@ -32,7 +32,7 @@ PART_SENTENCES = [
     ("env.time_limit_is_terminal=1", "env.time_limit_is_terminal must be true or false, got 1"),
     ("algo.mixer.name=qmx", "mixer 'qmx' does not exist: did you mean 'qmix'?"),
     ("+algo.mixer.embed_dim=3", "mixer 'tfcaf' has no option 'embed_dim': choose from function, scale"),
-    ("algo.mixer.function=none", "credit function 'none' does not exist: choose from mpe_spread,"),
+    ("algo.mixer.function=none", "credit function 'none' does not exist: choose from lbf,"),
     ("algo.mixer.scale=-1", "scale must be 'n_agents' or a positive number, got -1"),
     ("algo.optimizer=sgd", "algo.optimizer 'sgd' does not exist: choose from adam, rmsprop"),
 ]
@@ -44,6 +44,11 @@ def test_composing_refuses(override: str, sentence: str):
         config.load([override])
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_is_told_the_keys_of_the_chosen_environment():
+    with pytest.raises(UserError, match=r"unknown key 'env.wind': choose from game, horizon, name, time_limit"):
+        config.load(["env=matrix_climbing", "env.wind=3"])
 
 
 @pytest.mark.parametrize(("override", "sentence"), PART_SENTENCES)
