@@ -185,7 +185,7 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     try:
         settings = config.load(args.overrides)
-        args.built = experiment.make_env(settings), options(settings)
+        args.built = experiment.make_env(settings.env, settings.n_agents), options(settings)
     except UserError as error:
         parser.error(str(error))
     return args

@@ -44,7 +44,7 @@ def read(place: str) -> Entry:
     # A step whose records are cut short by a kill is left out.
     steps = [step for step, found in by_step.items() if len(found) == config.seeds]
     returns = [[by_step[step][seed] for step in steps] for seed in range(config.seeds)]
-    spec = experiment.make_env(config).spec
+    spec = experiment.make_env(config.env, config.n_agents).spec
     timing = log.read(path / folder.TIMING) if (path / folder.TIMING).is_file() else []
     return Entry(
         path=path,

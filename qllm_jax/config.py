@@ -18,10 +18,12 @@ from qllm_jax.errors import UserError
 
 # Strict numbers: "3" is not 3 and 1 is not true.
 Count = Annotated[int, Field(strict=True, ge=1)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+TRIAL_SEED = 2**32 - 1  # of the short trainings by which functions are chosen: results never use it
+Seed = Annotated[int, Field(strict=True, ge=0, lt=TRIAL_SEED)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
-GROUPS = ("env", "algo", "experiment")  # of configs/
+ROOT = "config"  # configs/config.yaml
+GROUPS = ("env", "algo", "experiment", "llm")  # of configs/
 KNOWN_KEYS = ConfigDict(extra="forbid")  # no key that nobody reads
 
 
@@ -89,21 +91,27 @@ def config_dir() -> Path:
 
 def load(overrides: list[str]) -> Config:
     """Compose and validate `key=value` overrides. UserError names what is wrong and what is allowed."""
+    return from_dict(composed(ROOT, overrides))
+
+
+def composed(root: str, overrides: list[str]) -> DictConfig:
+    """`configs/<root>.yaml` with its groups and `key=value` overrides, resolved. UserError for what Hydra refuses."""
     for override in overrides:
         if "=" not in override:
-            raise UserError(f"{override!r} is not of the form key=value, for example n_agents=6 or algo=matched_qmix")
+            raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            composed = compose("config", overrides=overrides)
-        return from_dict(composed)
+            found = compose(root, overrides=overrides)
+        OmegaConf.resolve(found)
+        return found
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, overrides)) from error
+        raise UserError(explain(error, overrides, root)) from error
 
 
-def from_dict(composed: DictConfig) -> Config:
+def from_dict(found: DictConfig) -> Config:
     """A validated Config from a composed or recorded one. UserError names the key, its value and what is allowed."""
     try:
-        config = TypeAdapter(Config).validate_python(OmegaConf.to_container(composed, resolve=True))
+        config = TypeAdapter(Config).validate_python(OmegaConf.to_container(found, resolve=True))
     except OmegaConfBaseException as error:
         raise UserError(explain(error, [])) from error
     except ValidationError as error:
@@ -131,32 +139,32 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))  # pyright: ignore[reportArgumentType]
 
 
-def explain(error: Exception, overrides: list[str]) -> str:
+def explain(error: Exception, overrides: list[str], root: str = ROOT) -> str:
     """One sentence for what Hydra or OmegaConf found."""
     text = str(error)
     if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
         group, _, name = found.group(1).rpartition("/")
         return f"{group} {name!r} does not exist: {suggest(name, group_names(group))}"
     if found := re.search(r"Could not override '([^']*)'", text):
-        return unknown_key(found.group(1), overrides)
+        return unknown_key(found.group(1), overrides, root)
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
         full = re.search(r"full_key: (\S+)", text)
-        return unknown_key(full.group(1) if full else found.group(1), overrides)
+        return unknown_key(full.group(1) if full else found.group(1), overrides, root)
     full = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0].rstrip(".")
     first = re.sub(r"^Value (.*) of type '\w+' could not be converted to (\w+)$", r"\1 is not of type \2", first)
     return f"{full.group(1)}: {first}" if full else f"{first} (in: {' '.join(overrides)})"
 
 
-def unknown_key(key: str, overrides: Sequence[str] = ()) -> str:
+def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> str:
     """The sentence for a key that does not exist, with its siblings in the chosen groups as choices."""
     parent, _, leaf = key.rpartition(".")
     chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        whole = compose("config", overrides=chosen)
+        whole = compose(root, overrides=chosen)
         node = OmegaConf.select(whole, parent) if parent else whole
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
-    groups = [] if parent else ["experiment"]
+    groups = [] if parent or root != ROOT else ["experiment"]
     return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}"
 
 

@@ -1,6 +1,6 @@
 """From a configuration to the parts of a run: environment, mixer, learner, program and traced numbers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,15 +36,15 @@ class Experiment(NamedTuple):
         return self.config.algo.n_envs * self.env.spec.horizon
 
 
-def build(config: Config) -> Experiment:
-    """Build all parts of a validated configuration. UserError for a part or an option that does not exist."""
-    env = make_env(config)
+def build(config: Config, mixer: Mixer | None = None) -> Experiment:
+    """Build all parts of a validated configuration. UserError for a part or an option that does not exist.
+
+    `mixer` replaces the one that the configuration names.
+    """
+    env = make_env(config.env, config.n_agents)
     algo = config.algo
     agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
-    options = {str(key): value for key, value in algo.mixer.items()}
-    if "name" not in options:
-        raise UserError(f"algo.mixer needs a name: choose from {', '.join(mixers.names())}")
-    mixer = mixers.make(options.pop("name"), env.spec, **options)
+    mixer = mixer or make_mixer(config, env)
     if algo.optimizer not in learner.OPTIMIZERS:
         allowed = suggest(algo.optimizer, learner.OPTIMIZERS)
         raise UserError(f"algo.optimizer {algo.optimizer!r} does not exist: {allowed}")
@@ -62,18 +62,26 @@ def build(config: Config) -> Experiment:
     return Experiment(config, env, agent, mixer, program, hp, jnp.arange(config.seeds), jax.random.key(config.seed))
 
 
-def make_env(config: Config) -> Env:
-    """The environment of a configuration. UserError in place of the environment's ValueError."""
-    missing = [key for key in ENV_RUN_KEYS if key not in config.env]
+def make_mixer(config: Config, env: Env) -> Mixer:
+    """The mixer of a configuration. UserError for one that does not exist, or that refuses its options."""
+    options = {str(key): value for key, value in config.algo.mixer.items()}
+    if "name" not in options:
+        raise UserError(f"algo.mixer needs a name: choose from {', '.join(mixers.names())}")
+    return mixers.make(options.pop("name"), env.spec, **options)
+
+
+def make_env(env: dict[str, Any], n_agents: int | None) -> Env:
+    """The environment of a configuration's `env` and `n_agents`. UserError in place of the environment's ValueError."""
+    missing = [key for key in ENV_RUN_KEYS if key not in env]
     if missing:
         raise UserError(f"env needs the keys {', '.join(ENV_RUN_KEYS)}; missing: {', '.join(missing)}")
-    limit = config.env["time_limit_is_terminal"]
+    limit = env["time_limit_is_terminal"]
     if not isinstance(limit, bool):
         raise UserError(f"env.time_limit_is_terminal must be true or false, got {limit!r}")
-    options = {str(key): value for key, value in config.env.items() if key not in ENV_RUN_KEYS}
-    if config.n_agents is not None:
-        options["n_agents"] = config.n_agents
+    options = {str(key): value for key, value in env.items() if key not in ENV_RUN_KEYS}
+    if n_agents is not None:
+        options["n_agents"] = n_agents
     try:
-        return qllm_envs.make(config.env["name"], **options)
+        return qllm_envs.make(env["name"], **options)
     except ValueError as error:
         raise UserError(str(error)) from error

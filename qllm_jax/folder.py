@@ -82,7 +82,7 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"{str(path)!r} is in use: another process trains in it") from error
+            raise UserError(f"{str(path)!r} is in use: another process uses it") from error
         yield
 
 

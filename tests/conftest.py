@@ -1,11 +1,14 @@
 """Settings and fixtures of all tests. An implicit broadcast between ranks is an error, as it hides a missing axis."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import pytest
+
+from qllm_jax.tfcaf import passes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -24,6 +27,18 @@ def _quick_compile() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passes_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stored passes of the gates go to a folder of the session."""
+    before = os.environ.get(passes.VARIABLE)
+    os.environ[passes.VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ[passes.VARIABLE]
+    else:
+        os.environ[passes.VARIABLE] = before
 
 
 @pytest.fixture(scope="module")

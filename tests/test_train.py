@@ -141,7 +141,7 @@ def test_folders_are_neither_overwritten_nor_guessed(whole: Path, overrides: lis
 
 
 def test_a_folder_in_use_is_refused(whole: Path):
-    with folder.locked(whole), pytest.raises(UserError, match="is in use: another process trains in it"):
+    with folder.locked(whole), pytest.raises(UserError, match="is in use: another process uses it"):
         train([f"resume={whole}"])
 
 

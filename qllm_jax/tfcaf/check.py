@@ -1,7 +1,7 @@
 """Static check of a credit function's source: an allow-list of syntax and of names, applied before anything runs.
 
 It is one layer and no security boundary (no allow-list of syntax is), and it bounds neither time nor memory: the gates
-that run in a process of their own build on it. What is compiled is the very tree that was checked.
+that run in a process of their own build on it. What is compiled is the very tree that was checked, its indices guarded.
 """
 
 import ast
@@ -11,15 +11,15 @@ from types import CodeType
 from typing import NamedTuple
 
 from qllm_jax.tfcaf import rules, syntax
-from qllm_jax.tfcaf.contract import ARITY, ENTRIES, Place
 from qllm_jax.tfcaf.rules import Scope
+from qllm_jax.tfcaf.verdict import Place
+from qllm_jax.tfcaf.vocabulary import ARITY, ENTRIES
 
 
 class Checked(NamedTuple):
     """A source that passed."""
 
-    tree: ast.Module  # without docstrings, annotations and imports
-    code: CodeType  # compiled from `tree`
+    code: CodeType  # compiled from the tree that was checked, without docstrings, annotations and imports
     entry: str  # a key of `ENTRIES`
     igm: bool
     end: Place  # the last `return` of the entry: where to point at for what it returns
@@ -37,7 +37,8 @@ def check(text: str, file: str) -> Checked:
     entry = _check_entry(tree, scope)
     returns = [node.lineno for node in ast.walk(entry) if isinstance(node, ast.Return)]
     end = Place(file, max(returns, default=entry.lineno))
-    return Checked(tree, syntax.compile_tree(tree, file), entry.name, igm, end)
+    syntax.guard_indices(tree)
+    return Checked(syntax.compile_tree(tree, file), entry.name, igm, end)
 
 
 def _in_order(tree: ast.Module) -> Iterator[ast.AST]:

@@ -4,23 +4,17 @@ Axis letters: N agents, S flat global state, B batch (of the paper's signature o
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qllm_jax.errors import UserError
+from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.vocabulary import Signature
 
 Fields = dict[str, jax.Array]  # one sample's named fields, shapes as in `Spec.fields`
 Credit = tuple[Float[Array, " agents"], Float[Array, ""]]  # weights, bias
-
-Signature = Literal["credit", "paper"]
-ENTRIES: dict[str, Signature] = {"credit": "credit", "QLLMNetwork": "paper"}  # what the function is called in the file
-ARITY = {"credit": 1, "QLLMNetwork": 2}
-
-# What a source can fail by. Later gates add theirs; a failure is never a score.
-Verdict = Literal["PARSE", "STATIC", "TRACE", "SHAPE", "DTYPE", "NONFINITE", "NONLIN", "BATCHLEAK"]
 
 
 class CreditFunction(NamedTuple):
@@ -28,33 +22,10 @@ class CreditFunction(NamedTuple):
 
     name: str
     credit: Callable[[Fields, Float[Array, " state"]], Credit]  # one sample; pure, can be jitted and vmapped
-    igm: bool  # the gate of paper v1 (arxiv.org/abs/2504.12961v1): True = training clamps negative weights to zero
+    igm: bool  # the gate of paper v1 (arxiv.org/abs/2504.12961v1): True = no weight may be negative
     signature: Signature
     source: str  # the file's text, stored with each run
     sha256: str  # of `source` in UTF-8
-
-
-class Place(NamedTuple):
-    """Where a message points: a file's name and the line in it, or None where no line is to blame."""
-
-    file: str
-    line: int | None
-
-
-class TfcafError(UserError):
-    """A source that breaks the contract: what is wrong at which line, and what to do instead."""
-
-    def __init__(self, verdict: Verdict, place: Place, problem: str, hint: str):
-        # All arguments go to Exception, so that the error survives pickling from a child process.
-        super().__init__(verdict, place, problem, hint)
-        self.verdict = verdict
-        self.place = place
-        self.problem = problem
-        self.hint = hint
-
-    def __str__(self) -> str:
-        line = "" if self.place.line is None else f":{self.place.line}"
-        return f"{self.place.file}{line}: {self.problem}; {self.hint}"
 
 
 def as_credit(outcome: Any, n_agents: int, place: Place) -> Credit:

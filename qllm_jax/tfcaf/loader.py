@@ -1,41 +1,33 @@
 """Credit functions from the library, from a file or from text: check, compile, run in a bare namespace, trace, wrap."""
 
-import hashlib
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import errors
 
 from qllm_envs.core import Spec
 from qllm_envs.parts import suggest
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf import adapter
 from qllm_jax.tfcaf.check import Checked, check
-from qllm_jax.tfcaf.contract import ENTRIES, Credit, CreditFunction, Fields, Place, TfcafError, as_credit
+from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, as_credit
+from qllm_jax.tfcaf.explain import explained
+from qllm_jax.tfcaf.indexing import Watch
 from qllm_jax.tfcaf.namespace import namespace
+from qllm_jax.tfcaf.verdict import Place, TfcafError, sha256
+from qllm_jax.tfcaf.vocabulary import ENTRIES
 
 _LIBRARY = Path(__file__).parent / "library"
 
-# Mistakes that show while a function is traced -> (what it is, what to do instead). The first that matches counts.
-_TRACING: tuple[tuple[type[Exception], str, str], ...] = (
-    (errors.NonConcreteBooleanIndexError, "an array is indexed by a mask", "use jnp.where(mask, x, 0.0)"),
-    (
-        errors.TracerBoolConversionError,
-        "an array decides which way Python goes (if, and, or, not, min, max)",
-        "use jnp.where, & | ~, jnp.minimum and jnp.maximum",
-    ),
-    (
-        errors.TracerIntegerConversionError,
-        "an array serves as a Python integer",
-        "loop over range(x.shape[0]) and index arrays, not lists, with arrays",
-    ),
-    (errors.ConcretizationTypeError, "an array is turned into a Python number", "keep it an array; use .astype(...)"),
-)
+
+class Found(NamedTuple):
+    """The text of a credit function before any check, and what messages call it."""
+
+    name: str
+    file: str
+    text: str
 
 
 def names() -> tuple[str, ...]:
@@ -43,18 +35,24 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _LIBRARY.glob("*.py") if not file.stem.startswith("_")))
 
 
-def load(name_or_path: str, spec: Spec) -> CreditFunction:
-    """A credit function of the library by its name, or from a path to a .py file, for environments of `spec`.
-
-    `UserError` if there is no such function, `TfcafError` if the file breaks the contract.
-    """
+def find(name_or_path: str) -> Found:
+    """A credit function of the library by its name, or of a path to a .py file. `UserError` if there is none."""
     if name_or_path in names():
-        return from_source(_read(_LIBRARY / f"{name_or_path}.py"), name_or_path, spec)
+        return Found(name_or_path, name_or_path, _read(_LIBRARY / f"{name_or_path}.py"))
     path = Path(name_or_path)
     if path.suffix == ".py" and path.is_file():
-        return from_source(_read(path), str(path), spec)._replace(name=path.stem)
+        return Found(path.stem, str(path), _read(path))
     choices = f"{suggest(name_or_path, names())}, or give a path to a .py file"
     raise UserError(f"credit function {name_or_path!r} does not exist: {choices}")
+
+
+def load(name_or_path: str, spec: Spec) -> CreditFunction:
+    """The credit function that `find` finds, for environments of `spec`. `TfcafError` if it breaks the contract.
+
+    It is traced in this process: for what nobody has read, the gates come first (`qllm_jax.tfcaf.gates.require`).
+    """
+    found = find(name_or_path)
+    return from_source(found.text, found.file, spec)._replace(name=found.name)
 
 
 def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
@@ -64,19 +62,29 @@ def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
     paper's signature is run on seven rows.
     """
     checked = check(text, name)
-    space = namespace()
+    with explained(name, spec.fields):
+        function = define(checked)
+        if checked.entry == "QLLMNetwork":
+            adapter.verify(function, spec.n_agents, adapter.any_states(spec.state_dim), checked.end)
+        credit = wrap(function, spec, checked)
+        jax.eval_shape(credit, field_shapes(spec), jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32))
+    return CreditFunction(name, credit, checked.igm, ENTRIES[checked.entry], text, sha256(text))
+
+
+def define(checked: Checked, watch: Watch | None = None) -> Callable[..., Any]:
+    """The function of a checked source, in globals of its own."""
+    space = namespace(watch)
     exec(checked.code, space)  # constants and definitions only, by the check
-    function = space[checked.entry]
-    with _explained(name, spec):
-        credit = (_from_fields if checked.entry == "credit" else _from_paper)(function, spec, checked)
-        jax.eval_shape(credit, _field_shapes(spec), jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32))
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return CreditFunction(name, credit, checked.igm, ENTRIES[checked.entry], text, sha256)
+    return space[checked.entry]
 
 
-def _from_fields(function: Callable[..., Any], spec: Spec, checked: Checked) -> Callable[[Fields, jax.Array], Credit]:
+def wrap(function: Callable[..., Any], spec: Spec, checked: Checked) -> Callable[[Fields, jax.Array], Credit]:
+    """`function`, of either signature, as weights (N,) and bias () of one sample's fields and flat state."""
+    one = adapter.adapt(function, spec.n_agents)
+
     def credit(fields: Fields, state: jax.Array) -> Credit:
-        del state  # the same state, without names
+        if checked.entry == "QLLMNetwork":
+            return one(jnp.asarray(state, jnp.float32))
         # A dict of its own, in float32 whatever the environment stores: what was checked is what runs.
         named = {field: jnp.asarray(fields[field], jnp.float32) for field in spec.fields}
         return as_credit(function(named), spec.n_agents, checked.end)
@@ -84,18 +92,8 @@ def _from_fields(function: Callable[..., Any], spec: Spec, checked: Checked) -> 
     return credit
 
 
-def _from_paper(network: adapter.Network, spec: Spec, checked: Checked) -> Callable[[Fields, jax.Array], Credit]:
-    adapter.verify(network, spec.n_agents, spec.state_dim, checked.end)
-    one = adapter.adapt(network, spec.n_agents)
-
-    def credit(fields: Fields, state: jax.Array) -> Credit:
-        del fields  # the paper's function reads the flat state
-        return one(jnp.asarray(state, jnp.float32))
-
-    return credit
-
-
-def _field_shapes(spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
+def field_shapes(spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the fields as a credit function gets them."""
     return {name: jax.ShapeDtypeStruct(field.shape, jnp.float32) for name, field in spec.fields.items()}
 
 
@@ -109,28 +107,3 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TfcafError("PARSE", Place(str(path), line), "not text in UTF-8", "save it as UTF-8") from error
-
-
-@contextmanager
-def _explained(file: str, spec: Spec) -> Iterator[None]:
-    """What goes wrong while a function is traced becomes a `TfcafError` that names the line of `file`."""
-    try:
-        yield
-    except TfcafError:
-        raise
-    except Exception as error:
-        lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
-        problem, hint = _reason(error, spec)
-        raise TfcafError("TRACE", Place(file, lines[-1] if lines else None), problem, hint) from error
-
-
-def _reason(error: Exception, spec: Spec) -> tuple[str, str]:
-    for kind, problem, hint in _TRACING:
-        if isinstance(error, kind):
-            return problem, hint
-    text = next(iter(str(error).splitlines()), "")[:200]
-    if isinstance(error, ValueError) and "truth value" in text:  # the same mistake, on an array of more than one entry
-        return _TRACING[1][1:]
-    if isinstance(error, KeyError) and error.args:
-        return f"the state has no field {error.args[0]!r}", suggest(str(error.args[0]), spec.fields)
-    return f"{type(error).__name__}: {text}", "check the shapes and arguments on this line"

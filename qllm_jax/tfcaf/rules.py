@@ -5,9 +5,9 @@ import difflib
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from qllm_jax.tfcaf.contract import Place, TfcafError
-from qllm_jax.tfcaf.namespace import BUILTINS, INSTEAD, KEYWORDS, METHODS, MODULES
 from qllm_jax.tfcaf.syntax import DROPPED_IMPORTS, NODES, REFUSED
+from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.vocabulary import BUILTINS, INSTEAD, KEYWORDS, METHODS, MODULES
 
 MAX_INT = 10**6  # exclusive
 MAX_EXPONENT = 8

@@ -4,9 +4,9 @@ import ast
 import warnings
 from collections.abc import Callable
 from types import CodeType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from qllm_jax.tfcaf.contract import Place, TfcafError
+from qllm_jax.tfcaf.verdict import Place, TfcafError
 
 MAX_BYTES = 16 * 1024
 MAX_DEPTH = 100  # of nested syntax; deeper trees can exhaust the compiler's stack
@@ -52,13 +52,36 @@ REFUSED: dict[type[ast.AST], tuple[str, str]] = {
 def parse(text: str, file: str) -> ast.Module:
     """The tree of `text` without jax imports, docstrings and annotations. Its depth is bounded: recursion is safe."""
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise TfcafError("PARSE", Place(file, None), f"longer than {MAX_BYTES // 1024} KiB", "write a shorter function")
+        raise TfcafError(
+            "STATIC", Place(file, None), f"longer than {MAX_BYTES // 1024} KiB", "write a shorter function"
+        )
     tree = _guarded(lambda: ast.parse(text.removeprefix("\ufeff")), file)  # editors on Windows write a byte-order mark
     _check_depth(tree, file)
     tree.body = [statement for statement in tree.body if not _is_dropped(statement)]
     for node in list(ast.walk(tree)):
         _strip(node)
     return tree
+
+
+def guard_indices(tree: ast.Module) -> None:
+    """Turns `x[i]` into `__item__(x, written)[i]`, in place; no source can write that name itself.
+
+    `written` says of each part of the index, and of each end of a slice, whether it is a number in the text or begins
+    with a minus there: then it is negative on purpose.
+    """
+    for node in list(ast.walk(tree)):
+        if isinstance(node, ast.Subscript):
+            arguments = [node.value, ast.Constant(_written(node.slice))]
+            call = ast.Call(ast.Name("__item__", ast.Load()), arguments, [])
+            node.value = ast.fix_missing_locations(ast.copy_location(call, node.value))
+
+
+def _written(node: ast.expr | None) -> Any:
+    if isinstance(node, ast.Tuple):
+        return tuple(_written(part) for part in node.elts)
+    if isinstance(node, ast.Slice):
+        return _written(node.lower), _written(node.upper)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub))
 
 
 def compile_tree(tree: ast.Module, file: str) -> CodeType:
@@ -91,7 +114,11 @@ def _check_depth(tree: ast.Module, file: str) -> None:
 
 
 def _is_dropped(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Import) and all((name.name, name.asname) in DROPPED_IMPORTS for name in node.names)
+    if isinstance(node, ast.ImportFrom) and node.level == 0:  # from jax import numpy as jnp
+        names = {(f"{node.module}.{name.name}", name.asname) for name in node.names}
+    else:
+        names = {(name.name, name.asname) for name in node.names} if isinstance(node, ast.Import) else {("", None)}
+    return names <= DROPPED_IMPORTS
 
 
 def _strip(node: ast.AST) -> None:

@@ -196,7 +196,8 @@ def test_the_largest_numbers_are_seen_exactly():
     [("15x15_4p_3f", 4, 21, 25), ("8x8_2p_2f_coop", 2, 12, 14), ("10x10_3p_3f", 3, 18, 21)],
 )
 def test_configured_tasks_have_the_sizes_of_the_paper(name, n_agents, obs_dim, state_dim):
-    spec = experiment.make_env(config.load([f"env=lbf_{name}"])).spec
+    settings = config.load([f"env=lbf_{name}"])
+    spec = experiment.make_env(settings.env, settings.n_agents).spec
     assert spec.task == f"lbf_{name}"
     assert (spec.n_agents, spec.n_actions, spec.horizon) == (n_agents, 6, 50)
     assert (spec.obs_dim, spec.state_dim) == (obs_dim, state_dim)

@@ -204,7 +204,8 @@ def test_a_bad_value_is_named(options, sentence):
     ],
 )
 def test_games_are_composed_by_hydra(overrides, task):
-    spec = experiment.make_env(config.load(overrides.split())).spec
+    settings = config.load(overrides.split())
+    spec = experiment.make_env(settings.env, settings.n_agents).spec
     assert (spec.name, spec.task, spec.horizon) == ("matrix", task, 25)
 
 

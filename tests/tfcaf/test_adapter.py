@@ -22,7 +22,12 @@ BAD = {
     "98_square": (network("return agents_q + agents_q.sum(-1, keepdims=True)"), 2, "SHAPE", "(1, 3) for a batch of 1"),
     "98_outer": (network("q = agents_q.sum(-1)", "return q[:, None] + q[None]"), 3, "SHAPE", "(2, 2) for a batch of 2"),
     "99_tuple": (network("return agents_q, 0.0"), 2, "SHAPE", "returns tuple"),
-    "103_batch_in_code": (network("q = agents_q.reshape(1, 3)", SUM.format("q")), 2, "TRACE", "reshape"),
+    "103_batch_in_code": (
+        network("q = agents_q.reshape(1, 3)", SUM.format("q")),
+        2,
+        "SHAPE",
+        "a batch of 1 and not of 2",
+    ),
     "100_int": (network("return (agents_q[:, :1] > 0).astype(int)"), 2, "DTYPE", "int32"),
     "110_inf": (
         network(SUM.format("agents_q / (0.0 * global_state[:, :3])")),
@@ -43,7 +48,7 @@ BAD = {
 def test_break_of_the_contract_is_refused(source: str, line: int, verdict: str, fragment: str):
     with pytest.raises(TfcafError) as caught:
         from_source(source, "file.py", SPEC)
-    assert caught.value.verdict == verdict
+    assert caught.value.code == verdict
     assert caught.value.place == ("file.py", line)
     assert fragment in str(caught.value)
 

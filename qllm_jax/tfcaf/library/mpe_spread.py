@@ -8,6 +8,12 @@ IGM = True
 CLOSE = 0.3  # distance at which two agents touch; also the scale on which landmarks are shared out
 
 
+def distances(points, others):
+    """Of each point to each other; the floor keeps the slope finite where two of them coincide."""
+    square = jnp.sum((points[:, None] - others[None]) ** 2, axis=-1)
+    return jnp.sqrt(jnp.maximum(square, 1e-12))
+
+
 def credit(state):
     """The reward moves with the agents nearest to each landmark and with those that collide: they get more weight.
 
@@ -15,9 +21,9 @@ def credit(state):
     """
     agent, landmark = state["agent_pos"], state["landmark_pos"]
     n = agent.shape[0]
-    to_landmark = jnp.linalg.norm(agent[:, None] - landmark[None], axis=-1)  # (agents, landmarks)
+    to_landmark = distances(agent, landmark)  # (agents, landmarks)
     share = jax.nn.softmax(-to_landmark / CLOSE, axis=0)  # each landmark shares out 1
-    apart = jnp.linalg.norm(agent[:, None] - agent[None], axis=-1)  # (agents, agents)
+    apart = distances(agent, agent)  # (agents, agents)
     touching = jnp.sum(apart < CLOSE, axis=1) - 1.0  # without the agent itself
     need = jnp.sum(share, axis=1) + touching
     weights = (0.5 + 0.5 * need / jnp.mean(need)) / n  # the mean is at least landmarks / agents

@@ -12,13 +12,18 @@ import jax.numpy as jnp
 IGM = True
 
 
+def length(vectors):
+    """Their norm; the floor keeps the slope finite at 0."""
+    return jnp.sqrt(jnp.maximum(jnp.sum(vectors**2, axis=-1), 1e-12))
+
+
 def QLLMNetwork(agents_q, global_state):  # noqa: N802
     """An agent near to a landmark counts more, up to a logit of 10; each other agent within 0.3 of it costs 1."""
     batch, n = agents_q.shape
     agent = global_state.reshape(batch, n, 6 * n)
     landmark = agent[:, :, 4 : 4 + 2 * n].reshape(batch, n, n, 2)
     other = agent[:, :, 4 + 2 * n : 2 + 4 * n].reshape(batch, n, n - 1, 2)
-    nearest = jnp.min(jnp.linalg.norm(landmark, axis=-1), axis=-1)  # (batch, agents)
-    crowd = jnp.sum(jnp.linalg.norm(other, axis=-1) < 0.3, axis=-1)  # (batch, agents)
+    nearest = jnp.min(length(landmark), axis=-1)  # (batch, agents)
+    crowd = jnp.sum(length(other) < 0.3, axis=-1)  # (batch, agents)
     weights = jax.nn.softmax(1.0 / jnp.maximum(nearest, 0.1) - crowd, axis=-1)
     return jnp.sum(weights * agents_q, axis=-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Generation of credit functions: a coder and an evaluator, both language models, around the verification gates."""

@@ -1,0 +1,31 @@
+"""What the gates measured of a function, in words for the evaluator and for the table.
+
+Three digits of each number, and no times: the words are the same on every machine.
+"""
+
+from qllm_jax.tfcaf.verdict import Verdict
+
+
+def measurements(verdict: Verdict) -> list[str]:
+    """One sentence for each thing that was measured over the states of random episodes."""
+    found = verdict.report.get("weights") or {}
+    said = {
+        "weights from {min:.3g} to {max:.3g}, their sum over agents {sum:.3g} on average": ("min", "max", "sum"),
+        "{negative_share:.0%} of the weights are negative": ("negative_share",),
+        "evenness {entropy:.3g} (1: all agents alike, 0: one agent has all)": ("entropy",),
+        "change with the state {sensitivity:.3g} (spread of a weight over states, relative to the mean weight)": (
+            "sensitivity",
+        ),
+        "bias from {bias_min:.3g} to {bias_max:.3g}": ("bias_min", "bias_max"),
+    }
+    lines = [text.format(**found) for text, keys in said.items() if all(key in found for key in keys)]
+    if sizes := verdict.report.get("traces_for_n_agents"):
+        lines.append(f"it can be traced with teams of {', '.join(map(str, sizes))} agents")
+    return [*lines, *verdict.report.get("notes", ())] or ["nothing"]
+
+
+def in_short(verdict: Verdict) -> tuple[str, str, str]:
+    """Range, evenness and change with the state, for columns of a table; "" for what was not measured."""
+    found = verdict.report.get("weights") or {}
+    number = lambda key: f"{found[key]:.3g}" if key in found else ""
+    return f"{number('min')} to {number('max')}" if "min" in found else "", number("entropy"), number("sensitivity")

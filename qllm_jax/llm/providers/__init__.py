@@ -1,0 +1,46 @@
+"""Ways to a language model, by name: the file `<name>.py` here with a `make(*, options) -> Llm`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from qllm_envs import parts
+from qllm_jax.config import invalid
+from qllm_jax.errors import UserError
+from qllm_jax.llm.records import Llm, Price
+
+_FOLDER = Path(__file__).parent
+
+
+def names() -> tuple[str, ...]:
+    """Names that `make` accepts, sorted."""
+    return parts.part_names(_FOLDER)
+
+
+def make(config: dict[str, Any]) -> Llm:
+    """The language model of `llm:` in a configuration. `UserError` says which key is wrong and what is allowed."""
+    options = {str(key): value for key, value in config.items()}
+    if "provider" not in options:
+        raise UserError(f"llm needs a provider: choose from {', '.join(names())}")
+    name = options.pop("provider")
+    try:
+        make_llm = parts.find(__name__, _FOLDER, "llm.provider", name, options)
+        return make_llm(**options)
+    except ValidationError as error:
+        raise UserError("; ".join(_sentence(detail) for detail in error.errors())) from error
+    except ValueError as error:  # of `parts.find`; pydantic's is one too
+        raise UserError(str(error)) from error
+
+
+def price(config: Mapping[str, Any]) -> Price | None:
+    """What tokens cost, None where `llm:` does not say."""
+    prompt, completion = config.get("usd_per_1m_input"), config.get("usd_per_1m_output")
+    return None if prompt is None or completion is None else Price(prompt, completion)
+
+
+def _sentence(detail: Any) -> str:
+    if str(detail["type"]).startswith("missing"):
+        return f"llm.{detail['loc'][0]} is missing"
+    return f"llm.{invalid(detail)}"

@@ -1,0 +1,32 @@
+"""A person as the way to a language model: questions appear as files, answers are read from files. Any chat will do."""
+
+from pathlib import Path
+
+from pydantic import ConfigDict, validate_call
+
+from qllm_jax.folder import write_atomically
+from qllm_jax.llm import replies
+from qllm_jax.llm.records import Llm, Reply, Request, Usage, WaitingError
+
+PROMPTS, REPLIES = "prompts", "replies"
+UNKNOWN = Usage(None, None, None, None)
+
+
+@validate_call(config=ConfigDict(strict=True))
+def make(*, model: str) -> Llm:
+    """`model` is what the header of the function will say wrote it."""
+    return Llm(model, {"provider": "manual"}, lambda request, folder, seconds: _ask(model, request, folder))
+
+
+def _ask(model: str, request: Request, folder: Path) -> Reply:
+    question, answer = (folder / part / f"{request.place}.md" for part in (PROMPTS, REPLIES))
+    try:
+        text = answer.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    if text.strip():
+        return Reply(text.strip(), "", None, UNKNOWN, model, replies.date())
+    for file in (question, answer):
+        file.parent.mkdir(exist_ok=True)
+    write_atomically(question, f"{request.system.strip()}\n\n{request.user.strip()}\n")
+    raise WaitingError(f"{question} is to be answered in {answer}")

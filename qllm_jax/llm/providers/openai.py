@@ -1,0 +1,151 @@
+"""Any server that speaks OpenAI's chat completions: POST {base_url}/chat/completions, through the openai package.
+
+The portable call and nothing else: one request for one sample, a system and a user message, no streaming. Retries are
+ours (`qllm_jax.llm.asking`), so that each is counted and recorded.
+"""
+
+import asyncio
+import email.utils
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, validate_call
+
+from qllm_jax.config import Positive
+from qllm_jax.errors import UserError
+from qllm_jax.llm import replies
+from qllm_jax.llm.records import Llm, NoAnswerError, Price, Reply, Request
+
+CONNECT_S = 15.0  # to open a connection; an answer may take `timeout_s`
+NO_KEY = "EMPTY"  # local servers take any key, and the openai package wants one
+OURS = ("model", "messages", "stream", "n", "timeout")  # arguments of the call that `params` cannot set
+
+Retries = Annotated[int, Field(strict=True, ge=0)]
+NonNegative = Annotated[float, Field(strict=True, ge=0.0, allow_inf_nan=False)]
+
+
+@validate_call(config=ConfigDict(strict=True))
+def make(
+    *,
+    model: str,
+    base_url: str,
+    api_key_env: str | None,
+    timeout_s: Positive,
+    retries: Retries,
+    backoff_s: NonNegative,
+    params: dict[str, Any],
+    usd_per_1m_input: NonNegative | None,
+    usd_per_1m_output: NonNegative | None,
+) -> Llm:
+    """The model `model` at `base_url`; the key is in the environment variable `api_key_env`, None for no key.
+
+    `params` go into the request as they are, but for None. `timeout_s` bounds a whole request. `UserError` for a key
+    that is not there.
+    """
+    params = {name: value for name, value in params.items() if value is not None}
+    _check(base_url, params)
+    key = _key(api_key_env)
+
+    def ask(request: Request, folder: Path, seconds: float | None) -> Reply:
+        del folder
+        limit = timeout_s if seconds is None else min(timeout_s, seconds)
+        try:
+            body = asyncio.run(_post(request, model, base_url, key, limit, params))
+        except NoAnswerError as failure:
+            problem = _scrub(failure.problem, key, api_key_env)
+            raise NoAnswerError(problem, transient=failure.transient, wait_s=failure.wait_s) from None
+        return replies.read(_scrub(body, key, api_key_env), model)
+
+    price = None
+    if usd_per_1m_input is not None and usd_per_1m_output is not None:
+        price = Price(usd_per_1m_input, usd_per_1m_output)
+    return Llm(model, {"provider": "openai", **params}, ask, retries, backoff_s, price)
+
+
+def _check(base_url: str, params: Mapping[str, Any]) -> None:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"llm.base_url must be of the form https://host/v1, got {base_url!r}")
+    if parts.password or parts.username:
+        raise UserError("llm.base_url must not hold a user or a password: it is written into the transcript")
+    for name in params:
+        if name in OURS:
+            raise UserError(f"llm.params cannot set {name!r}: it is not one of {', '.join(OURS)}, which are set for it")
+
+
+def _key(variable: str | None) -> str:
+    if variable is None:
+        return NO_KEY
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        # It may be the key itself: it is not repeated.
+        raise UserError("llm.api_key_env must be the name of an environment variable, not a key")
+    if not (key := os.environ.get(variable, "").strip()):
+        raise UserError(f"llm needs a key: set the environment variable {variable} to it")
+    return key
+
+
+def _scrub(text: str, key: str, variable: str | None) -> str:
+    return text if key == NO_KEY else text.replace(key, f"<{variable}>")
+
+
+async def _post(request: Request, model: str, base_url: str, key: str, limit: float, params: dict[str, Any]) -> str:
+    """The body of the answer, or `NoAnswerError`."""
+    import openai
+
+    messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
+    timeout = openai.Timeout(limit, connect=min(CONNECT_S, limit))
+    try:
+        # The client's own timeout is for silence, and a server under load may send blank lines (DeepSeek's does).
+        async with asyncio.timeout(limit):
+            async with openai.AsyncOpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0) as client:
+                create: Any = client.chat.completions.with_raw_response.create
+                answer = await create(model=model, messages=messages, **params)
+                return answer.http_response.content.decode(errors="replace")  # JSON is UTF-8, whatever a header says
+    except (TimeoutError, openai.APITimeoutError):
+        raise NoAnswerError(f"no answer within {limit:g} s", transient=True) from None
+    except openai.APIConnectionError as error:
+        cause = replies.brief(str(error.__cause__ or error))
+        raise NoAnswerError(f"no connection to {base_url}, or it was lost: {cause}", transient=True) from None
+    except openai.APIStatusError as error:
+        raise _status(error) from None
+    except openai.OpenAIError as error:
+        raise NoAnswerError(replies.brief(str(error)), transient=False) from None
+    except TypeError as error:  # the package's own check of names
+        problem = f"llm.params: {replies.brief(str(error))}; other names go into llm.params.extra_body"
+        raise NoAnswerError(problem, transient=False) from None
+
+
+def _status(error: Any) -> NoAnswerError:
+    """What an HTTP status other than 200 says, and whether it can pass."""
+    code, body = error.status_code, error.body
+    said = f"HTTP {code}: {replies.brief(str(body.get('message', body) if isinstance(body, dict) else body or ''))}"
+    reasons = {
+        401: "the server refuses the key",
+        402: "the account is out of credit",
+        403: "the server refuses the key",
+        404: "the server has no such model or address (llm.model, llm.base_url)",
+    }
+    if code == 429 and error.code == "insufficient_quota":  # OpenAI: no credit, which waiting does not mend
+        return NoAnswerError(f"the account is out of credit ({said})", transient=False)
+    transient = code in (408, 409, 425, 429) or code >= 500
+    otherwise = "the server is busy or broken" if transient else "the server refuses the request"
+    wait_s = _retry_after(error.response.headers) if transient else None
+    return NoAnswerError(f"{reasons.get(code, otherwise)} ({said})", transient=transient, wait_s=wait_s)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait, None where it says nothing that can be read."""
+    for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+            return float(text) * scale
+    try:
+        moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+    except (ValueError, TypeError):
+        return None
+    return max(moment.timestamp() - time.time(), 0.0)

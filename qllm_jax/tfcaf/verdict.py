@@ -1,0 +1,101 @@
+"""What the gates say about a source: one vocabulary of codes, and the text that goes back to the coder.
+
+Nothing here imports jax: what only reads text answers before jax is loaded.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+from qllm_jax.errors import UserError
+
+OK = "OK"
+CODES = {
+    OK: "passed every gate",
+    "EXTRACT": "the reply holds no function",
+    "PARSE": "not Python, too long or too deep",
+    "STATIC": "uses syntax or a name that is not allowed",
+    "TRACE": "JAX cannot trace it",
+    "RUNTIME": "Python raised an error in it",
+    "SHAPE": "returns the wrong shape",
+    "DTYPE": "returns the wrong type of number",
+    "NONFINITE": "returns inf or nan",
+    "NANGRAD": "its gradient is inf or nan",
+    "OOB": "reads outside of an array",
+    "BATCHLEAK": "a row depends on the other rows of its batch",
+    "BSPECIAL": "depends on the size of the batch",
+    "NONDET": "is not the same function each time",
+    "ZEROGRAD": "an agent's Q-value never counts",
+    "NONMONO": "a weight is negative while IGM is True",
+    "NONLIN": "is not linear in the Q-values",
+    "BUDGET": "takes too much time, memory or code",
+}
+MAX_FEEDBACK = 1500  # bytes
+
+
+class Place(NamedTuple):
+    """Where a message points: a file's name and the line in it, or None where no line is to blame."""
+
+    file: str
+    line: int | None
+
+
+class TfcafError(UserError):
+    """A source that breaks the contract: what is wrong at which line, and what to do instead."""
+
+    def __init__(self, code: str, place: Place, problem: str, hint: str):
+        # All arguments go to Exception, so that the error survives pickling.
+        super().__init__(code, place, problem, hint)
+        self.code = code
+        self.place = place
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = "" if self.place.line is None else f":{self.place.line}"
+        return f"{self.place.file}{line}: {self.problem}; {self.hint}"
+
+
+class Verdict(NamedTuple):
+    """The outcome of all gates for one source. A failure is a verdict of its own and never a score."""
+
+    code: str  # a key of `CODES`
+    layer: str  # which gate answered, "L0" to "L8"
+    problem: str  # one sentence; "" when it passed
+    line: int | None  # of the source
+    hint: str  # what to do instead
+    sha256: str  # of the source in UTF-8
+    report: dict[str, Any]  # JSON: what was measured on the way
+
+    @property
+    def ok(self) -> bool:
+        return self.code == OK
+
+    def feedback(self) -> str:
+        """What the coder is told: code, sentence, the line in question, what to do. At most `MAX_FEEDBACK` bytes."""
+        notes = [f"Note: {note}" for note in self.report.get("notes", ())]
+        if self.ok:
+            lines = ["OK: the function passed every check.", *notes]
+        else:
+            text = str(self.report.get("line_text", "")).strip()
+            where = [f"Line {self.line}: {text[:200]}"] if self.line is not None else []
+            lines = [f"{self.code} ({CODES[self.code]}): {self.problem}", *where, f"What to do: {self.hint}"]
+        return "\n".join(lines).encode()[:MAX_FEEDBACK].decode(errors="ignore")
+
+
+def sha256(source: str) -> str:
+    """The name under which a source is known. Text that is not UTF-8 has one, too."""
+    return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
+
+
+def refusal(error: TfcafError, layer: str, source: str, report: dict[str, Any]) -> Verdict:
+    """The verdict for what `error` found in `source`."""
+    line = error.place.line
+    lines = source.split("\n")
+    text = {"line_text": lines[line - 1]} if line is not None and 0 < line <= len(lines) else {}
+    return Verdict(error.code, layer, error.problem, line, error.hint, sha256(source), report | text)
+
+
+def raise_unless_ok(verdict: Verdict, file: str) -> None:
+    """`TfcafError` with the verdict's sentence if it is a refusal."""
+    if not verdict.ok:
+        raise TfcafError(verdict.code, Place(file, verdict.line), verdict.problem, verdict.hint)

@@ -1,0 +1,113 @@
+"""The words of a credit function: one table, read by the static check and by the namespace that it runs in.
+
+Nothing here imports jax: the static check answers before jax is loaded.
+"""
+
+from typing import Any, Literal
+
+Signature = Literal["credit", "paper"]
+ENTRIES: dict[str, Signature] = {"credit": "credit", "QLLMNetwork": "paper"}  # what the function is called in the file
+ARITY = {"credit": 1, "QLLMNetwork": 2}
+
+MAX_LOOP = 4096  # iterations of one Python loop; all of them are unrolled into the compiled program
+
+# Dotted name -> what may follow the dot. Taken: pure functions of arrays. Left out: what reads or writes files, takes a
+# function, sets global options, or has a shape that depends on values (nonzero, unique), and float64.
+MODULES: dict[str, frozenset[str]] = {
+    "jnp": frozenset(
+        """
+        abs add all any arange arccos arcsin arctan arctan2 argmax argmin argsort array asarray atleast_1d average bool_
+        broadcast_to ceil clip column_stack concatenate cos cosh count_nonzero cumprod cumsum diag diagonal diff divide
+        dot einsum equal exp expand_dims expm1 eye flip float32 floor floor_divide full full_like greater greater_equal
+        hstack hypot identity inf int32 isclose isfinite isinf isnan less less_equal linalg linspace log log10 log1p
+        log2 logaddexp logical_and logical_not logical_or matmul max maximum mean median meshgrid min minimum mod
+        moveaxis multiply nan_to_num negative newaxis not_equal ones ones_like outer pi power prod ravel reciprocal
+        remainder repeat reshape roll round select sign sin sinh sort split sqrt square squeeze stack std subtract sum
+        swapaxes take take_along_axis tan tanh tensordot tile transpose tril triu true_divide var vstack where zeros
+        zeros_like
+        """.split()  # noqa: SIM905
+    ),
+    "jnp.linalg": frozenset({"norm"}),
+    "jax": frozenset({"nn"}),
+    "jax.nn": frozenset(
+        "elu leaky_relu log_sigmoid log_softmax logsumexp one_hot relu sigmoid silu softmax softplus tanh".split()  # noqa: SIM905
+    ),
+}
+
+# Attributes of arrays, and `append` for lists. Not `take`: `jnp.take` is the one whose indices are guarded.
+METHODS = frozenset(
+    """
+    T all any append argmax argmin argsort astype at add clip cumsum diagonal divide dot dtype flatten max mean min
+    multiply ndim power prod ravel repeat reshape round set shape size squeeze std sum swapaxes transpose var
+    """.split()  # noqa: SIM905
+)
+
+KEYWORDS = frozenset(
+    """
+    axes axis axis1 axis2 ddof decimals dtype endpoint fill_value indexing initial k keepdims max min nan neginf num
+    num_classes offset ord posinf repeats shape start stop strict total_repeat_length weights where
+    """.split()  # noqa: SIM905
+)
+
+
+class LoopTooLongError(Exception):
+    """A Python loop that would take too many steps."""
+
+
+def bounded_range(*args: int) -> range:
+    """`range` that refuses more than `MAX_LOOP` steps with `LoopTooLongError`."""
+    steps = range(*args)
+    # Slices say whether there are more without len(), which overflows on huge ranges.
+    if steps[MAX_LOOP:]:
+        raise LoopTooLongError
+    return steps
+
+
+BUILTINS: dict[str, Any] = {
+    "abs": abs, "bool": bool, "enumerate": enumerate, "float": float, "int": int, "len": len, "list": list,
+    "max": max, "min": min, "range": bounded_range, "sum": sum, "tuple": tuple, "zip": zip,
+}  # fmt: skip
+
+# A word that is refused -> what to do instead.
+INSTEAD = {
+    "torch": "use jnp instead of torch",
+    "np": "use jnp instead of np",
+    "numpy": "use jnp instead of numpy",
+    "math": "use jnp instead of math (jnp.sqrt, jnp.pi)",
+    "F": "use jax.nn instead of torch's F",
+    "nn": "write jax.nn",
+    "lax": "use jnp; a loop over agents may be a Python for",
+    "vmap": "write for one sample; the caller maps over the batch",
+    "jit": "leave it out; the caller compiles",
+    "random": "a credit function is deterministic: compute it from the state",
+    "float64": "use jnp.float32",
+    "print": "leave it out",
+    "cat": "use jnp.concatenate",
+    "clamp": "use jnp.clip",
+    "norm": "use jnp.linalg.norm(x, axis=...)",
+    "softmax": "use jax.nn.softmax",
+    "sigmoid": "use jax.nn.sigmoid",
+    "relu": "use jax.nn.relu",
+    "nonzero": "its shape depends on values: use jnp.where(mask, x, 0.0)",
+    "unique": "its shape depends on values: compare all pairs instead",
+    "view": "use .reshape(...)",
+    "permute": "use jnp.transpose",
+    "expand": "use jnp.broadcast_to",
+    "unsqueeze": "index with None: x[:, None]",
+    "item": "keep it an array",
+    "tolist": "keep it an array",
+    "float": "use .astype(jnp.float32)",
+    "long": "use .astype(jnp.int32)",
+    "int": "use .astype(jnp.int32)",
+    "to": "leave it out; JAX places arrays",
+    "cuda": "leave it out; JAX places arrays",
+    "cpu": "leave it out; JAX places arrays",
+    "detach": "leave it out",
+    "clone": "leave it out; arrays never change",
+    "copy": "leave it out; arrays never change",
+    "get": "index by name: state[...]",
+    "dim": "use axis",
+    "keepdim": "use keepdims",
+    "a_min": "use min",
+    "a_max": "use max",
+}

@@ -1,0 +1,58 @@
+"""Budgets: sums over the records of a transcript, and the sentence of the limit that forbids one more request."""
+
+from typing import Any
+
+import pytest
+
+from qllm_jax.llm.budget import Budget, Spent, cost, refusal, spent
+from qllm_jax.llm.records import Price, Usage
+
+PRICE = Price(1.0, 10.0)
+
+
+def reply(prompt: int | None, completion: int | None) -> dict[str, Any]:
+    return {"kind": "reply", "reply": {"usage": Usage(prompt, completion, None, None)._asdict()}}
+
+
+RECORDS = [{"kind": "start"}, reply(1000, 100), {"kind": "failure"}, {"kind": "verdict"}, reply(3000, 900)]
+
+
+def test_spent_by_hand():
+    # 1000 x 1 + 100 x 10 = 2000 and 3000 x 1 + 900 x 10 = 12000 millionths of a dollar.
+    used = spent(RECORDS, PRICE)
+    assert used == Spent(calls=3, tokens=5000, unreported=0, usd=0.014, largest_tokens=3900, largest_usd=0.012)
+    assert spent([{"kind": "start"}], PRICE) == Spent(0, 0, 0, 0.0, 0, 0.0)
+
+
+def test_what_is_unknown_is_not_zero():
+    assert spent(RECORDS, None).usd is None
+    used = spent([*RECORDS, reply(None, None)], PRICE)
+    assert (used.tokens, used.unreported, used.usd) == (5000, 1, None)
+    assert cost(Usage(10, None, None, None), PRICE) is None
+
+
+LIMITS = [
+    (Budget(), 1e9, None),
+    (Budget(max_calls=4), 0, None),
+    (Budget(max_calls=3), 0, "max_calls=3 is reached"),
+    (Budget(max_minutes=2), 119, None),
+    (Budget(max_minutes=2), 120, "max_minutes=2 is reached"),
+    # 5000 are used and the largest reply took 3900: as much again must fit.
+    (Budget(max_tokens=8900), 0, None),
+    (Budget(max_tokens=8899), 0, "max_tokens=8899 would be exceeded (5,000 are used)"),
+    (Budget(max_usd=0.0261), 0, None),
+    (Budget(max_usd=0.0259), 0, "max_usd=0.0259 would be exceeded (0.0140 are used)"),
+]
+
+
+@pytest.mark.parametrize(("budget", "elapsed_s", "sentence"), LIMITS)
+def test_limits(budget: Budget, elapsed_s: float, sentence: str | None):
+    assert refusal(budget, spent(RECORDS, PRICE), elapsed_s) == sentence
+
+
+def test_a_limit_that_needs_counts_stops_where_there_are_none():
+    used = spent([*RECORDS, reply(None, 5)], PRICE)
+    told = "cannot be kept: the server does not report how many tokens a reply took"
+    assert refusal(Budget(max_tokens=10**9), used, 0) == f"max_tokens {told}"
+    assert refusal(Budget(max_tokens=10**9, max_usd=1e9), used, 0) == f"max_tokens and max_usd {told}"
+    assert refusal(Budget(max_calls=10**9), used, 0) is None

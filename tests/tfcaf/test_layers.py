@@ -1,0 +1,197 @@
+"""Single layers: extraction, the program's operations, probes, and what the allow-list keeps from ever happening."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.experimental import io_callback
+from tfcaf.candidates.replies import CODE, REPLIES
+from tfcaf.candidates.static import STATIC
+
+import qllm_envs
+from qllm_jax.tfcaf import probes, program, semantics, setting
+from qllm_jax.tfcaf.check import Checked, check
+from qllm_jax.tfcaf.extract import extract
+from qllm_jax.tfcaf.verdict import CODES, MAX_FEEDBACK, Place, TfcafError, Verdict, refusal
+from qllm_jax.tfcaf.vocabulary import MODULES
+
+END = Place("file.py", 1)
+
+
+@pytest.mark.parametrize(("reply", "code"), REPLIES.values(), ids=REPLIES.keys())
+def test_extraction(reply: object, code: str):
+    found = extract(reply)
+    assert isinstance(found, Verdict) == (code == "EXTRACT")
+    if isinstance(found, Verdict):
+        assert (found.code, found.layer) == ("EXTRACT", "L0")
+        assert found.problem in found.feedback()
+    elif code == "OK":
+        assert check(found, "f").entry == "credit"
+
+
+def test_a_reply_that_was_cut_off_is_said_so():
+    found = extract(CODE, truncated=True)
+    assert isinstance(found, Verdict)
+    assert "cut off" in found.problem
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["```", "```python\n", "~~~", "<think>", "</think>", CODE, "def f(", "\n", "x", "{", "  "])
+    )
+)
+def test_extraction_never_raises(parts: list[str]):
+    assert isinstance(extract("".join(parts)), str | Verdict)
+
+
+def test_feedback_is_short_and_names_the_line():
+    source = "a\n" + "b" * 5000
+    error = TfcafError("STATIC", Place("f", 2), "p" * 3000, "h")
+    told = refusal(error, "L3", source, {}).feedback()
+    assert len(told.encode()) == MAX_FEEDBACK
+    short = refusal(TfcafError("STATIC", Place("f", 2), "is wrong", "mend it"), "L3", source, {}).feedback()
+    assert short == f"STATIC ({CODES['STATIC']}): is wrong\nLine 2: {'b' * 200}\nWhat to do: mend it"
+
+
+def forbidden() -> dict:
+    """Programs that the allow-list of text refuses before; the allow-list of operations would, too."""
+    x = jnp.ones((3, 3))
+    loop = lambda x: jax.lax.while_loop(lambda v: v.sum() < 5, lambda v: v + 1, x)
+    return {
+        "while": jax.make_jaxpr(loop)(x),
+        "pure_callback": jax.make_jaxpr(lambda x: jax.pure_callback(np.sin, x, x))(x),
+        "debug_callback": jax.make_jaxpr(lambda x: jax.debug.callback(print, x) or x)(x),
+        "io_callback": jax.make_jaxpr(lambda x: io_callback(np.sin, x, x))(x),
+        "random_bits": jax.make_jaxpr(lambda x: x + jax.random.bits(jax.random.key(0)))(x),
+        "svd": jax.make_jaxpr(lambda x: jnp.linalg.norm(x, ord=2))(x),
+    }
+
+
+def test_programs_with_other_operations_are_refused():
+    for name, traced in forbidden().items():
+        with pytest.raises(TfcafError) as caught:
+            program.verify(traced, END)
+        assert caught.value.code == "STATIC", name
+
+
+ARGUMENTS = {  # for functions that do not take one matrix
+    "broadcast_to": ((2, 3, 3),), "expand_dims": (0,), "full": (2.0,), "full_like": (2.0,), "moveaxis": (0, 1),
+    "one_hot": (3,), "repeat": (2,), "reshape": (9,), "roll": (1,), "select": ([1.0],), "split": (3,),
+    "swapaxes": (0, 1),
+    "take": (jnp.array([0, 1]),), "tile": (2,), "linspace": (5.0, 3), "where": (1.0, 2.0),
+}  # fmt: skip
+SKIPPED = {"einsum", "inf", "linalg", "nn", "newaxis", "pi", "tensordot", "take_along_axis"}  # no function, or below
+
+
+def test_every_allowed_function_is_made_of_allowed_operations():
+    """A version of JAX that compiles one of them to something new would refuse good candidates: this test says so."""
+    x = jnp.ones((3, 3))
+    roots = {"jnp": jnp, "jnp.linalg": jnp.linalg, "jax": jax, "jax.nn": jax.nn}
+    for module, names in MODULES.items():
+        for name in names - SKIPPED:
+            traced = jax.make_jaxpr(lambda x, root=roots[module], n=name: call(getattr(root, n), n, x))(x)
+            assert set(program.primitives(traced)) <= program.PRIMITIVES, name
+    more = lambda x: jnp.einsum("ij,jk", x, x) + jnp.tensordot(x, x, 1) + jnp.take_along_axis(x, jnp.argsort(x), 1)
+    assert set(program.primitives(jax.make_jaxpr(more)(x))) <= program.PRIMITIVES
+
+
+def call(function, name: str, x: jax.Array):
+    """The function on `x`, with its gradient where it has one."""
+    whole = name in ("arange", "eye", "identity", "ones", "zeros")
+    first = 3 if whole else (3, 3) if name == "full" else [x > 0] if name == "select" else x
+    first = 0.0 * x[0, 0] if name == "linspace" else [x, x] if name in STACKS else x > 0 if name == "where" else first
+    first = x.astype(int) if name == "one_hot" else x[0] if name == "meshgrid" else first
+    if name in ARGUMENTS:
+        return function(first, *([[x]] if name == "select" else ARGUMENTS[name]))
+    return function(first, x) if not whole and takes_two(function) else function(first)
+
+
+STACKS = ("column_stack", "concatenate", "hstack", "stack", "vstack")
+
+
+def takes_two(function) -> bool:
+    if hasattr(function, "nin"):
+        return function.nin == 2
+    try:
+        given = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    return (
+        len([p for p in given if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]) == 2
+    )
+
+
+def test_probes_stay_in_the_ranges_of_fields():
+    found = setting.of_config({"name": "lbf"})
+    boxes = {name: probes.box(f.low, f.high, found.seen[name]) for name, f in found.spec.fields.items()}
+    states, kinds = probes.states(boxes, found.seen)
+    more, more_kinds = probes.spikes(boxes)
+    for tried, of in ((states, kinds), (more, more_kinds)):
+        for name, field in found.spec.fields.items():
+            assert tried[name].shape == (len(of), *field.shape)
+            assert (tried[name] >= field.low).all()
+            assert (tried[name] <= field.high).all()
+            assert (tried[name] == np.rint(tried[name])).all()  # a grid has no cell 1.5
+
+
+def test_probes_hold_what_breaks_functions():
+    found = setting.of_config({"name": "mpe_spread", "n_agents": 3})
+    boxes = {name: probes.box(f.low, f.high, found.seen[name]) for name, f in found.spec.fields.items()}
+    states, kinds = probes.states(boxes, found.seen)
+    pos, goal = states["agent_pos"], states["landmark_pos"]
+    assert (pos == 0).all((1, 2)).any()
+    assert (pos[:, 0] == pos[:, 1]).all(-1).any()
+    assert (pos == goal).all((1, 2)).any()
+    assert np.abs(pos).max() == probes.LARGE
+    assert kinds.count("of a rollout") == setting.KEPT
+
+
+def test_a_function_that_changes_is_nondeterministic():
+    """No source can do this; the check is a second fence."""
+    text = "def credit(state, calls=[]):\n    calls.append(1)\n    return state['agent_pos'][:, 0] * len(calls), 0.0\n"
+    changing = Checked(compile(text, "f", "exec"), "credit", False, Place("f", 3))
+    given = setting.of_config({"name": "mpe_spread", "n_agents": 3})
+    with pytest.raises(TfcafError) as caught:
+        semantics.examine(changing, given, lambda layer, what: None)
+    assert caught.value.code == "NONDET"
+    with pytest.raises(TfcafError, match="default arguments"):
+        check(text, "f")
+
+
+def test_setting_survives_packing():
+    given = setting.of_config({"name": "mpe_spread", "n_agents": 3})
+    copy = setting.unpack(*setting.pack(given))
+    shapes = lambda spec: {name: (f.shape, f.low, f.high) for name, f in spec.fields.items()}
+    assert shapes(copy.spec) == shapes(given.spec)
+    assert {n: shapes(spec) for n, spec in copy.others.items()} == {n: shapes(spec) for n, spec in given.others.items()}
+    assert all((copy.seen[name] == given.seen[name]).all() for name in given.seen)
+
+
+def test_settings_are_deterministic_and_follow_the_environment():
+    first = setting.of_config({"name": "mpe_spread", "n_agents": 3})
+    setting._made.cache_clear()
+    again = setting.of_config({"n_agents": 3, "name": "mpe_spread", "time_limit_is_terminal": True})
+    assert all((again.seen[name] == first.seen[name]).all() for name in first.seen)
+    assert sorted(first.others) == [2, 6, 25]
+    assert first.spec == qllm_envs.make("mpe_spread", n_agents=3).spec
+
+
+def test_static_candidates_need_no_jax():
+    """They are refused at once because the modules that read text do not import it."""
+    import subprocess
+    import sys
+
+    from qllm_jax.tfcaf import sandbox
+
+    code = (
+        f"import sys; sys.path[:] = {sandbox.import_path()!r}\n"
+        "from qllm_jax.tfcaf import check, confine, verdict\n"
+        "assert not {'jax', 'numpy'} & set(sys.modules), 'imported'"
+    )
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+    assert len(STATIC) > 100

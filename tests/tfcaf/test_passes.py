@@ -1,0 +1,117 @@
+"""L8: stored passes, and that training loads nothing without one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import qllm_envs
+from qllm_jax import mixers, train
+from qllm_jax.tfcaf import TfcafError, gates, loader, passes, sandbox
+from qllm_jax.tfcaf.verdict import OK, Verdict, sha256
+
+SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
+GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
+BAD = GOOD.replace("** 2", "")  # negative weights
+
+
+def passed(source: str) -> Verdict:
+    return Verdict(OK, "L8", "", None, "", sha256(source), {})
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(passes.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache" / "verified"
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch):
+    """Verification fails the test: it would start a process."""
+    monkeypatch.setattr(sandbox, "run", lambda *arguments: pytest.fail("a process was started"))
+
+
+def test_a_pass_is_for_one_source_one_environment_and_one_version(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    assert passes.find(GOOD, SPEC) is None
+    passes.store(GOOD, SPEC, passed(GOOD))
+    assert passes.find(GOOD, SPEC) == passed(GOOD)
+    assert passes.find(GOOD + "\n", SPEC) is None
+    assert passes.find(GOOD, qllm_envs.make("mpe_spread", n_agents=4).spec) is None
+    wider = {**SPEC.fields, "agent_pos": SPEC.fields["agent_pos"]._replace(low=-1.0)}
+    assert passes.find(GOOD, SPEC._replace(fields=wider)) is None
+    monkeypatch.setattr(passes, "_gates", lambda: "another version")
+    assert passes.find(GOOD, SPEC) is None
+    assert [path.stat().st_mode & 0o777 for path in (cache, *cache.iterdir())] == [0o700, 0o600]
+
+
+def test_what_others_could_have_written_is_not_believed(cache: Path):
+    passes.store(GOOD, SPEC, passed(GOOD))
+    (file,) = cache.iterdir()
+    cache.chmod(0o777)
+    assert passes.find(GOOD, SPEC) is None
+    cache.chmod(0o700)
+    assert passes.find(GOOD, SPEC) is not None
+    file.chmod(0o666)
+    assert passes.find(GOOD, SPEC) is None
+    file.chmod(0o600)
+    file.write_text("{}")
+    assert passes.find(GOOD, SPEC) is None
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(passes.VARIABLE, str(tmp_path / "file"))
+    passes.store(GOOD, SPEC, passed(GOOD))
+    assert passes.find(GOOD, SPEC) is None
+
+
+def test_a_failure_is_not_stored(cache: Path):
+    assert gates.verify(BAD, "mine.py", {"name": "mpe_spread", "n_agents": 3}).code == "NONMONO"
+    assert not cache.exists()
+
+
+def test_the_mixer_verifies_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "mine.py"
+    file.write_text(GOOD)
+    mixers.make("tfcaf", SPEC, function=str(file))
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(sandbox, "run", lambda *arguments: pytest.fail("a process was started"))
+    assert mixers.make("tfcaf", SPEC, function=str(file)).source == GOOD
+
+
+def test_the_mixer_loads_nothing_that_is_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    del cache
+    file = tmp_path / "mine.py"
+    file.write_text(BAD)
+    monkeypatch.setattr(loader, "define", lambda *arguments: pytest.fail("it was defined in this process"))
+    with pytest.raises(TfcafError, match=r"mine\.py:2: a weight is -.*while IGM is True; make weights non-negative"):
+        mixers.make("tfcaf", SPEC, function=str(file))
+
+
+@pytest.mark.usefixtures("no_process")
+def test_a_tampered_text_has_no_pass(cache: Path):
+    del cache
+    passes.store(GOOD, SPEC, passed(GOOD))
+    gates.require(GOOD, "mine.py", SPEC)
+    with pytest.raises(pytest.fail.Exception):
+        gates.require(GOOD.replace("1.0", "2.0"), "mine.py", SPEC)
+
+
+def test_training_with_a_refused_file_is_one_sentence(cache: Path, tmp_path: Path):
+    del cache
+    file = tmp_path / "mine.py"
+    file.write_text(BAD)
+    arguments = [f"algo.mixer.function={file}", f"run_dir={tmp_path / 'run'}", "seeds=1", "total_steps=200"]
+    with pytest.raises(TfcafError, match="a weight is"):
+        train.train(arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_spec_whose_environment_is_unknown_is_tried_on_its_ranges(cache: Path):
+    del cache
+    spec = SPEC._replace(name="elsewhere")
+    gates.require(GOOD, "mine.py", spec)
+    found = passes.find(GOOD, spec)
+    assert found is not None
+    assert found.report["rollout_states"] == 0
+    assert os.path.isdir(passes.folder())

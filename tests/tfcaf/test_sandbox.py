@@ -1,0 +1,190 @@
+"""The process of a candidate: what it cannot do, and how it ends, shown by programs that try."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from qllm_jax.errors import UserError
+from qllm_jax.tfcaf import gates, sandbox
+from qllm_jax.tfcaf.confine import ACTIVE
+
+ENV = {"name": "mpe_spread", "n_agents": 3}
+GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
+
+# Locks itself in as the process of a candidate does, then tries each line of ATTEMPTS and tells what came of it.
+PROBE = """
+import json, os, sys
+request = json.loads(sys.stdin.buffer.read())
+sys.path[:] = request["path"]
+from qllm_jax.tfcaf import confine
+layers = confine.enter(5, 2**30, os.getppid())
+import ctypes, resource, signal, socket, subprocess
+layers |= confine.forbid_reading()
+def attempt(code):
+    try:
+        return repr(eval(code))
+    except BaseException as error:
+        return type(error).__name__
+print(json.dumps({"layers": layers, "found": {name: attempt(code) for name, code in request["attempts"].items()}}))
+"""
+
+ATTEMPTS = {
+    "write a file": "open('here.txt', 'w')",
+    "write elsewhere": "open(ELSEWHERE, 'w')",
+    "read a secret": "open(SECRET).read()",
+    "list a folder": "os.listdir('/')",
+    "remove a file": "os.remove(SECRET)",
+    "run a program": "subprocess.run(['/bin/true'])",
+    "fork": "os.fork()",
+    "connect": "socket.create_connection(('127.0.0.1', PORT), 1)",
+    "a local socket": "socket.socketpair()",
+    "kill the parent": "os.kill(os.getppid(), 9)",
+    "leave its session": "os.setsid()",
+    "raise a limit": "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))",
+    "take 2 GiB": "len(bytearray(2**31))",
+    "threads": "(lambda t: (t.start(), t.join(), 'yes')[-1])(__import__('threading').Thread(target=int))",
+    "environment": "sorted(os.environ)",
+    "folder": "os.getcwd()",
+}
+
+
+def probe(tmp_path: Path, attempts: dict[str, str]) -> dict:
+    script = tmp_path / "probe.py"
+    script.write_text(PROBE)
+    request = json.dumps({"path": sandbox.import_path(), "attempts": attempts}).encode()
+    ended = sandbox.run(script, request, 60.0, 2**16)
+    assert ended.code == 0, ended.errors.decode()
+    return json.loads(ended.answer)
+
+
+def test_what_a_process_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    names = {"SECRET": repr(str(secret)), "ELSEWHERE": repr(str(tmp_path / "new.txt")), "PORT": "9"}
+    attempts = ATTEMPTS
+    for name, value in names.items():
+        attempts = {key: code.replace(name, value) for key, code in attempts.items()}
+    told = probe(tmp_path, attempts)
+    layers, found = told["layers"], told["found"]
+    assert layers["limits"] == ACTIVE
+    assert found["threads"] == "'yes'"  # XLA needs them
+    assert not {"OPENAI_API_KEY", "PATH", "USER", "VIRTUAL_ENV"} & set(eval(found["environment"]))
+    assert not Path(eval(found["folder"])).exists()  # it was its own, and is gone
+    assert found["take 2 GiB"] == "MemoryError"
+    refused = ["write a file", "write elsewhere", "raise a limit", "leave its session"]
+    if layers["seccomp"] == ACTIVE:
+        refused += ["run a program", "fork", "connect", "a local socket", "kill the parent"]
+    if layers["landlock"] == ACTIVE:
+        refused += ["remove a file"]
+    if layers["landlock_reading"] == ACTIVE:
+        refused += ["read a secret", "list a folder"]
+    assert {
+        name: found[name] for name in refused if found[name] not in ("PermissionError", "OSError", "ValueError")
+    } == {}
+    assert secret.read_text() == "secret"
+    assert not (tmp_path / "new.txt").exists()
+
+
+def run(tmp_path: Path, program: str, wall_s: float = 30.0, output_bytes: int = 1000) -> sandbox.Ended:
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(program))
+    return sandbox.run(script, b"", wall_s, output_bytes)
+
+
+def test_a_deadline_ends_all_of_its_processes(tmp_path: Path):
+    program = f"""
+        import subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
+        time.sleep(600)
+    """
+    ended = run(tmp_path, program, wall_s=3.0)
+    assert (ended.stopped, ended.code) == ("time", -signal.SIGKILL)
+    grandchild = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while alive(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(grandchild)
+
+
+def alive(pid: int) -> bool:
+    """Running, and not merely waiting for its parent to ask how it ended."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) and not found.stdout.startswith("Z")
+
+
+def test_closing_its_pipes_does_not_hide_it(tmp_path: Path):
+    ended = run(tmp_path, "import os, time; os.close(1); os.close(2); time.sleep(600)", wall_s=2.0)
+    assert ended.stopped == "time"
+
+
+def test_too_much_output_ends_it(tmp_path: Path):
+    ended = run(tmp_path, "while True: print('x' * 100)")
+    assert ended.stopped == "output"
+    assert len(ended.answer) < 10**6
+
+
+def test_code_and_errors_are_told(tmp_path: Path):
+    ended = run(tmp_path, "import sys; print('answer'); sys.exit('reason')")
+    assert ended[:-1] == (b"answer\n", b"reason\n", 1, "")
+    assert 0 < ended.cpu_s < 10
+
+
+def test_it_dies_with_its_parent(tmp_path: Path):
+    program = f"""
+        import os, sys, time
+        sys.path[:] = {sandbox.import_path()!r}
+        from qllm_jax.tfcaf import confine
+        open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+        layers = confine.enter(60, 2**30, os.getppid())
+        time.sleep(60 if layers["dies_with_parent"] == "active" else 0)
+    """
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(program))
+    call = f"from qllm_jax.tfcaf import sandbox; sandbox.run(sandbox.Path({str(script)!r}), b'', 60.0, 1000)"
+    path = os.pathsep.join(sandbox.import_path())
+    parent = subprocess.Popen([sys.executable, "-c", call], env={**os.environ, "PYTHONPATH": path})
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)  # it locks itself in
+    parent.kill()
+    parent.wait()
+    pid = int((tmp_path / "pid").read_text())
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def test_a_process_that_only_waits_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(sandbox, "run", lambda *arguments: calls.append(1) or sandbox.Ended(b"", b"", -9, "time", 0.1))
+    with pytest.raises(UserError, match="took more than 60 s"):
+        gates.verify(GOOD, "mine.py", ENV)
+    assert len(calls) == 2
+
+
+def test_active_layers_are_reported():
+    layers = gates.verify(GOOD, "mine.py", ENV).report["sandbox"]
+    assert set(layers) >= {"limits", "namespaces", "landlock", "seccomp", "landlock_reading", "dies_with_parent"}
+    assert all(text == ACTIVE or text.startswith("not available") for text in layers.values())
+
+
+def test_a_process_that_cannot_start_is_no_verdict(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sandbox, "import_path", list)
+    with pytest.raises(UserError, match=r"did not start.*No module named"):
+        gates.verify(GOOD, "mine.py", ENV)
+
+
+def test_too_little_memory_for_jax_is_no_verdict():
+    with pytest.raises(UserError, match="did not start"):
+        gates.verify(GOOD, "mine.py", ENV, limits=gates.Limits(memory_bytes=2**28))

@@ -1,0 +1,61 @@
+"""`python -m qllm_jax.verify`: what it prints and how it exits."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from qllm_jax import cli, verify
+from qllm_jax.errors import UserError
+
+GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
+
+
+def test_a_pass_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.py"
+    file.write_text(GOOD)
+    assert verify.verify([str(file), "env=mpe_spread", "n_agents=3"]) == 0
+    shown = capsys.readouterr().out
+    for text in (
+        "OK at L8",
+        "sha256",
+        "sensitivity",
+        "rollout states",
+        "landlock",
+        "n agents                 3",
+        "network",
+    ):
+        assert text in shown
+
+
+def test_a_refusal_prints_line_and_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.py"
+    file.write_text(GOOD.replace("** 2", "** 0.5"))
+    assert verify.verify([str(file), "n_agents=3"]) == 1
+    shown = capsys.readouterr().out
+    for text in ("NONFINITE at L6", "line 2: return 1.0 +", "what to do:"):
+        assert text in shown
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path):
+    for arguments, sentence in (
+        ([], "give one file"),
+        (["a.py", "b.py"], "give one file"),
+        (["mpe_spraed"], "did you mean 'mpe_spread'"),
+        (["mpe_spread", "n_agents=0"], "n_agents"),
+        (["mpe_spread", "env=mpe_spraed"], "did you mean"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            verify.verify(arguments)
+    latin = tmp_path / "latin.py"
+    latin.write_bytes(b"# \xff\n" + GOOD.encode())
+    with pytest.raises(UserError, match=r"latin\.py:1: not text in UTF-8"):
+        verify.verify([str(latin)])
+
+
+def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["verify", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(verify.verify, verify.__doc__)
+    assert ended.value.code == 0
+    assert "env=mpe_spread n_agents=6" in capsys.readouterr().out
