@@ -63,7 +63,7 @@ def lengths(team: Team, episodes: int) -> np.ndarray:
     limit_ends = exp.config.env["time_limit_is_terminal"]
 
     def length(params: Params, key: jax.Array) -> jax.Array:
-        episode = rollout(exp.env, exp.agent, params, key, jnp.asarray(team.epsilon), limit_ends)
+        episode = rollout(exp.env, exp.agent, exp.learner.act, params, key, jnp.asarray(team.epsilon), limit_ends)
         return jnp.sum(episode.mask_t)
 
     keys = jax.random.split(jax.random.key(0), (n_runs, -(-episodes // n_runs)))

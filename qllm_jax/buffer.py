@@ -34,3 +34,10 @@ def sample(storage: Storage, key: jax.Array, stored: Int[Array, ""], batch: int)
     score = jnp.where(jnp.arange(capacity) < stored, score, -1.0)
     rows = jax.lax.top_k(score, batch)[1]  # the largest of independent uniforms: a uniform subset
     return jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 0), storage)
+
+
+def latest(storage: Storage, stored: Int[Array, ""], n: int) -> Episode:
+    """The `n` newest episodes, oldest first, time-major. At least `n` must have been written."""
+    capacity = jax.tree.leaves(storage)[0].shape[0]
+    rows = (stored - n + jnp.arange(n)) % capacity
+    return jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 0), storage)

@@ -32,7 +32,7 @@ class AlgoConfig:
     """One algorithm preset. Numbers of `Hp` are traced; the rest changes the program."""
 
     name: str
-    mixer: dict[str, Any]  # {"name": ..., options of that mixer}
+    mixer: dict[str, Any]  # {"name": ..., options of that mixer}; {} for a learner that takes none
     n_envs: Count
     batch_episodes: Count
     buffer_episodes: Count
@@ -51,6 +51,7 @@ class AlgoConfig:
     epsilon_steps: Count
     eval_epsilon: Share
     standardize_rewards: StrictBool
+    learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)

@@ -1,5 +1,6 @@
 """From a configuration to the parts of a run: environment, mixer, learner, program and traced numbers."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -7,11 +8,11 @@ import jax.numpy as jnp
 
 import qllm_envs
 from qllm_envs import Env
-from qllm_envs.parts import suggest
-from qllm_jax import agents, learner, mixers, runs
+from qllm_jax import agents, learners, mixers, runs
 from qllm_jax.agents import Agent
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
+from qllm_jax.learners import Core, Learner
 from qllm_jax.mixers import Mixer
 from qllm_jax.types import Hp
 
@@ -24,7 +25,8 @@ class Experiment(NamedTuple):
     config: Config
     env: Env
     agent: Agent
-    mixer: Mixer
+    mixer: Mixer | None  # None: a method without one
+    learner: Learner
     program: runs.Program
     hp: Hp  # leaves (R,)
     seeds: jax.Array  # (R,) the number of each run, folded into the root key
@@ -45,10 +47,7 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
     algo = config.algo
     agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
     mixer = mixer or make_mixer(config, env)
-    if algo.optimizer not in learner.OPTIMIZERS:
-        allowed = suggest(algo.optimizer, learner.OPTIMIZERS)
-        raise UserError(f"algo.optimizer {algo.optimizer!r} does not exist: {allowed}")
-    parts = learner.make(env, agent, mixer, algo.optimizer, algo.standardize_rewards)
+    learner = make_learner(config, Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards))
     sizes = runs.Sizes(
         n_envs=algo.n_envs,
         batch_episodes=algo.batch_episodes,
@@ -57,17 +56,32 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
         limit_ends=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
-    program = runs.make(env, agent, parts, sizes)
+    program = runs.make(env, agent, learner, sizes)
     hp = Hp(*(jnp.full((config.seeds,), getattr(algo, name), jnp.float32) for name in Hp._fields))
-    return Experiment(config, env, agent, mixer, program, hp, jnp.arange(config.seeds), jax.random.key(config.seed))
+    seeds = jnp.arange(config.seeds)
+    return Experiment(config, env, agent, mixer, learner, program, hp, seeds, jax.random.key(config.seed))
 
 
-def make_mixer(config: Config, env: Env) -> Mixer:
+def make_mixer(config: Config, env: Env) -> Mixer | None:
     """The mixer of a configuration. UserError for one that does not exist, or that refuses its options."""
-    options = {str(key): value for key, value in config.algo.mixer.items()}
+    if not config.algo.mixer:
+        return None
+    name, options = named("algo.mixer", config.algo.mixer, mixers.names())
+    return mixers.make(name, env.spec, **options)
+
+
+def make_learner(config: Config, core: Core) -> Learner:
+    """The learner of a configuration. UserError for one that does not exist, or that refuses its options."""
+    name, options = named("algo.learner", config.algo.learner, learners.names())
+    return learners.make(name, core, **options)
+
+
+def named(where: str, found: dict[str, Any], allowed: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The name of a part, and its options. UserError if there is no name."""
+    options = {str(key): value for key, value in found.items()}
     if "name" not in options:
-        raise UserError(f"algo.mixer needs a name: choose from {', '.join(mixers.names())}")
-    return mixers.make(options.pop("name"), env.spec, **options)
+        raise UserError(f"{where} needs a name: choose from {', '.join(allowed)}")
+    return options.pop("name"), options
 
 
 def make_env(env: dict[str, Any], n_agents: int | None) -> Env:

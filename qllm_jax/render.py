@@ -23,8 +23,6 @@ from qllm_jax import cli, draw, saved, stats
 from qllm_jax.draw import Film
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
-from qllm_jax.learner import mixer_inputs
-from qllm_jax.mixers import MixerInputs
 from qllm_jax.rollout import rollout
 from qllm_jax.saved import SavedRun
 from qllm_jax.types import Episode, Params
@@ -66,7 +64,7 @@ def film_of(run: SavedRun, seed: int, key: int) -> Film:
     states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023
     weights = np.asarray(weights[: n_steps + 1])
     if not np.isfinite(weights).all():
-        raise UserError(f"the mixer {exp.config.algo.mixer['name']!r} gives a credit weight that is not finite")
+        raise UserError(f"{exp.config.algo.name} gives a credit weight that is not finite")
     title = f"{spec.task}: {exp.config.algo.name}, seed {seed}, {run.which} parameters"
     return Film(title, tuple(exp.env.scene(state) for state in states), weights, episode.reward_t[:n_steps])
 
@@ -74,23 +72,11 @@ def film_of(run: SavedRun, seed: int, key: int) -> Film:
 def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"]]:
     """A greedy episode of one team, and its credit weights. The key is consumed."""
     limit_ends = exp.config.env["time_limit_is_terminal"]
-    episode = rollout(exp.env, exp.agent, params["agent"], key, jnp.zeros(()), limit_ends)
-    return episode, credit_weights(exp, params, episode)
-
-
-def credit_weights(exp: Experiment, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
-    """dQ_tot/dq_i of the chosen actions in every slot; in the last one, where none was taken, of the greedy ones."""
-    observe = lambda state: exp.env.view(state).obs
-    (q,) = exp.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)  # (T+1, N, A)
-    view = jax.vmap(exp.env.view)(episode.env_state)
-    greedy = jnp.argmax(jnp.where(view.avail[-1], q[-1], -jnp.inf), -1)
-    action = jnp.concatenate([episode.action_t, greedy[None]])  # (T+1, N)
-    inputs = jax.vmap(mixer_inputs)(q, action, view)
-
-    def team_value(chosen_q: Float[Array, " agents"], inputs: MixerInputs) -> Float[Array, ""]:
-        return exp.mixer.apply(params["mixer"], inputs._replace(chosen_q=chosen_q))
-
-    return jax.vmap(jax.grad(team_value))(inputs.chosen_q, inputs)
+    if exp.learner.credit is None:
+        raise UserError(f"{exp.config.algo.name} has no credit weights to draw")
+    act = exp.learner.act_in_evaluation
+    episode = rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), limit_ends)
+    return episode, exp.learner.credit(params, episode)
 
 
 def write_gif(frames: list[Image.Image], out: Path, fps: float) -> None:

@@ -1,5 +1,6 @@
-"""Whole episodes with an epsilon-greedy team: one environment, fixed length, a mask instead of auto-reset."""
+"""Whole episodes of one team: one environment, fixed length, a mask instead of auto-reset."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import distrax
@@ -11,6 +12,10 @@ from qllm_envs import Env, EnvState
 from qllm_jax.agents import Agent
 from qllm_jax.types import Episode, Params
 
+# (key, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,). With epsilon 1 any policy draws
+# uniformly from what is available. The key is consumed.
+Policy = Callable[[jax.Array, Float[Array, "agents actions"], Bool[Array, "agents actions"], jax.Array], jax.Array]
+
 
 class Carry(NamedTuple):
     """What crosses the scan over steps."""
@@ -21,18 +26,40 @@ class Carry(NamedTuple):
     alive: Bool[Array, ""]
 
 
-def select_actions(
+def epsilon_greedy(
     key: jax.Array, q: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
 ) -> Int[Array, " agents"]:
     """Each agent on its own: its best available action, or with `epsilon` a uniform available one. Consumes the key."""
     greedy = jax.nn.one_hot(jnp.argmax(jnp.where(avail, q, -jnp.inf), -1), q.shape[-1])
+    return distrax.Categorical(probs=mixed_with_uniform(greedy, avail, epsilon)).sample(seed=key)
+
+
+def softmax_sampled(
+    key: jax.Array, logits: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+) -> Int[Array, " agents"]:
+    """Each agent on its own: a draw from its softmax over available actions, with `epsilon` a uniform one instead."""
+    return distrax.Categorical(probs=mixed_with_uniform(softmax(logits, avail), avail, epsilon)).sample(seed=key)
+
+
+def softmax(
+    logits: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"]
+) -> Float[Array, "agents actions"]:
+    """Probabilities, 0 for what is not available."""
+    return jax.nn.softmax(jnp.where(avail, logits, -jnp.inf), -1)
+
+
+def mixed_with_uniform(
+    probs: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+) -> Float[Array, "agents actions"]:
+    """(1 - epsilon) probs + epsilon times uniform over the available actions."""
     uniform = avail / jnp.sum(avail, -1, keepdims=True)
-    policy = distrax.Categorical(probs=(1.0 - epsilon) * greedy + epsilon * uniform)
-    return policy.sample(seed=key)
+    return (1.0 - epsilon) * probs + epsilon * uniform
 
 
-def rollout(env: Env, agent: Agent, params: Params, key: jax.Array, epsilon: jax.Array, limit_ends: bool) -> Episode:
-    """Play one episode. The key is consumed.
+def rollout(
+    env: Env, agent: Agent, act: Policy, params: Params, key: jax.Array, epsilon: jax.Array, limit_ends: bool
+) -> Episode:
+    """Play one episode with the network `params`. The key is consumed.
 
     `limit_ends`: reaching the horizon counts as a true terminal, as in all environments of the paper
     (its runners never report the limit apart, so nothing is bootstrapped there).
@@ -49,7 +76,7 @@ def rollout(env: Env, agent: Agent, params: Params, key: jax.Array, epsilon: jax
         key_env, key_act = jax.random.split(key_t)
         view = env.view(carry.env_state)
         hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
-        action = select_actions(key_act, q, view.avail, epsilon)
+        action = act(key_act, q, view.avail, epsilon)
         out = env.step(key_env, carry.env_state, action)
         terminated = carry.alive & (out.terminated | (out.truncated & limit_ends))
         seen = Episode(

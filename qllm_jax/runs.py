@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 from qllm_envs import Env
 from qllm_jax import buffer
 from qllm_jax.agents import Agent
-from qllm_jax.learner import Learner, LearnerState
-from qllm_jax.rollout import episode_return, rollout
+from qllm_jax.learners import Learner, LearnerState
+from qllm_jax.rollout import Policy, episode_return, rollout
 from qllm_jax.types import Clock, Episode, Hp, Params
 
 EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM = range(5)  # independent keys of one run
@@ -83,17 +83,19 @@ def init_run(parts: Parts, root: jax.Array, seed: Array) -> RunState:
     """One fresh run with an empty buffer."""
     key = jax.random.fold_in(root, seed)  # by number, not by split: run i does not depend on how many there are
     state = parts.learner.init(jax.random.fold_in(key, INIT_STREAM))
-    episodes = jax.eval_shape(lambda: play_episodes(parts, state.params, key, 1, jnp.zeros(())))
+    episodes = jax.eval_shape(lambda: play_episodes(parts, parts.learner.act, state.params, key, 1, jnp.zeros(())))
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), episodes)
     storage = buffer.empty(shapes, parts.sizes.buffer_episodes)
     best = jax.tree.map(jnp.copy, state.params)
     return RunState(key, state, storage, best, jnp.full((), -jnp.inf, jnp.float32))
 
 
-def play_episodes(parts: Parts, params: Params, key: jax.Array, n_episodes: int, epsilon: jax.Array) -> Episode:
+def play_episodes(
+    parts: Parts, act: Policy, params: Params, key: jax.Array, n_episodes: int, epsilon: jax.Array
+) -> Episode:
     """Episodes of one run, leaves (n_episodes, ...). The key is consumed."""
     limit_ends = parts.sizes.limit_ends
-    one = lambda key: rollout(parts.env, parts.agent, params["agent"], key, epsilon, limit_ends)
+    one = lambda key: rollout(parts.env, parts.agent, act, params["agent"], key, epsilon, limit_ends)
     return jax.vmap(one)(jax.random.split(key, n_episodes))
 
 
@@ -101,7 +103,7 @@ def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState
     """One rollout of one run into its buffer."""
     key = stream(run.key, ROLLOUT_STREAM, clock.episodes)
     epsilon = epsilon_at(hp, clock.env_steps)
-    episodes = play_episodes(parts, run.learner.params, key, parts.sizes.n_envs, epsilon)
+    episodes = play_episodes(parts, parts.learner.act, run.learner.params, key, parts.sizes.n_envs, epsilon)
     storage = buffer.write(run.storage, episodes, clock.episodes)
     length = jnp.mean(jnp.sum(episodes.mask_t, -1))
     metrics = {"return": jnp.mean(jax.vmap(episode_return)(episodes)), "episode_length": length, "epsilon": epsilon}
@@ -113,7 +115,9 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
     key = stream(run.key, SAMPLE_STREAM, clock.episodes)
     batch = buffer.sample(run.storage, key, clock.episodes, parts.sizes.batch_episodes)
     copy_target = clock.updates % parts.sizes.target_interval == 0
-    state, metrics = parts.learner.update(run.learner, batch, hp, copy_target)
+    n_recent = parts.learner.n_recent
+    recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
+    state, metrics = parts.learner.update(run.learner, batch, recent, hp, copy_target)
     return run._replace(learner=state), metrics
 
 
@@ -156,7 +160,7 @@ def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, R
         runs, _ = jax.vmap(partial(collect, parts), (None, 0, 0))(clock, runs, hp)
         return (after_rollout(parts, clock), runs), None
 
-    return jax.lax.scan(body, (clock, runs), None, length=warmup_rollouts(parts.sizes))[0]
+    return jax.lax.scan(body, (clock, runs), None, length=warmup_rollouts(parts))[0]
 
 
 def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Array]:
@@ -168,7 +172,7 @@ def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> 
     """`evaluate` for one run."""
     key = stream(run.key, EVAL_STREAM, clock.episodes)
     epsilon = jnp.asarray(parts.sizes.eval_epsilon)
-    returns = jax.vmap(episode_return)(play_episodes(parts, run.learner.params, key, n_episodes, epsilon))
+    returns = play_run(parts, run.learner.params, key, n_episodes, epsilon)
     mean = jnp.mean(returns)
     better = mean > run.best_return
     keep = lambda new, old: jnp.where(better, new, old)
@@ -178,8 +182,14 @@ def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> 
 
 def play(parts: Parts, params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Array:
     """Returns (R, n_episodes) of parameters (R, ...), one key (R,) each; nothing is kept."""
-    one = lambda params, key: jax.vmap(episode_return)(play_episodes(parts, params, key, n_episodes, epsilon))
-    return jax.vmap(one)(params, keys)
+    return jax.vmap(lambda params, key: play_run(parts, params, key, n_episodes, epsilon))(params, keys)
+
+
+def play_run(parts: Parts, params: Params, key: jax.Array, n_episodes: int, epsilon: Array) -> Array:
+    """`play` for one run. The key is consumed."""
+    return jax.vmap(episode_return)(
+        play_episodes(parts, parts.learner.act_in_evaluation, params, key, n_episodes, epsilon)
+    )
 
 
 def stream(key: jax.Array, name: int, counter: Array | int) -> jax.Array:
@@ -193,6 +203,7 @@ def epsilon_at(hp: Hp, env_steps: Array) -> Float[Array, ""]:
     return hp.epsilon_start + share * (hp.epsilon_end - hp.epsilon_start)
 
 
-def warmup_rollouts(sizes: Sizes) -> int:
+def warmup_rollouts(parts: Parts) -> int:
     """Rollouts before the first update: as in pymarl, that one follows the rollout which completes a batch."""
-    return -(-sizes.batch_episodes // sizes.n_envs) - 1
+    needed = max(parts.sizes.batch_episodes, parts.learner.n_recent)
+    return -(-needed // parts.sizes.n_envs) - 1

@@ -95,7 +95,7 @@ def train(overrides: list[str]) -> int:
         exp = experiment.build(settings)
     else:
         exp = experiment.build(settings)
-        path = folder.create(settings, exp.env.spec.task, exp.mixer.source)
+        path = folder.create(settings, exp.env.spec.task, exp.mixer.source if exp.mixer else None)
     spec = exp.env.spec
     print(f"{settings.algo.name} on {spec.task}: {spec.n_agents} agents, {settings.seeds} seeds, folder {path}")
     return run(exp, path)

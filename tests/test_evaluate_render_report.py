@@ -18,10 +18,12 @@ from qllm_jax import cli, draw, mixers, render, saved, stats, tfcaf
 from qllm_jax import evaluate as evaluation
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
-from qllm_jax.learner import zero_inputs
-from qllm_jax.render import credit_weights, film_of
+from qllm_jax.learners import Core
+from qllm_jax.learners.base import zero_inputs
+from qllm_jax.learners.value import credit_weights
+from qllm_jax.render import film_of
 from qllm_jax.report import report
-from qllm_jax.rollout import rollout
+from qllm_jax.rollout import epsilon_greedy, rollout
 from qllm_jax.saved import SavedRun
 from qllm_jax.types import Episode, Params
 
@@ -39,7 +41,7 @@ def run(tiny_run: Path) -> SavedRun:
 @pytest.fixture(scope="module")
 def episode(run: SavedRun) -> Episode:
     env, agent = run.exp.env, run.exp.agent
-    play = jax.jit(lambda params, key: rollout(env, agent, params, key, jnp.zeros(()), True))
+    play = jax.jit(lambda params, key: rollout(env, agent, epsilon_greedy, params, key, jnp.zeros(()), True))
     return play(first_seed(run.params["agent"]), jax.random.key(0))
 
 
@@ -48,9 +50,9 @@ def first_seed(params: Params) -> Params:
 
 
 def weights_of(run: SavedRun, episode: Episode, mixer: mixers.Mixer, params: Params) -> np.ndarray:
-    exp = run.exp._replace(mixer=mixer)
+    core = Core(run.exp.env, run.exp.agent, mixer, "adam", standardize=False)
     both = {"agent": first_seed(run.params["agent"]), "mixer": params}
-    return np.asarray(jax.jit(lambda params, episode: credit_weights(exp, params, episode))(both, episode))
+    return np.asarray(jax.jit(lambda params, episode: credit_weights(core, params, episode))(both, episode))
 
 
 def test_default_episodes_give_the_returns_of_result_json(run: SavedRun):
@@ -92,7 +94,8 @@ def test_weights_of_a_credit_function_are_scaled_by_n(run: SavedRun, episode: Ep
     credit = tfcaf.load("mpe_spread", run.exp.env.spec)
     view = jax.vmap(run.exp.env.view)(episode.env_state)
     expected = 3.0 * jax.vmap(credit.credit)(view.fields, view.state)[0]  # (T+1, N)
-    np.testing.assert_allclose(weights_of(run, episode, run.exp.mixer, {}), expected, rtol=1e-5)
+    mixer = mixers.make("tfcaf", run.exp.env.spec)
+    np.testing.assert_allclose(weights_of(run, episode, mixer, {}), expected, rtol=1e-5)
 
 
 def test_weights_of_vdn_are_one(run: SavedRun, episode: Episode):

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from probes import probe
 
-from qllm_jax import agents, learner, mixers, runs
-from qllm_jax.learner import mixer_inputs, targets, team_values
+from qllm_jax import agents, learners, mixers, runs
+from qllm_jax.learners import Core
+from qllm_jax.learners.base import mixer_inputs, targets
+from qllm_jax.learners.value import td_loss, team_values
 from qllm_jax.types import Episode, Hp
 
 
@@ -62,10 +64,14 @@ def test_the_target_is_the_target_network_s_value_of_the_online_network_s_best_a
     np.testing.assert_array_equal(inputs.max_q, [2.0, 4.0])  # the third action is not available
 
 
+def core(env, agent, mixer: str) -> Core:
+    return Core(env, agent, mixers.make(mixer, env.spec), "adam", standardize=False)
+
+
 def trained(env, mixer: str, updates: int, n_runs: int = 1, batch: int = 16, n_envs: int = 8, **changes: float):
     """Train on a probe and return the agent and its parameters (leading axis R)."""
     agent = agents.make(env.spec, 16)
-    parts = learner.make(env, agent, mixers.make(mixer, env.spec), "adam", standardize=False)
+    parts = learners.make("value", core(env, agent, mixer))
     program = runs.make(env, agent, parts, runs.Sizes(n_envs, batch, 128, 1, True, 0.0))
     numbers = hp(n_runs, **changes)
     clock, state = program.init(jax.random.key(0), jnp.arange(n_runs))
@@ -95,7 +101,7 @@ def test_rewards_are_discounted_to_the_step_before():
 def test_without_a_terminal_the_value_behind_the_limit_is_bootstrapped():
     env = probe(1, None, lambda state, actions: 1.0)
     agent = agents.make(env.spec, 16)
-    parts = learner.make(env, agent, mixers.make("vdn", env.spec), "adam", standardize=False)
+    parts = learners.make("value", core(env, agent, "vdn"))
     numbers, key = hp(), jax.random.key(0)
     for limit_ends, bound in ((True, 1.2), (False, 3.0)):
         program = runs.make(env, agent, parts, runs.Sizes(8, 16, 64, 1, limit_ends, 0.0))
@@ -128,7 +134,7 @@ def test_update_equals_a_gradient_step_written_out():
     """One update without clipping: the loss is the masked mean of squared one-step errors of a VDN."""
     env = probe(3, 2, lambda state, actions: 1.0)
     agent = agents.make(env.spec, 4)
-    parts = learner.make(env, agent, mixers.make("vdn", env.spec), "adam", standardize=False)
+    parts = learners.make("value", core(env, agent, "vdn"))
     program = runs.make(env, agent, parts, runs.Sizes(4, 4, 4, 1, True, 0.0))
     numbers = hp(1)
     _, state = program.warmup(*program.init(jax.random.key(0), jnp.arange(1)), numbers)
@@ -143,7 +149,6 @@ def test_update_equals_a_gradient_step_written_out():
     error = total[:-1] - (1.0 + 0.9 * (1 - np.asarray(batch.terminated_t)) * value[1:])
     expected = (np.asarray(batch.mask_t) * error**2).sum() / np.asarray(batch.mask_t).sum()
     one = jax.tree.map(lambda x: x[0], numbers)
-    vdn = mixers.make("vdn", env.spec)
-    loss, metrics = learner.td_loss(env, agent, vdn, params, params, batch, view, one)
+    loss, metrics = td_loss(core(env, agent, "vdn"), params, params, batch, view, one)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)

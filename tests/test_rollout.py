@@ -8,26 +8,35 @@ from probes import probe
 
 import qllm_envs
 from qllm_jax import agents
-from qllm_jax.rollout import episode_return, rollout, select_actions
+from qllm_jax.rollout import Policy, episode_return, epsilon_greedy, rollout, softmax_sampled
 
 
 def play(env, limit_ends: bool = True, epsilon: float = 1.0, seed: int = 0):
     agent = agents.make(env.spec, 4)
     params = agent.init(jax.random.key(9))
-    return jax.jit(lambda key: rollout(env, agent, params, key, jnp.asarray(epsilon), limit_ends))(jax.random.key(seed))
+    return jax.jit(lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.asarray(epsilon), limit_ends))(
+        jax.random.key(seed)
+    )
 
 
-def frequencies(epsilon: float) -> np.ndarray:
+def frequencies(act: Policy, epsilon: float) -> np.ndarray:
     q = jnp.array([[3.0, 1.0, 2.0, 9.0]])  # the best action is not available
     avail = jnp.array([[True, True, True, False]])
-    pick = jax.vmap(lambda key: select_actions(key, q, avail, jnp.asarray(epsilon))[0])
+    pick = jax.vmap(lambda key: act(key, q, avail, jnp.asarray(epsilon))[0])
     return np.bincount(np.asarray(pick(jax.random.split(jax.random.key(0), 4000))), minlength=4) / 4000
 
 
 def test_actions_are_greedy_uniform_or_a_mixture_and_always_available():
-    np.testing.assert_array_equal(frequencies(0.0), [1.0, 0.0, 0.0, 0.0])
-    np.testing.assert_allclose(frequencies(1.0), [1 / 3, 1 / 3, 1 / 3, 0.0], atol=0.03)
-    np.testing.assert_allclose(frequencies(0.3), [0.8, 0.1, 0.1, 0.0], atol=0.03)
+    np.testing.assert_array_equal(frequencies(epsilon_greedy, 0.0), [1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(frequencies(epsilon_greedy, 1.0), [1 / 3, 1 / 3, 1 / 3, 0.0], atol=0.03)
+    np.testing.assert_allclose(frequencies(epsilon_greedy, 0.3), [0.8, 0.1, 0.1, 0.0], atol=0.03)
+
+
+def test_a_softmax_policy_draws_by_its_probabilities_over_what_is_available():
+    probs = np.exp([3.0, 1.0, 2.0]) / np.exp([3.0, 1.0, 2.0]).sum()
+    np.testing.assert_allclose(frequencies(softmax_sampled, 0.0), [*probs, 0.0], atol=0.03)
+    np.testing.assert_allclose(frequencies(softmax_sampled, 0.4), [*(0.6 * probs + 0.4 / 3), 0.0], atol=0.03)
+    np.testing.assert_allclose(frequencies(softmax_sampled, 1.0), [1 / 3, 1 / 3, 1 / 3, 0.0], atol=0.03)
 
 
 @pytest.mark.parametrize("limit_ends", [True, False])
