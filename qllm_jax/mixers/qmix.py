@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs import Spec
-from qllm_jax.errors import UserError
+from qllm_jax import options
 from qllm_jax.initializers import dense
 from qllm_jax.mixers.base import Mixer, MixerInputs
+
+PART = "mixer 'qmix'"
 
 
 class QmixNetwork(nn.Module):
@@ -39,12 +41,11 @@ class QmixNetwork(nn.Module):
 def make(spec: Spec, *, embed_dim: int = 32, hypernet_dim: int = 64, hypernet_layers: int = 2) -> Mixer:
     """QMIX for any environment; sizes as in pymarl unless given. UserError for sizes that make no network."""
     del spec
-    for option, value in (("embed_dim", embed_dim), ("hypernet_dim", hypernet_dim)):
-        if value < 1:
-            raise UserError(f"mixer 'qmix': {option} must be at least 1, got {value}")
-    if hypernet_layers not in (1, 2):
-        raise UserError(f"mixer 'qmix': hypernet_layers must be 1 or 2, got {hypernet_layers}")
-    network = QmixNetwork(embed_dim, hypernet_dim, hypernet_layers)
+    network = QmixNetwork(
+        options.integer(PART, "embed_dim", embed_dim),
+        options.integer(PART, "hypernet_dim", hypernet_dim),
+        options.choice(PART, "hypernet_layers", hypernet_layers, (1, 2)),
+    )
 
     def apply(params: dict, inputs: MixerInputs) -> jax.Array:
         return network.apply(params, inputs.chosen_q, inputs.state)  # pyright: ignore[reportReturnType]

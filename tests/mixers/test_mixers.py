@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from samples import ENV, count, sample
 
-import qllm_envs
 from qllm_jax import agents, mixers
-from qllm_jax.mixers import MixerInputs
+from qllm_jax.errors import UserError
 from qllm_jax.mixers.tfcaf import from_credit
 from qllm_jax.tfcaf import from_source
 
-ENV = qllm_envs.make("mpe_spread", n_agents=6)
 UNIFORM = """
 import jax.numpy as jnp
 
@@ -33,13 +32,6 @@ def credit(state):
 """
 
 
-def sample(seed: int = 0) -> MixerInputs:
-    key_env, key_q = jax.random.split(jax.random.key(seed))
-    view = ENV.view(ENV.reset(key_env))
-    q = jax.random.normal(key_q, (6,))
-    return MixerInputs(q, q, jnp.zeros(6, jnp.int32), view.state, view.fields)
-
-
 def numpy_qmix(params: dict, q: np.ndarray, state: np.ndarray) -> float:
     """Eq. 5 to 7 with two-layer hypernetworks, written from the paper."""
     layer = lambda name, x: x @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"])
@@ -55,7 +47,7 @@ def test_qmix_parameters_equal_the_paper_s_table():
     mixer = mixers.make("qmix", ENV.spec, hypernet_dim=32)
     params = jax.eval_shape(mixer.init, jax.random.key(0), sample())
     agent = jax.eval_shape(agents.make(ENV.spec, 128).init, jax.random.key(0))
-    assert sum(leaf.size for leaf in jax.tree.leaves((params, agent))) == 140_422  # "140.422K", spread N=6
+    assert count((params, agent)) == 140_422  # "140.422K", spread N=6
 
 
 def test_qmix_equals_numpy():
@@ -103,3 +95,18 @@ def test_every_mixer_gives_a_finite_scalar_under_jit_and_vmap(name: str):
     assert out.shape == (4,)
     assert jnp.isfinite(out).all()
     np.testing.assert_allclose(out[2], mixer.apply(params, sample(2)), rtol=1e-4)
+
+
+OPTIONS = [
+    ("qmix", {"embed_dim": 0}, "mixer 'qmix': embed_dim must be an integer of at least 1, got 0"),
+    ("qmix", {"hypernet_dim": "wide"}, "mixer 'qmix': hypernet_dim must be an integer of at least 1, got 'wide'"),
+    ("qmix", {"hypernet_layers": 3}, "mixer 'qmix': hypernet_layers 3 does not exist: choose from 1, 2"),
+    ("qmix", {"hypernet_layers": True}, "mixer 'qmix': hypernet_layers True does not exist: choose from 1, 2"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "sentence"), OPTIONS)
+def test_bad_options_are_told_what_is_allowed(name: str, options: dict, sentence: str):
+    with pytest.raises(UserError) as error:
+        mixers.make(name, ENV.spec, **options)
+    assert str(error.value) == sentence
