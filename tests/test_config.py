@@ -34,6 +34,7 @@ PART_SENTENCES = [
     ("+algo.mixer.embed_dim=3", "mixer 'tfcaf' has no option 'embed_dim': choose from function, scale"),
     ("algo.mixer.function=none", "credit function 'none' does not exist: choose from lbf,"),
     ("algo.mixer.scale=-1", "scale must be 'n_agents' or a positive number, got -1"),
+    ("algo.learner.name=iql", "algo.learner 'iql' mixes nothing: set algo.mixer to {} as algo=matched_iql does"),
     ("algo.optimizer=sgd", "algo.optimizer 'sgd' does not exist: choose from adam, rmsprop"),
 ]
 
@@ -67,10 +68,10 @@ def test_every_preset_builds_and_survives_its_yaml(env: str, algo: str):
     assert config.from_dict(OmegaConf.create(config.to_yaml(settings))) == settings  # pyright: ignore
 
 
-def test_matched_presets_differ_in_the_mixer_alone():
+def test_matched_presets_differ_in_mixer_and_learner_alone():
     presets = [config.load([f"algo={name}"]).algo for name in config.group_names("algo") if name.startswith("matched_")]
     assert len(presets) >= 3
-    shared = [{k: v for k, v in vars(p).items() if k not in ("name", "mixer")} for p in presets]
+    shared = [{k: v for k, v in vars(p).items() if k not in ("name", "mixer", "learner")} for p in presets]
     assert all(other == shared[0] for other in shared)
 
 

@@ -1,0 +1,70 @@
+"""What the value-based methods share: one loss over everything that learns, and what double Q-learning compares."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_envs import View
+from qllm_jax.learners import base
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.mixers import MixerInputs
+from qllm_jax.types import Episode, Hp, Params
+
+# (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
+Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], dict[str, Array]]]
+Credit = Callable[[Params, Episode], Float[Array, "slots agents"]]
+
+
+def learner(
+    core: Core,
+    init_params: Callable[[jax.Array], Params],
+    loss: Loss,
+    followed: Sequence[str] = ("agent", "mixer"),
+    credit: Credit | None = None,
+) -> Learner:
+    """The method that takes one step on `loss` in each update. The networks `followed` have a target copy."""
+
+    def init(key: jax.Array) -> LearnerState:
+        params = init_params(key)
+        state = base.initial(params, base.OPTIMIZERS[core.optimizer](1.0).init(params))
+        return state._replace(target_params={name: state.target_params[name] for name in followed})
+
+    def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
+        del recent
+        stats, batch = base.standardized(core, state.reward_stats, batch)
+        view = base.views(core.env, batch)
+        of_params = lambda params: loss(params, state.target_params, batch, view, hp)
+        grads, metrics = jax.grad(of_params, has_aux=True)(state.params)
+        params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+        online = {name: params[name] for name in followed}
+        target = base.follow(online, state.target_params, hp, copy_target)
+        return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
+
+    return Learner(init, update, credit=credit)
+
+
+def unroll(core: Core, networks: tuple[Params, ...], batch: Episode) -> tuple[Float[Array, "slots B N A"], ...]:
+    """Outputs of agent networks over all slots of a time-major batch, observed once for all of them."""
+    observe = lambda state: jax.vmap(core.env.view)(state).obs
+    return core.agent.unroll(networks, observe, batch.env_state, batch.action_t)
+
+
+def taken_and_best(
+    q: Float[Array, "slots agents actions"], view: View, action_t: Int[Array, "time agents"]
+) -> tuple[Int[Array, "slots agents"], Int[Array, "slots agents"]]:
+    """The actions taken and the best available ones in all slots of one episode.
+
+    The last slot's taken action is a dummy that no loss reads.
+    """
+    taken = jnp.concatenate([action_t, jnp.zeros_like(action_t[:1])])
+    return taken, jnp.argmax(jnp.where(view.avail, jax.lax.stop_gradient(q), -jnp.inf), -1)
+
+
+def mixer_inputs(
+    q: Float[Array, "slots agents actions"], action: Int[Array, "slots agents"], view: View
+) -> MixerInputs:
+    """What a mixer sees in all slots of one episode; leaves (T+1, ...)."""
+    return jax.vmap(base.mixer_inputs)(q, action, view)
