@@ -1,42 +1,16 @@
 """The TD loss against arithmetic by hand, and learning on probes whose values are known."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from learning import by_hand, episode, hp
 from probes import probe
 
 from qllm_jax import agents, learners, mixers, runs
 from qllm_jax.learners import Core
 from qllm_jax.learners.base import mixer_inputs, targets
 from qllm_jax.learners.value import td_loss, team_values
-from qllm_jax.types import Episode, Hp
-
-
-def hp(n_runs: int | None = None, **changes: float) -> Hp:
-    values = {"lr": 5e-3, "gamma": 0.9, "td_lambda": 0.0, "target_tau": 0.1, "epsilon_start": 1.0}
-    values |= {"epsilon_end": 0.1, "epsilon_steps": 400.0, "grad_clip": 10.0, **changes}
-    shape = () if n_runs is None else (n_runs,)
-    return Hp(**{name: jnp.full(shape, value, jnp.float32) for name, value in values.items()})
-
-
-def episode(reward, terminated, mask) -> Episode:
-    as_array = partial(jnp.asarray, dtype=jnp.float32)
-    return Episode(
-        (), jnp.zeros((len(reward), 2), jnp.int32), as_array(reward), jnp.asarray(terminated), as_array(mask)
-    )
-
-
-def by_hand(reward, terminated, mask, value, gamma: float, lam: float) -> np.ndarray:
-    """G_t = r_t + gamma (1 - d_t) ((1 - lam) V_{t+1} + lam G_{t+1}), G_T = V_T; nothing behind the end."""
-    out, g = np.zeros(len(reward)), value[-1]
-    for t in reversed(range(len(reward))):
-        carry = gamma * (1 - terminated[t]) * ((1 - lam) * value[t + 1] + lam * g)
-        g = mask[t] * (reward[t] + carry)
-        out[t] = g
-    return out
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.3, 0.6, 1.0])
