@@ -79,9 +79,8 @@ def test_matched_presets_of_one_learner_differ_in_the_mixer_alone():
 
 
 def test_matched_presets_of_all_learners_share_network_optimizer_and_experience():
-    keys = (
-        "n_envs hidden_dim agent_id last_action optimizer lr grad_clip gamma standardize_rewards eval_epsilon".split()
-    )
+    keys = ("n_envs", "hidden_dim", "agent_id", "last_action", "optimizer", "lr", "grad_clip", "gamma")
+    keys += ("standardize_rewards", "eval_epsilon")
     assert len({tuple(getattr(preset, key) for key in keys) for preset in matched()}) == 1
 
 

@@ -94,7 +94,7 @@ def update(
     state = critics.step(core, state, "critic", method.critic_lr, hp, critic_grads)
     state = critics.step(core, state, "agent", None, hp, actor_grads)
     state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
-    return state, critics.metrics(loss, critic_grads, actor_loss, actor_grads) | {"entropy": entropy}
+    return state, critics.metrics(loss, critic_grads) | critics.policy_metrics(actor_loss, entropy, actor_grads)
 
 
 def policy_loss(

@@ -74,7 +74,11 @@ def follow(state: LearnerState, hp: Hp, copy_target: Bool[Array, ""]) -> Learner
     return state._replace(target_params=base.follow(online, state.target_params, hp, copy_target))
 
 
-def metrics(loss: Array, critic_grads: Params, policy_loss: Array, actor_grads: Params) -> dict[str, Array]:
-    """What every method with two groups reports."""
-    norms = {"grad_norm": optax.tree.norm(critic_grads), "policy_grad_norm": optax.tree.norm(actor_grads)}
-    return {"loss": loss, "policy_loss": policy_loss} | norms
+def metrics(loss: Array, grads: Params) -> dict[str, Array]:
+    """What every method reports of its critic."""
+    return {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+
+
+def policy_metrics(loss: Array, entropy: Array, grads: Params) -> dict[str, Array]:
+    """What every method reports of its policy; the entropy is a mean over agents, in nats."""
+    return {"policy_loss": loss, "entropy": entropy, "policy_grad_norm": optax.tree.norm(grads)}
