@@ -48,6 +48,11 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
     agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
     mixer = mixer or make_mixer(config, env)
     learner = make_learner(config, Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards))
+    if algo.buffer_episodes < learner.n_recent:
+        raise UserError(
+            f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
+            f"from which algo.learner {algo.learner['name']!r} learns"
+        )
     sizes = runs.Sizes(
         n_envs=algo.n_envs,
         batch_episodes=algo.batch_episodes,

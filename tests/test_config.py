@@ -68,11 +68,21 @@ def test_every_preset_builds_and_survives_its_yaml(env: str, algo: str):
     assert config.from_dict(OmegaConf.create(config.to_yaml(settings))) == settings  # pyright: ignore
 
 
-def test_matched_presets_differ_in_mixer_and_learner_alone():
-    presets = [config.load([f"algo={name}"]).algo for name in config.group_names("algo") if name.startswith("matched_")]
+def matched() -> list[config.AlgoConfig]:
+    return [config.load([f"algo={name}"]).algo for name in config.group_names("algo") if name.startswith("matched_")]
+
+
+def test_matched_presets_of_one_learner_differ_in_the_mixer_alone():
+    presets = [preset for preset in matched() if preset.learner == {"name": "value"}]
     assert len(presets) >= 3
-    shared = [{k: v for k, v in vars(p).items() if k not in ("name", "mixer", "learner")} for p in presets]
+    shared = [{k: v for k, v in vars(p).items() if k not in ("name", "mixer")} for p in presets]
     assert all(other == shared[0] for other in shared)
+
+
+def test_matched_presets_of_all_learners_share_network_optimizer_and_experience():
+    keys = ("n_envs", "hidden_dim", "agent_id", "last_action", "optimizer", "lr", "grad_clip", "gamma")
+    keys += ("standardize_rewards", "eval_epsilon")
+    assert len({tuple(getattr(preset, key) for key in keys) for preset in matched()}) == 1
 
 
 def test_repo_presets_are_as_found():

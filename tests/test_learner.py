@@ -1,35 +1,16 @@
 """The TD loss against arithmetic by hand, and learning on probes whose values are known."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from learning import by_hand, episode, hp
 from probes import probe
-from training import core, hp, q_of_first_step, trained
 
 from qllm_jax import agents, learners, mixers, runs
+from qllm_jax.learners import Core
 from qllm_jax.learners.base import mixer_inputs, targets
 from qllm_jax.learners.value import td_loss, team_values
-from qllm_jax.types import Episode
-
-
-def episode(reward, terminated, mask) -> Episode:
-    as_array = partial(jnp.asarray, dtype=jnp.float32)
-    return Episode(
-        (), jnp.zeros((len(reward), 2), jnp.int32), as_array(reward), jnp.asarray(terminated), as_array(mask)
-    )
-
-
-def by_hand(reward, terminated, mask, value, gamma: float, lam: float) -> np.ndarray:
-    """G_t = r_t + gamma (1 - d_t) ((1 - lam) V_{t+1} + lam G_{t+1}), G_T = V_T; nothing behind the end."""
-    out, g = np.zeros(len(reward)), value[-1]
-    for t in reversed(range(len(reward))):
-        carry = gamma * (1 - terminated[t]) * ((1 - lam) * value[t + 1] + lam * g)
-        g = mask[t] * (reward[t] + carry)
-        out[t] = g
-    return out
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.3, 0.6, 1.0])
@@ -55,6 +36,28 @@ def test_the_target_is_the_target_network_s_value_of_the_online_network_s_best_a
     np.testing.assert_array_equal(best, [20.0 + 40.0] * 2)
     inputs = mixer_inputs(q[0], jnp.array([2, 1]), jax.tree.map(lambda x: x[0], view))
     np.testing.assert_array_equal(inputs.max_q, [2.0, 4.0])  # the third action is not available
+
+
+def core(env, agent, mixer: str) -> Core:
+    return Core(env, agent, mixers.make(mixer, env.spec), "adam", standardize=False)
+
+
+def trained(env, mixer: str, updates: int, n_runs: int = 1, batch: int = 16, n_envs: int = 8, **changes: float):
+    """Train on a probe and return the agent and its parameters (leading axis R)."""
+    agent = agents.make(env.spec, 16)
+    parts = learners.make("value", core(env, agent, mixer))
+    program = runs.make(env, agent, parts, runs.Sizes(n_envs, batch, 128, 1, True, 0.0))
+    numbers = hp(n_runs, **changes)
+    clock, state = program.init(jax.random.key(0), jnp.arange(n_runs))
+    clock, state = program.warmup(clock, state, numbers)
+    clock, state, metrics = program.chunk(clock, state, numbers, jnp.asarray(updates))
+    return agent, state, metrics
+
+
+def q_of_first_step(agent, state, env):
+    params = jax.tree.map(lambda x: x[0], state.learner.params["agent"])
+    view = env.view(env.reset(jax.random.key(0)))
+    return agent.step(params, agent.initial_hidden(), view.obs, jnp.full((2,), -1))[1]
 
 
 def test_a_constant_reward_is_learnt_as_the_team_value():

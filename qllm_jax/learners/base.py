@@ -25,6 +25,7 @@ class LearnerState(NamedTuple):
     target_params: Params
     opt_state: Any
     reward_stats: rewards.RewardStats
+    key: Any = None  # of a method whose update draws
 
 
 class Learner(NamedTuple):
@@ -101,8 +102,8 @@ def views(env: Env, batch: Episode) -> View:
 
 
 def masked_mean(x: Float[Array, "time batch"], mask: Float[Array, "time batch"]) -> Float[Array, ""]:
-    """Mean over the steps that happened."""
-    return jnp.sum(mask * x) / jnp.sum(mask)
+    """Mean over the steps that happened; 0 where none did."""
+    return jnp.sum(mask * x) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
 def targets(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from qllm_envs import View
 from qllm_jax.learners import base, double_q
 from qllm_jax.learners.base import Core, Learner
-from qllm_jax.mixers import Mixer, MixerInputs
+from qllm_jax.mixers import Mixer, slopes
 from qllm_jax.types import Episode, Hp, Params
 
 
@@ -68,8 +68,4 @@ def credit_weights(core: Core, params: Params, episode: Episode) -> Float[Array,
     greedy = jnp.argmax(jnp.where(view.avail[-1], q[-1], -jnp.inf), -1)
     action = jnp.concatenate([episode.action_t, greedy[None]])  # (T+1, N)
     inputs = double_q.mixer_inputs(q, action, view)
-
-    def team_value(chosen_q: Float[Array, " agents"], inputs: MixerInputs) -> Float[Array, ""]:
-        return mixer.apply(params["mixer"], inputs._replace(chosen_q=chosen_q))
-
-    return jax.vmap(jax.grad(team_value))(inputs.chosen_q, inputs)
+    return jax.vmap(lambda inputs: slopes(mixer, params["mixer"], inputs))(inputs)

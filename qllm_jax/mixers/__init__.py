@@ -5,9 +5,9 @@ from typing import Any
 
 from qllm_envs import Spec, parts
 from qllm_jax.errors import UserError
-from qllm_jax.mixers.base import Mixer, MixerInputs
+from qllm_jax.mixers.base import Mixer, MixerInputs, slopes
 
-__all__ = ["Mixer", "MixerInputs", "make", "names"]
+__all__ = ["Mixer", "MixerInputs", "make", "names", "slopes"]
 
 _FOLDER = Path(__file__).parent
 

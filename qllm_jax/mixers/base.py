@@ -28,3 +28,9 @@ class Mixer(NamedTuple):
     init: Callable[[jax.Array, MixerInputs], Params]
     apply: Callable[[Params, MixerInputs], Float[Array, ""]]
     source: str | None = None
+
+
+def slopes(mixer: Mixer, params: Params, inputs: MixerInputs) -> Float[Array, " agents"]:
+    """Every agent's credit weight, dQ_tot/dq_i at the chosen values, for one sample."""
+    team_value = lambda chosen_q: mixer.apply(params, inputs._replace(chosen_q=chosen_q))
+    return jax.grad(team_value)(inputs.chosen_q)

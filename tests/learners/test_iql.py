@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from learning import core_of, hp, train_on
 from probes import probe
-from training import core, hp, q_of_first_step, trained
 
-from qllm_jax import agents, learners
+from qllm_jax import learners, runs
 from qllm_jax.errors import UserError
 from qllm_jax.learners.iql import values_and_returns
 from qllm_jax.types import Episode
@@ -29,13 +29,16 @@ def test_each_agent_has_a_target_of_its_own():
 
 
 def test_each_agent_learns_the_team_s_constant_reward():
-    env = probe(1, 1, lambda state, actions: 1.0)
-    agent, state, _ = trained(env, None, 300, learner="iql")
-    np.testing.assert_allclose(q_of_first_step(agent, state, env), np.ones((2, 3)), atol=0.1)
-    assert set(state.learner.params) == set(state.learner.target_params) == {"agent"}
+    core = core_of(probe(1, 1, lambda state, actions: 1.0))
+    sizes = runs.Sizes(8, 16, 64, 1, True, 0.0)
+    trained = train_on(core, learners.make("iql", core), 300, sizes, epsilon_start=1.0, epsilon_end=1.0)
+    obs = core.env.view(core.env.reset(jax.random.key(0))).obs
+    _, q = core.agent.step(trained.params["agent"], core.agent.initial_hidden(), obs, jnp.full((2,), -1))
+    np.testing.assert_allclose(q, np.ones((2, 3)), atol=0.1)
+    assert set(trained.runs.learner.params) == set(trained.runs.learner.target_params) == {"agent"}
 
 
 def test_a_mixer_is_refused():
-    env = probe(1, 1, lambda state, actions: 1.0)
+    core = core_of(probe(1, 1, lambda state, actions: 1.0), mixer={"name": "vdn"})
     with pytest.raises(UserError, match="'iql' mixes nothing"):
-        learners.make("iql", core(env, agents.make(env.spec, 4), "vdn"))
+        learners.make("iql", core)

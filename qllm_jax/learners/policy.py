@@ -1,0 +1,77 @@
+"""What the stochastic policies of all actor-critic methods share: here the outputs of the agents' network are logits.
+
+The policy that learns is the softmax itself. Exploration beyond it (`epsilon_*`, a floor of uniform draws) is part of
+the behavior only.
+"""
+
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_jax.learners import options
+from qllm_jax.learners.base import Core
+from qllm_jax.rollout import Policy, epsilon_greedy, softmax_sampled
+from qllm_jax.types import Episode, Params
+
+UNAVAILABLE = -1e10  # logit; finite, as gradients through -inf are NaN
+MIN_ENTROPY = 1e-6  # nats: below it the adaptive bonus fades instead of dividing by zero
+IN_EVALUATION: dict[str, Policy] = {"greedy": epsilon_greedy, "sampled": softmax_sampled}
+
+
+def in_evaluation(learner: str, choice: str) -> Policy:
+    """The policy of evaluations: the best action, or a draw. UserError for any other word."""
+    return IN_EVALUATION[options.choice(learner, "evaluation", choice, IN_EVALUATION)]
+
+
+def unroll(core: Core, networks: tuple[Params, ...], batch: Episode) -> tuple[jax.Array, ...]:
+    """Logits (T+1, B, N, A) of each of the networks over a time-major batch."""
+    observe = lambda state: jax.vmap(core.env.view)(state).obs
+    return core.agent.unroll(networks, observe, batch.env_state, batch.action_t)
+
+
+def unroll_to_learn(
+    core: Core, params: Params, batch: Episode
+) -> tuple[jax.Array, Callable[[jax.Array], tuple[Params]]]:
+    """Logits (T+1, B, N, A), and what turns a gradient by them into one by the parameters.
+
+    So one unroll serves the critic, which needs the policy first, and the policy, which needs the critic.
+    """
+    return jax.vjp(lambda params: unroll(core, (params,), batch)[0], params)
+
+
+def distribution(
+    logits: Float[Array, "... agents actions"], avail: Bool[Array, "... agents actions"]
+) -> distrax.Categorical:
+    """Every agent's softmax over its available actions."""
+    return distrax.Categorical(logits=jnp.where(avail, logits, UNAVAILABLE))
+
+
+def actions_of_slots(
+    key: jax.Array, pi: distrax.Categorical, action_t: Int[Array, "time batch agents"]
+) -> Int[Array, "slots batch agents"]:
+    """The actions taken and, for the last slot, in which none was, a draw from the policy `pi` of all slots.
+
+    The key is consumed.
+    """
+    return jnp.concatenate([action_t, pi[-1:].sample(seed=key)])
+
+
+def straight_through(
+    key: jax.Array, logits: Float[Array, "... agents actions"], avail: Bool[Array, "... agents actions"]
+) -> Float[Array, "... agents actions"]:
+    """A one-hot draw whose gradient is that of the softmax of the noisy logits. The key is consumed.
+
+    Hard Gumbel-softmax of temperature 1 (Jang et al. 2017, arxiv.org/abs/1611.01144).
+    """
+    noisy = jnp.where(avail, logits + jax.random.gumbel(key, logits.shape), UNAVAILABLE)
+    soft = jax.nn.softmax(noisy, -1)
+    hard = jax.nn.one_hot(jnp.argmax(noisy, -1), logits.shape[-1])
+    return hard + (soft - jax.lax.stop_gradient(soft))
+
+
+def adaptive_bonus(entropy: Float[Array, ""]) -> Float[Array, ""]:
+    """Entropy over itself: its gradient is relative, so one coefficient serves all scales (LICA, section 4.3)."""
+    return entropy / jnp.maximum(jax.lax.stop_gradient(entropy), MIN_ENTROPY)

@@ -1,0 +1,176 @@
+"""RIIT (Hu et al. 2021, arxiv.org/abs/2102.03479 v1 to v9; later RMC): an actor-critic whose critic is mixed like QMIX.
+
+What pymarl2 calls riit, and what the QLLM paper ran under that name: the critic learns off-policy from the replay with
+one-step targets and on-policy from the newest episodes with TD(lambda), then the policy climbs it. With the mixer
+"tfcaf" it is QLLM-RIIT.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_envs import View
+from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.critics import Critic
+from qllm_jax.mixers import Mixer, MixerInputs, slopes
+from qllm_jax.rollout import softmax_sampled
+from qllm_jax.types import Episode, Hp, Params
+
+
+class Riit(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    mixer: Mixer
+    critic: Critic
+    critic_lr: float | None
+    entropy_weight: float
+
+
+def make(
+    core: Core,
+    *,
+    critic_lr: float | None = None,
+    critic_dim: int = 128,
+    recent_episodes: int = 32,
+    entropy_weight: float = 0.03,
+    evaluation: str = "greedy",
+) -> Learner:
+    """`recent_episodes`: the newest, from which it learns on-policy. `critic_lr` None is algo.lr.
+
+    UserError for a bad value, or without a mixer.
+    """
+    method = Riit(
+        core=core,
+        mixer=base.the_mixer(core, "riit"),
+        critic=Critic(options.count("riit", "critic_dim", critic_dim), 1),
+        critic_lr=options.rate("riit", "critic_lr", critic_lr),
+        entropy_weight=options.weight("riit", "entropy_weight", entropy_weight),
+    )
+    spec = core.env.spec
+
+    def init(key: jax.Array) -> LearnerState:
+        key, key_agent, key_critic, key_mixer, key_env = jax.random.split(key, 5)
+        zeros = inputs_of(jnp.zeros((spec.n_agents, spec.obs_dim)), jnp.zeros((spec.n_agents, spec.n_actions)))
+        critic_params = critics.init(method.critic, key_critic, zeros)
+        mixer_params = method.mixer.init(key_mixer, base.zero_inputs(core.env, key_env))
+        params = {
+            "agent": core.agent.init(key_agent),
+            "critic": {"agents": critic_params, "mixer": mixer_params},
+        }
+        return critics.initial(core, params, ["critic"], key)
+
+    return Learner(
+        init=init,
+        update=partial(update, method),
+        act=softmax_sampled,
+        act_in_evaluation=policy.in_evaluation("riit", evaluation),
+        n_recent=options.count("riit", "recent_episodes", recent_episodes),
+        credit=partial(credit_weights, method),
+    )
+
+
+def update(
+    method: Riit, state: LearnerState, batch: Episode, recent: Episode, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """A step of the critic off-policy, one on-policy, and one of the policy."""
+    core = method.core
+    stats, batch = base.standardized(core, state.reward_stats, batch)
+    stats, recent = base.standardized(core, stats, recent)
+    state, _ = off_policy_step(method, state, batch, hp)
+    key, key_last = jax.random.split(state.key)
+    view = base.views(core.env, recent)
+    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], recent)
+    action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), recent.action_t)
+    state, metrics = critic_step(method, state, recent, view, action, hp)
+    loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
+    (loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
+    (actor_grads,) = pull_back(d_logits)
+    state = critics.step(core, state, "agent", None, hp, actor_grads)
+    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
+    return state, metrics | critics.policy_metrics(loss, entropy, actor_grads)
+
+
+def off_policy_step(method: Riit, state: LearnerState, batch: Episode, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
+    """One step of the critic on one-step targets; the policy is not touched."""
+    # Behind the last step no action was taken. Where the episode did not end there, the step is left out: this spares
+    # an unroll of the policy over the replay, whose only use would be that action.
+    known = batch._replace(mask_t=batch.mask_t.at[-1].multiply(batch.terminated_t[-1]))
+    action = jnp.concatenate([batch.action_t, batch.action_t[-1:]])
+    view = base.views(method.core.env, batch)
+    return critic_step(method, state, known, view, action, hp._replace(td_lambda=jnp.zeros_like(hp.td_lambda)))
+
+
+def critic_step(
+    method: Riit, state: LearnerState, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
+) -> tuple[LearnerState, dict[str, Array]]:
+    """One step of the critic towards TD(lambda) of the target critic at the actions taken (SARSA, not a maximum)."""
+    chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
+    value = team_values(method, state.target_params["critic"], chosen, action, view)  # (T+1, B)
+    returns = jax.vmap(base.targets, (1, 1, None), 1)(batch, value, hp)
+
+    def critic_loss(params: Params) -> jax.Array:
+        error = team_values(method, params, chosen, action, view)[:-1] - returns
+        return 0.5 * base.masked_mean(error**2, batch.mask_t)
+
+    loss, grads = jax.value_and_grad(critic_loss)(state.params["critic"])
+    target = base.masked_mean(returns, batch.mask_t)
+    return (
+        critics.step(method.core, state, "critic", method.critic_lr, hp, grads),
+        critics.metrics(loss, grads) | {"target": target},
+    )
+
+
+def policy_loss(
+    method: Riit, logits: Float[Array, "slots batch agents actions"], params: Params, view: View, batch: Episode
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """-(mixed value of all agents' probabilities) - adaptive entropy bonus; and the entropy. Logits are over slots."""
+    view = jax.tree.map(lambda x: x[:-1], view)
+    pi = policy.distribution(logits[:-1], view.avail)
+    value = team_values(method, params, jnp.asarray(pi.probs), batch.action_t, view)
+    entropy = base.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    bonus = method.entropy_weight * policy.adaptive_bonus(entropy)
+    return -base.masked_mean(value, batch.mask_t) - bonus, entropy
+
+
+def team_values(
+    method: Riit, params: Params, chosen: jax.Array, action: jax.Array, view: View
+) -> Float[Array, "time batch"]:
+    """Mixed values of all samples; `chosen` (..., N, A) holds one-hot actions or probabilities."""
+    one = lambda chosen, action, view: method.mixer.apply(
+        params["mixer"], mixer_inputs(method, params, chosen, action, view)
+    )
+    return jax.vmap(jax.vmap(one))(chosen, action, view)
+
+
+def mixer_inputs(
+    method: Riit, params: Params, chosen: Float[Array, "agents actions"], action: Int[Array, " agents"], view: View
+) -> MixerInputs:
+    """What the mixer sees of one sample: the agents' critics in the place of their Q-values."""
+    value = critics.of_agents(method.critic, params["agents"], inputs_of(view.obs, chosen)).squeeze(-1)
+    return MixerInputs(value, jax.lax.stop_gradient(value), action, view.state, view.fields)
+
+
+def inputs_of(obs: Float[Array, "agents obs"], chosen: Float[Array, "agents actions"]) -> critics.Inputs:
+    """The critics' input for one sample: observation, agent number, own action."""
+    return {"obs": obs, "id": jnp.eye(obs.shape[0]), "action": chosen}, {}
+
+
+def credit_weights(method: Riit, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
+    """d(team value)/d(agent's critic) in every slot, at the actions taken; in the last one at the most likely ones."""
+    view = jax.vmap(method.core.env.view)(episode.env_state)
+    observe = lambda state: method.core.env.view(state).obs
+    (logits,) = method.core.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)
+    likely = policy.distribution(logits[-1:], view.avail[-1:]).mode()
+    action = jnp.concatenate([episode.action_t, likely])  # (T+1, N)
+    chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
+
+    def one(chosen: jax.Array, action: jax.Array, view: View) -> jax.Array:
+        inputs = mixer_inputs(method, params["critic"], chosen, action, view)
+        return slopes(method.mixer, params["critic"]["mixer"], inputs)
+
+    return jax.vmap(one)(chosen, action, view)

@@ -1,0 +1,166 @@
+"""COMA: its advantage, its returns, what its critic sees, sizes, and learning on probes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from learning import (
+    Trained,
+    assert_run_of_many_is_run_alone,
+    batch_of,
+    by_hand,
+    core_of,
+    count,
+    episode,
+    first_move,
+    hp,
+    sized,
+    train_on,
+)
+from probes import probe
+
+from qllm_jax import learners, runs
+from qllm_jax.errors import UserError
+from qllm_jax.learners import base, coma
+from qllm_jax.learners.critics import Critic
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+PYMARL = {"critic_sees_obs": True, "critic_sees_last_actions": True}
+# agents, observation, state, actions, hidden, options, parameters as in the paper's tables (its column "QPLEX")
+TABLE = {
+    "spread": (6, 36, 216, 5, 128, {}, 154_762),
+    "tag": (3, 16, 48, 5, 128, {}, 128_010),
+    "adversary": (2, 10, 20, 5, 128, {}, 122_762),
+    "lbf 8x8-2p-2f": (2, 12, 14, 6, 128, {}, 122_764),
+    "lbf 10x10-3p-3f": (3, 18, 21, 6, 128, {}, 125_452),
+    "lbf 15x15-4p-3f": (4, 21, 25, 6, 128, {}, 127_372),
+    "football 3v1": (4, 115, 460, 19, 256, PYMARL, 543_014),
+    "football pass": (3, 115, 345, 19, 256, PYMARL, 523_046),
+}
+
+
+def method(env=None, **changes) -> coma.Coma:
+    env = env or probe(3, None, lambda state, actions: 1.0)
+    parts = coma.Coma(core_of(env, 4), Critic(8, env.spec.n_actions), None, 10, 0.001, False, False, False)
+    return parts._replace(**changes)
+
+
+@pytest.mark.parametrize("task", TABLE)
+def test_parameters_equal_the_paper_s_table(task: str):
+    *sizes, hidden, options, expected = TABLE[task]
+    assert count(learners.make("coma", core_of(sized(*sizes), hidden), **options)) == expected
+
+
+def test_the_advantage_of_a_policy_s_own_actions_is_zero_in_the_mean():
+    q, logits = jax.random.normal(jax.random.key(0), (2, 5, 3, 4))
+    probs = jax.nn.softmax(logits)
+    each = jnp.stack([coma.advantage(q, probs, jnp.full((5, 3), a)) for a in range(4)], -1)
+    np.testing.assert_allclose(jnp.sum(probs * each, -1), np.zeros((5, 3)), atol=1e-6)
+
+
+def n_step_by_hand(reward, terminated, mask, value, gamma: float, n: int) -> np.ndarray:
+    """sum_k gamma^k r_{t+k} + gamma^n V_{t+n}: cut at a terminal; a window over the edge ends with V_T."""
+    out = np.zeros(len(reward))
+    for t in range(len(reward)):
+        factor, steps = 1.0, min(n, len(reward) - t)
+        for k in range(t, t + steps):
+            out[t] += factor * reward[k] * mask[k]
+            factor *= gamma * (1 - terminated[k]) * mask[k]
+        out[t] += factor * value[t + steps]
+    return out
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10])
+@pytest.mark.parametrize(("terminated", "mask"), [([0, 0, 0, 1], [1, 1, 1, 1]), ([0, 1, 0, 0], [1, 1, 0, 0])])
+@pytest.mark.parametrize("bootstrap_end", [False, True])
+def test_n_step_returns_are_the_sum(n: int, terminated: list[int], mask: list[int], bootstrap_end: bool):
+    reward, value = np.array([1.0, -2.0, 3.0, 0.5]) * mask, np.array([9.0, 1.0, 2.0, -1.0, 4.0])
+    played = episode(reward, np.array(terminated, bool), mask)
+    got = coma.agent_returns(method(n_step=n, bootstrap_end=bootstrap_end), played, jnp.asarray(value), hp())
+    ends = [*terminated[:-1], 0] if bootstrap_end else terminated
+    expected = n_step_by_hand(reward, ends, mask, value, 0.9, n)
+    np.testing.assert_allclose(np.asarray(got) * mask, expected * mask, rtol=1e-5)
+
+
+def test_n_step_0_is_td_lambda():
+    reward, value = np.array([1.0, -2.0, 3.0, 0.5]), np.array([9.0, 1.0, 2.0, -1.0, 4.0])
+    played = episode(reward, np.array([False] * 3 + [True]), np.ones(4))
+    got = coma.agent_returns(method(n_step=0), played, jnp.asarray(value), hp(td_lambda=0.8))
+    np.testing.assert_allclose(got, by_hand(reward, [0, 0, 0, 1], np.ones(4), value, 0.9, 0.8), rtol=1e-5)
+
+
+@pytest.mark.parametrize("pymarl", [False, True])
+def test_the_critic_equals_numpy_on_the_concatenated_input_of_the_original(pymarl: bool):
+    parts = method(sees_obs=pymarl, sees_last_actions=pymarl)
+    params = coma.critics.init(parts.critic, jax.random.key(1), coma.zero_inputs(parts))
+    state, obs = jnp.array([0.3, -0.2]), jnp.array([[0.1, 0.7], [-0.5, 0.4]])
+    action, last = jnp.array([2, 0]), jnp.array([1, -1])
+    got = coma.critics.of_agents(parts.critic, params, coma.inputs_of(parts, state, obs, action, last))
+    p = jax.tree.map(np.asarray, params["params"])
+    joint = {0: [0, 0, 0, 1, 0, 0], 1: [0, 0, 1, 0, 0, 0]}  # agent 0 sees agent 1's action 0; agent 1 sees 0's 2
+    for i in range(2):
+        columns = {"state": state, "others": joint[i], "id": np.eye(2)[i], "obs": obs[i], "last": [0, 1, 0, 0, 0, 0]}
+        names = [name for name in columns if f"{name}_kernel" in p]
+        assert set(names) == ({"state", "others", "id"} | ({"obs", "last"} if pymarl else set()))
+        x = np.concatenate([np.asarray(columns[name], np.float32) for name in names])
+        x = np.maximum(x @ np.concatenate([p[f"{name}_kernel"] for name in names]) + p["in_bias"], 0)
+        x = np.maximum(x @ p["hidden"]["kernel"] + p["hidden"]["bias"], 0)
+        np.testing.assert_allclose(got[i], x @ p["out"]["kernel"] + p["out"]["bias"], atol=1e-6)
+
+
+def test_an_agent_s_own_action_is_not_in_its_critic_and_the_others_are():
+    parts = method()
+    params = coma.critics.init(parts.critic, jax.random.key(1), coma.zero_inputs(parts))
+    q = lambda *action: coma.critics.of_agents(
+        parts.critic, params, coma.inputs_of(parts, jnp.ones(2), jnp.ones((2, 2)), jnp.array(action), jnp.zeros(2, int))
+    )
+    np.testing.assert_array_equal(q(0, 1)[0], q(2, 1)[0])
+    assert not np.allclose(q(0, 1)[1], q(2, 1)[1])
+
+
+def test_padding_changes_nothing():
+    env = probe(4, 2, lambda state, actions: 1.0)
+    learner = learners.make("coma", core_of(env, 4), n_step=3)
+    batch, state = batch_of(env), learner.init(jax.random.key(0))
+    spoiled = batch._replace(action_t=batch.action_t.at[2:].set(1), reward_t=batch.reward_t.at[2:].set(99.0))
+    update = jax.jit(lambda batch: learner.update(state, batch, None, hp(), jnp.bool_(False))[0].params)
+    for a, b in zip(jax.tree.leaves(update(batch)), jax.tree.leaves(update(spoiled)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def trained(env, updates: int, seeds=(0,), **options) -> Trained:
+    core = core_of(env)
+    learner = learners.make("coma", core, **{"critic_dim": 16, "n_step": 2, **options})
+    return train_on(core, learner, updates, runs.Sizes(8, 8, 8, 1, True, 0.0), seeds, lr=1e-2)
+
+
+def test_the_better_action_is_learnt_and_a_run_of_two_equals_that_run_alone():
+    both, alone = trained(first_move(), 120, (0, 1)), trained(first_move(), 120, (1,))
+    assert (both.returns.mean(-1) > 0.95).all()
+    assert_run_of_many_is_run_alone(both, 1, alone)
+
+
+def test_a_constant_reward_is_learnt_as_every_agent_s_value():
+    env = probe(1, 1, lambda state, actions: 3.0)
+    state = trained(env, 300)
+    parts = method(env, critic=Critic(16, 3))
+    view = base.views(env, batch_of(env))
+    q = coma.action_values(parts, state.params["critic"], view, jnp.zeros((2, 2, 2), int))
+    np.testing.assert_allclose(q[0], np.full((2, 2, 3), 3.0), atol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"n_step": -1}, "learner 'coma': n_step must be an integer of at least 0, got -1"),
+        ({"critic_dim": True}, "critic_dim must be an integer of at least 1, got True"),
+        ({"critic_lr": 0}, r"critic_lr must be a positive number or null \(algo.lr\), got 0"),
+        ({"entropy_weight": float("nan")}, "entropy_weight must be a number of at least 0, got nan"),
+        ({"bootstrap_end": 1}, "bootstrap_end must be true or false, got 1"),
+        ({"evaluation": "greed"}, "evaluation 'greed' does not exist: did you mean 'greedy'"),
+    ],
+)
+def test_bad_options_are_one_sentence(option: dict, sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        learners.make("coma", core_of(first_move()), **option)

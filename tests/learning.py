@@ -1,0 +1,113 @@
+"""What tests of learners share: numbers to learn with, episodes, training on a probe, and teams of given sizes."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from probes import probe
+
+from qllm_envs import Env, View
+from qllm_jax import agents, learners, mixers, runs
+from qllm_jax.learners import Core, Learner
+from qllm_jax.types import Episode, Hp
+
+
+def hp(n_runs: int | None = None, **changes: float) -> Hp:
+    values = {"lr": 5e-3, "gamma": 0.9, "td_lambda": 0.0, "target_tau": 0.1, "epsilon_start": 1.0}
+    values |= {"epsilon_end": 0.1, "epsilon_steps": 400.0, "grad_clip": 10.0, **changes}
+    shape = () if n_runs is None else (n_runs,)
+    return Hp(**{name: jnp.full(shape, value, jnp.float32) for name, value in values.items()})
+
+
+def episode(reward, terminated, mask) -> Episode:
+    as_array = partial(jnp.asarray, dtype=jnp.float32)
+    return Episode(
+        (), jnp.zeros((len(reward), 2), jnp.int32), as_array(reward), jnp.asarray(terminated), as_array(mask)
+    )
+
+
+def by_hand(reward, terminated, mask, value, gamma: float, lam: float) -> np.ndarray:
+    """G_t = r_t + gamma (1 - d_t) ((1 - lam) V_{t+1} + lam G_{t+1}), G_T = V_T; nothing behind the end."""
+    out, g = np.zeros(len(reward)), value[-1]
+    for t in reversed(range(len(reward))):
+        carry = gamma * (1 - terminated[t]) * ((1 - lam) * value[t + 1] + lam * g)
+        g = mask[t] * (reward[t] + carry)
+        out[t] = g
+    return out
+
+
+def sized(n_agents: int, obs_dim: int, state_dim: int, n_actions: int) -> Env:
+    """An environment of these sizes in which nothing happens: enough to shape parameters by."""
+    spec = probe(1, None, lambda state, actions: 0.0).spec._replace(
+        n_agents=n_agents, obs_dim=obs_dim, state_dim=state_dim, n_actions=n_actions
+    )
+    view = View(jnp.zeros((n_agents, obs_dim)), jnp.ones((n_agents, n_actions), bool), jnp.zeros(state_dim), {})
+    nothing: Any = lambda *_: None
+    return Env(spec, reset=lambda key: (), step=nothing, view=lambda state: view, scene=nothing)
+
+
+def core_of(env: Env, hidden_dim: int = 16, mixer: dict[str, Any] | None = None, last_action: bool = False) -> Core:
+    agent = agents.make(env.spec, hidden_dim, last_action=last_action)
+    mixed = mixers.make(spec=env.spec, **mixer) if mixer else None
+    return Core(env, agent, mixed, "adam", standardize=False)
+
+
+def count(learner: Learner) -> int:
+    """Parameters that a run of the method learns, without making any."""
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(learner.init, jax.random.key(0)).params))
+
+
+def batch_of(env: Env, n_episodes: int = 2, seed: int = 0) -> Episode:
+    """Random play, time-major: leaves (T or T+1, B, ...)."""
+    core = core_of(env, 4)
+    learner = learners.make("value", core._replace(mixer=mixers.make("vdn", env.spec)))
+    parts = runs.Parts(env, core.agent, learner, runs.Sizes(1, 1, 1, 1, True, 0.0))
+    key = jax.random.key(seed)
+    play = lambda params: runs.play_episodes(parts, learner.act, params, key, n_episodes, jnp.ones(()))
+    batch = jax.jit(play)({"agent": core.agent.init(key)})
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
+
+
+class Trained(NamedTuple):
+    """A method trained on an environment."""
+
+    runs: Any  # a RunState
+    metrics: dict[str, jax.Array]
+    returns: jax.Array  # (R, 32) of evaluation episodes
+
+    @property
+    def params(self) -> Any:
+        """Of the first run."""
+        return jax.tree.map(lambda x: x[0], self.runs.learner.params)
+
+
+def train_on(
+    core: Core, learner: Learner, updates: int, sizes: runs.Sizes, seeds: tuple[int, ...] = (0,), **numbers: float
+) -> Trained:
+    """Train without exploration beyond the policy's own."""
+    program = runs.make(core.env, core.agent, learner, sizes)
+    each = hp(len(seeds), **{"epsilon_start": 0.0, "epsilon_end": 0.0, **numbers})
+    clock, state = program.warmup(*program.init(jax.random.key(0), jnp.asarray(seeds)), each)
+    clock, state, metrics = program.chunk(clock, state, each, jnp.asarray(updates))
+    state, returns = program.evaluate(clock, state, 32)
+    return Trained(state, metrics, returns)
+
+
+def assert_run_of_many_is_run_alone(many: Trained, row: int, alone: Trained) -> None:
+    """Learned parameters and metrics of one run do not depend on how many there are."""
+    for a, b in zip(jax.tree.leaves(many.runs.learner.params), jax.tree.leaves(alone.runs.learner.params), strict=True):
+        np.testing.assert_allclose(a[row], b[0], rtol=2e-2, atol=2e-3)
+    for name, value in many.metrics.items():
+        np.testing.assert_allclose(value[row], alone.metrics[name][0], rtol=1e-2, atol=1e-3, err_msg=name)
+
+
+def first_move(horizon: int = 2) -> Env:
+    """Reward in the last step: the share of agents that chose action 2 of the 2 that are available (0 and 2)."""
+
+    def reward(state, actions):
+        right = jnp.mean((actions == 2).astype(jnp.float32))
+        return jnp.where(state.t == horizon - 1, right, 0.0)
+
+    return probe(horizon, horizon, reward, avail=(True, False, True))
