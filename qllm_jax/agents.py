@@ -1,7 +1,7 @@
 """The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent)."""
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -13,6 +13,9 @@ from qllm_jax.initializers import Dense, uniform
 from qllm_jax.recurrent import GruParams, gru_cell
 from qllm_jax.types import Params
 
+Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O)
+Emit = Callable[[jax.Array, jax.Array], Any]  # (hidden, q) -> what an unroll keeps of a slot
+
 
 class Agent(NamedTuple):
     """Pure functions of a team whose agents share parameters. `...` stands for any leading axes."""
@@ -23,6 +26,10 @@ class Agent(NamedTuple):
     step: Callable[..., tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]]
     # (tuple of params, observe, env_state (T+1, ...), action_t (T, ..., N)) -> tuple of q (T+1, ..., N, A)
     unroll: Callable[..., tuple[Float[Array, "slots ... agents actions"], ...]]
+    # (params, observe, env_state, action_t) -> hidden (T+1, ..., N, H), q: for a method with a second head
+    unroll_hidden: Callable[
+        ..., tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]]
+    ]
 
 
 class AgentNetwork(nn.Module):
@@ -67,9 +74,7 @@ def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool =
         width = spec.obs_dim + spec.n_actions * last_action
         return network.init(key, initial_hidden(), jnp.zeros((spec.n_agents, width)))
 
-    def unroll(
-        networks: tuple[Params, ...], observe: Callable[[EnvState], jax.Array], env_state: EnvState, action_t: jax.Array
-    ) -> tuple[jax.Array, ...]:
+    def scan(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit):
         last = jnp.concatenate([jnp.full_like(action_t[:1], -1), action_t])  # (T+1, ..., N)
 
         # Observations are made where they are used, once for all networks: all slots' worth of them would not fit
@@ -77,12 +82,18 @@ def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool =
         def scan_step(hiddens: tuple[jax.Array, ...], x: tuple[EnvState, jax.Array]):
             obs = observe(x[0])
             outs = [step(params, hidden, obs, x[1]) for params, hidden in zip(networks, hiddens, strict=True)]
-            return tuple(hidden for hidden, _ in outs), tuple(q for _, q in outs)
+            return tuple(hidden for hidden, _ in outs), tuple(emit(*out) for out in outs)
 
         first = tuple(initial_hidden(*action_t.shape[1:-1]) for _ in networks)
         return jax.lax.scan(scan_step, first, (env_state, last))[1]
 
-    return Agent(init, initial_hidden, step, unroll)
+    def unroll(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array):
+        return scan(networks, observe, env_state, action_t, lambda hidden, q: q)
+
+    def unroll_hidden(params: Params, observe: Observe, env_state: EnvState, action_t: jax.Array):
+        return scan((params,), observe, env_state, action_t, lambda hidden, q: (hidden, q))[0]
+
+    return Agent(init, initial_hidden, step, unroll, unroll_hidden)
 
 
 def to_rows(x: jax.Array) -> jax.Array:

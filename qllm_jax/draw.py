@@ -33,7 +33,7 @@ class Film(NamedTuple):
 
     title: str
     scenes: tuple[Scene, ...]  # T+1
-    weights: Float[np.ndarray, "slots agents"]
+    weights: Float[np.ndarray, "slots agents"] | None  # None: the method has none, and the film says so
     reward_t: Float[np.ndarray, " time"]
 
 
@@ -57,8 +57,12 @@ def frame(film: Film, scale: Scale, t: int) -> Image.Image:
     image = Image.new("RGB", SIZE, PAPER)
     pen = ImageDraw.Draw(image)
     draw_header(pen, film, t)
-    draw_scene(pen, film.scenes[t], film.weights[t], scale)
-    draw_bars(pen, film.weights[t], scale)
+    weights = None if film.weights is None else film.weights[t]
+    draw_scene(pen, film.scenes[t], weights, scale)
+    if weights is None:
+        pen.text((BARS[0], BARS[1] - 76), "this method has no credit weights", PALE, font(32, bold=True), anchor="lm")
+    else:
+        draw_bars(pen, weights, scale)
     return image.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS)
 
 
@@ -66,7 +70,8 @@ def scale_of(film: Film) -> Scale:
     """Bounds that hold all scenes; an axis that holds 0, 1 and all weights."""
     corners = np.array([scene.bounds for scene in film.scenes])
     x0, y0, x1, y1 = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist())
-    low, high = min(0.0, float(film.weights.min())), max(1.0, float(film.weights.max()))
+    weights = np.zeros(1) if film.weights is None else film.weights
+    low, high = min(0.0, float(weights.min())), max(1.0, float(weights.max()))
     step = nice_step((high - low) / 4)
     ticks = tuple(step * i for i in range(round(np.floor(low / step)), round(np.ceil(high / step)) + 1))
     inside = tuple(tick for tick in ticks if low <= tick <= high)
@@ -120,11 +125,11 @@ def minus(number: str) -> str:
     return number.replace("-", "−")  # noqa: RUF001
 
 
-def draw_scene(pen: Pen, scene: Scene, weights: np.ndarray, scale: Scale) -> None:
+def draw_scene(pen: Pen, scene: Scene, weights: np.ndarray | None, scale: Scale) -> None:
     """Shapes in their order, then all labels, so that no label is covered. An agent is filled by its weight."""
     pen.rounded_rectangle(SCENE, 12, PANEL, LINE, 3)
     for shape in scene.shapes:
-        fill = rgb(shape.color) if shape.agent is None else color_of(float(weights[shape.agent]), scale)
+        fill = fill_of(shape, weights, scale)
         outline = PAPER if shape.agent is None else rgb(shape.color)
         draw = pen.ellipse if shape.kind == "circle" else pen.rectangle
         x, y, radius = place(shape, scale)
@@ -132,10 +137,17 @@ def draw_scene(pen: Pen, scene: Scene, weights: np.ndarray, scale: Scale) -> Non
     for shape in scene.shapes:
         if shape.label:
             x, y, radius = place(shape, scale)
-            fill = rgb(shape.color) if shape.agent is None else color_of(float(weights[shape.agent]), scale)
+            fill = fill_of(shape, weights, scale)
             size = int(np.clip(radius * 0.9, 20, 40))
             style = {"font": font(size, bold=True), "anchor": "mm", "stroke_width": 4, "stroke_fill": fill}
             pen.text((x, y), shape.label, on(fill), **style)
+
+
+def fill_of(shape: Shape, weights: np.ndarray | None, scale: Scale) -> Color:
+    """An agent's color by its weight where there are weights, else the shape's own."""
+    if shape.agent is None or weights is None:
+        return rgb(shape.color)
+    return color_of(float(weights[shape.agent]), scale)
 
 
 def place(shape: Shape, scale: Scale) -> tuple[float, float, float]:

@@ -7,7 +7,8 @@ Keys: seed (which seed of the run; 0), which (best | last parameters), key (whic
 out (a new .gif file; RUN/episode.gif unless given, which is replaced).
 
 An agent's credit weight is the gradient of the mixer's Q_tot by that agent's chosen Q: 1 for all in VDN, scale times w
-in QLLM, the local slope in QMIX.
+in QLLM, the local slope in QMIX. In an actor-critic with a mixer it is that of the team value by the agent's critic.
+A method without a mixer has no weights: the film then shows the episode alone.
 """
 
 from pathlib import Path
@@ -48,13 +49,16 @@ def render(arguments: list[str]) -> int:
     film = film_of(run, options["seed"], key)
     write_gif(draw.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()
-    weights = f"weights {film.weights.min():.2f} to {film.weights.max():.2f}"
+    if film.weights is None:
+        weights = f"no weights: {run.exp.config.algo.name} has no mixer"
+    else:
+        weights = f"weights {film.weights.min():.2f} to {film.weights.max():.2f}"
     print(f"{out}: {steps} steps, return {stats.number(reward)}, {weights}")
     return 0
 
 
 def film_of(run: SavedRun, seed: int, key: int) -> Film:
-    """Play one greedy episode of a run's seed. UserError when a weight is not finite."""
+    """Play one evaluation episode of a run's seed, with epsilon 0. UserError when a weight is not finite."""
     exp, spec = run.exp, run.exp.env.spec
     params = jax.tree.map(lambda x: x[seed], run.params)
     # The first of the episodes that `evaluate` plays with seed=<key>.
@@ -62,21 +66,19 @@ def film_of(run: SavedRun, seed: int, key: int) -> Film:
     episode, weights = jax.device_get(jax.jit(lambda p, k: record(exp, p, k))(params, episode_key))
     n_steps = int(episode.mask_t.sum())
     states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023
-    weights = np.asarray(weights[: n_steps + 1])
-    if not np.isfinite(weights).all():
+    weights = None if weights is None else np.asarray(weights[: n_steps + 1])
+    if weights is not None and not np.isfinite(weights).all():
         raise UserError(f"{exp.config.algo.name} gives a credit weight that is not finite")
     title = f"{spec.task}: {exp.config.algo.name}, seed {seed}, {run.which} parameters"
     return Film(title, tuple(exp.env.scene(state) for state in states), weights, episode.reward_t[:n_steps])
 
 
-def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"]]:
-    """A greedy episode of one team, and its credit weights. The key is consumed."""
+def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"] | None]:
+    """An evaluation episode of one team, and its credit weights if the method has any. The key is consumed."""
     limit_ends = exp.config.env["time_limit_is_terminal"]
-    if exp.learner.credit is None:
-        raise UserError(f"{exp.config.algo.name} has no credit weights to draw")
     act = exp.learner.act_in_evaluation
     episode = rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), limit_ends)
-    return episode, exp.learner.credit(params, episode)
+    return episode, exp.learner.credit(params, episode) if exp.learner.credit else None
 
 
 def write_gif(frames: list[Image.Image], out: Path, fps: float) -> None:

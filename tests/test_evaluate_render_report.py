@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from qllm_envs import mpe_spread
-from qllm_jax import cli, draw, mixers, render, saved, stats, tfcaf
+from qllm_jax import cli, draw, mixers, render, saved, stats, tfcaf, train
 from qllm_jax import evaluate as evaluation
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
@@ -143,6 +143,17 @@ def test_any_number_of_agents_and_negative_weights_can_be_drawn(n_agents: int):
     first, last = draw.frames(film)
     assert first.size == last.size == (960, 620)
     assert np.ptp(np.asarray(first)[..., 0]) > 200
+
+
+def test_a_method_without_weights_is_drawn_without_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "coma"
+    sizes = ["n_agents=2", "env.horizon=4", "seeds=1", "algo.n_envs=2", "algo.batch_episodes=2", "algo.hidden_dim=4"]
+    steps = ["total_steps=16", "log_interval=8", "eval_interval=8", "eval_episodes=2", "final_episodes=2"]
+    assert train.train(["algo=matched_coma", *sizes, *steps, f"run_dir={path}"]) == 0
+    assert render.render([str(path)]) == 0
+    assert "no weights: matched_coma has no mixer" in capsys.readouterr().out
+    with Image.open(path / render.DEFAULT_OUT) as gif:
+        assert gif.n_frames == 4 + 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_deeper_color_means_more_credit():

@@ -120,10 +120,10 @@ def primitives(jaxpr) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("algo", ["matched_qllm", "matched_qmix", "repo_qllm"])
+@pytest.mark.parametrize("algo", config.group_names("algo"))
 def test_nothing_that_must_not_be_compiled_is(algo: str):
     """No callback, no `cond` (under vmap it runs both branches), no QR (it deadlocks XLA:CPU) in init or chunk."""
-    exp = build("seeds=2", f"algo={algo}")
+    exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     programs = {
         "init": exp.program.init.trace(exp.root, exp.seeds),  # pyright: ignore
@@ -134,4 +134,5 @@ def test_nothing_that_must_not_be_compiled_is(algo: str):
         found = primitives(traced.jaxpr.jaxpr)
         assert {"dot_general", "random_bits"} & found, name  # the walk sees inner jaxprs
         assert not [p for p in found if "callback" in p or p in ("cond", "qr", "geqrf", "householder_product")], name
-    assert "conditional(" not in programs["chunk"].lower().compile().as_text()
+    if algo == "matched_qmix":  # what XLA makes of it is checked once: that takes seconds
+        assert "conditional(" not in programs["chunk"].lower().compile().as_text()

@@ -1,0 +1,136 @@
+"""LICA (Zhou et al. 2020, arxiv.org/abs/2007.02529): policies climb a critic whose weights the state generates."""
+
+from functools import partial
+from typing import NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_envs import View
+from qllm_jax.initializers import dense
+from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.rollout import softmax_sampled
+from qllm_jax.types import Episode, Hp, Params
+
+
+class LicaNetwork(nn.Module):
+    """Q(s, u) = w2(s) . relu(W1(s) u + b1(s)) + b2(s), u the joint one-hot actions or probabilities, for ONE sample.
+
+    Section 4.1. Unlike in QMIX no weight is made positive. W1 comes from a hidden layer of `hypernet_dim`, as in
+    pymarl2; in the original that layer is as wide as W1 is large.
+    """
+
+    embed_dim: int
+    hypernet_dim: int
+
+    @nn.compact
+    def __call__(self, state: jax.Array, chosen: jax.Array) -> jax.Array:
+        u = chosen.reshape(-1)  # (N*A,)
+        w1 = self._hypernet("w1", state, self.hypernet_dim, u.shape[0] * self.embed_dim)
+        b1 = dense(self.embed_dim, "b1")(state)
+        w2 = self._hypernet("w2", state, self.hypernet_dim, self.embed_dim)
+        b2 = self._hypernet("b2", state, self.embed_dim, 1)
+        hidden = nn.relu(u @ w1.reshape(u.shape[0], self.embed_dim) + b1)
+        return hidden @ w2 + b2.squeeze(-1)
+
+    def _hypernet(self, name: str, state: jax.Array, width: int, size: int) -> jax.Array:
+        return dense(size, f"{name}_out")(nn.relu(dense(width, f"{name}_hidden")(state)))
+
+
+class Lica(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    critic: LicaNetwork
+    critic_lr: float | None
+    entropy_weight: float
+
+
+def make(
+    core: Core,
+    *,
+    critic_lr: float | None = None,
+    embed_dim: int = 64,
+    hypernet_dim: int = 64,
+    entropy_weight: float = 0.06,
+    evaluation: str = "greedy",
+) -> Learner:
+    """`critic_lr` None is algo.lr; the targets are TD(lambda) with algo.td_lambda. UserError for a bad value."""
+    embed_dim = options.count("lica", "embed_dim", embed_dim)
+    hypernet_dim = options.count("lica", "hypernet_dim", hypernet_dim)
+    method = Lica(
+        core=core,
+        critic=LicaNetwork(embed_dim, hypernet_dim),
+        critic_lr=options.rate("lica", "critic_lr", critic_lr),
+        entropy_weight=options.weight("lica", "entropy_weight", entropy_weight),
+    )
+    spec = core.env.spec
+
+    def init(key: jax.Array) -> LearnerState:
+        key, key_agent, key_critic = jax.random.split(key, 3)
+        joint = jnp.zeros((spec.n_agents, spec.n_actions))
+        critic_params = method.critic.init(key_critic, jnp.zeros((spec.state_dim,)), joint)
+        params = {"agent": core.agent.init(key_agent), "critic": critic_params}
+        return critics.initial(core, params, ["critic"], key)
+
+    return Learner(init, partial(update, method), softmax_sampled, policy.in_evaluation("lica", evaluation))
+
+
+def update(
+    method: Lica, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """One step of the critic, then one of the policy."""
+    del recent
+    core = method.core
+    stats, batch = base.standardized(core, state.reward_stats, batch)
+    view = base.views(core.env, batch)
+    key, key_last = jax.random.split(state.key)
+    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
+    action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), batch.action_t)
+    returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
+    loss_of_critic = lambda params: critic_loss(method, params, batch, view, returns)
+    loss, critic_grads = jax.value_and_grad(loss_of_critic)(state.params["critic"])
+    state = critics.step(core, state, "critic", method.critic_lr, hp, critic_grads)
+    loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], batch, view)
+    (actor_loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
+    (actor_grads,) = pull_back(d_logits)
+    state = critics.step(core, state, "agent", None, hp, actor_grads)
+    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
+    return state, critics.metrics(loss, critic_grads) | critics.policy_metrics(actor_loss, entropy, actor_grads)
+
+
+def returns_of(
+    method: Lica, target_params: Params, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
+) -> Float[Array, "time batch"]:
+    """TD(lambda) of the target critic at the actions taken."""
+    chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
+    return jax.vmap(base.targets, (1, 1, None), 1)(batch, values(method, target_params, view.state, chosen), hp)
+
+
+def critic_loss(
+    method: Lica, params: Params, batch: Episode, view: View, returns: Float[Array, "time batch"]
+) -> Float[Array, ""]:
+    """Squared error at the actions taken."""
+    chosen = jax.nn.one_hot(batch.action_t, method.core.env.spec.n_actions)
+    return base.masked_mean((values(method, params, view.state[:-1], chosen) - returns) ** 2, batch.mask_t)
+
+
+def policy_loss(
+    method: Lica, logits: jax.Array, params: Params, batch: Episode, view: View
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """-(value of all agents' probabilities) - adaptive entropy bonus; and the entropy. Logits are over slots."""
+    pi = policy.distribution(logits[:-1], view.avail[:-1])
+    value = values(method, params, view.state[:-1], jnp.asarray(pi.probs))
+    entropy = base.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    return -base.masked_mean(value, batch.mask_t) - method.entropy_weight * policy.adaptive_bonus(entropy), entropy
+
+
+def values(
+    method: Lica, params: Params, state: Float[Array, "time batch state"], chosen: jax.Array
+) -> Float[Array, "time batch"]:
+    """The critic of all samples; `chosen` (T, B, N, A) holds one-hot actions or probabilities."""
+    one = lambda state, chosen: cast(jax.Array, method.critic.apply(params, state, chosen))
+    return jax.vmap(jax.vmap(one))(state, chosen)

@@ -1,0 +1,144 @@
+"""MADDPG (Lowe et al. 2017, arxiv.org/abs/1706.02275) for discrete actions, as epymarl has it.
+
+Networks are shared, critics see the joint action, policies learn through straight-through Gumbel-softmax draws.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from qllm_envs import View
+from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.critics import Critic
+from qllm_jax.rollout import softmax_sampled
+from qllm_jax.types import Episode, Hp, Params
+
+
+class Maddpg(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    critic: Critic
+    critic_lr: float | None
+    logit_penalty: float
+    released_mask: bool
+
+
+def make(
+    core: Core,
+    *,
+    critic_lr: float | None = None,
+    critic_dim: int = 128,
+    logit_penalty: float = 0.001,
+    released_mask: bool = False,
+    evaluation: str = "greedy",
+) -> Learner:
+    """`critic_lr` None is algo.lr; `logit_penalty` weighs the mean square of the logits. UserError for a bad value.
+
+    `released_mask` is a fault of epymarl: steps that end the task are not learned from, steps of padding are.
+    """
+    method = Maddpg(
+        core=core,
+        critic=Critic(options.count("maddpg", "critic_dim", critic_dim), 1),
+        critic_lr=options.rate("maddpg", "critic_lr", critic_lr),
+        logit_penalty=options.weight("maddpg", "logit_penalty", logit_penalty),
+        released_mask=options.flag("maddpg", "released_mask", released_mask),
+    )
+    spec = core.env.spec
+
+    def init(key: jax.Array) -> LearnerState:
+        key, key_agent, key_critic = jax.random.split(key, 3)
+        zeros = inputs_of(jnp.zeros((spec.state_dim,)), jnp.zeros((spec.n_agents, spec.n_actions)))
+        params = {
+            "agent": core.agent.init(key_agent),
+            "critic": critics.init(method.critic, key_critic, zeros),
+        }
+        return critics.initial(core, params, ["agent", "critic"], key)
+
+    act_in_evaluation = policy.in_evaluation("maddpg", evaluation)
+    return Learner(init, partial(update, method), softmax_sampled, act_in_evaluation)
+
+
+def update(
+    method: Maddpg, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """One step of the critic, then one of the policy."""
+    del recent
+    core = method.core
+    stats, batch = base.standardized(core, state.reward_stats, batch)
+    if method.released_mask:
+        batch = batch._replace(mask_t=1.0 - batch.terminated_t)
+    key, key_draw = jax.random.split(state.key)
+    view = base.views(core.env, batch)
+    returns = returns_of(method, state.target_params, batch, view, hp)
+    loss_of_critic = lambda params: critic_loss(method, params, batch, view, returns)
+    loss, critic_grads = jax.value_and_grad(loss_of_critic)(state.params["critic"])
+    state = critics.step(core, state, "critic", method.critic_lr, hp, critic_grads)
+    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
+    loss_of_policy = lambda logits: policy_loss(method, key_draw, logits, state.params["critic"], batch, view)
+    (actor_loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
+    (actor_grads,) = pull_back(d_logits)
+    state = critics.step(core, state, "agent", None, hp, actor_grads)
+    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
+    return state, critics.metrics(loss, critic_grads) | critics.policy_metrics(actor_loss, entropy, actor_grads)
+
+
+def returns_of(
+    method: Maddpg, target_params: dict[str, Params], batch: Episode, view: View, hp: Hp
+) -> Float[Array, "time batch agents"]:
+    """Targets from the target critics' values of the target policies' most likely joint actions."""
+    (logits,) = policy.unroll(method.core, (target_params["agent"],), batch)
+    likely = jax.nn.one_hot(policy.distribution(logits, view.avail).mode(), logits.shape[-1])
+    value = jax.vmap(jax.vmap(partial(values, method, target_params["critic"])))(view.state, likely)
+    of_agents = jax.vmap(base.targets, (None, 1, None), 1)
+    return jax.vmap(of_agents, (1, 1, None), 1)(batch, value, hp)
+
+
+def critic_loss(
+    method: Maddpg, params: Params, batch: Episode, view: View, returns: Float[Array, "time batch agents"]
+) -> Float[Array, ""]:
+    """Squared error at the actions taken, mean over agents and steps."""
+    joint = jax.nn.one_hot(batch.action_t, method.core.env.spec.n_actions)
+    value = jax.vmap(jax.vmap(partial(values, method, params)))(view.state[:-1], joint)  # (T, B, N)
+    return base.masked_mean(jnp.mean((value - returns) ** 2, -1), batch.mask_t)
+
+
+def policy_loss(
+    method: Maddpg, key: jax.Array, logits: jax.Array, params: Params, batch: Episode, view: View
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """-(value of a drawn joint action) + penalty; and the entropy. Logits are over slots. The key is consumed."""
+    logits, avail = logits[:-1], view.avail[:-1]
+    joint = policy.straight_through(key, logits, avail)  # (T, B, N, A)
+    value = jax.vmap(jax.vmap(partial(values_by_own_action, method, params)))(view.state[:-1], joint)
+    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    squares = jnp.sum(jnp.where(avail, logits**2, 0.0), -1) / jnp.sum(avail, -1)
+    entropy = mean(policy.distribution(logits, avail).entropy())
+    return -mean(value) + method.logit_penalty * mean(squares), entropy
+
+
+def values(
+    method: Maddpg, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
+) -> Float[Array, " agents"]:
+    """Every agent's critic of the joint action, one sample."""
+    return critics.of_agents(method.critic, params, inputs_of(state, joint)).squeeze(-1)
+
+
+def values_by_own_action(
+    method: Maddpg, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
+) -> Float[Array, " agents"]:
+    """`values`, each with a gradient by the agent's own action only."""
+    own, shared = inputs_of(state, joint)
+    fixed = jax.lax.stop_gradient(joint)
+    eye = own["id"][..., None]  # (N, N, 1)
+    of_each = fixed[None] + eye * (joint - fixed)[None]  # (N, N, A): row i differs by agent i's action
+    inputs = own | {"joint": of_each.reshape(len(joint), -1)}, {"state": shared["state"]}
+    return critics.of_agents(method.critic, params, inputs).squeeze(-1)
+
+
+def inputs_of(state: Float[Array, " state"], joint: Float[Array, "agents actions"]) -> critics.Inputs:
+    """The critics' input for one sample: state, joint action, agent number."""
+    return {"id": jnp.eye(joint.shape[0])}, {"state": state, "joint": joint.reshape(-1)}

@@ -1,0 +1,106 @@
+"""VDAC-mix (Su et al. 2021, arxiv.org/abs/2007.12306), pymarl2's vmix: actor-critic on mixed state values.
+
+The agents' network has a second head, a value of its own; the mixer makes the team's state value of them. With the
+mixer "tfcaf" it is QLLM-VMIX.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from qllm_envs import View
+from qllm_jax import rewards
+from qllm_jax.initializers import Dense
+from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.mixers import Mixer, MixerInputs, slopes
+from qllm_jax.rollout import softmax_sampled
+from qllm_jax.types import Episode, Hp, Params
+
+HEAD = Dense(1)  # an agent's own value, from its hidden state
+
+
+class Vmix(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    mixer: Mixer
+    value_weight: float
+    entropy_weight: float
+
+
+def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01, evaluation: str = "greedy") -> Learner:
+    """On-policy where batch and buffer are one rollout. UserError for a bad value, or without a mixer."""
+    method = Vmix(
+        core=core,
+        mixer=base.the_mixer(core, "vmix"),
+        value_weight=options.weight("vmix", "value_weight", value_weight),
+        entropy_weight=options.weight("vmix", "entropy_weight", entropy_weight),
+    )
+
+    def init(key: jax.Array) -> LearnerState:
+        key_agent, key_head, key_mixer, key_env = jax.random.split(key, 4)
+        params = {
+            "agent": core.agent.init(key_agent),
+            "value": HEAD.init(key_head, core.agent.initial_hidden()),
+            "mixer": method.mixer.init(key_mixer, base.zero_inputs(core.env, key_env)),
+        }
+        # There is no target network: the returns are made with the network that learns them.
+        return LearnerState(params, {}, base.OPTIMIZERS[core.optimizer](1.0).init(params), rewards.initial())
+
+    return Learner(
+        init=init,
+        update=partial(update, method),
+        act=softmax_sampled,
+        act_in_evaluation=policy.in_evaluation("vmix", evaluation),
+        credit=partial(credit_weights, method),
+    )
+
+
+def update(
+    method: Vmix, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """One step of the one optimizer."""
+    del recent, copy_target
+    core = method.core
+    stats, batch = base.standardized(core, state.reward_stats, batch)
+    view = base.views(core.env, batch)
+    total = lambda params: loss(method, params, batch, view, hp)
+    grads, metrics = jax.grad(total, has_aux=True)(state.params)
+    params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+    return LearnerState(params, {}, opt_state, stats), metrics | critics.metrics(metrics["loss"], grads)
+
+
+def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Policy gradient, squared error of the team value and entropy bonus over a time-major batch; and metrics."""
+    observe = lambda state: jax.vmap(method.core.env.view)(state).obs
+    hidden, logits = method.core.agent.unroll_hidden(params["agent"], observe, batch.env_state, batch.action_t)
+    inputs = jax.vmap(jax.vmap(partial(mixer_inputs, params)))(hidden, view)
+    value = jax.vmap(jax.vmap(method.mixer.apply, (None, 0)), (None, 0))(params["mixer"], inputs)  # (T+1, B)
+    returns = jax.lax.stop_gradient(jax.vmap(base.targets, (1, 1, None), 1)(batch, value, hp))
+    error = returns - value[:-1]  # (T, B): the advantage of all agents alike
+    pi = policy.distribution(logits[:-1], view.avail[:-1])
+    mean = lambda x: base.masked_mean(x, batch.mask_t)
+    log_prob = jnp.mean(pi.log_prob(batch.action_t), -1)
+    policy_loss = -mean(jax.lax.stop_gradient(error) * log_prob)
+    entropy = mean(jnp.mean(pi.entropy(), -1))
+    total = policy_loss + method.value_weight * mean(error**2) - method.entropy_weight * entropy
+    metrics = {"loss": total, "policy_loss": policy_loss, "entropy": entropy}
+    return total, metrics | {"target": mean(returns), "td_abs": mean(jnp.abs(error))}
+
+
+def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: View) -> MixerInputs:
+    """What the mixer sees of one sample: the agents' state values, which belong to no action."""
+    value = jnp.asarray(HEAD.apply(params["value"], hidden)).squeeze(-1)
+    return MixerInputs(value, jax.lax.stop_gradient(value), jnp.zeros(value.shape, jnp.int32), view.state, view.fields)
+
+
+def credit_weights(method: Vmix, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
+    """dV_tot/dv_i in every slot."""
+    observe = lambda state: method.core.env.view(state).obs
+    hidden, _ = method.core.agent.unroll_hidden(params["agent"], observe, episode.env_state, episode.action_t)
+    inputs = jax.vmap(partial(mixer_inputs, params))(hidden, jax.vmap(method.core.env.view)(episode.env_state))
+    return jax.vmap(lambda inputs: slopes(method.mixer, params["mixer"], inputs))(inputs)
