@@ -265,3 +265,18 @@ def test_early_termination_opens_a_run(load, tiny_run):
     exp = load("early_termination")
     with pytest.raises(exp.UserError, match="must be above n_envs=4"):
         exp.open_task(str(tiny_run), [])
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_algorithms_prints_a_row_for_each(load, capsys):
+    arguments = ["--algos", "matched_vdn", "matched_iql", "--agents", "2", "--updates", "1", "--repeats", "1"]
+    load("algorithms", *arguments).main()
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    assert [row.split(" | ")[:2] for row in rows] == [["| 2", "matched_vdn"], ["| 2", "matched_iql"]]
+    assert rows[0].split(" | ")[4] == "1.00 (1.00 to 1.00)"
+
+
+def test_algorithms_names_a_preset_that_does_not_exist(load, capsys):
+    with pytest.raises(SystemExit):
+        load("algorithms", "--algos", "matched_qmixx").main()
+    assert "did you mean 'matched_qmix'?" in capsys.readouterr().err
