@@ -111,3 +111,9 @@ def first_move(horizon: int = 2) -> Env:
         return jnp.where(state.t == horizon - 1, right, 0.0)
 
     return probe(horizon, horizon, reward, avail=(True, False, True))
+
+
+def last_view() -> View:
+    """What is seen before the last step of `first_move`."""
+    env = first_move()
+    return env.view(env.reset(jax.random.key(0))._replace(t=jnp.int32(1)))

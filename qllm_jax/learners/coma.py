@@ -8,7 +8,7 @@ import rlax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners import actor_critic, base, critics, options, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.rollout import softmax_sampled
@@ -61,7 +61,7 @@ def make(
         key, key_agent, key_critic = jax.random.split(key, 3)
         critic_params = critics.init(method.critic, key_critic, zero_inputs(method))
         params = {"agent": core.agent.init(key_agent), "critic": critic_params}
-        return critics.initial(core, params, ["critic"], key)
+        return actor_critic.initial(core, params, ["critic"], key)
 
     def update_on(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
@@ -87,14 +87,10 @@ def update(
         error = taken(q, batch.action_t) - returns
         return base.masked_mean(jnp.mean(error**2, -1), batch.mask_t), q
 
-    (loss, q), critic_grads = jax.value_and_grad(critic_loss, has_aux=True)(state.params["critic"])
+    state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
-    (actor_loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
-    (actor_grads,) = pull_back(d_logits)
-    state = critics.step(core, state, "critic", method.critic_lr, hp, critic_grads)
-    state = critics.step(core, state, "agent", None, hp, actor_grads)
-    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
-    return state, critics.metrics(loss, critic_grads) | critics.policy_metrics(actor_loss, entropy, actor_grads)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
 
 
 def policy_loss(

@@ -1,19 +1,15 @@
-"""The critics' network, and two groups of parameters with an optimizer each: "agent" and "critic"."""
+"""The network of the agents' critics: shared, with inputs that agents share multiplied once."""
 
-from collections.abc import Iterable
 from typing import cast
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from qllm_jax import rewards
 from qllm_jax.initializers import dense, uniform
-from qllm_jax.learners import base
-from qllm_jax.learners.base import Core, LearnerState
-from qllm_jax.types import Hp, Params
+from qllm_jax.types import Params
+
+Inputs = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # own parts (N, ...) of the agents, and shared ones
 
 
 class Critic(nn.Module):
@@ -36,9 +32,6 @@ class Critic(nn.Module):
         return dense(self.n_outputs, "out")(x)
 
 
-Inputs = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # own parts (N, ...) of the agents, and shared ones
-
-
 def init(critic: Critic, key: jax.Array, inputs: Inputs) -> Params:
     """Parameters for inputs like these. The key is consumed."""
     own, shared = inputs
@@ -50,35 +43,3 @@ def of_agents(critic: Critic, params: Params, inputs: Inputs) -> Float[Array, "a
     own, shared = inputs
     one = lambda own: cast(jax.Array, critic.apply(params, own | shared))
     return jax.vmap(one)(own)
-
-
-def initial(core: Core, params: dict[str, Params], followed: Iterable[str], key: jax.Array) -> LearnerState:
-    """A state that has learned nothing: an optimizer a group, targets of the groups `followed`. Keeps the key."""
-    optimizer = base.OPTIMIZERS[core.optimizer](1.0)
-    opt_state = {name: optimizer.init(group) for name, group in params.items()}
-    target_params = jax.tree.map(jnp.copy, {name: params[name] for name in followed})
-    return LearnerState(params, target_params, opt_state, rewards.initial(), key)
-
-
-def step(core: Core, state: LearnerState, group: str, lr: float | Array | None, hp: Hp, grads: Params) -> LearnerState:
-    """One optimizer step of one group, at hp.lr where `lr` is None."""
-    rate = jnp.asarray(hp.lr if lr is None else lr)
-    old = (state.params[group], state.opt_state[group])
-    params, opt_state = base.gradient_step(core, rate, hp.grad_clip, *old, grads)
-    return state._replace(params=state.params | {group: params}, opt_state=state.opt_state | {group: opt_state})
-
-
-def follow(state: LearnerState, hp: Hp, copy_target: Bool[Array, ""]) -> LearnerState:
-    """The groups that have targets, an update later."""
-    online = {name: state.params[name] for name in state.target_params}
-    return state._replace(target_params=base.follow(online, state.target_params, hp, copy_target))
-
-
-def metrics(loss: Array, grads: Params) -> dict[str, Array]:
-    """What every method reports of its critic."""
-    return {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-
-
-def policy_metrics(loss: Array, entropy: Array, grads: Params) -> dict[str, Array]:
-    """What every method reports of its policy; the entropy is a mean over agents, in nats."""
-    return {"policy_loss": loss, "entropy": entropy, "policy_grad_norm": optax.tree.norm(grads)}

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
 from qllm_jax.initializers import dense
-from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners import actor_critic, base, options, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.rollout import softmax_sampled
 from qllm_jax.types import Episode, Hp, Params
@@ -74,7 +74,7 @@ def make(
         joint = jnp.zeros((spec.n_agents, spec.n_actions))
         critic_params = method.critic.init(key_critic, jnp.zeros((spec.state_dim,)), joint)
         params = {"agent": core.agent.init(key_agent), "critic": critic_params}
-        return critics.initial(core, params, ["critic"], key)
+        return actor_critic.initial(core, params, ["critic"], key)
 
     return Learner(init, partial(update, method), softmax_sampled, policy.in_evaluation("lica", evaluation))
 
@@ -91,15 +91,11 @@ def update(
     logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
     action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), batch.action_t)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
-    loss_of_critic = lambda params: critic_loss(method, params, batch, view, returns)
-    loss, critic_grads = jax.value_and_grad(loss_of_critic)(state.params["critic"])
-    state = critics.step(core, state, "critic", method.critic_lr, hp, critic_grads)
+    loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
+    state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], batch, view)
-    (actor_loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
-    (actor_grads,) = pull_back(d_logits)
-    state = critics.step(core, state, "agent", None, hp, actor_grads)
-    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
-    return state, critics.metrics(loss, critic_grads) | critics.policy_metrics(actor_loss, entropy, actor_grads)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
 
 
 def returns_of(

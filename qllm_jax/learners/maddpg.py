@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners import actor_critic, base, critics, options, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.rollout import softmax_sampled
@@ -57,7 +57,7 @@ def make(
             "agent": core.agent.init(key_agent),
             "critic": critics.init(method.critic, key_critic, zeros),
         }
-        return critics.initial(core, params, ["agent", "critic"], key)
+        return actor_critic.initial(core, params, ["agent", "critic"], key)
 
     act_in_evaluation = policy.in_evaluation("maddpg", evaluation)
     return Learner(init, partial(update, method), softmax_sampled, act_in_evaluation)
@@ -75,16 +75,12 @@ def update(
     key, key_draw = jax.random.split(state.key)
     view = base.views(core.env, batch)
     returns = returns_of(method, state.target_params, batch, view, hp)
-    loss_of_critic = lambda params: critic_loss(method, params, batch, view, returns)
-    loss, critic_grads = jax.value_and_grad(loss_of_critic)(state.params["critic"])
-    state = critics.step(core, state, "critic", method.critic_lr, hp, critic_grads)
+    loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
+    state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
     loss_of_policy = lambda logits: policy_loss(method, key_draw, logits, state.params["critic"], batch, view)
-    (actor_loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
-    (actor_grads,) = pull_back(d_logits)
-    state = critics.step(core, state, "agent", None, hp, actor_grads)
-    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
-    return state, critics.metrics(loss, critic_grads) | critics.policy_metrics(actor_loss, entropy, actor_grads)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
 
 
 def returns_of(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners import actor_critic, base, critics, options, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
@@ -62,7 +62,7 @@ def make(
             "agent": core.agent.init(key_agent),
             "critic": {"agents": critic_params, "mixer": mixer_params},
         }
-        return critics.initial(core, params, ["critic"], key)
+        return actor_critic.initial(core, params, ["critic"], key)
 
     return Learner(
         init=init,
@@ -88,11 +88,8 @@ def update(
     action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), recent.action_t)
     state, metrics = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
-    (loss, entropy), d_logits = jax.value_and_grad(loss_of_policy, has_aux=True)(logits)
-    (actor_grads,) = pull_back(d_logits)
-    state = critics.step(core, state, "agent", None, hp, actor_grads)
-    state = critics.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key)
-    return state, metrics | critics.policy_metrics(loss, entropy, actor_grads)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
 
 
 def off_policy_step(method: Riit, state: LearnerState, batch: Episode, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
@@ -113,16 +110,12 @@ def critic_step(
     value = team_values(method, state.target_params["critic"], chosen, action, view)  # (T+1, B)
     returns = jax.vmap(base.targets, (1, 1, None), 1)(batch, value, hp)
 
-    def critic_loss(params: Params) -> jax.Array:
+    def critic_loss(params: Params) -> tuple[jax.Array, None]:
         error = team_values(method, params, chosen, action, view)[:-1] - returns
-        return 0.5 * base.masked_mean(error**2, batch.mask_t)
+        return 0.5 * base.masked_mean(error**2, batch.mask_t), None
 
-    loss, grads = jax.value_and_grad(critic_loss)(state.params["critic"])
-    target = base.masked_mean(returns, batch.mask_t)
-    return (
-        critics.step(method.core, state, "critic", method.critic_lr, hp, grads),
-        critics.metrics(loss, grads) | {"target": target},
-    )
+    state, _, metrics = actor_critic.critic_step(method.core, state, critic_loss, method.critic_lr, hp)
+    return state, metrics | {"target": base.masked_mean(returns, batch.mask_t)}
 
 
 def policy_loss(

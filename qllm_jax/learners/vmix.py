@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
 from qllm_jax import rewards
 from qllm_jax.initializers import Dense
-from qllm_jax.learners import base, critics, options, policy
+from qllm_jax.learners import base, options, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 from qllm_jax.rollout import softmax_sampled
@@ -71,7 +72,7 @@ def update(
     total = lambda params: loss(method, params, batch, view, hp)
     grads, metrics = jax.grad(total, has_aux=True)(state.params)
     params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
-    return LearnerState(params, {}, opt_state, stats), metrics | critics.metrics(metrics["loss"], grads)
+    return LearnerState(params, {}, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
 
 
 def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:

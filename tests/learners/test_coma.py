@@ -14,6 +14,7 @@ from learning import (
     episode,
     first_move,
     hp,
+    last_view,
     sized,
     train_on,
 )
@@ -21,7 +22,7 @@ from probes import probe
 
 from qllm_jax import learners, runs
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, coma
+from qllm_jax.learners import coma
 from qllm_jax.learners.critics import Critic
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -129,25 +130,31 @@ def test_padding_changes_nothing():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def trained(env, updates: int, seeds=(0,), **options) -> Trained:
-    core = core_of(env)
-    learner = learners.make("coma", core, **{"critic_dim": 16, "n_step": 2, **options})
-    return train_on(core, learner, updates, runs.Sizes(8, 8, 8, 1, True, 0.0), seeds, lr=1e-2)
+def trained(seeds: tuple[int, ...]) -> Trained:
+    core = core_of(first_move())
+    learner = learners.make("coma", core, critic_dim=16, n_step=2)
+    return train_on(core, learner, 120, runs.Sizes(8, 8, 8, 1, True, 0.0), seeds, lr=1e-2)
 
 
-def test_the_better_action_is_learnt_and_a_run_of_two_equals_that_run_alone():
-    both, alone = trained(first_move(), 120, (0, 1)), trained(first_move(), 120, (1,))
+@pytest.fixture(scope="module")
+def both() -> Trained:
+    return trained((0, 1))
+
+
+def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-    assert_run_of_many_is_run_alone(both, 1, alone)
 
 
-def test_a_constant_reward_is_learnt_as_every_agent_s_value():
-    env = probe(1, 1, lambda state, actions: 3.0)
-    state = trained(env, 300)
-    parts = method(env, critic=Critic(16, 3))
-    view = base.views(env, batch_of(env))
-    q = coma.action_values(parts, state.params["critic"], view, jnp.zeros((2, 2, 2), int))
-    np.testing.assert_allclose(q[0], np.full((2, 2, 3), 3.0), atol=0.3)
+def test_a_run_of_two_equals_that_run_alone(both: Trained):
+    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
+
+
+def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
+    env = first_move()
+    parts, view = method(env, critic=Critic(16, 3)), last_view()
+    inputs = coma.inputs_of(parts, view.state, view.obs, jnp.array([2, 2]), jnp.array([2, 2]))
+    q = coma.critics.of_agents(parts.critic, both.params["critic"], inputs)
+    np.testing.assert_allclose(q[:, 2], [1.0, 1.0], atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from learning import assert_run_of_many_is_run_alone, batch_of, core_of, count, first_move, hp, sized, train_on
+from learning import (
+    Trained,
+    assert_run_of_many_is_run_alone,
+    batch_of,
+    core_of,
+    count,
+    first_move,
+    hp,
+    last_view,
+    sized,
+    train_on,
+)
 from probes import probe
 
 from qllm_jax import learners, runs
@@ -110,24 +121,29 @@ def test_padding_changes_nothing_unless_the_released_mask_keeps_it_and_drops_the
     assert changed(end) != released
 
 
-def trained(env, updates: int, seeds=(0,)):
-    core = core_of(env)
+def trained(seeds: tuple[int, ...]) -> Trained:
+    core = core_of(first_move())
     learner = learners.make("maddpg", core, critic_dim=16)
-    return train_on(core, learner, updates, runs.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2)
+    return train_on(core, learner, 120, runs.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2)
 
 
-def test_the_better_action_is_learnt_and_a_run_of_two_equals_that_run_alone():
-    both, alone = trained(first_move(), 120, (0, 1)), trained(first_move(), 120, (1,))
+@pytest.fixture(scope="module")
+def both() -> Trained:
+    return trained((0, 1))
+
+
+def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-    assert_run_of_many_is_run_alone(both, 1, alone)
 
 
-def test_a_constant_reward_is_learnt_as_every_agent_s_value():
-    env = probe(1, 1, lambda state, actions: 3.0)
-    params = trained(env, 200).params["critic"]
-    view, batch = base.views(env, batch_of(env)), batch_of(env)
-    for b, i in np.ndindex(2, 2):
-        assert numpy_critic(params, i, view.state[0, b], np.eye(3)[batch.action_t[0, b]]) == pytest.approx(3.0, abs=0.3)
+def test_a_run_of_two_equals_that_run_alone(both: Trained):
+    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
+
+
+def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
+    joint = np.eye(3)[[2, 2]]
+    values = [numpy_critic(both.params["critic"], i, last_view().state, joint) for i in range(2)]
+    np.testing.assert_allclose(values, [1.0, 1.0], atol=0.1)
 
 
 def test_bad_options_are_one_sentence():
