@@ -1,6 +1,6 @@
 """Checks of the options of mixers and learners: the checked value, or a UserError of one sentence.
 
-`part` is what the option belongs to, as in "mixer 'qmix'".
+`part` is what the option belongs to, as in "mixer 'qmix'". Learners have more kinds, see `learners.options`.
 """
 
 from collections.abc import Callable, Sequence

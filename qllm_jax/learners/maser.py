@@ -10,16 +10,13 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
-from qllm_jax import options
-from qllm_jax.learners import base, double_q, value
+from qllm_jax.learners import base, double_q, options, value
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.networks import Mlp
 from qllm_jax.types import Episode, Hp, Params
 
-PART = "learner 'maser'"
 AUXILIARY = 0.001  # of all losses but the team's, fixed in the released code
 TINY = 1e-6  # added to probabilities before their logarithm, as there
-LARGEST = 1000.0
 
 
 class Method(NamedTuple):
@@ -59,12 +56,12 @@ def make(
     """
     base.the_mixer(core, "maser")
     weights = {"lam": lam, "ind": ind, "mix": mix, "expl": expl, "dis": dis}
-    checked = {name: options.number(PART, name, weight, 0.0, LARGEST) for name, weight in weights.items()}
+    checked = {name: options.weight("maser", name, weight) for name, weight in weights.items()}
     method = Method(
         core,
-        Mlp((options.integer(PART, "phi_dim", phi_dim),), core.env.spec.n_actions),
-        options.choice(PART, "mode", mode, ("released", "as_intended")),
-        options.number(PART, "alpha", alpha, 0.0, 1.0),
+        Mlp((options.count("maser", "phi_dim", phi_dim),), core.env.spec.n_actions),
+        options.choice("maser", "mode", mode, ("released", "as_intended")),
+        options.share("maser", "alpha", alpha),
         **checked,
     )
     credit = partial(value.credit_weights, core)

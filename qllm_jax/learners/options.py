@@ -2,17 +2,20 @@
 
 import numbers
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
-from qllm_envs.parts import suggest
+from qllm_jax import options
 from qllm_jax.errors import UserError
 
 
 def count(learner: str, option: str, value: Any, low: int = 1) -> int:
     """An integer of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise UserError(f"learner {learner!r}: {option} must be an integer of at least {low}, got {value!r}")
-    return int(value)
+    return options.integer(f"learner {learner!r}", option, value, low)
+
+
+def share(learner: str, option: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    return options.number(f"learner {learner!r}", option, value, 0.0, 1.0)
 
 
 def weight(learner: str, option: str, value: Any) -> float:
@@ -40,9 +43,7 @@ def flag(learner: str, option: str, value: Any) -> bool:
 
 def choice(learner: str, option: str, value: Any, allowed: Iterable[str]) -> str:
     """One of the allowed words."""
-    if value not in (allowed := tuple(allowed)):
-        raise UserError(f"learner {learner!r}: {option} {value!r} does not exist: {suggest(value, allowed)}")
-    return cast(str, value)
+    return options.choice(f"learner {learner!r}", option, value, tuple(allowed))
 
 
 def _is_number(value: Any) -> bool:

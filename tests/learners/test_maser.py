@@ -175,8 +175,8 @@ def test_bad_options_are_refused():
     for options, sentence in (
         ({"mode": "fixed"}, "mode 'fixed' does not exist: choose from as_intended, released"),
         ({"alpha": -0.1}, "alpha must be a number from 0 to 1, got -0.1"),
-        ({"lam": float("nan")}, "lam must be a number from 0 to 1000, got nan"),
-        ({"dis": "far"}, "dis must be a number from 0 to 1000, got 'far'"),
+        ({"lam": float("nan")}, "lam must be a number of at least 0, got nan"),
+        ({"dis": "far"}, "dis must be a number of at least 0, got 'far'"),
         ({"phi_dim": 0}, "phi_dim must be an integer of at least 1, got 0"),
     ):
         with pytest.raises(UserError, match=f"learner 'maser': {sentence}"):
