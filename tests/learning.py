@@ -9,7 +9,7 @@ import numpy as np
 from probes import probe
 
 from qllm_envs import Env, View
-from qllm_jax import agents, learners, mixers, runs
+from qllm_jax import agents, learners, mixers, params, runs
 from qllm_jax.learners import Core, Learner
 from qllm_jax.types import Episode, Hp
 
@@ -40,12 +40,7 @@ def by_hand(reward, terminated, mask, value, gamma: float, lam: float) -> np.nda
 
 def sized(n_agents: int, obs_dim: int, state_dim: int, n_actions: int) -> Env:
     """An environment of these sizes in which nothing happens: enough to shape parameters by."""
-    spec = probe(1, None, lambda state, actions: 0.0).spec._replace(
-        n_agents=n_agents, obs_dim=obs_dim, state_dim=state_dim, n_actions=n_actions
-    )
-    view = View(jnp.zeros((n_agents, obs_dim)), jnp.ones((n_agents, n_actions), bool), jnp.zeros(state_dim), {})
-    nothing: Any = lambda *_: None
-    return Env(spec, reset=lambda key: (), step=nothing, view=lambda state: view, scene=nothing)
+    return params.sized(params.Task("sized", n_agents, obs_dim, state_dim, n_actions))
 
 
 def core_of(env: Env, hidden_dim: int = 16, mixer: dict[str, Any] | None = None, last_action: bool = False) -> Core:

@@ -101,6 +101,12 @@ def views(env: Env, batch: Episode) -> View:
     return jax.vmap(jax.vmap(env.view))(batch.env_state)
 
 
+def unroll(core: Core, networks: tuple[Params, ...], batch: Episode) -> tuple[Float[Array, "slots B N A"], ...]:
+    """Outputs of agent networks over all slots of a time-major batch, observed once for all of them."""
+    observe = lambda state: jax.vmap(core.env.view)(state).obs
+    return core.agent.unroll(networks, observe, batch.env_state, batch.action_t)
+
+
 def masked_mean(x: Float[Array, "time batch"], mask: Float[Array, "time batch"]) -> Float[Array, ""]:
     """Mean over the steps that happened; 0 where none did."""
     return jnp.sum(mask * x) / jnp.maximum(jnp.sum(mask), 1.0)

@@ -46,12 +46,6 @@ def learner(
     return Learner(init, update, credit=credit)
 
 
-def unroll(core: Core, networks: tuple[Params, ...], batch: Episode) -> tuple[Float[Array, "slots B N A"], ...]:
-    """Outputs of agent networks over all slots of a time-major batch, observed once for all of them."""
-    observe = lambda state: jax.vmap(core.env.view)(state).obs
-    return core.agent.unroll(networks, observe, batch.env_state, batch.action_t)
-
-
 def taken_and_best(
     q: Float[Array, "slots agents actions"], view: View, action_t: Int[Array, "time agents"]
 ) -> tuple[Int[Array, "slots agents"], Int[Array, "slots agents"]]:

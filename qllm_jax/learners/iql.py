@@ -26,7 +26,7 @@ def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of the agents' mean squared TD errors over a time-major batch, and metrics."""
-    q, target_q = double_q.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
+    q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     over_episodes = jax.vmap(values_and_returns, (1, 1, 1, 1, None), 1)
     value, returns = over_episodes(q, target_q, view, batch, hp)  # (T, B, N) each
     error = value - jax.lax.stop_gradient(returns)

@@ -87,7 +87,7 @@ def returns_of(
     method: Maddpg, target_params: dict[str, Params], batch: Episode, view: View, hp: Hp
 ) -> Float[Array, "time batch agents"]:
     """Targets from the target critics' values of the target policies' most likely joint actions."""
-    (logits,) = policy.unroll(method.core, (target_params["agent"],), batch)
+    (logits,) = base.unroll(method.core, (target_params["agent"],), batch)
     likely = jax.nn.one_hot(policy.distribution(logits, view.avail).mode(), logits.shape[-1])
     value = jax.vmap(jax.vmap(partial(values, method, target_params["critic"])))(view.state, likely)
     of_agents = jax.vmap(base.targets, (None, 1, None), 1)

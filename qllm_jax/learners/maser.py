@@ -79,7 +79,7 @@ def td_loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The team's TD loss with intrinsic rewards in its targets, and the weighted auxiliary losses."""
-    q, target_q = double_q.unroll(method.core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
+    q, target_q = base.unroll(method.core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     of_episode = partial(episode_terms, method, params, target_params)
     terms = jax.vmap(of_episode, (1, 1, 1, 1, None), 1)(q, target_q, view, batch, hp)
     mean = lambda x: base.masked_mean(x, batch.mask_t)

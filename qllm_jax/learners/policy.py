@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_jax.learners import options
+from qllm_jax.learners import base, options
 from qllm_jax.learners.base import Core
 from qllm_jax.rollout import Policy, epsilon_greedy, softmax_sampled
 from qllm_jax.types import Episode, Params
@@ -26,12 +26,6 @@ def in_evaluation(learner: str, choice: str) -> Policy:
     return IN_EVALUATION[options.choice(learner, "evaluation", choice, IN_EVALUATION)]
 
 
-def unroll(core: Core, networks: tuple[Params, ...], batch: Episode) -> tuple[jax.Array, ...]:
-    """Logits (T+1, B, N, A) of each of the networks over a time-major batch."""
-    observe = lambda state: jax.vmap(core.env.view)(state).obs
-    return core.agent.unroll(networks, observe, batch.env_state, batch.action_t)
-
-
 def unroll_to_learn(
     core: Core, params: Params, batch: Episode
 ) -> tuple[jax.Array, Callable[[jax.Array], tuple[Params]]]:
@@ -39,7 +33,7 @@ def unroll_to_learn(
 
     So one unroll serves the critic, which needs the policy first, and the policy, which needs the critic.
     """
-    return jax.vjp(lambda params: unroll(core, (params,), batch)[0], params)
+    return jax.vjp(lambda params: base.unroll(core, (params,), batch)[0], params)
 
 
 def distribution(

@@ -32,7 +32,7 @@ def td_loss(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
     mixer = base.the_mixer(core, "value")
-    q, target_q = double_q.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
+    q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
 
     def episode_values(q, target_q, view, action_t):
         return team_values(mixer, params["mixer"], target_params["mixer"], q, target_q, view, action_t)

@@ -78,7 +78,7 @@ def td_loss(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The mixer's weighted and the central network's plain masked mean of squared errors, one target for both."""
     networks = (params["agent"], params["central_agent"], target_params["central_agent"])
-    q, central_q, target_q = double_q.unroll(method.core, networks, batch)  # (T+1, B, N, A) each
+    q, central_q, target_q = base.unroll(method.core, networks, batch)  # (T+1, B, N, A) each
     of_episode = partial(episode_values, method, params, target_params)
     got = jax.vmap(of_episode, (1, 1, 1, 1, 1, None), 1)(q, central_q, target_q, view, batch, hp)  # (T, B) each
     mean = lambda x: base.masked_mean(x, batch.mask_t)

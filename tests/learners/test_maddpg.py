@@ -86,7 +86,7 @@ def test_targets_are_one_step_and_use_the_target_policy_s_most_likely_joint_acti
     parts, _, state, batch = setting(env)
     view = base.views(env, batch)
     got = jax.jit(lambda: maddpg.returns_of(parts, state.target_params, batch, view, hp()))()
-    (logits,) = policy.unroll(parts.core, (state.target_params["agent"],), batch)
+    (logits,) = base.unroll(parts.core, (state.target_params["agent"],), batch)
     best = np.where(np.asarray(view.avail), np.asarray(logits), -np.inf).argmax(-1)
     for t, b, i in np.ndindex(3, 2, 2):
         value = numpy_critic(state.target_params["critic"], i, view.state[t + 1, b], np.eye(3)[best[t + 1, b]])
