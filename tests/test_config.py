@@ -92,3 +92,25 @@ def test_repo_presets_are_as_found():
     for preset in (qllm, qmix):
         assert (preset.hidden_dim, preset.target_tau, preset.gamma, preset.eval_epsilon) == (128, 0.01, 0.99, 0.05)
         assert (preset.epsilon_start, preset.epsilon_end, preset.epsilon_steps) == (1.0, 0.05, 200_000)
+
+
+def test_repo_presets_of_actor_critics_are_as_found():
+    coma, riit, maddpg = (config.load([f"algo=repo_{name}"]).algo for name in ("coma", "riit", "maddpg"))
+    assert (coma.n_envs, coma.batch_episodes, coma.buffer_episodes, coma.lr) == (10, 10, 10, 3e-4)
+    assert (riit.n_envs, riit.batch_episodes, riit.buffer_episodes, riit.lr) == (8, 64, 5000, 1e-3)
+    assert (maddpg.n_envs, maddpg.batch_episodes, maddpg.buffer_episodes, maddpg.lr) == (1, 32, 10_000, 3e-3)
+    assert (riit.last_action, riit.standardize_rewards, riit.td_lambda, riit.mixer["hypernet_layers"]) == (
+        True,
+        False,
+        0.6,
+        1,
+    )
+    for preset, updates in ((coma, 200), (riit, 25), (maddpg, 200)):
+        assert (preset.hidden_dim, preset.gamma, preset.target_tau, preset.target_interval) == (128, 0.99, 1.0, updates)
+        assert preset.learner["critic_lr"] == preset.lr
+
+
+def test_a_buffer_must_hold_the_newest_episodes_that_a_learner_asks_for():
+    asked = config.load(["algo=matched_riit", "algo.buffer_episodes=32", "algo.learner.recent_episodes=40"])
+    with pytest.raises(UserError, match=r"algo.buffer_episodes=32 must hold the 40 newest episodes, from which"):
+        experiment.build(asked)

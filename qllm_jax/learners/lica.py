@@ -19,7 +19,7 @@ from qllm_jax.types import Episode, Hp, Params
 class LicaNetwork(nn.Module):
     """Q(s, u) = w2(s) . relu(W1(s) u + b1(s)) + b2(s), u the joint one-hot actions or probabilities, for ONE sample.
 
-    Section 4.1. Unlike in QMIX no weight is made positive. W1 comes from a hidden layer of `hypernet_dim`, as in
+    Unlike in QMIX no weight is made positive. W1 comes from a hidden layer of `hypernet_dim`, as in
     pymarl2; in the original that layer is as wide as W1 is large.
     """
 

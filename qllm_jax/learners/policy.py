@@ -67,5 +67,5 @@ def straight_through(
 
 
 def adaptive_bonus(entropy: Float[Array, ""]) -> Float[Array, ""]:
-    """Entropy over itself: its gradient is relative, so one coefficient serves all scales (LICA, section 4.3)."""
+    """Entropy over itself: its gradient is relative, so one coefficient serves all scales (LICA's regularizer)."""
     return entropy / jnp.maximum(jax.lax.stop_gradient(entropy), MIN_ENTROPY)

@@ -40,7 +40,7 @@ def test_parameters_are_the_agents_network_and_three_hypernetworks(sizes: tuple[
 
 
 def numpy_critic(params, state, chosen) -> float:
-    """Section 4.1, written from the paper."""
+    """The formula of the docstring, with the weights copied."""
     p = jax.tree.map(np.asarray, params["params"])
     layer = lambda name, x: x @ p[name]["kernel"] + p[name]["bias"]
     hypernet = lambda name, x: layer(f"{name}_out", np.maximum(layer(f"{name}_hidden", x), 0))

@@ -39,7 +39,8 @@ TABLE = {
     "lbf 8x8-2p-2f": (2, 12, 14, 6, 128, True, 124_296),
     "lbf 10x10-3p-3f": (3, 18, 21, 6, 128, True, 127_912),
     "lbf 15x15-4p-3f": (4, 21, 25, 6, 128, True, 130_536),
-    "football 3v1": (4, 115, 460, 19, 256, False, 568_085),
+    "climbing": (2, 2, 2, 3, 128, True, 118_661),
+    "football 3v1 and counterattack": (4, 115, 460, 19, 256, False, 568_085),
     "football pass": (3, 115, 345, 19, 256, False, 530_869),
 }
 CREDIT = """
