@@ -14,7 +14,7 @@ PART = "mixer 'qatten'"
 
 
 class QattenNetwork(nn.Module):
-    """Q_tot = sum_h |w_h(s)| sum_i softmax_i(query_h(s) . key_h(u_i) / sqrt(embed)) q_i + c(s), Eq. 9 to 14.
+    """Q_tot = sum_h |w_h(s)| sum_i softmax_i(query_h(s) . key_h(u_i) / sqrt(embed)) q_i + c(s).
 
     u_i is the i-th slice of `key_dim` numbers of the state. Sizes, and the weighted heads, are pymarl2's.
     """

@@ -14,7 +14,7 @@ TINY = 1e-10  # added to every |weight|, as the original does: agents' greedy ac
 
 
 class QplexNetwork(nn.Module):
-    """Q_tot = sum_i q~_i + sum_i sg(q~_i - m~_i) (lambda_i(s, a) - 1), Eq. 9 to 11 of the paper's section 3.
+    """Q_tot = sum_i q~_i + sum_i sg(q~_i - m~_i) (lambda_i(s, a) - 1).
 
     q~ = w(s) q + v(s) of the chosen actions and m~ of the best ones, w > 0; lambda > 0 is a sum over `heads`. sg stops
     the gradient: the agents learn through the first sum alone, as in the original code.

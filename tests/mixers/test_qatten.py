@@ -22,7 +22,7 @@ def built(key_dim: int | str):
 
 
 def numpy_qatten(params: dict, q: np.ndarray, state: np.ndarray, key_dim: int) -> float:
-    """The paper's section 3 head by head, with weighted heads."""
+    """Head by head and agent by agent, with weighted heads."""
     total = numpy_mlp(params["constant"], state)[0]
     weights = np.abs(numpy_mlp(params["weights"], state))
     for head, weight in enumerate(weights):
