@@ -1,4 +1,4 @@
-"""The credit function for foraging that we wrote by hand: shares that are fair, follow the agents, and equal numbers made by hand."""
+"""The credit function for foraging written by hand: fair shares that follow the agents, and numbers made by hand."""
 
 import jax
 import jax.numpy as jnp
