@@ -30,6 +30,7 @@ def probe(horizon: int, ends_at: int | None, reward, avail=(True, True, True), c
         action_names=("a", "b", "c"),
         reward="given by the test",
         source="tests/probes.py",
+        task="probe",
     )
 
     def reset(key: jax.Array) -> ProbeState:

@@ -5,6 +5,7 @@ Write for one environment; callers add batch axes with `jax.vmap`.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -39,7 +40,8 @@ class Spec(NamedTuple):
     action_names: tuple[str, ...]
     reward: str  # one sentence: what the team reward is
     source: str  # paper or package that defines the task
-    task: str = ""  # short name of the game with its sizes (mpe_spread_n6); names run folders, plots and tables
+    task: str  # short name of the game with its sizes (mpe_spread_n6); names run folders, plots and tables
+    options: Mapping[str, Any] = MappingProxyType({})  # `qllm_envs.make(name, **options)` makes it again; set there
 
 
 class View(NamedTuple):

@@ -19,4 +19,5 @@ def make(name: str, /, **options: Any) -> Env:
 
     `ValueError` says which name, option or value is wrong, and what is allowed.
     """
-    return parts.find("qllm_envs", _FOLDER, "environment", name, options)(**options)
+    env = parts.find("qllm_envs", _FOLDER, "environment", name, options)(**options)
+    return env._replace(spec=env.spec._replace(options=options))

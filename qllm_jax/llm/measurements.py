@@ -20,7 +20,7 @@ def measurements(verdict: Verdict) -> list[str]:
     }
     lines = [text.format(**found) for text, keys in said.items() if all(key in found for key in keys)]
     if sizes := verdict.report.get("traces_for_n_agents"):
-        lines.append(f"it can be traced with teams of {', '.join(map(str, sizes))} agents")
+        lines.append(f"its shapes also fit teams of {', '.join(map(str, sizes))} agents, which were not tried")
     return [*lines, *verdict.report.get("notes", ())] or ["nothing"]
 
 

@@ -79,6 +79,7 @@ def _row(tried: Try, outcome: Outcome) -> list[str]:
     usd = budgets.cost(usage, outcome.price)
     line = "" if verdict.line is None else f" line {verdict.line}"
     is_chosen = outcome.chosen is not None and outcome.chosen.candidate.last.place == place
+    best_of = [round_ for round_, choice in outcome.progress.choices if choice.candidate.last.place == place]
     known = lambda value: "?" if value is None else f"{value:,}"
     return [
         str(place.round),
@@ -90,7 +91,7 @@ def _row(tried: Try, outcome: Outcome) -> list[str]:
         known(usage.completion),
         "?" if usd is None else f"{usd:.4f}",
         f"{tried.reply.seconds:.0f}",
-        "chosen" if is_chosen else "",
+        "chosen" if is_chosen else ", ".join(f"best of round {round_}" for round_ in best_of),
     ]
 
 

@@ -46,7 +46,8 @@ def read(body: str, model: str) -> Reply:
 def brief(text: str, limit: int = 300) -> str:
     """The beginning of a foreign text on one line, without control characters, which a terminal would obey."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 8 * limit]).split())
-    return line if len(line) <= limit else line[:limit] + " ..."
+    cut = line[:limit]
+    return line if len(line) <= limit else (cut.rpartition(" ")[0] or cut) + " ..."
 
 
 def date(created: Any = None) -> str:

@@ -11,7 +11,7 @@ from qllm_jax.llm.replies import brief
 from qllm_jax.tfcaf.vocabulary import ENTRIES, Signature
 
 HEADER_BYTES = 4096  # the most that the header of a file takes
-REASON, MODEL = 400, 100  # characters of a model's sentence and of its name in the header
+REASON, MODEL = 600, 100  # characters of a model's sentence and of its name in the header
 
 
 def read_igm(source: str) -> bool:

@@ -188,7 +188,7 @@ def _check_operation(node: ast.BinOp | ast.AugAssign, scope: Scope) -> None:
     # Powers of Python integers can fill the memory while the function is being traced.
     if not isinstance(value, (int, float)) or abs(value) > MAX_EXPONENT:
         problem = f"`**` with something other than a number up to {MAX_EXPONENT}"
-        raise error(node, scope, problem, "use jnp.power(x, y)")
+        raise error(node, scope, problem, "use jnp.power(x, y), and multiply Python integers in a loop")
 
 
 def _hint(word: str, words: Collection[str], otherwise: str) -> str:

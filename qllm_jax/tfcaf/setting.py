@@ -44,9 +44,8 @@ def of_config(env: Mapping[str, Any]) -> Setting:
 
 def of_spec(spec: Spec) -> Setting:
     """The setting of a spec. If its environment cannot be made again from it, there are no states of rollouts."""
-    options = getattr(spec, "options", {"n_agents": spec.n_agents})
     try:
-        found = of_config({"name": spec.name, **options})
+        found = of_config({"name": spec.name, **spec.options})
     except UserError:
         return bare(spec)
     return found if found.spec.fields == spec.fields else bare(spec)
@@ -138,4 +137,5 @@ def _spec(name: str, n_agents: int, sizes: dict[str, Any]) -> Spec:
         action_names=(),
         reward="",
         source="",
+        task="",
     )

@@ -75,5 +75,5 @@ def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None) -
         share = statistics["negative_share"]
         notes.append(f"{share:.0%} of the weights are negative: agents that act greedily need not maximize Q_tot")
     if alike is False:
-        notes.append("agents that swap their fields do not swap weights: something else tells them apart")
+        notes.append("agents that swap their fields do not swap weights: right only where the task tells agents apart")
     return notes

@@ -22,6 +22,7 @@ SPEC = Spec(
     action_names=("stay", "climb", "never"),
     reward="The sum of heights.",
     source="this test",
+    task="toy",
 )
 
 

@@ -242,11 +242,11 @@ def test_the_scene_of_any_other_number_of_agents_has_a_row_for_each():
 @functools.cache
 def credit(game):
     spec = make("matrix", game=game).spec
-    return jax.jit(load("matrix", spec).credit), jnp.zeros(spec.state_dim)
+    return jax.jit(load("matrix_by_hand", spec).credit), jnp.zeros(spec.state_dim)
 
 
 def weights(game, last_action):
-    """Of the shipped credit function in one state."""
+    """Of the credit function written by hand, in one state."""
     function, state = credit(game)
     payoff = make("matrix", game=game).view(make("matrix", game=game).reset(KEY)).fields["payoff"]
     found, bias = function({"last_action": jnp.array(last_action), "payoff": payoff}, state)
@@ -267,5 +267,5 @@ def weights(game, last_action):
         ("climbing-3p", [2, 2, 0], [1 / 6, 1 / 6, 2 / 3]),
     ],
 )
-def test_the_shipped_credit_function_weighs_by_what_is_at_stake(game, last_action, by_hand):
+def test_the_credit_function_by_hand_weighs_by_what_is_at_stake(game, last_action, by_hand):
     np.testing.assert_allclose(weights(game, last_action), by_hand, rtol=1e-6)

@@ -1,7 +1,7 @@
-"""Spread, and the physics under it, against mpe2 and JaxMARL: equal numbers from injected states."""
+"""Spread, tag, adversary and the physics under them against mpe2 and JaxMARL: equal numbers from injected states."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,11 @@ import jaxmarl
 import numpy as np
 import pytest
 from jaxmarl.environments.mpe.simple import State as PeerState
-from mpe2 import simple_spread_v3, simple_tag_v3
+from mpe2 import simple_adversary_v3, simple_spread_v3, simple_tag_v3
 
-from qllm_envs import _mpe, make
+from qllm_envs import _mpe, make, mpe_adversary, mpe_tag
 from qllm_envs.mpe_spread import State
+from qllm_envs.opponents import game
 
 KEY = jax.random.key(0)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
@@ -138,3 +139,108 @@ def test_shared_physics_equals_tag_of_mpe2_with_speed_limits_and_obstacles():
         peer.step(dict(zip((agent.name for agent in world.agents), actions, strict=True)))
         close(pos, state_of(world).agent_pos)
         close(vel, state_of(world).agent_vel)
+
+
+class Against(NamedTuple):
+    """A task with an opponent: ours, with the opponent's action given, and mpe2's."""
+
+    step: Any  # (state, team's actions, opponent's action) -> Step
+    look: Any  # state -> view, what the opponent sees, rewards of one of the team and of the opponent
+    state_of: Any  # (world, dtype) -> state
+    peer: Any
+    team: list[str]  # mpe2's names
+    opponent: str
+
+
+@functools.cache
+def tag(n):
+    rules = mpe_tag.Rules(n, horizon=25, drop_last_reward=False)
+
+    def state_of(world, dtype: Any = np.float32):
+        pos, vel = (np.array([getattr(agent.state, name) for agent in world.agents]) for name in ("p_pos", "p_vel"))
+        obstacles = np.array([landmark.state.p_pos for landmark in world.landmarks])
+        arrays = (jnp.asarray(array.astype(dtype)) for array in (pos[:n], vel[:n], pos[n], vel[n], obstacles))
+        return mpe_tag.State(*arrays, t=jnp.int32(0))
+
+    return Against(
+        step=jax.jit(lambda state, own, other: mpe_tag._step(rules, lambda key, obs: other, KEY, state, own)),
+        look=jax.jit(lambda state: (mpe_tag.view(state), mpe_tag.prey_obs(state), game.tag_rewards(state))),
+        state_of=state_of,
+        peer=simple_tag_v3.parallel_env(num_adversaries=n, max_cycles=25),
+        team=[f"adversary_{i}" for i in range(n)],
+        opponent="agent_0",
+    )
+
+
+@functools.cache
+def adversary(n):
+    rules = mpe_adversary.Rules(n, horizon=25, drop_last_reward=False)
+
+    def state_of(world, dtype: Any = np.float32):
+        pos, vel = (np.array([getattr(agent.state, name) for agent in world.agents]) for name in ("p_pos", "p_vel"))
+        landmarks = np.array([landmark.state.p_pos for landmark in world.landmarks])
+        arrays = (jnp.asarray(array.astype(dtype)) for array in (pos[1:], vel[1:], pos[0], vel[0], landmarks))
+        goal = world.landmarks.index(world.agents[0].goal_a)
+        return mpe_adversary.State(*arrays, goal=jnp.int32(goal), t=jnp.int32(0))
+
+    look = lambda state: (
+        mpe_adversary.view(state),
+        mpe_adversary.adversary_obs(state),
+        game.adversary_rewards(state),
+    )
+    return Against(
+        step=jax.jit(lambda state, own, other: mpe_adversary._step(rules, lambda key, obs: other, KEY, state, own)),
+        look=jax.jit(look),
+        state_of=state_of,
+        peer=simple_adversary_v3.parallel_env(N=n, max_cycles=25),
+        team=[f"agent_{i}" for i in range(n)],
+        opponent="adversary_0",
+    )
+
+
+TASKS = [(tag, 3), (tag, 5), (adversary, 2), (adversary, 3)]
+
+
+def games_of(task, n_episodes):
+    """The world of mpe2 at the start of an episode, as it spawns, crowded, wide, and actions, the opponent's last."""
+    for seed in range(n_episodes):
+        task.peer.reset(seed=seed)
+        for agent in task.peer.unwrapped.world.agents:
+            agent.state.p_pos *= (1, 0.3, 3)[seed % 3]
+        yield task.peer.unwrapped.world, np.random.default_rng(seed).integers(0, 5, (25, len(task.team) + 1))
+
+
+def named_for(task, actions):
+    return dict(zip([*task.team, task.opponent], actions.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("make_task", "n"), TASKS)
+def test_each_step_against_an_opponent_equals_mpe2(make_task, n):
+    task = make_task(n)
+    for world, actions in games_of(task, n_episodes=6):
+        for action in actions:
+            before = task.state_of(world)
+            step = task.step(before, jnp.asarray(action[:-1]), jnp.asarray(action[-1]))
+            obs, rewards, *_ = task.peer.step(named_for(task, action))
+            view, opponent_obs, own_rewards = task.look(step.state)
+            jax.tree.map(close, step.state._replace(t=0), task.state_of(world)._replace(t=0))
+            close(view.obs, [obs[name] for name in task.team])
+            close(view.state, np.concatenate([obs[name] for name in task.team]))
+            close(opponent_obs, obs[task.opponent])
+            close(step.reward, sum(rewards[name] for name in task.team))
+            close(own_rewards, [rewards[task.team[0]], rewards[task.opponent]])
+
+
+@pytest.mark.parametrize(("make_task", "n"), TASKS[::2])
+def test_a_free_run_against_an_opponent_equals_mpe2_in_double_precision(make_task, n):
+    task = make_task(n)
+    with jax.enable_x64(True):
+        for world, actions in games_of(task, n_episodes=4):
+            state = task.state_of(world, np.float64)
+            for action in actions:
+                step = task.step(state, jnp.asarray(action[:-1]), jnp.asarray(action[-1]))
+                _, rewards, _, truncations, _ = task.peer.step(named_for(task, action))
+                wanted, state = task.state_of(world, np.float64), step.state
+                np.testing.assert_allclose(step.reward, sum(rewards[name] for name in task.team), rtol=1e-9)
+                np.testing.assert_allclose(state.agent_pos, wanted.agent_pos, rtol=0, atol=1e-9)
+                assert bool(step.truncated) == all(truncations.values())

@@ -67,7 +67,7 @@ def judge(name: str) -> Verdict:
         found = loader.find(function)
         return gates.verify(found.text, found.file, env)
     given = PUBLISHED[name]
-    spec = Spec(name, given.n_agents, 5, 1, given.state_dim, 10, {}, (), "", "")
+    spec = Spec(name, given.n_agents, 5, 1, given.state_dim, 10, {}, (), "", "", "")
     seen = seen_of(given.n_agents, given.state_dim)
     return gates.verify_in(given.text, name, setting.Setting(spec, {}, seen, {}))
 

@@ -1,4 +1,4 @@
-"""The shipped credit function for foraging: shares that are fair, follow the agents, and equal numbers made by hand."""
+"""The credit function for foraging written by hand: fair shares that follow the agents, and numbers made by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from qllm_jax.tfcaf import load
 @pytest.mark.parametrize(("n_agents", "n_foods"), [(1, 1), (2, 3), (4, 3), (9, 2)])
 def test_weights_are_a_fair_share_in_any_state(n_agents, n_foods):
     env = qllm_envs.make("lbf", n_agents=n_agents, n_foods=n_foods)
-    function = load("lbf", env.spec)
+    function = load("lbf_by_hand", env.spec)
     order = np.random.default_rng(0).permutation(n_agents)
     view = jax.jit(jax.vmap(lambda key: env.view(env.reset(key))))(jax.random.split(jax.random.key(0), 16))
     credit = jax.jit(jax.vmap(function.credit))
@@ -29,7 +29,7 @@ def weights_of(agent_pos, agent_level, food_pos, food_level):
     spec = qllm_envs.make("lbf", n_agents=2, n_foods=2).spec
     fields = {"agent_pos": agent_pos, "agent_level": agent_level, "food_pos": food_pos, "food_level": food_level}
     fields = {name: jnp.array(field) for name, field in fields.items()} | {"last_action": jnp.array([-1, -1])}
-    return load("lbf", spec).credit(fields, jnp.zeros(spec.state_dim))[0]
+    return load("lbf_by_hand", spec).credit(fields, jnp.zeros(spec.state_dim))[0]
 
 
 def test_weights_by_hand():

@@ -1,0 +1,188 @@
+"""Predators and prey (Lowe et al. 2017, arxiv.org/abs/1706.02275): `simple_tag_v3` of mpe2 1.1.1.
+
+N slow predators learn to touch one fast prey among obstacles that block the way. The prey is a part of the
+environment and plays a policy of `qllm_envs.opponents`. Observations are in mpe2's order: 10 + 2N numbers a predator,
+N (10 + 2N) in the flat state.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_envs import _mpe, _options, opponents
+from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
+
+NAME = "mpe_tag"
+N_OBSTACLES = 2
+AGENT_RADIUS, PREY_RADIUS, OBSTACLE_RADIUS = 0.075, 0.05, 0.2
+AGENT_ACCELERATION, PREY_ACCELERATION = 3.0, 4.0
+AGENT_MAX_SPEED, PREY_MAX_SPEED = 1.0, 1.3
+OBSTACLE_START = 0.9  # obstacles stand within this distance of the origin on either axis
+CATCH_DISTANCE = AGENT_RADIUS + PREY_RADIUS
+CATCH_REWARD = 10.0  # of every predator, for every predator that touches the prey
+
+
+class Rules(NamedTuple):
+    """The options of `make`, checked. All static."""
+
+    n_agents: int
+    horizon: int
+    drop_last_reward: bool
+
+
+class State(NamedTuple):
+    agent_pos: Float[Array, "n 2"]
+    agent_vel: Float[Array, "n 2"]
+    prey_pos: Float[Array, " 2"]
+    prey_vel: Float[Array, " 2"]
+    obstacle_pos: Float[Array, "m 2"]
+    t: Int[Array, ""]  # steps taken
+
+
+def make(
+    *,
+    n_agents: int = 3,
+    horizon: int = 25,
+    opponent: str = "trained",
+    opponent_action_order: str = "corrected",
+    drop_last_reward: bool = False,
+) -> Env:
+    """Tag with `n_agents` predators, one prey and two obstacles.
+
+    `opponent` and `opponent_action_order` choose what the prey does: `qllm_envs.opponents.make` says how.
+    `drop_last_reward`: see `_mpe.end_step`.
+    """
+    rules = Rules(
+        n_agents=_options.integer(NAME, "n_agents", n_agents, low=1),
+        horizon=_options.integer(NAME, "horizon", horizon, low=1),
+        drop_last_reward=_options.flag(NAME, "drop_last_reward", drop_last_reward),
+    )
+    prey = opponents.make(NAME, "prey", rules.n_agents, opponent, opponent_action_order)
+    return Env(
+        spec=_spec(rules),
+        reset=partial(reset, rules.n_agents),
+        step=partial(_step, rules, prey),
+        view=view,
+        scene=_scene,
+    )
+
+
+def reset(n_agents: int, key: jax.Array) -> State:
+    key_agents, key_prey, key_obstacles = jax.random.split(key, 3)
+    start, bound = _mpe.START, OBSTACLE_START
+    return State(
+        agent_pos=jax.random.uniform(key_agents, (n_agents, 2), minval=-start, maxval=start),
+        agent_vel=jnp.zeros((n_agents, 2)),
+        prey_pos=jax.random.uniform(key_prey, (2,), minval=-start, maxval=start),
+        prey_vel=jnp.zeros(2),
+        obstacle_pos=jax.random.uniform(key_obstacles, (N_OBSTACLES, 2), minval=-bound, maxval=bound),
+        t=jnp.int32(0),
+    )
+
+
+def _step(rules: Rules, prey: opponents.Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
+    moved = move(state, actions, prey(key, prey_obs(state)))
+    reward = CATCH_REWARD * rules.n_agents * caught(moved).sum()
+    return _mpe.end_step(state, moved, reward, rules.horizon, rules.drop_last_reward)
+
+
+def move(state: State, actions: Int[Array, " n"], prey_action: Int[Array, ""]) -> State:
+    """A step of the physics, whoever chose the actions. Time is not counted here."""
+    n = len(actions)
+    pos = jnp.concatenate([state.agent_pos, state.prey_pos[None]])  # (N+1, 2), the prey last
+    vel = jnp.concatenate([state.agent_vel, state.prey_vel[None]])
+    radius = jnp.array([AGENT_RADIUS] * n + [PREY_RADIUS] + [OBSTACLE_RADIUS] * N_OBSTACLES)
+    acceleration = jnp.array([[AGENT_ACCELERATION]] * n + [[PREY_ACCELERATION]])
+    max_speed = jnp.array([[AGENT_MAX_SPEED]] * n + [[PREY_MAX_SPEED]])
+    force = _mpe.thrust(jnp.append(actions, prey_action), acceleration)
+    everything = jnp.concatenate([pos, state.obstacle_pos])  # (N+3, 2): all of it collides
+    force += _mpe.contact_force(pos, everything, radius[: n + 1, None] + radius[None])
+    pos, vel = _mpe.integrate(pos, vel, force, max_speed)
+    return state._replace(agent_pos=pos[:n], agent_vel=vel[:n], prey_pos=pos[n], prey_vel=vel[n])
+
+
+def caught(state: State) -> Bool[Array, " n"]:
+    """Which predators touch the prey."""
+    return _mpe.touching(state.agent_pos, state.prey_pos[None], CATCH_DISTANCE)[:, 0]
+
+
+def prey_obs(state: State) -> Float[Array, " 8+2n"]:
+    """What the prey sees, in mpe2's order: own velocity and position, then obstacles and predators relative to it."""
+    own = state.prey_pos[None]
+    others = jnp.concatenate([_mpe.relative(own, state.obstacle_pos), _mpe.relative(own, state.agent_pos)], -1)[0]
+    return jnp.concatenate([state.prey_vel, state.prey_pos, others])
+
+
+def view(state: State) -> View:
+    pos, vel = state.agent_pos, state.agent_vel
+    n = len(pos)
+    prey = [_mpe.relative(pos, state.prey_pos[None]), jnp.broadcast_to(state.prey_vel[None], (n, 2))]
+    obs = jnp.concatenate(
+        [vel, pos, _mpe.relative(pos, state.obstacle_pos), _mpe.relative_others(pos), *prey], -1
+    )  # (N, 10+2N)
+    fields = {name: getattr(state, name) for name in State._fields if name != "t"}
+    return View(obs, jnp.ones((n, len(_mpe.ACTION_NAMES)), bool), obs.reshape(-1), fields)
+
+
+def _spec(rules: Rules) -> Spec:
+    n = rules.n_agents
+    return Spec(
+        name=NAME,
+        n_agents=n,
+        n_actions=len(_mpe.ACTION_NAMES),
+        obs_dim=10 + 2 * n,
+        state_dim=n * (10 + 2 * n),
+        horizon=rules.horizon,
+        fields=_fields(rules),
+        action_names=_mpe.ACTION_NAMES,
+        reward=_reward_sentence(rules),
+        source="Lowe et al. 2017 (arxiv.org/abs/1706.02275), simple_tag_v3 of mpe2 1.1.1",
+        task=f"{NAME}_n{n}",
+    )
+
+
+def _reward_sentence(rules: Rules) -> str:
+    n, last = rules.n_agents, _mpe.dropped(rules.horizon, rules.drop_last_reward)
+    return (
+        f"The sum over all {n} agents of {CATCH_REWARD:g} times the number of agents that touch the prey (centers "
+        f"nearer than {CATCH_DISTANCE:g}): {CATCH_REWARD * n:g} for each agent that touches it{last}."
+    )
+
+
+def _fields(rules: Rules) -> dict[str, Field]:
+    n, unit = rules.n_agents, "half the side of the starting square"
+    speed = f"{unit}, per second (a step is {_mpe.DT} s)"
+    start = "starts in the square from -1 to 1 and is held by no wall; x grows to the right, y upwards"
+    step = f"0 at the start; a step moves by {_mpe.DT} times the velocity; the speed is at most"
+    reach = _mpe.reach(AGENT_ACCELERATION, rules.horizon, AGENT_MAX_SPEED)
+    prey_reach = _mpe.reach(PREY_ACCELERATION, rules.horizon, PREY_MAX_SPEED)
+    agent_pos = f"center (x, y) of each agent, row i for agent i; each is a disc of radius {AGENT_RADIUS}, {start}"
+    agent_vel = f"velocity (vx, vy) of each agent, row i for agent i; {step} {AGENT_MAX_SPEED}"
+    prey_pos = f"center (x, y) of the prey, a disc of radius {PREY_RADIUS} that no agent controls; it {start}"
+    prey_vel = f"velocity (vx, vy) of the prey; {step} {PREY_MAX_SPEED}"
+    obstacle_pos = (
+        f"center (x, y) of each obstacle, row m for obstacle m; each is a disc of radius {OBSTACLE_RADIUS} that blocks "
+        "the way of agents and prey; fixed in an episode, drawn anew for each"
+    )
+    return {
+        "agent_pos": Field((n, 2), agent_pos, unit, -reach, reach),
+        "agent_vel": Field((n, 2), agent_vel, speed, -AGENT_MAX_SPEED, AGENT_MAX_SPEED),
+        "prey_pos": Field((2,), prey_pos, unit, -prey_reach, prey_reach),
+        "prey_vel": Field((2,), prey_vel, speed, -PREY_MAX_SPEED, PREY_MAX_SPEED),
+        "obstacle_pos": Field((N_OBSTACLES, 2), obstacle_pos, unit, -OBSTACLE_START, OBSTACLE_START),
+    }
+
+
+def _scene(state: Any) -> Scene:
+    agent_pos, prey_pos, obstacle_pos = (
+        np.asarray(pos).reshape(-1, 2).tolist() for pos in (state.agent_pos, state.prey_pos, state.obstacle_pos)
+    )
+    shapes = [Shape("circle", (x, y), OBSTACLE_RADIUS, "gray", "") for x, y in obstacle_pos]
+    shapes += [Shape("circle", (x, y), AGENT_RADIUS, "tab:blue", str(i), agent=i) for i, (x, y) in enumerate(agent_pos)]
+    shapes += [Shape("circle", (x, y), PREY_RADIUS, "tab:red", "prey") for x, y in prey_pos]
+    half = max(1.2, *(abs(c) + 1.2 * shape.radius for shape in shapes for c in shape.center))
+    return Scene(tuple(shapes), (-half, -half, half, half))
