@@ -118,7 +118,8 @@ def sized(task: Task) -> Env:
     """An environment of a task's sizes in which nothing happens: enough to shape parameters by."""
     n = task.n_agents
     action_names = tuple(f"action {i}" for i in range(task.n_actions))
-    spec = Spec(task.name, n, task.n_actions, task.obs_dim, task.state_dim, 1, {}, action_names, "none", "sizes alone")
+    sizes = (n, task.n_actions, task.obs_dim, task.state_dim)
+    spec = Spec(task.name, *sizes, 1, {}, action_names, "none", "sizes alone", task.name)
 
     def view(state: EnvState) -> View:
         del state
