@@ -29,7 +29,7 @@ def commands() -> list[tuple[str, list[str]]]:
 def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     plain = [c for c in commands() if not re.search(r"[$*]", " ".join(c[1]))]
-    assert {name for name, _ in plain} == {"train", "evaluate", "render", "report", "generate", "verify"}
+    assert {name for name, _ in plain} == {"train", "evaluate", "render", "report", "generate", "verify", "params"}
     for name, arguments in plain:
         if name == "generate" and "llm=manual" not in arguments:
             continue  # asks a server, or repeats what one said: tests/test_generate.py
