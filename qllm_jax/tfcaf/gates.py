@@ -109,9 +109,14 @@ def _request(source: str, given: Setting, limits: Limits) -> bytes:
 
 
 def _run(request: bytes, limits: Limits) -> sandbox.Ended:
-    """The process, a second time if it ran out of time without using any: that is the machine, not the candidate."""
+    """The process, a second time if the candidate need not be what ended it.
+
+    So it is if it ran out of time without using any, which is the machine's doing, and if it died of SIGSEGV, which can
+    be a fault of XLA: a candidate that does die of its memory dies twice.
+    """
     ended = sandbox.run(_CHILD, request, limits.wall_s, limits.output_bytes)
-    if ended.stopped == "time" and ended.cpu_s < limits.cpu_s / 2:
+    idle = ended.stopped == "time" and ended.cpu_s < limits.cpu_s / 2
+    if idle or ended.code == -signal.SIGSEGV:
         ended = sandbox.run(_CHILD, request, limits.wall_s, limits.output_bytes)
     return ended
 

@@ -18,6 +18,9 @@ STEPS = 16
 FACTORS = (1.0, 2.0)  # of Newton's step: 2 is right where the value is a square, as under the root of a norm
 GRIDS = (2.0**10, 2.0**4)  # ends are rounded to these, too: rounding errors keep equal things apart by 1e-8
 MAX_GUARDS = 32
+# The process of a candidate runs without XLA's simplifier (see sandbox.py). Without it, XLA:CPU (jaxlib 0.10.2) gives
+# programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify: its ends are tried.
+_SIMPLIFIED = {"xla_disable_hlo_passes": ""}
 TINY = 1e-4  # entries of states that are smaller count as 0
 
 
@@ -35,7 +38,8 @@ def ends(trial: Trial, states: States, outcome: Outcome) -> States:
         for factor in FACTORS
     ]
     descend = jax.jit(jax.vmap(lambda x, k, f: _descend(trial, chosen, x, k, f, low, high)))
-    found = np.asarray(descend(*(np.array(column) for column in zip(*starts, strict=True))))
+    columns = [jnp.array(np.array(column)) for column in zip(*starts, strict=True)]
+    found = np.asarray(descend.lower(*columns).compile(_SIMPLIFIED)(*columns))
     # Who chooses between 0 and more by `x > 0` means 0, and not 1e-15: the slope at that is inf, and no state has it.
     found = np.where(np.abs(found) < TINY, 0.0, found)
     found = np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)])
