@@ -68,6 +68,17 @@ def the_mixer(core: Core, method: str) -> Mixer:
     return core.mixer
 
 
+def mixer_of_one_value(core: Core, method: str) -> Mixer:
+    """The mixer of a method whose agents have one value each. UserError without one, or for one that needs more."""
+    mixer = the_mixer(core, method)
+    if mixer.reads_max:
+        raise UserError(
+            f"algo.learner {method!r} cannot use this algo.mixer: its agents have one value each, and the mixer compares "
+            "the values of all actions; choose from qatten, qmix, tfcaf, vdn"
+        )
+    return mixer
+
+
 def initial(params: Params, opt_state: Any) -> LearnerState:
     """A state that has learned nothing: the target network is a copy, as donated buffers must not be shared."""
     return LearnerState(params, jax.tree.map(jnp.copy, params), opt_state, rewards.initial())

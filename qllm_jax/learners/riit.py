@@ -46,7 +46,7 @@ def make(
     """
     method = Riit(
         core=core,
-        mixer=base.the_mixer(core, "riit"),
+        mixer=base.mixer_of_one_value(core, "riit"),
         critic=Critic(options.count("riit", "critic_dim", critic_dim), 1),
         critic_lr=options.rate("riit", "critic_lr", critic_lr),
         entropy_weight=options.weight("riit", "entropy_weight", entropy_weight),

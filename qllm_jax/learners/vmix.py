@@ -37,7 +37,7 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
     """On-policy where batch and buffer are one rollout. UserError for a bad value, or without a mixer."""
     method = Vmix(
         core=core,
-        mixer=base.the_mixer(core, "vmix"),
+        mixer=base.mixer_of_one_value(core, "vmix"),
         value_weight=options.weight("vmix", "value_weight", value_weight),
         entropy_weight=options.weight("vmix", "entropy_weight", entropy_weight),
     )

@@ -58,4 +58,4 @@ def make(spec: Spec, *, heads: int = 4, adv_layers: int = 2, adv_dim: int = 64, 
         options.integer(PART, "adv_dim", adv_dim),
         options.integer(PART, "hypernet_dim", hypernet_dim),
     )
-    return Mixer(init=network.init, apply=network.apply)  # pyright: ignore[reportArgumentType]
+    return Mixer(init=network.init, apply=network.apply, reads_max=True)  # pyright: ignore[reportArgumentType]

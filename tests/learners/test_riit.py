@@ -196,3 +196,11 @@ def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
 def test_it_needs_a_mixer():
     with pytest.raises(UserError, match=r"algo.learner 'riit' needs a mixer: set algo.mixer.name"):
         learners.make("riit", core_of(first_move()))
+
+
+@pytest.mark.parametrize("method", ["riit", "vmix"])
+def test_a_mixer_that_compares_actions_is_refused(method: str):
+    with pytest.raises(
+        UserError, match=f"algo.learner '{method}' cannot use this algo.mixer: its agents have one value"
+    ):
+        learners.make(method, core_of(first_move(), {"name": "qplex"}))
