@@ -73,8 +73,8 @@ def mixer_of_one_value(core: Core, method: str) -> Mixer:
     mixer = the_mixer(core, method)
     if mixer.reads_max:
         raise UserError(
-            f"algo.learner {method!r} cannot use this algo.mixer: its agents have one value each, and the mixer compares "
-            "the values of all actions; choose from qatten, qmix, tfcaf, vdn"
+            f"algo.learner {method!r} cannot use this algo.mixer: its agents have one value each, and the mixer "
+            "compares the values of all actions; choose from qatten, qmix, tfcaf, vdn"
         )
     return mixer
 

@@ -5,6 +5,8 @@ the value of each to 0 from several states; the states it ends at are tried like
 there counts.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ GRIDS = (2.0**10, 2.0**4)  # ends are rounded to these, too: rounding errors kee
 MAX_GUARDS = 32
 # The process of a candidate runs without XLA's simplifier (see sandbox.py). Without it, XLA:CPU (jaxlib 0.10.2) gives
 # programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify: its ends are tried.
-_SIMPLIFIED = {"xla_disable_hlo_passes": ""}
+_SIMPLIFIED: Any = {"xla_disable_hlo_passes": ""}
 TINY = 1e-4  # entries of states that are smaller count as 0
 
 
