@@ -203,4 +203,4 @@ def test_a_mixer_that_compares_actions_is_refused(method: str):
     with pytest.raises(
         UserError, match=f"algo.learner '{method}' cannot use this algo.mixer: its agents have one value"
     ):
-        learners.make(method, core_of(first_move(), {"name": "qplex"}))
+        learners.make(method, core_of(first_move(), mixer={"name": "qplex"}))
