@@ -4,7 +4,7 @@ Every `x[...]` in a source is compiled as `__item__(x, written)[...]`. Integers 
 function is traced, wherever it is loaded. Indices that are arrays are known only when it runs: the gates trace it with
 a `Watch`, which records them and can poison what an index out of range has read. An index that is computed counts as
 out of range when it is negative, since -1 then wraps around to the last entry by accident; `x[-1]` and `x[-n:]` are
-meant.
+meant, and so is `x[:k]` where there are fewer than k.
 """
 
 import sys
@@ -129,7 +129,9 @@ def _check_integer(i: int, written: bool, size: int) -> None:
 def _check_slice(part: slice, written: Any, size: int) -> None:
     flags = written if isinstance(written, tuple) else (written, written)
     for end, flag in zip((part.start, part.stop), flags, strict=True):
-        if not isinstance(end, int):
+        # `x[:3]` is all of a shorter x, in Python too: the first three at most. Nothing else is read.
+        is_head = end is part.stop and part.start in (None, 0) and isinstance(end, int) and end > 0
+        if not isinstance(end, int) or is_head:
             continue
         if not -size <= end <= size:
             raise OutOfRangeError(f"the slice {_text(part)} reaches outside of an axis of size {size}")

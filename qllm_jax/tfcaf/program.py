@@ -11,7 +11,7 @@ from qllm_jax.tfcaf.verdict import Place, TfcafError
 MAX_OPERATIONS = 3000  # compile time grows with it, and Python loops are unrolled
 MAX_CONSTANTS = 2**20  # bytes of arrays that are built into the program
 MAX_ENTRIES = 2**20  # of one array, for one state; training holds it for thousands of states at once
-MAX_FLOPS = 5e7  # for one state; the 832 states of an update of the presets then take a second on a core or two
+MAX_FLOPS = 2e7  # for one state
 
 # What the allowed functions of jnp and their gradients are made of. Left out above all: callbacks to Python, custom
 # calls, random bits, loops whose length depends on values, and matrix decompositions (see CONTRIBUTING.md). `cond` is

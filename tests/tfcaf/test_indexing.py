@@ -66,7 +66,10 @@ def test_updates_and_functions_are_recorded():
         (-4, True, False),
         (slice(0, 3), (True, True), True),
         (slice(3, None), (False, False), True),  # the others behind the last one: none
-        (slice(0, 4), (False, False), False),
+        (slice(0, 4), (False, False), True),  # the first four at most
+        (slice(None, 4), (False, False), True),
+        (slice(1, 4), (False, False), False),
+        (slice(4, None), (False, False), False),
         (slice(-2, None), (True, False), True),
         (slice(-2, None), (False, False), False),
         ((0, 4), (True, True), False),
