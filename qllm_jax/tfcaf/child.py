@@ -52,10 +52,10 @@ def _judge(request: dict[str, Any], arrays: bytes, layers: dict[str, str], tell:
     try:
         checked = check(request["text"], request["file"])
         stage("L5", "importing jax")
-        from qllm_jax.tfcaf import semantics, setting
+        from qllm_jax.tfcaf import loader, semantics, setting
 
         given = setting.unpack(request["setting"], arrays)
-        semantics.warm_up()
+        loader.warm_up()
         layers |= confine.forbid_reading()
         report = semantics.examine(checked, given, stage)
         return outcome(OK, "", None, "") | {"report": report, "layer": "L8"}

@@ -1,5 +1,6 @@
 """Credit functions from the library, from a file or from text: check, compile, run in a bare namespace, trace, wrap."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,8 +72,20 @@ def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
     return CreditFunction(name, credit, checked.igm, ENTRIES[checked.entry], text, sha256(text))
 
 
+@functools.cache
+def warm_up() -> None:
+    """Makes jax import what it imports late, once a process.
+
+    The globals of a credit function have no `__import__`, which jaxlib takes from there the first time that it meets a
+    Python number; and in a candidate's process reading is forbidden later.
+    """
+    late = jax.grad(lambda row: jnp.einsum("i,i->", jnp.clip(row, -1.0, 1), jax.nn.softmax(row)))
+    jax.block_until_ready(jax.jit(jax.vmap(late))(jnp.ones((2, 2))))
+
+
 def define(checked: Checked, watch: Watch | None = None) -> Callable[..., Any]:
     """The function of a checked source, in globals of its own."""
+    warm_up()
     space = namespace(watch)
     exec(checked.code, space)  # constants and definitions only, by the check
     return space[checked.entry]

@@ -62,12 +62,6 @@ def examine(checked: Checked, setting: Setting, stage: Callable[[str, str], None
     return sizes | counts | report | {"traces_for_n_agents": _other_sizes(checked, setting)}
 
 
-def warm_up() -> None:
-    """Makes jax import what it imports late, before reading is forbidden."""
-    x = jnp.ones((2, 2))
-    jax.block_until_ready(jax.jit(jax.vmap(jax.grad(lambda row: jnp.einsum("i,i->", row, jax.nn.softmax(row)))))(x))
-
-
 def _credit(checked: Checked, spec: Spec) -> Callable[[dict[str, jax.Array]], Any]:
     """The function of the dict of what it reads, in globals of its own."""
     credit = loader.wrap(loader.define(checked), spec, checked)

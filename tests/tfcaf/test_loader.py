@@ -1,6 +1,8 @@
 """Loading: what tracing finds is told with its line, and the shipped functions give the weights that they promise."""
 
 import pickle
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -175,3 +177,19 @@ def test_spread_by_hand():
     # Needs: 2 for the two landmarks, and 0.5 for half a landmark + 1 for the other agent, twice. Their mean is 5/3.
     by_hand = (0.5 + 0.5 * np.array([2, 1.5, 1.5]) * 3 / 5) / 3
     np.testing.assert_allclose(spread_weights(agent, landmark), by_hand, atol=1e-5)
+
+
+FRESH = """
+import jax
+from qllm_envs.core import Field, Spec
+from qllm_jax.tfcaf import from_source
+source = "import jax.numpy as jnp\\ndef credit(state):\\n    return jnp.clip(state['x'], -1.0, 1.0), 0.0\\n"
+spec = Spec("toy", 2, 1, 1, 1, 1, {"x": Field((2,), "x", "none", -1.0, 1.0)}, ("a",), "none", "none", "toy")
+print(from_source(source, "fresh", spec).igm)
+"""
+
+
+def test_a_function_may_be_the_first_thing_that_a_process_traces():
+    # jaxlib imports NumPy late, from the globals of whoever calls it first; those of a credit function import nothing.
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
