@@ -14,6 +14,7 @@ import pytest
 from probes import probe
 
 from qllm_jax import agents
+from qllm_jax.rollout import epsilon_greedy
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination")
@@ -246,7 +247,8 @@ def test_lengths_end_where_the_task_ends(load):
     agent, config = agents.make(env.spec, 4), SimpleNamespace(seeds=2, env={"time_limit_is_terminal": True})
     params = jax.vmap(agent.init)(jax.random.split(jax.random.key(0), 2))
     module = load("early_termination")
-    team = module.Team("random", SimpleNamespace(env=env, agent=agent, config=config), params, 1.0)
+    learner = SimpleNamespace(act=epsilon_greedy)
+    team = module.Team("random", SimpleNamespace(env=env, agent=agent, config=config, learner=learner), params, 1.0)
     assert module.lengths(team, 3).tolist() == [2, 2, 2, 2]  # as many of each seed
 
 

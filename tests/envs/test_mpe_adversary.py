@@ -13,6 +13,8 @@ from hypothesis.extra import numpy as hnp
 from qllm_envs import check_env, make, mpe_adversary
 from qllm_envs.mpe_adversary import State
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 KEY = jax.random.key(0)
 NONE, LEFT, RIGHT, DOWN, UP = range(5)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)

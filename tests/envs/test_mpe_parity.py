@@ -15,6 +15,8 @@ from qllm_envs import _mpe, make, mpe_adversary, mpe_tag
 from qllm_envs.mpe_spread import State
 from qllm_envs.opponents import game
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 KEY = jax.random.key(0)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 

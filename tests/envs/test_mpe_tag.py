@@ -13,6 +13,8 @@ from hypothesis.extra import numpy as hnp
 from qllm_envs import _mpe, check_env, make, mpe_tag
 from qllm_envs.mpe_tag import State
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 KEY = jax.random.key(0)
 NONE, LEFT, RIGHT, DOWN, UP = range(5)
 FAR = ((5.0, 5.0), (6.0, 6.0))  # obstacles out of the way

@@ -17,6 +17,8 @@ from qllm_envs.opponents import evaluate, game, network, ppo, scripts, train
 from qllm_envs.opponents.frame import frame, layout
 from qllm_envs.opponents.ppo import Sample
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 KEY = jax.random.key(0)
 NONE, LEFT, RIGHT, DOWN, UP = range(5)
 SHIPPED = [("prey", 3), ("adversary", 2)]
@@ -172,7 +174,6 @@ def test_advantages_by_hand():
 TINY = ["--generations", "2", "--updates", "1", "--games", "2", "--snapshots", "1", "--hidden", "4", "--horizon", "3"]
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_a_tiny_training_gives_the_same_file_twice_and_another_for_another_seed(tmp_path: Path, capsys):
     paths = [tmp_path / name for name in ("a.npz", "b.npz", "c.npz")]
     for path, seed in zip(paths, "001", strict=True):
