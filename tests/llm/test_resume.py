@@ -63,7 +63,10 @@ def process(*overrides: str) -> subprocess.Popen:
     paths = [str(ROOT), str(ROOT / "envs"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", PROCESS, *overrides]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, preexec_fn=heed, **pipes)
 
 
 @pytest.fixture(scope="module")
