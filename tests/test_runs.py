@@ -39,7 +39,7 @@ def raw(tree):
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("algo", ["matched_qllm", "matched_qmix", "matched_maser"])
+@pytest.mark.parametrize("algo", ["matched_qllm", "matched_maser"])
 def test_run_i_of_many_equals_run_i_alone(algo: str):
     exp = build("seeds=2", f"algo={algo}")
     _, together, _, returns = trained(exp, 6)

@@ -120,7 +120,7 @@ def test_load_finds_the_library_and_files(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["mpe_spraed", "nowhere/mine.py", "", ".", "../library/mpe_spread", "/etc/passwd"])
 def test_unknown_name_lists_the_choices(name: str):
-    with pytest.raises(UserError, match=r"choose from .*mpe_spread, mpe_spread_by_hand, mpe_spread_paper"):
+    with pytest.raises(UserError, match=r"choose from .*mpe_spread, mpe_spread_generated, mpe_spread_paper"):
         load(name, SPEC)
 
 
@@ -133,7 +133,7 @@ def test_near_name_is_suggested():
 def test_library_loads_and_serves_many_states(n: int):
     env = qllm_envs.make("mpe_spread", n_agents=n)
     views = jax.jit(jax.vmap(lambda key: env.view(env.reset(key))))(jax.random.split(jax.random.key(n), 4))
-    for name in ("mpe_spread_by_hand", "mpe_spread_paper"):
+    for name in ("mpe_spread", "mpe_spread_paper"):
         loaded = load(name, env.spec)
         weights, bias = jax.jit(jax.vmap(loaded.credit))(views.fields, views.state)
         assert (weights.shape, weights.dtype) == ((4, n), jnp.float32)
@@ -145,7 +145,7 @@ def test_library_loads_and_serves_many_states(n: int):
 
 @cache
 def spread() -> CreditFunction:
-    return load("mpe_spread_by_hand", SPEC)
+    return load("mpe_spread", SPEC)
 
 
 def spread_weights(agent: np.ndarray, landmark: np.ndarray) -> np.ndarray:
