@@ -8,9 +8,14 @@ import ast
 import difflib
 import importlib
 import inspect
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+
+# CPython 3.11 counts the depth of all threads' syntax trees in one place (python/cpython issue 106905).
+_PARSING = threading.Lock()
 
 
 def part_names(folder: Path) -> tuple[str, ...]:
@@ -43,5 +48,7 @@ def suggest(name: object, allowed: Iterable[str]) -> str:
 
 def _is_part(source: str) -> bool:
     # `**options` marks a function that finds parts, such as a package's own `make`.
-    makes = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == "make"]
+    with _PARSING:
+        tree = ast.parse(source)
+    makes = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "make"]
     return any(node.args.kwarg is None for node in makes)
