@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-
 # CPython 3.11 counts the depth of all threads' syntax trees in one place (python/cpython issue 106905).
 _PARSING = threading.Lock()
 
