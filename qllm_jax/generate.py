@@ -13,32 +13,23 @@ summary.json, candidates/ and transcript.jsonl; whatever stops a generation, res
 Exit codes: 0 done, 1 nothing passed, 2 a mistake, 3 stopped by a limit or the server, 4 waits for answers, 130 Ctrl-C.
 """
 
-from qllm_jax import cli, folder
-from qllm_jax.llm import play, settings, start
+from qllm_jax import cli
 
 
 def generate(overrides: list[str]) -> int:
-    """The command: make, copy or reopen the folder of a generation, and go on from what its transcript holds."""
-    config = settings.load(overrides)
-    if config.resume is not None:
-        generation, llm = start.reopen(config, settings.keys(overrides))
-    elif config.llm.get("provider") == "replay":
-        generation, llm = start.copy(config, settings.keys(overrides))
-    else:
-        generation, llm = start.create(config, overrides)
-    given = generation.settings
-    print(f"{given.env['name']}: k={given.k}, rounds={given.rounds}, {llm.model}, folder {generation.path}", flush=True)
-    with folder.locked(generation.path):
-        return play.play(generation, llm)
+    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
+    from qllm_jax.commands import generate as command
+
+    return command.generate(overrides)
 
 
-def main() -> None:
-    """The command of a process of its own. Functions are verified on the CPU: a GPU may be serving the model."""
+def on_cpu(overrides: list[str]) -> int:
+    """The command in a process of its own. Functions are verified on the CPU: a GPU may be serving the model."""
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-    cli.main(generate, __doc__)
+    return generate(overrides)
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(on_cpu, __doc__)

@@ -7,80 +7,14 @@ Keys: out (a .png, .pdf or .svg file; curves.png), overwrite (true replaces an e
 finished are drawn as far as they are.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
-
-from qllm_jax import cli, compare, curves, saved, stats
-from qllm_jax.compare import Entry, Panel
-from qllm_jax.errors import UserError
-
-DEFAULTS = {"out": "curves.png", "overwrite": "false"}
-SUFFIXES = (".png", ".pdf", ".svg")
-HEADER = "task | N | algorithm | seeds | env steps | final return | 95% CI | IQM | random policy | wall time"
+from qllm_jax import cli
 
 
 def report(arguments: list[str]) -> int:
-    """The command: read the runs, draw, print."""
-    places, options = cli.parse(arguments, "the folders of runs", DEFAULTS)
-    if not places:
-        raise UserError("give the folders of the runs to compare, for example: python -m qllm_jax.report runs/*")
-    if options["overwrite"] not in ("true", "false"):
-        raise UserError(f"overwrite must be true or false, got {options['overwrite']!r}")
-    out = saved.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
-    panels = compare.group([compare.read(place) for place in dict.fromkeys(str(Path(place)) for place in places)])
-    curves.draw(panels, out)
-    print("\n".join([table(panels), "", *notes(panels), f"curves: {out}"]))
-    return 0
+    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
+    from qllm_jax.commands import report as command
 
-
-def table(panels: list[Panel]) -> str:
-    """One row a run, in Markdown."""
-    rows = [HEADER, " | ".join("---" for _ in HEADER.split(" | "))]
-    for panel in panels:
-        for entry, label in zip(panel.entries, panel.labels, strict=True):
-            name = label + compare.running(entry)
-            steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
-            head = (panel.title, str(entry.n_agents), name, str(entry.config.seeds), steps)
-            rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s))))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def figures(entry: Entry) -> tuple[str, str, str, str]:
-    """Mean, interval and IQM of the final return, and the random policy; dashes for what there is not."""
-    if entry.result is None:
-        return "-", "-", "-", "-"
-    found, random = entry.result["return"], entry.result["random_policy"]["mean"]
-    bounds = [found["ci95_low"], found["ci95_high"]]
-    known = all(bound is not None and np.isfinite(bound) for bound in bounds)  # one seed has no interval
-    written = lambda x: stats.number(x, found["mean"])
-    interval = f"{written(bounds[0])} to {written(bounds[1])}" if known else "-"
-    return written(found["mean"]), interval, written(found["iqm"]), written(random)
-
-
-def wall_time(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds."""
-    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {int(seconds % 60):02d} s"
-
-
-def notes(panels: list[Panel]) -> Iterator[str]:
-    """What a reader must know before comparing rows of one panel."""
-    for panel in panels:
-        runs = panel.entries
-        columns = {
-            "seeds": [e.config.seeds for e in runs],
-            "env steps": [e.env_steps for e in runs],
-            "evaluation epsilon": [e.config.algo.eval_epsilon for e in runs],
-            "final episodes": [e.config.final_episodes for e in runs],
-        }
-        varied = {name: values for name, values in columns.items() if len(set(values)) > 1}
-        differ = [f"{name} ({', '.join(f'{v:,}' for v in values)})" for name, values in varied.items()]
-        if differ:
-            yield f"{panel.title}: the runs differ in {', '.join(differ)}."
-        if all(entry.result is None for entry in runs):
-            yield f"{panel.title}: no run is finished, so the random policy is not drawn."
+    return command.report(arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import numpy as np
 from probes import probe
 
 from qllm_envs import Env, View
-from qllm_jax import agents, learners, mixers, params, runs
+from qllm_jax import agents, learners, mixers, runs
+from qllm_jax.commands import params
 from qllm_jax.learners import Core, Learner
 from qllm_jax.types import Episode, Hp
 

@@ -14,15 +14,16 @@ import pytest
 from PIL import Image
 
 from qllm_envs import mpe_spread
-from qllm_jax import cli, draw, mixers, render, saved, stats, tfcaf, train
-from qllm_jax import evaluate as evaluation
+from qllm_jax import cli, draw, mixers, saved, stats, tfcaf, train
+from qllm_jax.commands import evaluate as evaluation
+from qllm_jax.commands import render
+from qllm_jax.commands.evaluate import evaluate
+from qllm_jax.commands.render import film_of
+from qllm_jax.commands.report import report
 from qllm_jax.errors import UserError
-from qllm_jax.evaluate import evaluate
 from qllm_jax.learners import Core
 from qllm_jax.learners.base import zero_inputs
 from qllm_jax.learners.value import credit_weights
-from qllm_jax.render import film_of
-from qllm_jax.report import report
 from qllm_jax.rollout import epsilon_greedy, rollout
 from qllm_jax.saved import SavedRun
 from qllm_jax.types import Episode, Params

@@ -4,7 +4,8 @@ import functools
 
 import pytest
 
-from qllm_jax import config, params
+from qllm_jax import config
+from qllm_jax.commands import params
 from qllm_jax.errors import UserError
 
 # In thousands, by hand for the three published sets of sizes; the paper prints COMA's counts in QPLEX's column.

@@ -1,8 +1,15 @@
-"""Cooperative multi-agent environments in pure JAX, one file each, behind one contract."""
+"""Cooperative multi-agent environments in pure JAX, one file each, behind one contract.
 
-from qllm_envs.check import EnvContractError, check_env
-from qllm_envs.core import Env, EnvState, Field, Scene, Shape, Spec, Step, View
-from qllm_envs.registry import make, names
+Names are imported when they are first used (PEP 562): a command of this package prints its help without jax.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qllm_envs.check import EnvContractError, check_env
+    from qllm_envs.core import Env, EnvState, Field, Scene, Shape, Spec, Step, View
+    from qllm_envs.registry import make, names
 
 __all__ = [
     "Env",
@@ -18,3 +25,12 @@ __all__ = [
     "make",
     "names",
 ]
+
+_HOMES = {"check_env": "check", "EnvContractError": "check", "make": "registry", "names": "registry"}  # others: core
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that holds it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'core')}"), name)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from qllm_envs import _mpe, _options, opponents
 from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
+from qllm_envs.opponents.scripts import Policy
 
 NAME = "mpe_adversary"
 AGENT_RADIUS, LANDMARK_RADIUS = 0.15, 0.08  # drawn only: nothing touches anything here
@@ -82,7 +83,7 @@ def reset(n_agents: int, key: jax.Array) -> State:
     )
 
 
-def _step(rules: Rules, adversary: opponents.Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
+def _step(rules: Rules, adversary: Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
     moved = move(state, actions, adversary(key, adversary_obs(state)))
     agents, adversary_distance = distances(moved)
     reward = rules.n_agents * (adversary_distance - agents.min())

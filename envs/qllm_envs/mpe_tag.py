@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import _mpe, _options, opponents
 from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
+from qllm_envs.opponents.scripts import Policy
 
 NAME = "mpe_tag"
 N_OBSTACLES = 2
@@ -84,7 +85,7 @@ def reset(n_agents: int, key: jax.Array) -> State:
     )
 
 
-def _step(rules: Rules, prey: opponents.Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
+def _step(rules: Rules, prey: Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
     moved = move(state, actions, prey(key, prey_obs(state)))
     reward = CATCH_REWARD * rules.n_agents * caught(moved).sum()
     return _mpe.end_step(state, moved, reward, rules.horizon, rules.drop_last_reward)

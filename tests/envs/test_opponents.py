@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qllm_envs import opponents
-from qllm_envs.opponents import evaluate, game, network, ppo, scripts, train
+from qllm_envs.opponents import evaluate, game, measure, network, ppo, scripts, train
 from qllm_envs.opponents.frame import frame, layout
 from qllm_envs.opponents.ppo import Sample
 
@@ -133,8 +133,8 @@ def test_each_key_gives_the_random_opponent_another_action():
 @functools.cache
 def outcome(role, n_agents, team, kind):
     the_game = game.make(role, n_agents)
-    return evaluate.play_many(
-        the_game, evaluate.teams_of(role, n_agents)[team], evaluate.opponent_of(role, n_agents, kind), episodes=512
+    return measure.play_many(
+        the_game, measure.teams_of(role, n_agents)[team], measure.opponent_of(role, n_agents, kind), episodes=512
     )
 
 

@@ -4,15 +4,14 @@ A policy is a pure function of a key and of what this one player sees: its own o
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
-
-from qllm_envs.opponents import network, scripts
-from qllm_envs.opponents.frame import layout
-from qllm_envs.opponents.scripts import Policy
 from qllm_envs.parts import suggest
 
-__all__ = ["KINDS", "ORDERS", "Policy", "make", "path_of", "trained_sizes"]
+if TYPE_CHECKING:
+    from qllm_envs.opponents.scripts import Policy
+
+__all__ = ["KINDS", "ORDERS", "make", "path_of", "trained_sizes"]
 
 KINDS = ("trained", "heuristic", "random", "still")
 ORDERS = ("corrected", "paper")
@@ -20,7 +19,7 @@ FOLDER = Path(__file__).parent  # where `trained` is looked for
 MIRRORED = (0, 2, 1, 4, 3)  # left for right and down for up
 
 
-def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> Policy:
+def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> "Policy":
     """The policy of `role` (prey or adversary) in `env`; ValueError names what is wrong and what is allowed.
 
     `kind`: "trained" is a network that learned in self-play (`qllm_envs.opponents.train`) and takes its best action;
@@ -32,6 +31,12 @@ def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> Po
     their choice to PettingZoo, where it means none, left, right, down, up: that prey runs towards the predators and
     out of the arena, and that adversary away from the landmarks.
     """
+    # Not above: the commands of this package print their help without jax.
+    import jax.numpy as jnp
+
+    from qllm_envs.opponents import network, scripts
+    from qllm_envs.opponents.frame import layout
+
     for option, value, allowed in (("opponent", kind, KINDS), ("opponent_action_order", action_order, ORDERS)):
         if value not in allowed:
             raise ValueError(f"{env}: {option} {value!r} does not exist: {suggest(value, allowed)}")

@@ -12,21 +12,12 @@ import argparse
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from qllm_envs import opponents
-from qllm_envs._mpe import ACTION_NAMES
-from qllm_envs.opponents import game, network, ppo, selfplay
-from qllm_envs.opponents.game import OPPONENT, TEAM
-from qllm_envs.opponents.ppo import Learner
-from qllm_envs.opponents.selfplay import Sizes
 
 VERSION = 1  # of the shipped networks and of the form of their files
 N_AGENTS = {"prey": 3, "adversary": 2}  # the sizes of the paper
@@ -50,8 +41,9 @@ class Plan(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     plan, out = parse(sys.argv[1:] if argv is None else argv)
-    learners = train(plan, print)
-    network.save(out, {"opponent": learners[OPPONENT].nets.policy, "team": learners[TEAM].nets.policy}, meta(plan))
+    from qllm_envs.opponents import network, rounds  # not above: --help must not wait for jax
+
+    network.save(out, rounds.train(plan, print), meta(plan))
     print(f"wrote {out}")
     return 0
 
@@ -96,31 +88,6 @@ def positive(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return number
-
-
-def train(plan: Plan, report: Callable[[str], Any]) -> list[Learner]:
-    """Both sides after the last generation, the team first. `report` gets a line for each side and generation."""
-    the_game = game.make(plan.role, plan.n_agents)
-    optimizer = ppo.optimizer(plan.lr, plan.generations * plan.updates)
-    sizes = Sizes(plan.updates, plan.games, plan.horizon)
-    key_team, key_opponent, key = jax.random.split(jax.random.key(plan.seed), 3)
-    learners, pools, improve = [], [], []
-    for side, key_init in ((TEAM, key_team), (OPPONENT, key_opponent)):
-        nets = ppo.init(key_init, 4 * the_game.layouts[side].size, len(ACTION_NAMES), plan.hidden)
-        learners.append(Learner(nets, optimizer.init(nets)))
-        pools.append(selfplay.pool_of(the_game, side, nets.policy, plan.snapshots))
-        improve.append(jax.jit(partial(selfplay.improve, the_game, side, sizes, optimizer)))
-    for generation in range(plan.generations):
-        # The team comes last, so that what is saved of it has met the opponent that is saved.
-        for side, name in ((OPPONENT, plan.role), (TEAM, "team")):
-            start = time.perf_counter()
-            key, key_improve = jax.random.split(key)
-            learners[side], earned = improve[side](learners[side], pools[1 - side], key_improve)
-            pools[side] = selfplay.remember(pools[side], learners[side].nets.policy, generation % plan.snapshots)
-            scores = ", ".join(f"{score:.2f}" for score in earned[-10:].mean(0).tolist())
-            took = time.perf_counter() - start
-            report(f"generation {generation + 1} of {plan.generations}, {name}: earned {scores} ({took:.0f} s)")
-    return learners
 
 
 def meta(plan: Plan) -> dict[str, Any]:

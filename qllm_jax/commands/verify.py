@@ -1,0 +1,46 @@
+"""The verdict on one credit function, as a person reads it."""
+
+from pathlib import Path
+from typing import Any
+
+from qllm_jax import config
+from qllm_jax.errors import UserError
+from qllm_jax.tfcaf import confine, gates, loader
+from qllm_jax.tfcaf.verdict import CODES, Verdict
+
+_SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "rollout_states", "searched_states")
+
+
+def verify(arguments: list[str]) -> int:
+    """The command: read the file, run the gates, print the verdict."""
+    places = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
+    if len(places) != 1:
+        raise UserError(
+            "give one file, for example: python -m qllm_jax.verify my_function.py env=mpe_spread n_agents=6"
+        )
+    settings = config.load([argument for argument in arguments if argument not in places])
+    env = settings.env | ({"n_agents": settings.n_agents} if settings.n_agents is not None else {})
+    found = loader.find(places[0])
+    verdict = gates.verify(found.text, found.file, env)
+    print("\n".join(table(verdict, found.file)))
+    return 0 if verdict.ok else 1
+
+
+def table(verdict: Verdict, file: str) -> list[str]:
+    """The verdict as a person reads it."""
+    lines = [f"{verdict.code} at {verdict.layer}: {file} {CODES[verdict.code]}", f"sha256 {verdict.sha256}"]
+    if not verdict.ok:
+        at = "" if verdict.line is None else f"line {verdict.line}: {verdict.report.get('line_text', '').strip()}"
+        lines += [line for line in (verdict.problem, at, f"what to do: {verdict.hint}") if line]
+    report = verdict.report
+    lines += _rows("tried", {key.replace("_", " "): report[key] for key in _SIZES if key in report})
+    lines += _rows("weights in rollouts", report.get("weights", {}))
+    named = ("env", "n_agents", "signature", "igm", "treats_agents_alike", "traces_for_n_agents")
+    lines += _rows("function", {key.replace("_", " "): report[key] for key in named if key in report})
+    if layers := report.get("sandbox"):
+        lines += _rows("sandbox", layers | {"network": "cut off" if confine.has_no_network(layers) else "NOT cut off"})
+    return lines + [f"note: {note}" for note in report.get("notes", ())]
+
+
+def _rows(title: str, values: dict[str, Any]) -> list[str]:
+    return [f"{title}:", *(f"  {key:<24} {value}" for key, value in values.items())] if values else []
