@@ -13,12 +13,15 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 
 
 def main(command: Callable[[list[str]], int], usage: str | None) -> None:
-    """Run a command on sys.argv and exit with its code. `usage` is printed for -h and --help."""
+    """Run a command on sys.argv and exit with its code. For -h and --help, print `usage` before jax is imported."""
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
         print((usage or "").strip())
         sys.exit(0)
     try:
+        from qllm_jax import compile_cache
+
+        compile_cache.enable()
         code = command(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -50,10 +50,9 @@ def open_run(path: str, which: str = "best") -> SavedRun:
 
 def newest(exp: Experiment, path: Path) -> tuple[Saved, HostState] | None:
     """The newest checkpoint of a run folder, None when there is none. UserError when it does not fit the run."""
-    like = Saved(*jax.eval_shape(exp.program.init, exp.root, exp.seeds))
     while found := checkpoint.latest(path / folder.CHECKPOINTS):
         try:
-            return checkpoint.restore(found, like)
+            return checkpoint.restore(found, Saved(*jax.eval_shape(exp.program.init, exp.root, exp.seeds)))
         except Exception:
             # A run that is training removes a checkpoint once there is a newer one: then that one is read.
             if checkpoint.latest(path / folder.CHECKPOINTS) == found:

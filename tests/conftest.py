@@ -8,9 +8,10 @@ from pathlib import Path
 import jax
 import pytest
 
-from qllm_jax.tfcaf import passes
+from qllm_jax import user_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_enable_compilation_cache", False)  # of the tests' own process: what is compiled is as it is now
 
 TINY_RUN = (
     "n_agents=3 env.horizon=10 seeds=2 total_steps=400 log_interval=200 eval_interval=200 eval_episodes=4 "
@@ -30,15 +31,15 @@ def _quick_compile() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _passes_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stored passes of the gates go to a folder of the session."""
-    before = os.environ.get(passes.VARIABLE)
-    os.environ[passes.VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stored passes of the gates, and programs that commands compile, go to a folder of the session."""
+    before = os.environ.get(user_cache.VARIABLE)
+    os.environ[user_cache.VARIABLE] = str(tmp_path_factory.mktemp("cache"))
     yield
     if before is None:
-        del os.environ[passes.VARIABLE]
+        del os.environ[user_cache.VARIABLE]
     else:
-        os.environ[passes.VARIABLE] = before
+        os.environ[user_cache.VARIABLE] = before
 
 
 @pytest.fixture(scope="module")

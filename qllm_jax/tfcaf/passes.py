@@ -9,7 +9,6 @@ import functools
 import hashlib
 import json
 import os
-import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -17,16 +16,13 @@ from pathlib import Path
 import jax
 
 from qllm_envs.core import Spec
+from qllm_jax import user_cache
 from qllm_jax.tfcaf.verdict import Verdict, sha256
-
-VARIABLE = "QLLM_JAX_CACHE"
 
 
 def folder() -> Path:
-    """Where passes are stored: in $QLLM_JAX_CACHE, else in the user's cache folder."""
-    given = os.environ.get(VARIABLE)
-    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qllm_jax"
-    return base / "verified"
+    """Where passes are stored."""
+    return user_cache.folder("verified")
 
 
 def key(source: str, spec: Spec) -> str:
@@ -41,7 +37,8 @@ def find(source: str, spec: Spec) -> Verdict | None:
     """The stored pass of `source`, or None."""
     path = folder() / f"{key(source, spec)}.json"
     try:
-        if not _is_private(path.parent) or not _is_private(path):
+        user_cache.check(path.parent)
+        if not user_cache.is_private(path):
             return None
         verdict = Verdict(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -52,21 +49,11 @@ def find(source: str, spec: Spec) -> Verdict | None:
 def store(source: str, spec: Spec, verdict: Verdict) -> None:
     """Keeps a pass; without a folder that can be written, the next load verifies again."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-        place = folder()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_private(place):
-            return
+        place = user_cache.made("verified")
         handle, name = tempfile.mkstemp(dir=place)  # mode 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(verdict._asdict(), file)
         os.replace(name, place / f"{key(source, spec)}.json")
-
-
-def _is_private(path: Path) -> bool:
-    """Ours, and written by nobody else."""
-    found = path.lstat()
-    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return not stat.S_ISLNK(found.st_mode) and found.st_uid == os.getuid() and not shared
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import qllm_envs
-from qllm_jax import mixers, train
+from qllm_jax import mixers, train, user_cache
 from qllm_jax.tfcaf import TfcafError, gates, loader, passes, sandbox
 from qllm_jax.tfcaf.verdict import OK, Verdict, sha256
 
@@ -21,7 +21,7 @@ def passed(source: str) -> Verdict:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(passes.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(user_cache.VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache" / "verified"
 
 
@@ -60,7 +60,7 @@ def test_what_others_could_have_written_is_not_believed(cache: Path):
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(passes.VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(user_cache.VARIABLE, str(tmp_path / "file"))
     passes.store(GOOD, SPEC, passed(GOOD))
     assert passes.find(GOOD, SPEC) is None
 
