@@ -11,6 +11,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 
 GIB = 2**30
+UNITS = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 # Over the values that are alive at once: XLA's temporaries are 1.0 to 1.9 times these on a CPU, packed loosely.
 SLACK = 1.5
 SHARE = 0.9  # of the device's memory that a plan may fill
@@ -94,7 +95,8 @@ def lines(plan: Plan) -> list[str]:
 
 def written(size: float) -> str:
     """Bytes in the unit that suits them."""
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
+    unit, name = next((found for found in UNITS if size >= found[0]), UNITS[-1])
+    return f"{size / unit:.1f} {name}"
 
 
 def fitting(plan: Plan) -> int:
