@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from qllm_jax import experiment, folder, log
+from qllm_jax import experiment, folder, log, results, sweep
 from qllm_jax.config import Config
 
 
 class Entry(NamedTuple):
-    """What the files of one run say."""
+    """What the files of one run say, of one configuration."""
 
     path: Path
     config: Config
@@ -22,7 +22,8 @@ class Entry(NamedTuple):
     returns: Float[np.ndarray, "runs evals"]
     result: dict[str, Any] | None  # None: not finished
     env_steps: int
-    elapsed_s: float
+    elapsed_s: float  # of all configurations of a sweep together
+    configuration: str = ""  # of a sweep, see `Run.label`
 
 
 class Panel(NamedTuple):
@@ -33,38 +34,44 @@ class Panel(NamedTuple):
     labels: list[str]
 
 
-def read(place: str) -> Entry:
-    """One run from its files. UserError when it is no run."""
+def read(place: str) -> list[Entry]:
+    """One run, or all configurations of a sweep, from its files. UserError when it is no run."""
     path, config = folder.load(place)
-    records = log.read(path / folder.METRICS) if (path / folder.METRICS).is_file() else []
-    evals = [r for r in records if r["event"] == "eval"]
-    by_step: dict[int, dict[int, float]] = {}
-    for record in evals:
-        by_step.setdefault(record["env_steps"], {})[record["seed"]] = record["return"]
-    # A step whose records are cut short by a kill is left out.
-    steps = [step for step, found in by_step.items() if len(found) == config.seeds]
-    returns = [[by_step[step][seed] for step in steps] for seed in range(config.seeds)]
+    records = folder.records(path)
+    timing = [log.read(part / folder.TIMING) for part in folder.parts(path) if (part / folder.TIMING).is_file()]
+    result = results.finished(path, records)
+    blocks = results.blocks(result) if result else {}
     spec = experiment.make_env(config.env, config.n_agents).spec
-    timing = log.read(path / folder.TIMING) if (path / folder.TIMING).is_file() else []
-    return Entry(
-        path=path,
-        config=config,
-        task=spec.task,
-        n_agents=spec.n_agents,
-        steps=np.array(steps, int),
-        returns=np.array(returns, float),
-        result=finished(path, records),
-        env_steps=records[-1]["env_steps"] if records else 0,
-        elapsed_s=timing[-1]["elapsed_s"] if timing else 0.0,
-    )
+    runs = sweep.runs(config)
+    entries = []
+    for label, rows in sweep.rows(runs).items():
+        own = [record for record in records if results.run_of(record)[0] == label]
+        steps, returns = curve(own, [runs[i].seed for i in rows])
+        entry = Entry(
+            path=path,
+            config=config,
+            task=spec.task,
+            n_agents=spec.n_agents,
+            steps=steps,
+            returns=returns,
+            result=blocks.get(label),
+            env_steps=own[-1]["env_steps"] if own else 0,
+            elapsed_s=sum(times[-1]["elapsed_s"] for times in timing if times),
+            configuration=label,
+        )
+        entries.append(entry)
+    return entries
 
 
-def finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """result.json, or None if the run is not finished, or was continued since."""
-    if not (path / folder.RESULT).is_file() or not records or records[-1]["event"] != "final":
-        return None
-    result = json.loads((path / folder.RESULT).read_text())
-    return result if result["env_steps"] == records[-1]["env_steps"] else None
+def curve(records: list[dict[str, Any]], seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (evals,) and returns (runs, evals) of the evaluations of one configuration."""
+    by_step: dict[int, dict[int, float]] = {}
+    for record in records:
+        if record["event"] == "eval":
+            by_step.setdefault(record["env_steps"], {})[record["seed"]] = record["return"]
+    # A step whose records are cut short by a kill is left out.
+    steps = [step for step, found in by_step.items() if len(found) == len(seeds)]
+    return np.array(steps, int), np.array([[by_step[step][seed] for step in steps] for seed in seeds], float)
 
 
 def group(entries: list[Entry]) -> list[Panel]:
@@ -90,11 +97,12 @@ def options(entry: Entry) -> dict[str, str]:
 
 
 def labels(entries: list[Entry]) -> list[str]:
-    """The algorithm of each run, with its folder where two runs share one."""
-    algos = [entry.config.algo.name for entry in entries]
-    names = [entry.path.name for entry in entries]
-    wheres = [name if names.count(name) == 1 else str(e.path) for e, name in zip(entries, names, strict=True)]
-    return [a if algos.count(a) == 1 else f"{a} ({where})" for a, where in zip(algos, wheres, strict=True)]
+    """The algorithm and configuration of each run, with its folder where two runs share them."""
+    names = [f"{entry.config.algo.name} {entry.configuration}".rstrip() for entry in entries]
+    folders = list(dict.fromkeys(entry.path for entry in entries))
+    short = [path.name for path in folders]
+    where = {path: path.name if short.count(path.name) == 1 else str(path) for path in folders}
+    return [n if names.count(n) == 1 else f"{n} ({where[e.path]})" for n, e in zip(names, entries, strict=True)]
 
 
 def running(entry: Entry) -> str:

@@ -1,29 +1,35 @@
 """Configuration: Hydra composes it, frozen dataclasses hold it, and every mistake is one sentence."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qllm_envs.parts import suggest
+from qllm_jax import values
 from qllm_jax.errors import UserError
 
 # Strict numbers: "3" is not 3 and 1 is not true.
 Count = Annotated[int, Field(strict=True, ge=1)]
 TRIAL_SEED = 2**32 - 1  # of the short trainings by which functions are chosen: results never use it
 Seed = Annotated[int, Field(strict=True, ge=0, lt=TRIAL_SEED)]
+Index = Annotated[int, Field(strict=True, ge=0)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
+T = TypeVar("T")
+Several = Annotated[list[T], AfterValidator(values.several)]
+GroupSize = Annotated[Any, AfterValidator(values.group_size)]
 ROOT = "config"  # configs/config.yaml
-GROUPS = ("env", "algo", "experiment", "llm")  # of configs/
+GROUPS = ("env", "algo", "experiment", "llm", "sweep")  # of configs/
 KNOWN_KEYS = ConfigDict(extra="forbid")  # no key that nobody reads
 
 
@@ -65,6 +71,21 @@ class WandbConfig:
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
+class Sweep:
+    """Lists whose grid is trained as one program: the fields of `Hp`, under the rules of `AlgoConfig`; functions."""
+
+    lr: Several[Positive] | None = None
+    gamma: Several[Share] | None = None
+    td_lambda: Several[Share] | None = None
+    target_tau: Several[Share] | None = None
+    epsilon_start: Several[Share] | None = None
+    epsilon_end: Several[Share] | None = None
+    epsilon_steps: Several[Count] | None = None
+    grad_clip: Several[Positive] | None = None
+    tfcaf: Annotated[Several[str], AfterValidator(values.named_apart)] | None = None  # names or paths
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
 class Config:
     """A whole run, as `config.yaml` in its folder records it."""
 
@@ -81,6 +102,15 @@ class Config:
     run_dir: str | None = None
     resume: str | None = None
     wandb: WandbConfig = field(default_factory=WandbConfig)
+    sweep: Sweep = field(default_factory=Sweep)
+    part: tuple[Index, Index] | None = None  # runs [first, behind) of the sweep x seeds; None: all. Of a group's folder
+    group: GroupSize = "auto"
+    memory_gib: Positive | None = None
+
+
+def swept(sweep: Sweep) -> dict[str, list[Any]]:
+    """The lists of a sweep by key; {} without one."""
+    return {key: found for key, found in asdict(sweep).items() if found is not None}
 
 
 def config_dir() -> Path:
@@ -105,7 +135,7 @@ def composed(root: str, overrides: list[str]) -> DictConfig:
             found = compose(root, overrides=overrides)
         OmegaConf.resolve(found)
         return found
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group set to a number
         raise UserError(explain(error, overrides, root)) from error
 
 
@@ -123,6 +153,9 @@ def from_dict(found: DictConfig) -> Config:
             f"algo.buffer_episodes={algo.buffer_episodes} must hold one batch ({algo.batch_episodes} episodes) "
             f"and one rollout ({algo.n_envs} episodes)"
         )
+    n_runs = math.prod(map(len, swept(config.sweep).values())) * config.seeds
+    if config.part and not config.part[0] < config.part[1] <= n_runs:
+        raise UserError(f"part must be two numbers, first < behind <= {n_runs} runs, got {list(config.part)}")
     return config
 
 
@@ -137,7 +170,8 @@ def invalid(detail: Any) -> str:
 
 def to_yaml(config: Config) -> str:
     """The resolved configuration as YAML; `from_dict(OmegaConf.create(...))` reads it back."""
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))  # pyright: ignore[reportArgumentType]
+    recorded = asdict(config) | {"sweep": swept(config.sweep)}
+    return OmegaConf.to_yaml(OmegaConf.create(recorded))  # pyright: ignore[reportArgumentType]
 
 
 def explain(error: Exception, overrides: list[str], root: str = ROOT) -> str:
@@ -151,6 +185,8 @@ def explain(error: Exception, overrides: list[str], root: str = ROOT) -> str:
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
         full = re.search(r"full_key: (\S+)", text)
         return unknown_key(full.group(1) if full else found.group(1), overrides, root)
+    if text.startswith("Ambiguous value"):
+        return f"{text.splitlines()[0]}: write a list as key=[1,2]"
     full = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0].rstrip(".")
     first = re.sub(r"^Value (.*) of type '\w+' could not be converted to (\w+)$", r"\1 is not of type \2", first)

@@ -1,6 +1,7 @@
 """From a configuration to the parts of a run: environment, mixer, learner, program and traced numbers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -8,13 +9,15 @@ import jax.numpy as jnp
 
 import qllm_envs
 from qllm_envs import Env
-from qllm_jax import agents, learners, mixers, runs
+from qllm_jax import agents, learners, mixers, runs, sweep
 from qllm_jax.agents import Agent
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core, Learner
-from qllm_jax.mixers import Mixer
-from qllm_jax.types import Hp
+from qllm_jax.mixers import Mixer, tfcaf
+from qllm_jax.runs import RunState
+from qllm_jax.types import Clock, Hp
+from qllm_jax.values import function_name
 
 ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # keys of `env:` that the run reads; the rest are the environment's
 
@@ -31,6 +34,7 @@ class Experiment(NamedTuple):
     hp: Hp  # leaves (R,)
     seeds: jax.Array  # (R,) the number of each run, folded into the root key
     root: jax.Array  # the root key
+    choice: jax.Array | None = None  # (R, K) one-hot: the credit function of each run; None: all have the same
 
     @property
     def steps_per_iteration(self) -> int:
@@ -41,7 +45,7 @@ class Experiment(NamedTuple):
 def build(config: Config, mixer: Mixer | None = None) -> Experiment:
     """Build all parts of a validated configuration. UserError for a part or an option that does not exist.
 
-    `mixer` replaces the one that the configuration names.
+    `mixer` replaces the one that the configuration names, or the one of all functions that it sweeps.
     """
     env = make_env(config.env, config.n_agents)
     algo = config.algo
@@ -62,17 +66,48 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
         eval_epsilon=algo.eval_epsilon,
     )
     program = runs.make(env, agent, learner, sizes)
-    hp = Hp(*(jnp.full((config.seeds,), getattr(algo, name), jnp.float32) for name in Hp._fields))
-    seeds = jnp.arange(config.seeds)
-    return Experiment(config, env, agent, mixer, learner, program, hp, seeds, jax.random.key(config.seed))
+    return Experiment(config, env, agent, mixer, learner, program, *run_axis(config))
+
+
+def run_axis(config: Config) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
+    """The numbers and seeds of a configuration's runs, the root key, and which credit function each uses."""
+    runs = sweep.runs(config)
+    column = lambda name: [run.values.get(name, getattr(config.algo, name)) for run in runs]
+    hp = Hp(*(jnp.asarray(column(name), jnp.float32) for name in Hp._fields))
+    names = [function_name(function) for function in config.sweep.tfcaf or ()]
+    choice = jnp.eye(len(names))[jnp.asarray([names.index(run.values["tfcaf"]) for run in runs])] if names else None
+    return hp, jnp.asarray([run.seed for run in runs]), jax.random.key(config.seed), choice
+
+
+def at(exp: Experiment, first: int, behind: int) -> Experiment:
+    """The runs [first, behind) of an experiment of all runs. Parts of the same size share one compiled program."""
+    config = replace(exp.config, part=(first, behind))
+    hp, seeds, _, choice = run_axis(config)
+    return exp._replace(config=config, hp=hp, seeds=seeds, choice=choice)
+
+
+def start(exp: Experiment) -> tuple[Clock, RunState]:
+    """A clock at zero and fresh runs, each with its credit function. Buffers are empty."""
+    clock, state = exp.program.init(exp.root, exp.seeds)
+    if (choice := exp.choice) is None:
+        return clock, state
+    put = lambda params: tfcaf.chosen(params, choice)
+    learner = state.learner._replace(params=put(state.learner.params), target_params=put(state.learner.target_params))
+    return clock, state._replace(learner=learner, best_params=put(state.best_params))
 
 
 def make_mixer(config: Config, env: Env) -> Mixer | None:
     """The mixer of a configuration. UserError for one that does not exist, or that refuses its options."""
+    functions, given = config.sweep.tfcaf, config.algo.mixer.get("name")
+    if functions and given != "tfcaf":
+        raise UserError(f"sweep.tfcaf needs algo.mixer.name=tfcaf, as algo=matched_qllm has it, not {given!r}")
     if not config.algo.mixer:
         return None
     name, options = named("algo.mixer", config.algo.mixer, mixers.names())
-    return mixers.make(name, env.spec, **options)
+    if not functions:
+        return mixers.make(name, env.spec, **options)
+    # Each is made, and so verified, as a single one is.
+    return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": one}) for one in functions])
 
 
 def make_learner(config: Config, core: Core) -> Learner:

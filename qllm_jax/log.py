@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def per_seed(event: str, env_steps: int, metrics: dict[str, Any], first_seed: int = 0) -> list[dict[str, Any]]:
-    """One record a seed from arrays with a leading axis R."""
+def per_run(
+    event: str, env_steps: int, runs: Sequence[dict[str, Any]], metrics: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One record a run from arrays with a leading axis R; `runs` says which run each is."""
     columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
-    n_runs = len(next(iter(columns.values())))
     head = {"event": event, "env_steps": env_steps}
-    return [
-        {**head, "seed": first_seed + i, **{name: values[i] for name, values in columns.items()}} for i in range(n_runs)
-    ]
+    return [{**head, **run, **{name: values[i] for name, values in columns.items()}} for i, run in enumerate(runs)]
 
 
 class Progress:

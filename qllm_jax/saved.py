@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from qllm_envs.parts import suggest
-from qllm_jax import checkpoint, experiment, folder, log, results
+from qllm_jax import checkpoint, experiment, folder, log, results, sweep
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
@@ -23,8 +24,9 @@ class SavedRun(NamedTuple):
     exp: Experiment
     which: str
     params: Params  # leaves (R, ...)
-    params_steps: list[int]  # environment steps at which each seed had these parameters
+    params_steps: list[int]  # environment steps at which each run had these parameters
     env_steps: int  # of the checkpoint, per run
+    at_once: int  # runs of one group
 
     def __str__(self) -> str:
         spec, algo = self.exp.env.spec, self.exp.config.algo.name
@@ -37,15 +39,30 @@ def open_run(path: str, which: str = "best") -> SavedRun:
         raise UserError(f"which={which} does not exist: {suggest(which, WHICH)}")
     where, config = folder.load(path)
     exp = experiment.build(config)
-    found = newest(exp, where)
+    bounds = folder.groups(where)
+    if not bounds:
+        return of_part(exp, where, which)
+    places = [where / folder.GROUP.format(i) for i in range(len(bounds))]
+    parts = [of_part(experiment.at(exp, *b), place, which) for b, place in zip(bounds, places, strict=True)]
+    params = jax.tree.map(lambda *rows: jnp.concatenate(rows), *(part.params for part in parts))
+    steps = [step for part in parts for step in part.params_steps]
+    widest = max(part.at_once for part in parts)
+    return SavedRun(where, exp, which, params, steps, min(part.env_steps for part in parts), widest)
+
+
+def of_part(exp: Experiment, path: Path, which: str) -> SavedRun:
+    """The runs of one folder of checkpoints. UserError when it has none yet."""
+    found = newest(exp, path)
     if found is None:
-        raise UserError(f"{path!r} has no checkpoint yet: the first one is written at step {config.eval_interval:,}")
+        interval = exp.config.eval_interval
+        raise UserError(f"{str(path)!r} has no checkpoint yet: the first one is written at step {interval:,}")
     (clock, runs), _ = found
-    env_steps = int(clock.env_steps)
+    env_steps, n_runs = int(clock.env_steps), len(exp.seeds)
     if which == "last":
-        return SavedRun(where, exp, which, runs.learner.params, [env_steps] * config.seeds, env_steps)
-    records = [r for r in log.read(where / folder.METRICS) if r["env_steps"] <= env_steps]
-    return SavedRun(where, exp, which, runs.best_params, results.best_steps(records, config.seeds), env_steps)
+        return SavedRun(path, exp, which, runs.learner.params, [env_steps] * n_runs, env_steps, n_runs)
+    records = [r for r in log.read(path / folder.METRICS) if r["env_steps"] <= env_steps]
+    steps = results.best_steps(records, [run.head for run in sweep.runs(exp.config)])
+    return SavedRun(path, exp, which, runs.best_params, steps, env_steps, n_runs)
 
 
 def newest(exp: Experiment, path: Path) -> tuple[Saved, HostState] | None:
@@ -61,7 +78,7 @@ def newest(exp: Experiment, path: Path) -> tuple[Saved, HostState] | None:
 
 
 def final_keys(exp: Experiment, number: int = 0) -> jax.Array:
-    """One key a seed (R,) that no decision of training depends on. 0 are the keys behind result.json."""
+    """One key a run (R,) that no decision of training depends on; a seed's runs share it. 0: those of result.json."""
     return jax.vmap(lambda seed: stream(jax.random.fold_in(exp.root, seed), FINAL_STREAM, number))(exp.seeds)
 
 

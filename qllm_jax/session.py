@@ -8,9 +8,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import checkpoint, folder, log, results, stats, wandb_log
+from qllm_jax import checkpoint, config, folder, log, results, stats, sweep, wandb_log
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.experiment import Experiment
+from qllm_jax.results import Final
 from qllm_jax.saved import final_keys
 
 
@@ -40,10 +41,12 @@ class Session:
         """Open the logs, cut to what the checkpoint covers."""
         self.exp, self.path = exp, path
         self.clock, self.runs = saved
+        self.kind = "runs" if config.swept(exp.config.sweep) else "seeds"
+        self.heads = [run.head for run in sweep.runs(exp.config)]
         self.metrics = log.JsonLines(path / folder.METRICS, host.metrics_bytes)
         self.timing = log.JsonLines(path / folder.TIMING, host.timing_bytes)
         self.wandb = wandb_log.make(exp.config, path)
-        self.progress = log.Progress(exp.config.total_steps, exp.config.seeds, self.env_steps)
+        self.progress = log.Progress(exp.config.total_steps, len(exp.seeds), self.env_steps)
         self.is_fresh = host.metrics_bytes == 0  # nothing was logged before this process
         self._elapsed, self._started = host.elapsed_s, time.monotonic()
 
@@ -57,8 +60,8 @@ class Session:
         return self._elapsed + time.monotonic() - self._started
 
     def record(self, event: str, metrics: dict[str, Any]) -> None:
-        """Write one record a seed, and the wall time apart: metrics.jsonl must not depend on the machine's speed."""
-        records = log.per_seed(event, self.env_steps, metrics)
+        """Write one record a run, and the wall time apart: metrics.jsonl must not depend on the machine's speed."""
+        records = log.per_run(event, self.env_steps, self.heads, metrics)
         self.metrics.write(records)
         self.timing.write([{"event": event, "env_steps": self.env_steps, "elapsed_s": round(self.elapsed_s, 3)}])
         self.wandb.write(records)
@@ -79,7 +82,7 @@ class Session:
         self.record("eval", {"return": returns.mean(-1), "returns": returns})
         self.progress.say(
             f"step {self.env_steps:>11,}: return {stats.number(returns.mean()):>9} "
-            f"(mean of {episodes} evaluation episodes, {len(returns)} seeds; {self.elapsed_s:,.0f} s)"
+            f"(mean of {episodes} evaluation episodes, {len(returns)} {self.kind}; {self.elapsed_s:,.0f} s)"
         )
 
     def save(self) -> None:
@@ -91,11 +94,9 @@ class Session:
         """Evaluate the best checkpoint, write the results and give the closing table."""
         exp, episodes = self.exp, self.exp.config.final_episodes
         returns, random = final_returns(exp, self.runs.best_params, episodes, exp.config.algo.eval_epsilon)
-        best = results.best_steps(log.read(self.path / folder.METRICS), len(returns))
+        best = results.best_steps(log.read(self.path / folder.METRICS), self.heads)
         self.record("final", {"return": returns.mean(-1), "returns": returns})
-        results.write_result(self.path, returns, random, self.env_steps, best)
-        results.marl_eval(self.path, exp.config, exp.env.spec.task)
-        return results.table(returns, random, best)
+        return results.write(self.path, exp.config, exp.env.spec.task, Final(self.env_steps, returns, random, best))
 
     def close(self) -> None:
         """Close logs, bar and wandb."""
@@ -104,7 +105,7 @@ class Session:
 
 
 def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (R, episodes) of the given policies, and of the uniformly random policy, on keys training never uses."""
+    """Returns (R, episodes) of the given policies on keys training never uses, and the random policy's means (R,)."""
     keys = final_keys(exp)
     play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))
-    return play(epsilon), play(1.0)
+    return play(epsilon), play(1.0).mean(-1)

@@ -2,11 +2,13 @@
 
     python -m qllm_jax.train env=mpe_spread n_agents=25 seeds=5
     python -m qllm_jax.train algo=matched_qmix total_steps=1000000 run_dir=runs/qmix wandb.mode=offline
+    python -m qllm_jax.train sweep.lr=[1e-4,5e-4,1e-3] sweep.gamma=[0.95,0.99] seeds=5 run_dir=runs/sweep
     python -m qllm_jax.train resume=runs/qmix
 
-Groups: env=, algo=, experiment=. Keys: n_agents, seeds (how many), seed (the root), total_steps (environment steps per
-run), run_dir, log_interval, eval_interval, eval_episodes, final_episodes, wandb.mode, and every key of env, algo and
-wandb (configs/ holds them all with comments). Ctrl-C saves a checkpoint; resume=RUN continues it.
+Groups: env=, algo=, sweep=, experiment=. Keys: n_agents, seeds (how many), seed (the root), total_steps (environment
+steps per run), run_dir, log_interval, eval_interval, eval_episodes, final_episodes, sweep.KEY (a list of values; the
+grid of all lists, times seeds, is one program), group, memory_gib, wandb.mode, and every key of env, algo and wandb
+(configs/ holds them all with comments). Ctrl-C saves a checkpoint; resume=RUN continues it.
 """
 
 from qllm_jax import cli

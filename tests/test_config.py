@@ -25,6 +25,16 @@ SENTENCES = [
     ("wandb.mode=on", "wandb.mode must be 'disabled', 'offline' or 'online', got 'on'"),
     ("total_steps", "'total_steps' is not of the form key=value"),
     ("algo.lr={", "(in: algo.lr={)"),
+    ("env=5", "Config group override must be a string or a list. Got int (in: env=5)"),
+    ("sweep.lr=[]", "sweep.lr must hold at least one value, got []"),
+    ("sweep.lr=[0.1,1e-1]", "sweep.lr must not hold 0.1 twice, got [0.1, 0.1]"),
+    ("sweep.lr=0.1", "sweep.lr must be a valid list, got 0.1"),
+    ("sweep.lr=0.1,0.2", "Ambiguous value for argument 'sweep.lr=0.1,0.2': write a list as key=[1,2]"),
+    ("sweep.gama=[1]", "unknown key 'sweep.gama': did you mean 'gamma'?"),
+    ("sweep=rl", "sweep 'rl' does not exist: choose from lr, none"),
+    ("group=0", "group must be auto or an integer of at least 1, got 0"),
+    ("memory_gib=0", "memory_gib must be greater than 0, got 0"),
+    ("+part=[4,2]", "part must be two numbers, first < behind <= 5 runs, got [4, 2]"),
 ]
 PART_SENTENCES = [
     ("env.horizon=0", "mpe_spread: horizon must be an integer of at least 1, got 0"),

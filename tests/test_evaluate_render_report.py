@@ -114,7 +114,7 @@ def test_weights_of_qmix_are_its_slopes(run: SavedRun, episode: Episode):
 
 
 def test_drawn_episode_is_the_first_that_evaluate_plays(run: SavedRun):
-    film = film_of(run, seed=1, key=7)
+    film = film_of(run, place=1, key=7)
     assert film.reward_t.sum() == pytest.approx(evaluation.play(run, 16, 0.0, seed=7)[1, 0], rel=1e-4)
 
 

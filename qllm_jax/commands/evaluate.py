@@ -1,12 +1,14 @@
 """Episodes of the teams of a run, as a table and as a file."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import cli, folder, saved, stats
+from qllm_jax import cli, folder, results, saved, stats, sweep
 from qllm_jax.errors import UserError
 from qllm_jax.saved import SavedRun
 
@@ -43,37 +45,46 @@ def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
 
 
 def play(run: SavedRun, episodes: int, epsilon: float, seed: int = 0) -> np.ndarray:
-    """Returns (R, episodes) of the run's teams on the episodes of `seed`."""
+    """Returns (R, episodes) of the run's teams on the episodes of `seed`, as many runs at once as were trained."""
     keys = saved.final_keys(run.exp, seed)
-    return np.asarray(run.exp.program.play(run.params, keys, episodes, jnp.asarray(epsilon)))
+    found = []
+    for first in range(0, len(keys), run.at_once):
+        some = slice(first, first + run.at_once)
+        params = jax.tree.map(lambda x: x[some], run.params)  # noqa: B023
+        found.append(np.asarray(run.exp.program.play(params, keys[some], episodes, jnp.asarray(epsilon))))
+    return np.concatenate(found)
 
 
 def table(run: SavedRun, returns: np.ndarray, random: np.ndarray, epsilon: float) -> str:
-    """A row a seed: mean and standard deviation over its episodes; then means over seeds."""
+    """A row a seed, or in a sweep a configuration: mean and deviation over its episodes; then means over seeds."""
+    runs = sweep.runs(run.exp.config)
+    random_by_seed = results.random_by_seed(runs, random.mean(-1))
+    heads = [f"return of {returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
+    width = max(map(len, heads))
+    if runs[0].values:
+        last = [heads[0].rstrip(":"), f"{heads[1]:<{width}} {stats.sentence(random_by_seed)}"]
+        return "\n".join([*results.configurations(runs, returns), *last])
     rows = [f"{'seed':>6}  {'from step':>12}  {'return':>10}  {'std':>8}  {'random':>10}  {'std':>8}"]
     for i, (ours, theirs) in enumerate(zip(returns, random, strict=True)):
         columns = ((x, width) for of in (ours, theirs) for x, width in ((of.mean(), 10), (of.std(), 8)))
         figures = "  ".join(f"{stats.number(x, ours.mean()):>{width}}" for x, width in columns)
-        rows.append(f"{i:>6}  {run.params_steps[i]:>12,}  {figures}")
-    heads = [f"return of {returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
-    width = max(map(len, heads))
-    rows += [f"{h:<{width}} {stats.sentence(x.mean(-1))}" for h, x in zip(heads, (returns, random), strict=True)]
+        rows.append(f"{runs[i].seed:>6}  {run.params_steps[i]:>12,}  {figures}")
+    means = (returns.mean(-1), random_by_seed)
+    rows += [f"{h:<{width}} {stats.sentence(x)}" for h, x in zip(heads, means, strict=True)]
     return "\n".join(rows)
 
 
 def record(run: SavedRun, returns: np.ndarray, random: np.ndarray, epsilon: float, seed: int) -> dict[str, Any]:
     """What `out` holds."""
-    return {
-        "run": str(run.path),
-        "which": run.which,
-        "env_steps": run.env_steps,
-        "params_env_steps": run.params_steps,
-        "epsilon": epsilon,
-        "seed": seed,
-        "episodes": int(returns.shape[1]),
-        "return": stats.summary(returns.mean(-1)),
-        "return_per_seed": returns.mean(-1).tolist(),
-        "random_policy": stats.summary(random.mean(-1)),
-        "random_policy_per_seed": random.mean(-1).tolist(),
-        "returns": returns.tolist(),
-    }
+    runs = sweep.runs(run.exp.config)
+    random_by_seed = results.random_by_seed(runs, random.mean(-1))
+    head = {"run": str(run.path), "which": run.which, "env_steps": run.env_steps}
+    asked = {"epsilon": epsilon, "seed": seed, "episodes": int(returns.shape[1])}
+    last = {"random_policy": stats.summary(random_by_seed), "random_policy_per_seed": random_by_seed.tolist()}
+    blocks = results.by_configuration(runs, lambda rows: numbers(run, returns, rows))
+    return {**head, **asked, **last, **(blocks[0] if not runs[0].values else {"configurations": blocks})}
+
+
+def numbers(run: SavedRun, returns: np.ndarray, rows: Sequence[int]) -> dict[str, Any]:
+    """What is written of some runs."""
+    return {"params_env_steps": [run.params_steps[i] for i in rows], **results.returns_of(returns[np.asarray(rows)])}

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from PIL import Image
 
-from qllm_jax import cli, draw, saved, stats
+from qllm_jax import cli, draw, saved, stats, sweep
 from qllm_jax.draw import Film
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
@@ -20,7 +20,7 @@ from qllm_jax.rollout import rollout
 from qllm_jax.saved import SavedRun
 from qllm_jax.types import Episode, Params
 
-DEFAULTS = {"seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0}
+DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0}
 DEFAULT_OUT = "episode.gif"
 HOLD_MS = 2000  # of the last frame
 MIN_FPS, MAX_FPS = 0.1, 50.0  # viewers slow down what is faster
@@ -35,10 +35,7 @@ def render(arguments: list[str]) -> int:
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
     run = saved.open_run(path, options["which"])
-    n_runs = run.exp.config.seeds
-    if not 0 <= options["seed"] < n_runs:
-        raise UserError(f"seed={options['seed']} is not in this run: it has seeds 0 to {n_runs - 1}")
-    film = film_of(run, options["seed"], key)
+    film = film_of(run, place_of(run, options["configuration"], options["seed"]), key)
     write_gif(draw.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()
     if film.weights is None:
@@ -49,19 +46,37 @@ def render(arguments: list[str]) -> int:
     return 0
 
 
-def film_of(run: SavedRun, seed: int, key: int) -> Film:
-    """Play one evaluation episode of a run's seed, with epsilon 0. UserError when a weight is not finite."""
+def place_of(run: SavedRun, configuration: str | None, seed: int) -> int:
+    """The place on the run axis of a configuration, by its label or number, and a seed. UserError if there is none."""
+    runs = sweep.runs(run.exp.config)
+    labels = list(sweep.rows(runs))
+    label = labels[0] if configuration is None else configuration
+    if configuration is not None and configuration.isdecimal() and int(configuration) < len(labels):
+        label = labels[int(configuration)]
+    if label not in labels or (configuration is not None and labels == [""]):
+        known = "; ".join(f"{i} ({each})" for i, each in enumerate(labels)) if labels != [""] else "it has one alone"
+        raise UserError(f"configuration={configuration} is not in this run: {known}")
+    places = {runs[i].seed: i for i in sweep.rows(runs)[label]}
+    if seed not in places:
+        raise UserError(f"seed={seed} is not in this run: it has seeds {min(places)} to {max(places)}")
+    return places[seed]
+
+
+def film_of(run: SavedRun, place: int, key: int) -> Film:
+    """Play one evaluation episode of one of the runs, with epsilon 0. UserError when a weight is not finite."""
     exp, spec = run.exp, run.exp.env.spec
-    params = jax.tree.map(lambda x: x[seed], run.params)
+    who = sweep.runs(exp.config)[place]
+    params = jax.tree.map(lambda x: x[place], run.params)
     # The first of the episodes that `evaluate` plays with seed=<key>.
-    episode_key = jax.random.split(saved.final_keys(exp, key)[seed], 1)[0]
+    episode_key = jax.random.split(saved.final_keys(exp, key)[place], 1)[0]
     episode, weights = jax.device_get(jax.jit(lambda p, k: record(exp, p, k))(params, episode_key))
     n_steps = int(episode.mask_t.sum())
     states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023
     weights = None if weights is None else np.asarray(weights[: n_steps + 1])
     if weights is not None and not np.isfinite(weights).all():
         raise UserError(f"{exp.config.algo.name} gives a credit weight that is not finite")
-    title = f"{spec.task}: {exp.config.algo.name}, seed {seed}, {run.which} parameters"
+    name = ", ".join([exp.config.algo.name, *([who.label] if who.label else []), f"seed {who.seed}"])
+    title = f"{spec.task}: {name}, {run.which} parameters"
     return Film(title, tuple(exp.env.scene(state) for state in states), weights, episode.reward_t[:n_steps])
 
 

@@ -22,14 +22,15 @@ def report(arguments: list[str]) -> int:
     if options["overwrite"] not in ("true", "false"):
         raise UserError(f"overwrite must be true or false, got {options['overwrite']!r}")
     out = saved.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
-    panels = compare.group([compare.read(place) for place in dict.fromkeys(str(Path(place)) for place in places)])
+    distinct = dict.fromkeys(str(Path(place)) for place in places)
+    panels = compare.group([entry for place in distinct for entry in compare.read(place)])
     curves.draw(panels, out)
     print("\n".join([table(panels), "", *notes(panels), f"curves: {out}"]))
     return 0
 
 
 def table(panels: list[Panel]) -> str:
-    """One row a run, in Markdown."""
+    """One row a run, or a configuration of a sweep, in Markdown."""
     rows = [HEADER, " | ".join("---" for _ in HEADER.split(" | "))]
     for panel in panels:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
@@ -72,5 +73,7 @@ def notes(panels: list[Panel]) -> Iterator[str]:
         differ = [f"{name} ({', '.join(f'{v:,}' for v in values)})" for name, values in varied.items()]
         if differ:
             yield f"{panel.title}: the runs differ in {', '.join(differ)}."
+        if any(entry.configuration for entry in runs):
+            yield f"{panel.title}: the wall time of a sweep is that of all its configurations together."
         if all(entry.result is None for entry in runs):
             yield f"{panel.title}: no run is finished, so the random policy is not drawn."

@@ -1,9 +1,10 @@
 """A run from its configuration to its results: the loop on the host around the compiled program."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qllm_jax import cli, config, experiment, folder, saved
+from qllm_jax import cli, config, experiment, folder, grouping, results, saved, sweep
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
@@ -11,14 +12,16 @@ from qllm_jax.experiment import Experiment
 from qllm_jax.session import Interrupt, Session
 
 
-def run(exp: Experiment, path: Path) -> int:
-    """Train from the newest checkpoint of the folder, or from the start, and print how it ended. The exit code."""
+def run(exp: Experiment, path: Path) -> str | None:
+    """Train from the newest checkpoint of the folder, or from the start: the closing table, or None if interrupted."""
     try:
         with folder.locked(path):
             interrupt, session = Interrupt(), Session(exp, path, *first_state(exp, path))
             try:
                 finished = advance(session, interrupt)
-                ending = session.finish() if finished else f"stopped at step {session.env_steps:,}"
+                if not finished:
+                    print(f"\nstopped at step {session.env_steps:,}", end="")
+                return session.finish() if finished else None
             finally:
                 session.close()
                 interrupt.restore()
@@ -27,11 +30,42 @@ def run(exp: Experiment, path: Path) -> int:
             raise
         sentence = f"{cli.disk_error(error)}; when there is room: python -m qllm_jax.train resume={path}"
         raise UserError(sentence) from error
-    if not finished:
-        print(f"\n{ending}; continue: python -m qllm_jax.train resume={path}")
-        return 130
-    print(f"\n{ending}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
-    return 0
+
+
+def run_groups(exp: Experiment, path: Path, numbers: Sequence[int]) -> bool:
+    """Train the groups of these numbers, one after another, each in a folder of its own; False if interrupted.
+
+    Groups that are finished are left alone. `exp` has the runs of all groups, and its program is compiled once for all
+    groups of one size. Several processes may do this in one folder, each with other numbers.
+    """
+    bounds = folder.groups(path)
+    for number in numbers:
+        group, place = experiment.at(exp, *bounds[number]), path / folder.GROUP.format(number)
+        if not (place / folder.CONFIG).is_file():
+            folder.create(place, group.config, exp.mixer.sources if exp.mixer else ())
+        if is_finished(place, exp.config.total_steps):
+            continue
+        print(f"group {number + 1} of {len(bounds)}: runs {bounds[number][0]} to {bounds[number][1] - 1}")
+        if run(group._replace(config=replace(group.config, run_dir=str(place))), place) is None:
+            return False
+    return True
+
+
+def is_finished(path: Path, total_steps: int) -> bool:
+    """Whether the run of a folder has its results, up to `total_steps`."""
+    records = folder.records(path)
+    found = results.finished(path, records)
+    return found is not None and found["env_steps"] >= total_steps
+
+
+def run_all(exp: Experiment, path: Path) -> str | None:
+    """Train all runs of a folder, in its groups if it has some: the closing table, or None if interrupted."""
+    bounds = folder.groups(path)
+    if not bounds:
+        return run(exp, path)
+    if not run_groups(exp, path, range(len(bounds))):
+        return None
+    return results.write(path, exp.config, exp.env.spec.task, results.collected(path))
 
 
 def advance(session: Session, interrupt: Interrupt) -> bool:
@@ -55,8 +89,7 @@ def first_state(exp: Experiment, path: Path) -> tuple[Saved, HostState]:
     """The newest checkpoint, or a fresh state after the warm-up rollouts."""
     if found := saved.newest(exp, path):
         return found
-    clock, runs = exp.program.init(exp.root, exp.seeds)
-    return Saved(*exp.program.warmup(clock, runs, exp.hp)), HostState(0, 0, 0.0)
+    return Saved(*exp.program.warmup(*experiment.start(exp), exp.hp)), HostState(0, 0, 0.0)
 
 
 def following(step: int, interval: int) -> int:
@@ -81,12 +114,17 @@ def resumed(settings: Config, overrides: list[str]) -> tuple[Path, Config]:
 def train(overrides: list[str]) -> int:
     """The command: compose the configuration, make or open the folder, train."""
     settings = config.load(overrides)
-    if settings.resume:
-        path, settings = resumed(settings, overrides)
-        exp = experiment.build(settings)
-    else:
-        exp = experiment.build(settings)
-        path = folder.create(settings, exp.env.spec.task, exp.mixer.source if exp.mixer else None)
+    path, settings = resumed(settings, overrides) if settings.resume else (None, settings)
+    exp = experiment.build(settings)
     spec = exp.env.spec
-    print(f"{settings.algo.name} on {spec.task}: {spec.n_agents} agents, {settings.seeds} seeds, folder {path}")
-    return run(exp, path)
+    if path is None:
+        path = folder.chosen_path(settings, spec.task)
+        groups = grouping.choose(exp)
+        folder.create(path, settings, exp.mixer.sources if exp.mixer else (), groups.record)
+    print(f"{settings.algo.name} on {spec.task}: {spec.n_agents} agents, {sweep.size(settings)}, folder {path}")
+    ending = run_all(exp, path)
+    if ending is None:
+        print(f"; continue: python -m qllm_jax.train resume={path}")
+        return 130
+    print(f"\n{ending}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
+    return 0

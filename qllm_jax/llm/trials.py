@@ -21,7 +21,6 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.asking import Desk
 from qllm_jax.llm.records import Choice, Pool, Select
 from qllm_jax.mixers import tfcaf
-from qllm_jax.runs import RunState
 from qllm_jax.stats import number
 from qllm_jax.tfcaf import from_source
 
@@ -51,9 +50,8 @@ class Curves(NamedTuple):
 def measure(plan: Plan, sources: list[str]) -> Curves:
     """Train with each of the verified `sources` and evaluate on the way. `UserError` for what cannot be trained."""
     exp = _experiment(plan, sources)
-    choice = jnp.repeat(jnp.eye(len(sources)), plan.seeds, 0)  # (R, K): the runs of the first function come first
-    clock, runs = exp.program.init(exp.root, exp.seeds)
-    clock, runs = exp.program.warmup(clock, _choose(runs, choice), exp.hp)
+    clock, runs = experiment.start(exp)
+    clock, runs = exp.program.warmup(clock, runs, exp.hp)
     steps, points = [], []
     for point in range(1, POINTS + 1):
         n = -(-(plan.steps * point // POINTS - int(clock.env_steps)) // exp.steps_per_iteration)
@@ -62,7 +60,7 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
         runs, returns = exp.program.evaluate(clock, runs, EPISODES)
         steps.append(int(clock.env_steps))
         points.append(np.asarray(returns).reshape(len(sources), -1).mean(1))
-    keys = jax.random.split(exp.root, len(choice))
+    keys = jax.random.split(exp.root, len(exp.seeds))
     random = float(np.mean(exp.program.play(runs.best_params, keys, EPISODES, jnp.asarray(1.0))))
     return Curves(steps, np.round(np.transpose(points), 4).tolist(), round(random, 4))
 
@@ -70,22 +68,15 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
 def _experiment(plan: Plan, sources: list[str]) -> Experiment:
     """One run for each function and seed; a seed is the same for all functions."""
     base = configs.composed(configs.ROOT, [f"algo={PRESET}", *plan.overrides])
-    runs = len(sources) * plan.seeds
-    changes = {"env": plan.env, "n_agents": plan.n_agents, "seeds": runs, "total_steps": plan.steps}
-    anneal = {"algo": {"epsilon_steps": max(plan.steps // 2, 1)}}
-    settings = configs.from_dict(OmegaConf.merge(base, {"env": None}, changes, anneal))  # pyright: ignore
+    names = [f"function {i}" for i in range(len(sources))]
+    changes = {"env": plan.env, "n_agents": plan.n_agents, "seeds": plan.seeds, "total_steps": plan.steps}
+    changes |= {"algo": {"epsilon_steps": max(plan.steps // 2, 1)}, "sweep": {"tfcaf": names}}
+    settings = configs.from_dict(OmegaConf.merge(base, {"env": None}, changes))  # pyright: ignore
     env = experiment.make_env(plan.env, plan.n_agents)
-    credits_ = [from_source(source, f"function {i}", env.spec) for i, source in enumerate(sources)]
+    credits_ = [from_source(source, name, env.spec) for source, name in zip(sources, names, strict=True)]
     scale = tfcaf.resolve_scale(settings.algo.mixer["scale"], env.spec.n_agents)
     exp = experiment.build(settings, tfcaf.from_credits(credits_, scale))
-    return exp._replace(seeds=jnp.tile(jnp.arange(plan.seeds), len(sources)), root=jax.random.key(TRIAL_SEED))
-
-
-def _choose(runs: RunState, choice: jax.Array) -> RunState:
-    """Runs that mix by the functions that `choice` (R, K) marks."""
-    put = lambda params: params | {"mixer": {"choice": jnp.copy(choice)}}  # copied: no two share a donated buffer
-    state = runs.learner._replace(params=put(runs.learner.params), target_params=put(runs.learner.target_params))
-    return runs._replace(learner=state, best_params=put(runs.best_params))
+    return exp._replace(root=jax.random.key(TRIAL_SEED))
 
 
 class Trials(NamedTuple):

@@ -22,13 +22,13 @@ class MixerInputs(NamedTuple):
 class Mixer(NamedTuple):
     """`init(key, inputs)` gives parameters (the key is consumed), `apply(params, inputs)` the scalar Q_tot.
 
-    `source` is the text of a credit function, which is stored with the run. `reads_max`: it compares the chosen values
-    with the largest ones, so that it needs agents with a value for every action.
+    `sources` are the texts of its credit functions, which are stored with the run. `reads_max`: it compares the chosen
+    values with the largest ones, so that it needs agents with a value for every action.
     """
 
     init: Callable[[jax.Array, MixerInputs], Params]
     apply: Callable[[Params, MixerInputs], Float[Array, ""]]
-    source: str | None = None
+    sources: tuple[str, ...] = ()
     reads_max: bool = False
 
 

@@ -11,6 +11,9 @@ from qllm_jax.errors import UserError
 from qllm_jax.mixers.base import Mixer, MixerInputs
 from qllm_jax.tfcaf import CreditFunction, from_source, gates
 from qllm_jax.tfcaf.loader import find
+from qllm_jax.types import Params
+
+CHOICE = "choice"  # the parameter of `choosing`
 
 
 def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> Mixer:
@@ -36,20 +39,33 @@ def from_credit(credit: CreditFunction, scale: float) -> Mixer:
             weights = jnp.maximum(weights, 0.0)
         return scale * (weights @ inputs.chosen_q + bias)
 
-    return Mixer(init=lambda key, inputs: {}, apply=apply, source=credit.source)
+    return Mixer(init=lambda key, inputs: {}, apply=apply, sources=(credit.source,))
 
 
 def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
-    """The mixer of several credit functions: each run uses the one that its parameter `choice`, a one-hot (K,), marks.
+    """The mixer of several credit functions, see `choosing`."""
+    return choosing([from_credit(credit, scale) for credit in credits])
 
-    `choice` gets no gradient and so never changes. Under a vmap over runs all functions are evaluated for all runs.
+
+def choosing(each: Sequence[Mixer]) -> Mixer:
+    """One mixer of several without parameters: a run uses the one that its parameter `choice`, a one-hot (K,), marks.
+
+    `choice` gets no gradient and so never changes. Under a vmap over runs all of them are evaluated for all runs.
     """
-    each = [from_credit(credit, scale).apply for credit in credits]
 
     def apply(params: dict, inputs: MixerInputs) -> jax.Array:
-        return jax.lax.switch(jnp.argmax(params["choice"]), [partial(one, {}) for one in each], inputs)
+        return jax.lax.switch(jnp.argmax(params[CHOICE]), [partial(one.apply, {}) for one in each], inputs)
 
-    return Mixer(init=lambda key, inputs: {"choice": jnp.eye(len(each))[0]}, apply=apply)
+    sources = tuple(source for one in each for source in one.sources)
+    return Mixer(init=lambda key, inputs: {CHOICE: jnp.eye(len(each))[0]}, apply=apply, sources=sources)
+
+
+def chosen(params: Params, choice: jax.Array) -> Params:
+    """Parameters of runs, leaves (R, ...), whose mixers, wherever in them, use what `choice` (R, K) marks."""
+    is_choice = lambda path: getattr(path[-1], "key", None) == CHOICE
+    # Copied: no two leaves may share a donated buffer.
+    put = lambda path, leaf: jnp.array(choice, leaf.dtype) if is_choice(path) else leaf
+    return jax.tree_util.tree_map_with_path(put, params)
 
 
 def resolve_scale(scale: str | float, n_agents: int) -> float:

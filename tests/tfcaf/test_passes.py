@@ -76,7 +76,7 @@ def test_the_mixer_verifies_once(cache: Path, tmp_path: Path, monkeypatch: pytes
     mixers.make("tfcaf", SPEC, function=str(file))
     assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(sandbox, "run", lambda *arguments: pytest.fail("a process was started"))
-    assert mixers.make("tfcaf", SPEC, function=str(file)).source == GOOD
+    assert mixers.make("tfcaf", SPEC, function=str(file)).sources == (GOOD,)
 
 
 def test_the_mixer_loads_nothing_that_is_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,86 @@
+"""The memory plan agrees with what XLA plans, and runs that do not fit or do not pay together become groups."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from qllm_jax import config, experiment, grouping, liveness, plan
+from qllm_jax.errors import UserError
+from qllm_jax.experiment import Experiment
+
+
+def build(*overrides: str) -> Experiment:
+    return experiment.build(config.load(["n_agents=3", "seeds=2", "algo.buffer_episodes=64", *overrides]))
+
+
+@pytest.mark.parametrize("algo", ["matched_qllm", "matched_riit"])
+def test_estimates_are_what_xla_plans(algo: str):
+    exp = build(f"algo={algo}")
+    found = plan.make(exp)
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    traced = exp.program.chunk.trace(*state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
+    planned = traced.lower().compile().memory_analysis()
+    working = found.items["batch"] + found.items["rest of an update"]
+    assert 0.75 < working / planned.temp_size_in_bytes < 1.75
+    assert (found.total - working) / planned.argument_size_in_bytes == pytest.approx(1, rel=0.01)
+
+
+def test_values_count_while_they_are_needed():
+    def program(x):
+        y = jnp.sin(x)  # 4,000 bytes, read last by the sum
+        z = jnp.outer(y, y)  # 4,000,000
+        return jnp.sum(y) + jnp.sum(z)
+
+    x = jax.ShapeDtypeStruct((1000,), jnp.float32)
+    assert 4_004_000 <= liveness.peak(jax.make_jaxpr(program)(x).jaxpr) < 4_100_000
+    in_place = jax.make_jaxpr(lambda x: x.at[0].set(1.0))(x)
+    assert liveness.peak(in_place.jaxpr) < 100
+
+
+@pytest.mark.parametrize(
+    ("n_runs", "size", "groups"),
+    [(20, 20, [20]), (20, 99, [20]), (20, 6, [5, 5, 5, 5]), (8, 3, [2, 2, 2, 2]), (7, 3, [3, 3, 1]), (3, 1, [1, 1, 1])],
+)
+def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: list[int]):
+    found = plan.split(n_runs, size)
+    assert [behind - first for first, behind in found] == groups
+    assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
+
+
+def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
+    exp = build("sweep.lr=[0.1,0.2,0.3]")
+    needed = plan.make(exp)
+    assert grouping.choose(build("sweep.lr=[0.1,0.2,0.3]", "group=4")).record == {"groups": {"runs": [(0, 3), (3, 6)]}}
+    some = exp._replace(
+        config=config.load(
+            ["seeds=2", "sweep.lr=[0.1,0.2,0.3]", f"memory_gib={needed.total / plan.GIB / 2}", "total_steps=1"]
+        )
+    )
+    capsys.readouterr()
+    assert grouping.Grouping(plan.split(6, plan.fitting(plan.make(some))), {}).record["groups"]["runs"] == [
+        (0, 2),
+        (2, 4),
+        (4, 6),
+    ]
+    assert "; 2 runs fit" in plan.lines(plan.make(some))[0]
+    none = exp._replace(config=config.load(["memory_gib=1e-6"]))
+    with pytest.raises(
+        UserError, match=r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
+    ):
+        plan.fitting(plan.make(none))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "total_steps", "groups", "timed"),
+    [
+        ({8: 1.0, 2: 0.5, 1: 0.6}, 10**9, [(0, 2), (2, 4), (4, 6), (6, 8)], {8, 2, 1}),
+        ({8: 1.0, 2: 0.97, 1: 2.0}, 10**9, [(0, 8)], {8, 2, 1}),  # not worth three more groups
+        ({8: 1e-9}, 100, [(0, 8)], set()),  # training is too short for a measurement to pay
+    ],
+)
+def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, groups, timed, monkeypatch):
+    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width: seconds[width])
+    found = grouping.choose(build("sweep.lr=[0.1,0.2,0.3,0.4]", f"total_steps={total_steps}"))
+    assert found.runs == groups
+    assert set(found.seconds) == timed
+    assert set(found.record.get("groups", {}).get("ms_per_update_and_run", {})) == timed
