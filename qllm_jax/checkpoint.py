@@ -75,17 +75,11 @@ def remove_all_but(kept: Path | None, folder: Path) -> None:
 
 
 def restore(path: Path, like: Saved) -> tuple[Saved, HostState]:
-    """Read a checkpoint shaped as `like` (arrays or ShapeDtypeStructs). UserError when its shapes differ."""
+    """Read a checkpoint shaped and placed as `like` (see `runs.shapes`). UserError when its shapes differ."""
     metadata = ocp.metadata(str(path))
     check_shapes(path, metadata.metadata, like)
-    saved = ocp.load(str(path), jax.tree.map(as_struct, like))
+    saved = ocp.load(str(path), like)
     return saved, HostState(**cast(dict[str, Any], metadata.custom_metadata))
-
-
-def as_struct(x: Any) -> jax.ShapeDtypeStruct:
-    """Shape, dtype and sharding of an array or of a struct."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None) or sharding)
 
 
 def check_shapes(path: Path, stored: Any, like: Saved) -> None:

@@ -27,7 +27,7 @@ Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
 T = TypeVar("T")
 Several = Annotated[list[T], AfterValidator(values.several)]
-GroupSize = Annotated[Any, AfterValidator(values.group_size)]
+AutoOrCount = Annotated[Any, AfterValidator(values.auto_or_count)]
 ROOT = "config"  # configs/config.yaml
 GROUPS = ("env", "algo", "experiment", "llm", "sweep")  # of configs/
 KNOWN_KEYS = ConfigDict(extra="forbid")  # no key that nobody reads
@@ -104,8 +104,9 @@ class Config:
     wandb: WandbConfig = field(default_factory=WandbConfig)
     sweep: Sweep = field(default_factory=Sweep)
     part: tuple[Index, Index] | None = None  # runs [first, behind) of the sweep x seeds; None: all. Of a group's folder
-    group: GroupSize = "auto"
+    group: AutoOrCount = "auto"
     memory_gib: Positive | None = None
+    devices: AutoOrCount = "auto"
 
 
 def swept(sweep: Sweep) -> dict[str, list[Any]]:

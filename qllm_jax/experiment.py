@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 import qllm_envs
 from qllm_envs import Env
-from qllm_jax import agents, learners, mixers, runs, sweep
+from qllm_jax import agents, devices, learners, mixers, runs, sweep
 from qllm_jax.agents import Agent
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
@@ -65,7 +65,7 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
         limit_ends=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
-    program = runs.make(env, agent, learner, sizes)
+    program = runs.make(env, agent, learner, sizes, devices.count(config.devices))
     return Experiment(config, env, agent, mixer, learner, program, *run_axis(config))
 
 

@@ -35,6 +35,14 @@ def peak(jaxpr: Any) -> int:
     return most
 
 
+def of_one_device(jaxpr: Any) -> Any:
+    """The program that each device runs: what is inside of a `shard_map` if all of it is in one, else the same."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "shard_map":
+            return next(jaxprs(eqn))
+    return jaxpr
+
+
 def made_by(eqn: Any, dying: list[Any]) -> list[int]:
     """Bytes that each output takes: none where it is free, or takes the place of an operand that dies."""
     name = eqn.primitive.name

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qllm_jax import liveness
+from qllm_jax import devices, liveness
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 
@@ -19,11 +19,12 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
-    """Bytes that training `runs` runs takes."""
+    """Bytes that training `runs` runs takes of each of `devices` devices."""
 
     runs: int
     items: dict[str, int]
-    available: int
+    available: int  # on one device
+    devices: int = 1
 
     @property
     def total(self) -> int:
@@ -39,7 +40,8 @@ def make(exp: Experiment) -> Plan:
     """The plan of an experiment's runs. The trace that it takes is the one that compiling uses."""
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     learner = state.learner
-    size = lambda tree: sum(liveness.size_of(leaf) for leaf in jax.tree.leaves(tree))
+    n_devices = devices.used(len(exp.seeds), exp.program.n_devices)
+    size = lambda tree: sum(liveness.size_of(leaf) for leaf in jax.tree.leaves(tree)) // n_devices
     kept = {
         "replay": size(state.storage),
         "parameters": size(learner.params),
@@ -49,9 +51,9 @@ def make(exp: Experiment) -> Plan:
     }
     batch = kept["replay"] * exp.config.algo.batch_episodes // exp.config.algo.buffer_episodes
     update = exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
-    working = int(SLACK * liveness.peak(update.jaxpr.jaxpr))
+    working = int(SLACK * liveness.peak(liveness.of_one_device(update.jaxpr.jaxpr)))
     items = kept | {"batch": batch, "rest of an update": max(working - batch, 0)}
-    return Plan(len(exp.seeds), items, available(exp.config.memory_gib))
+    return Plan(len(exp.seeds), items, available(exp.config.memory_gib), n_devices)
 
 
 def available(memory_gib: float | None) -> int:
@@ -87,8 +89,9 @@ def lines(plan: Plan) -> list[str]:
     """The plan as a person reads it."""
     items = ", ".join(f"{name} {written(size)}" for name, size in plan.items.items())
     verdict = "" if plan.largest >= plan.runs else f"; {plan.largest} runs fit"
+    where = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
     return [
-        f"memory for {plan.runs} runs at once: about {written(plan.total)} of {written(plan.available)}{verdict}",
+        f"memory for {plan.runs} runs at once{where}: about {written(plan.total)} of {written(plan.available)}{verdict}",
         f"  {items}",
     ]
 

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import Env
-from qllm_jax import buffer
+from qllm_jax import buffer, devices
 from qllm_jax.agents import Agent
+from qllm_jax.devices import EACH, SAME, STATIC
 from qllm_jax.learners import Learner, LearnerState
 from qllm_jax.rollout import Policy, episode_return, rollout
 from qllm_jax.types import Clock, Episode, Hp, Params
@@ -50,6 +51,7 @@ class Program(NamedTuple):
     chunk: Callable[..., tuple[Clock, RunState, dict[str, Array]]]  # (clock, runs, hp, n): means (R,) of n iterations
     evaluate: Callable[[Clock, RunState, int], tuple[RunState, Array]]  # returns (R, episodes), keeps the best
     play: Callable[..., Array]  # (params (R, ...), keys (R,), episodes, epsilon) -> returns (R, episodes)
+    n_devices: int = 1  # how many may share the runs of a call
 
 
 class Parts(NamedTuple):
@@ -61,16 +63,27 @@ class Parts(NamedTuple):
     sizes: Sizes
 
 
-def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes) -> Program:
+def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, n_devices: int = 1) -> Program:
     """Build and jit the program. Nothing is compiled before the first call."""
     parts = Parts(env, agent, learner, sizes)
+    split = lambda function, ins, outs: devices.split(partial(function, parts), n_devices, ins, outs)
+    state = (SAME, EACH)  # clock, runs
     return Program(
-        init=jax.jit(partial(init, parts)),
-        warmup=jax.jit(partial(warmup, parts), donate_argnums=1),
-        chunk=jax.jit(partial(chunk, parts), donate_argnums=1),
-        evaluate=jax.jit(partial(evaluate, parts), static_argnums=2, donate_argnums=1),
-        play=jax.jit(partial(play, parts), static_argnums=2),
+        init=jax.jit(split(init, (SAME, EACH), state)),
+        warmup=jax.jit(split(warmup, (*state, EACH), state), donate_argnums=1),
+        chunk=jax.jit(split(chunk, (*state, EACH, SAME), (*state, EACH)), donate_argnums=1),
+        evaluate=jax.jit(split(evaluate, (*state, STATIC), (EACH, EACH)), static_argnums=2, donate_argnums=1),
+        play=jax.jit(split(play, (EACH, EACH, STATIC, SAME), EACH), static_argnums=2),
+        n_devices=n_devices,
     )
+
+
+def shapes(program: Program, root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:
+    """The state that `init` gives, as shapes with the devices that hold them."""
+    clock, state = jax.eval_shape(program.init, root, seeds)
+    n_runs = len(seeds)
+    place = lambda tree, kind: devices.placed(tree, kind, n_runs, program.n_devices)
+    return place(clock, SAME), place(state, EACH)
 
 
 def init(parts: Parts, root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:

@@ -1,5 +1,6 @@
 """A run on disk, opened to evaluate or to draw it: its parts, and the parameters of its newest checkpoint."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from qllm_jax import checkpoint, experiment, folder, log, results, sweep
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
-from qllm_jax.runs import FINAL_STREAM, stream
+from qllm_jax.runs import FINAL_STREAM, shapes, stream
 from qllm_jax.types import Params
 
 WHICH = ("best", "last")  # each seed's parameters of its best evaluation, or of the checkpoint
@@ -38,7 +39,7 @@ def open_run(path: str, which: str = "best") -> SavedRun:
     if which not in WHICH:
         raise UserError(f"which={which} does not exist: {suggest(which, WHICH)}")
     where, config = folder.load(path)
-    exp = experiment.build(config)
+    exp = experiment.build(replace(config, devices=1))  # enough to read a run, wherever it was trained
     bounds = folder.groups(where)
     if not bounds:
         return of_part(exp, where, which)
@@ -69,7 +70,7 @@ def newest(exp: Experiment, path: Path) -> tuple[Saved, HostState] | None:
     """The newest checkpoint of a run folder, None when there is none. UserError when it does not fit the run."""
     while found := checkpoint.latest(path / folder.CHECKPOINTS):
         try:
-            return checkpoint.restore(found, Saved(*jax.eval_shape(exp.program.init, exp.root, exp.seeds)))
+            return checkpoint.restore(found, Saved(*shapes(exp.program, exp.root, exp.seeds)))
         except Exception:
             # A run that is training removes a checkpoint once there is a newer one: then that one is read.
             if checkpoint.latest(path / folder.CHECKPOINTS) == found:

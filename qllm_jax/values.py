@@ -28,8 +28,8 @@ def function_name(function: str) -> str:
     return Path(function).stem if function.endswith(".py") else function
 
 
-def group_size(value: Any) -> Any:
-    """`auto`, or how many runs a group has."""
+def auto_or_count(value: Any) -> Any:
+    """`auto`, or a number of things."""
     if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise PydanticCustomError("group_size", "must be auto or an integer of at least 1")
+        raise PydanticCustomError("auto_or_count", "must be auto or an integer of at least 1")
     return value

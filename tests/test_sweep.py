@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from conftest import TINY_RUN
 
-from qllm_jax import compare, config, experiment, folder, results, sweep, train, wandb_log
+from qllm_jax import compare, config, experiment, folder, results, sweep, wandb_log
+from qllm_jax.commands import train
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
 from qllm_jax.render import render

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qllm_jax import cli, config, experiment, folder, grouping, results, saved, sweep
+from qllm_jax import cli, config, devices, experiment, folder, grouping, results, saved, sweep
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 from qllm_jax.session import Interrupt, Session
 
+CHANGEABLE = ("total_steps", "devices")  # beside resume=
+
 
 def run(exp: Experiment, path: Path) -> str | None:
     """Train from the newest checkpoint of the folder, or from the start: the closing table, or None if interrupted."""
+    if placed := devices.sentence(len(exp.seeds), exp.program.n_devices):
+        print(placed)
     try:
         with folder.locked(path):
             interrupt, session = Interrupt(), Session(exp, path, *first_state(exp, path))
@@ -98,13 +102,17 @@ def following(step: int, interval: int) -> int:
 
 
 def resumed(settings: Config, overrides: list[str]) -> tuple[Path, Config]:
-    """The folder and configuration to continue. UserError for other keys than total_steps beside resume=."""
+    """The folder and configuration to continue. UserError for other keys than CHANGEABLE beside resume=."""
     assert settings.resume is not None
     path, recorded = folder.load(settings.resume)
     keys = {override.partition("=")[0] for override in overrides} - {"resume"}
-    if keys - {"total_steps"}:
-        changed = ", ".join(sorted(keys - {"total_steps"}))
-        raise UserError(f"resume= continues a run as it was configured; only total_steps can change, not {changed}")
+    if changed := keys - set(CHANGEABLE):
+        raise UserError(
+            f"resume= continues a run as it was configured; only {' and '.join(CHANGEABLE)} can change, not "
+            f"{', '.join(sorted(changed))}"
+        )
+    if "devices" in keys:
+        recorded = replace(recorded, devices=settings.devices)
     if "total_steps" in keys:
         recorded = replace(recorded, total_steps=settings.total_steps)
         folder.extend(path, settings.total_steps)
