@@ -47,8 +47,8 @@ def build(algo: str, agents: int, seeds: int) -> Experiment:
 
 def compile_program(exp: Experiment) -> Program:
     """Ready for the first update."""
-    program, start = exp.program, (exp.root, exp.seeds)
-    state = list(program.warmup(*program.init(*start), exp.hp))
+    program = exp.program
+    state = list(program.warmup(*experiment.start(exp), exp.hp))
     chunk, compile_s = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(1))
     planned = chunk.memory_analysis()
     kept = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

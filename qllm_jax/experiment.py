@@ -80,8 +80,9 @@ def run_axis(config: Config) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None
 
 
 def at(exp: Experiment, first: int, behind: int) -> Experiment:
-    """The runs [first, behind) of an experiment of all runs. Parts of the same size share one compiled program."""
-    config = replace(exp.config, part=(first, behind))
+    """The runs [first, behind) of an experiment's. Parts of the same size share one compiled program."""
+    before = exp.config.part[0] if exp.config.part else 0
+    config = replace(exp.config, part=(before + first, before + behind))
     hp, seeds, _, choice = run_axis(config)
     return exp._replace(config=config, hp=hp, seeds=seeds, choice=choice)
 

@@ -95,7 +95,8 @@ def groups(path: Path) -> list[tuple[int, int]]:
     """The runs [first, behind) of each group in a run's folder; [] where all runs are one."""
     meta = path / META
     found = json.loads(meta.read_text()).get("groups") if meta.is_file() else None
-    return [(first, behind) for first, behind in found["runs"]] if found else []
+    bounds = [(first, behind) for first, behind in found["runs"]] if found else []
+    return bounds if len(bounds) > 1 else []
 
 
 def parts(path: Path) -> list[Path]:

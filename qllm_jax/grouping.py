@@ -24,10 +24,10 @@ class Grouping(NamedTuple):
     @property
     def record(self) -> dict[str, Any]:
         """What meta.json keeps; {} where all runs are one group of which nothing was measured."""
-        found: dict[str, Any] = {"runs": self.runs} if len(self.runs) > 1 else {}
-        if self.seconds:
-            found["ms_per_update_and_run"] = {width: round(1e3 * s, 3) for width, s in self.seconds.items()}
-        return {"groups": found} if found else {}
+        if len(self.runs) == 1 and not self.seconds:
+            return {}
+        milliseconds = {width: round(1e3 * s, 3) for width, s in self.seconds.items()}
+        return {"groups": {"runs": self.runs, "ms_per_update_and_run": milliseconds}}
 
 
 def choose(exp: Experiment) -> Grouping:

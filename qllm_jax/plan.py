@@ -89,9 +89,9 @@ def lines(plan: Plan) -> list[str]:
     """The plan as a person reads it."""
     items = ", ".join(f"{name} {written(size)}" for name, size in plan.items.items())
     verdict = "" if plan.largest >= plan.runs else f"; {plan.largest} runs fit"
-    where = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
+    head = f"memory for {plan.runs} runs at once" + (f" on each of {plan.devices} devices" if plan.devices > 1 else "")
     return [
-        f"memory for {plan.runs} runs at once{where}: about {written(plan.total)} of {written(plan.available)}{verdict}",
+        f"{head}: about {written(plan.total)} of {written(plan.available)}{verdict}",
         f"  {items}",
     ]
 

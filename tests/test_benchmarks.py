@@ -282,3 +282,15 @@ def test_algorithms_names_a_preset_that_does_not_exist(load, capsys):
     with pytest.raises(SystemExit):
         load("algorithms", "--algos", "matched_qmixx").main()
     assert "did you mean 'matched_qmix'?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_sweep_prints_a_row_for_each_number_of_runs(load, capsys):
+    arguments = ["--runs", "3", "--agents", "2", "--tfcaf", "mpe_spread", "mpe_spread_paper"]
+    load("sweep", *arguments, "--buffer", "32", "--updates", "1", "--repeats", "1").main()
+    rows = [row.split(" | ") for row in capsys.readouterr().out.splitlines()[-2:]]
+    assert [row[:2] for row in rows] == [["| 2", "1"], ["| 2", "3"]]
+    assert rows[0][4] == "1.00 (1.00 to 1.00)"
+    with pytest.raises(SystemExit):
+        load("sweep", "--tfcaf", "mpe_spred").main()
+    assert "did you mean 'mpe_spread'?" in capsys.readouterr().err

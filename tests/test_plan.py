@@ -50,7 +50,7 @@ def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: li
 def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
     exp = build("sweep.lr=[0.1,0.2,0.3]")
     needed = plan.make(exp)
-    assert grouping.choose(build("sweep.lr=[0.1,0.2,0.3]", "group=4")).record == {"groups": {"runs": [(0, 3), (3, 6)]}}
+    assert grouping.choose(build("sweep.lr=[0.1,0.2,0.3]", "group=4")).runs == [(0, 3), (3, 6)]
     some = exp._replace(
         config=config.load(
             ["seeds=2", "sweep.lr=[0.1,0.2,0.3]", f"memory_gib={needed.total / plan.GIB / 2}", "total_steps=1"]
@@ -83,4 +83,4 @@ def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, g
     found = grouping.choose(build("sweep.lr=[0.1,0.2,0.3,0.4]", f"total_steps={total_steps}"))
     assert found.runs == groups
     assert set(found.seconds) == timed
-    assert set(found.record.get("groups", {}).get("ms_per_update_and_run", {})) == timed
+    assert bool(found.record) == bool(timed)  # without a measurement and groups the folder is as without a sweep

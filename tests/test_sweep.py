@@ -47,7 +47,7 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exp = experiment.build(config.load(arguments(path, *GRID)))
     assert exp.mixer is not None
     folder.create(path, exp.config, exp.mixer.sources, {"groups": {"runs": [[0, 2], [2, 4], [4, 6], [6, 8]]}})
-    assert train.run_all(exp, path) is not None
+    assert train.run_all(exp, path).finished
     assert exp.program.chunk._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
     return path
 
@@ -100,7 +100,7 @@ def test_groups_are_whole_runs_and_together_the_same_sweep(whole: Path, grouped:
 def test_a_resumed_sweep_skips_what_is_finished(grouped: Path, capsys: pytest.CaptureFixture[str]):
     before = {path: path.stat().st_mtime_ns for path in grouped.rglob("metrics.jsonl")}
     assert train.train([f"resume={grouped}"]) == 0
-    assert "group 1 of 4" not in capsys.readouterr().out
+    assert "group 0 (" not in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in grouped.rglob("metrics.jsonl")} == before
 
 
@@ -130,7 +130,7 @@ def test_killed_in_its_second_group_and_resumed_equals_never_stopped(tmp_path: P
 
 def test_an_old_sweep_keeps_its_own_credit_functions(whole: Path):
     _, recorded = folder.load(str(whole))
-    copies = recorded.sweep.tfcaf
+    copies = recorded.sweep.tfcaf or []
     assert copies == [str(whole / "tfcaf" / f"{name}.py") for name in ("mpe_spread", "mpe_spread_paper")]
     assert all(Path(copy).read_text() == find(Path(copy).stem).text for copy in copies)
     assert list(sweep.rows(sweep.runs(recorded))) == LABELS
@@ -212,3 +212,17 @@ def test_functions_are_swept_with_their_mixer_alone():
         experiment.build(config.load(["algo=matched_qmix", "sweep.tfcaf=[mpe_spread]"]))
     with pytest.raises(UserError, match="credit function 'none' does not exist"):
         experiment.build(config.load(["sweep.tfcaf=[mpe_spread,none]"]))
+
+
+def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path):
+    settings = config.load(["seeds=3", f"run_dir={tmp_path}"])
+    final = results.Final(8, np.arange(6.0).reshape(3, 2), np.array([0.5, 1.5, 2.5]), [4, 8, 8])
+    folder.create(tmp_path, settings, (), {"groups": {"runs": [[0, 2], [2, 3]]}})
+    for i, (first, behind) in enumerate(folder.groups(tmp_path)):
+        part = dataclasses.replace(settings, part=(first, behind))
+        folder.create(group := tmp_path / folder.GROUP.format(i), part, ())
+        some = results.Final(8, *(column[first:behind] for column in final[1:]))
+        (group / folder.RESULT).write_text(json.dumps(results.result(part, some)))
+    collected = results.collected(tmp_path)
+    assert results.result(settings, collected) == results.result(settings, final)
+    assert results.table(settings, collected) == results.table(settings, final)

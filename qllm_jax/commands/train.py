@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from qllm_jax import cli, config, devices, experiment, folder, grouping, results, saved, sweep
 from qllm_jax.checkpoint import HostState, Saved
@@ -14,8 +15,15 @@ from qllm_jax.session import Interrupt, Session
 CHANGEABLE = ("total_steps", "devices")  # beside resume=
 
 
-def run(exp: Experiment, path: Path) -> str | None:
-    """Train from the newest checkpoint of the folder, or from the start: the closing table, or None if interrupted."""
+class Ending(NamedTuple):
+    """How a process's part of a run ended, and what to say of it."""
+
+    finished: bool
+    text: str
+
+
+def run(exp: Experiment, path: Path) -> Ending:
+    """Train from the newest checkpoint of the folder, or from the start, to the end or an interrupt."""
     if placed := devices.sentence(len(exp.seeds), exp.program.n_devices):
         print(placed)
     try:
@@ -23,9 +31,7 @@ def run(exp: Experiment, path: Path) -> str | None:
             interrupt, session = Interrupt(), Session(exp, path, *first_state(exp, path))
             try:
                 finished = advance(session, interrupt)
-                if not finished:
-                    print(f"\nstopped at step {session.env_steps:,}", end="")
-                return session.finish() if finished else None
+                return Ending(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
             finally:
                 session.close()
                 interrupt.restore()
@@ -36,23 +42,25 @@ def run(exp: Experiment, path: Path) -> str | None:
         raise UserError(sentence) from error
 
 
-def run_groups(exp: Experiment, path: Path, numbers: Sequence[int]) -> bool:
-    """Train the groups of these numbers, one after another, each in a folder of its own; False if interrupted.
+def run_groups(exp: Experiment, path: Path, numbers: Sequence[int]) -> Ending:
+    """Train the groups of these numbers, one after another, each in a folder of its own, to the end or an interrupt.
 
     Groups that are finished are left alone. `exp` has the runs of all groups, and its program is compiled once for all
     groups of one size. Several processes may do this in one folder, each with other numbers.
     """
     bounds = folder.groups(path)
     for number in numbers:
-        group, place = experiment.at(exp, *bounds[number]), path / folder.GROUP.format(number)
+        place = path / folder.GROUP.format(number)
+        group = experiment.at(exp, *bounds[number])
+        group = group._replace(config=replace(group.config, run_dir=str(place)))
         if not (place / folder.CONFIG).is_file():
             folder.create(place, group.config, exp.mixer.sources if exp.mixer else ())
         if is_finished(place, exp.config.total_steps):
             continue
-        print(f"group {number + 1} of {len(bounds)}: runs {bounds[number][0]} to {bounds[number][1] - 1}")
-        if run(group._replace(config=replace(group.config, run_dir=str(place))), place) is None:
-            return False
-    return True
+        print(f"group {number} (of 0 to {len(bounds) - 1}): runs {bounds[number][0]} to {bounds[number][1] - 1}")
+        if not (ending := run(group, place)).finished:
+            return Ending(False, f"group {number} {ending.text}")
+    return Ending(True, "")
 
 
 def is_finished(path: Path, total_steps: int) -> bool:
@@ -62,14 +70,15 @@ def is_finished(path: Path, total_steps: int) -> bool:
     return found is not None and found["env_steps"] >= total_steps
 
 
-def run_all(exp: Experiment, path: Path) -> str | None:
-    """Train all runs of a folder, in its groups if it has some: the closing table, or None if interrupted."""
+def run_all(exp: Experiment, path: Path) -> Ending:
+    """Train all runs of a folder, in its groups if it has some."""
     bounds = folder.groups(path)
     if not bounds:
         return run(exp, path)
-    if not run_groups(exp, path, range(len(bounds))):
-        return None
-    return results.write(path, exp.config, exp.env.spec.task, results.collected(path))
+    ending = run_groups(exp, path, range(len(bounds)))
+    if not ending.finished:
+        return ending
+    return Ending(True, results.write(path, exp.config, exp.env.spec.task, results.collected(path)))
 
 
 def advance(session: Session, interrupt: Interrupt) -> bool:
@@ -131,8 +140,8 @@ def train(overrides: list[str]) -> int:
         folder.create(path, settings, exp.mixer.sources if exp.mixer else (), groups.record)
     print(f"{settings.algo.name} on {spec.task}: {spec.n_agents} agents, {sweep.size(settings)}, folder {path}")
     ending = run_all(exp, path)
-    if ending is None:
-        print(f"; continue: python -m qllm_jax.train resume={path}")
+    if not ending.finished:
+        print(f"\n{ending.text}; continue: python -m qllm_jax.train resume={path}")
         return 130
-    print(f"\n{ending}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
+    print(f"\n{ending.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
     return 0
