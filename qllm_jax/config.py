@@ -71,6 +71,16 @@ class WandbConfig:
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
+class HostsConfig:
+    """How this process joins others; of the process and not of its run, so that no run records it. See hosts.py."""
+
+    auto: StrictBool = False
+    coordinator: str | None = None  # host:port of process 0
+    processes: Count | None = None
+    process: Index | None = None
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
 class Sweep:
     """Lists whose grid is trained as one program: the fields of `Hp`, under the rules of `AlgoConfig`; functions."""
 
@@ -107,6 +117,7 @@ class Config:
     group: AutoOrCount = "auto"
     memory_gib: Positive | None = None
     devices: AutoOrCount = "auto"
+    hosts: HostsConfig = field(default_factory=HostsConfig)
 
 
 def swept(sweep: Sweep) -> dict[str, list[Any]]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax import config, experiment, plan
+from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 
 FACTOR, CANDIDATES = 4, 3  # widths that are timed: all that fit, a quarter of them, a sixteenth
@@ -30,14 +31,20 @@ class Grouping(NamedTuple):
         return {"groups": {"runs": self.runs, "ms_per_update_and_run": milliseconds}}
 
 
-def choose(exp: Experiment) -> Grouping:
-    """The groups for an experiment of all runs; prints the memory plan. UserError when not one run fits."""
+def choose(exp: Experiment, n_processes: int = 1) -> Grouping:
+    """The groups for an experiment of all runs, none with more than a process's share; prints the memory plan.
+
+    UserError when not one run fits, and when there are fewer runs than processes.
+    """
     settings, n_runs = exp.config, len(exp.seeds)
+    if n_runs < n_processes:
+        raise UserError(f"{n_runs} runs cannot be shared out over {n_processes} processes: start fewer, or more seeds")
+    share = -(-n_runs // n_processes)
     planned = plan.make(exp)
     print("\n".join(plan.lines(planned)))
     if settings.group != "auto":
-        return Grouping(plan.split(n_runs, settings.group), {})
-    widest = width_of(n_runs, plan.fitting(planned))
+        return Grouping(plan.split(n_runs, min(settings.group, share)), {})
+    widest = width_of(n_runs, min(plan.fitting(planned), share))
     # A few seeds of one configuration were never slower together, and their folder has no groups.
     seconds = measured(exp, widest) if config.swept(settings.sweep) and widest > 1 else {}
     if not seconds:

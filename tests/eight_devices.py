@@ -13,9 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from qllm_jax import checkpoint, config, experiment, runs
+from qllm_jax import checkpoint, config, experiment, plan, runs
 from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax.devices import EACH, SAME
 from qllm_jax.experiment import Experiment
 
 SMALL = (
@@ -74,8 +76,12 @@ def main(folder: Path) -> None:
     checkpoint.save(folder, many["saved"], HostState(0, 0, 0.0))
     path = checkpoint.latest(folder)
     assert path is not None
+    mesh = Mesh(np.asarray(jax.devices()), "runs")
+    total = jax.shard_map(lambda x: jax.lax.psum(x, "runs"), mesh=mesh, in_specs=EACH, out_specs=SAME)
     facts = {
         "collectives": collectives,
+        "collectives_of_a_sum": COLLECTIVE.findall(jax.jit(total).lower(jnp.ones(8)).compile().as_text()),
+        "memory": [plan.make(build(n)).items for n in (8, 1)],
         "state": apart(many["saved"].runs, one["saved"].runs),
         "measured": apart(many["measured"], one["measured"]),
         "devices": sorted({len(leaf.devices()) for leaf in jax.tree.leaves(many["saved"].runs)}),

@@ -9,7 +9,7 @@ from qllm_jax.errors import UserError
 SENTENCES = [
     ("n_agent=3", "unknown key 'n_agent': did you mean 'n_agents'?"),
     ("algo.lrr=3", "unknown key 'algo.lrr': did you mean 'lr'?"),
-    ("+colour=3", "unknown key 'colour': choose from algo, env,"),
+    ("+colour=3", "unknown key 'colour': choose from algo, devices, env,"),
     ("+algo.colour=3", "unknown key 'algo.colour': choose from agent_id, batch_episodes,"),
     ("env=mpe_spred", "env 'mpe_spred' does not exist: did you mean 'mpe_spread'?"),
     ("algo=qmix", "algo 'qmix' does not exist: did you mean 'repo_qmix'?"),

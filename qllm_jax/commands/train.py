@@ -5,13 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from qllm_jax import cli, config, devices, experiment, folder, grouping, results, saved, sweep
+from qllm_jax import cli, config, devices, experiment, folder, grouping, hosts, results, saved, sweep
 from qllm_jax.checkpoint import HostState, Saved
-from qllm_jax.config import Config
+from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
+from qllm_jax.hosts import Job
 from qllm_jax.session import Interrupt, Session
 
+ALONE = Job()
 CHANGEABLE = ("total_steps", "devices")  # beside resume=
 
 
@@ -70,15 +72,20 @@ def is_finished(path: Path, total_steps: int) -> bool:
     return found is not None and found["env_steps"] >= total_steps
 
 
-def run_all(exp: Experiment, path: Path) -> Ending:
-    """Train all runs of a folder, in its groups if it has some."""
+def run_all(exp: Experiment, path: Path, job: Job = ALONE) -> Ending:
+    """Train this process's share of a folder's runs, in its groups if it has some, and collect the results of all."""
     bounds = folder.groups(path)
     if not bounds:
         return run(exp, path)
-    ending = run_groups(exp, path, range(len(bounds)))
+    with hosts.together(job, "groups"):
+        ending = run_groups(exp, path, hosts.groups_of(job, len(bounds)))
     if not ending.finished:
         return ending
-    return Ending(True, results.write(path, exp.config, exp.env.spec.task, results.collected(path)))
+    places = [path / folder.GROUP.format(number) for number in range(len(bounds))]
+    if not all(is_finished(place, exp.config.total_steps) for place in places):
+        return Ending(False, "other processes stopped before the end")
+    text = results.write(path, exp.config, exp.env.spec.task, results.collected(path)) if job.leads else ""
+    return Ending(True, text)
 
 
 def advance(session: Session, interrupt: Interrupt) -> bool:
@@ -114,8 +121,8 @@ def resumed(settings: Config, overrides: list[str]) -> tuple[Path, Config]:
     """The folder and configuration to continue. UserError for other keys than CHANGEABLE beside resume=."""
     assert settings.resume is not None
     path, recorded = folder.load(settings.resume)
-    keys = {override.partition("=")[0] for override in overrides} - {"resume"}
-    if changed := keys - set(CHANGEABLE):
+    keys = {key for key in (override.partition("=")[0] for override in overrides) if not key.startswith("hosts.")}
+    if changed := keys - {"resume", *CHANGEABLE}:
         raise UserError(
             f"resume= continues a run as it was configured; only {' and '.join(CHANGEABLE)} can change, not "
             f"{', '.join(sorted(changed))}"
@@ -128,20 +135,43 @@ def resumed(settings: Config, overrides: list[str]) -> tuple[Path, Config]:
     return path, recorded
 
 
+def opened(settings: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:
+    """The experiment and the folder, made if it is new. UserError for one that several processes cannot share."""
+    if not settings.resume:
+        exp = experiment.build(settings)
+        path = folder.chosen_path(settings, exp.env.spec.task)
+        groups = grouping.choose(exp, n_processes)
+        folder.create(path, settings, exp.mixer.sources if exp.mixer else (), groups.record)
+        return exp, path
+    path, settings = resumed(settings, overrides)
+    if n_processes > 1 and not folder.groups(path):
+        raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
+    return experiment.build(settings), path
+
+
+def joined(settings: Config) -> tuple[Experiment, Path]:
+    """The same of a folder that another process of the job has opened."""
+    path, recorded = folder.load(settings.resume or settings.run_dir or "")
+    return experiment.build(replace(recorded, devices=settings.devices)), path
+
+
 def train(overrides: list[str]) -> int:
     """The command: compose the configuration, make or open the folder, train."""
     settings = config.load(overrides)
-    path, settings = resumed(settings, overrides) if settings.resume else (None, settings)
-    exp = experiment.build(settings)
-    spec = exp.env.spec
-    if path is None:
-        path = folder.chosen_path(settings, spec.task)
-        groups = grouping.choose(exp)
-        folder.create(path, settings, exp.mixer.sources if exp.mixer else (), groups.record)
-    print(f"{settings.algo.name} on {spec.task}: {spec.n_agents} agents, {sweep.size(settings)}, folder {path}")
-    ending = run_all(exp, path)
+    job, settings = hosts.join(settings.hosts), replace(settings, hosts=HostsConfig())
+    if job.processes > 1 and not (settings.resume or settings.run_dir):
+        raise UserError("several processes need a folder that all of them see: give run_dir=FOLDER or resume=FOLDER")
+    opening = None
+    with hosts.together(job, "folder"):
+        if job.leads:
+            opening = opened(settings, overrides, job.processes)
+    exp, path = opening or joined(settings)
+    spec, config_ = exp.env.spec, exp.config
+    print(f"{config_.algo.name} on {spec.task}: {spec.n_agents} agents, {sweep.size(config_)}, folder {path}")
+    ending = run_all(exp, path, job)
     if not ending.finished:
         print(f"\n{ending.text}; continue: python -m qllm_jax.train resume={path}")
         return 130
-    print(f"\n{ending.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
+    if job.leads:
+        print(f"\n{ending.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
     return 0

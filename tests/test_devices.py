@@ -1,0 +1,71 @@
+"""The run axis over devices: sharing it out changes no run, compiles no collective, and fits every checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from qllm_jax import config, devices, experiment
+from qllm_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process with eight devices found out, see `eight_devices.py`."""
+    script = Path(__file__).with_name("eight_devices.py")
+    forced = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path_factory.mktemp("eight"))], capture_output=True, text=True, env=forced
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_no_program_holds_a_collective(facts: dict[str, Any]):
+    assert facts["collectives"] == {name: [] for name in ("init", "warmup", "chunk", "evaluate", "play")}
+    assert facts["collectives_of_a_sum"]  # the search would find one
+
+
+def test_runs_on_eight_devices_are_those_on_one(facts: dict[str, Any]):
+    """Up to rounding: a device multiplies the matrices of 1 run, not of 8, and adds in another order."""
+    assert facts["devices"] == [8]
+    assert facts["state"] < 1e-5
+    assert facts["measured"] < 1e-5
+
+
+def test_a_checkpoint_of_eight_devices_is_the_same_on_fewer(facts: dict[str, Any]):
+    assert facts["restored"] == {str(n): {"same": True, "devices": n} for n in (8, 4, 1)}
+
+
+def test_a_device_needs_its_share_of_the_memory(facts: dict[str, Any]):
+    many, one = facts["memory"]
+    assert many["replay"] == one["replay"] / 8
+    assert sum(many.values()) < sum(one.values()) / 4
+
+
+@pytest.mark.parametrize(
+    ("n_runs", "limit", "used", "sentence"),
+    [
+        (8, 1, 1, ""),
+        (8, 8, 8, "8 devices, 1 of 8 runs on each"),
+        (20, 4, 4, "4 devices, 5 of 20 runs on each"),
+        (3, 8, 3, "3 devices, 1 of 3 runs on each"),
+        (6, 4, 3, "3 of 4 devices: 6 runs cannot be shared out evenly over more; 8 could, over all"),
+        (5, 4, 1, "1 of 4 devices: 5 runs cannot be shared out evenly over more; 8 could, over all"),
+    ],
+)
+def test_each_device_has_equally_many_runs(n_runs: int, limit: int, used: int, sentence: str):
+    assert devices.used(n_runs, limit) == used
+    assert devices.sentence(n_runs, limit) == sentence
+
+
+@pytest.mark.parametrize("wanted", ["0", "many", "1000"])
+def test_devices_that_there_are_not_are_refused(wanted: str):
+    with pytest.raises(UserError, match=r"^devices must be auto or "):
+        experiment.build(config.load([f"devices={wanted}"]))
+    assert devices.count("auto") == jax.local_device_count()
