@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe, _options, opponents
+from qllm_envs import _mpe, opponents, options
 from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
 
 NAME = "mpe_adversary"
@@ -54,9 +54,9 @@ def make(
     `drop_last_reward`: see `_mpe.end_step`.
     """
     rules = Rules(
-        n_agents=_options.integer(NAME, "n_agents", n_agents, low=1),
-        horizon=_options.integer(NAME, "horizon", horizon, low=1),
-        drop_last_reward=_options.flag(NAME, "drop_last_reward", drop_last_reward),
+        n_agents=options.integer(NAME, "n_agents", n_agents, low=1),
+        horizon=options.integer(NAME, "horizon", horizon, low=1),
+        drop_last_reward=options.flag(NAME, "drop_last_reward", drop_last_reward),
     )
     adversary = opponents.make(NAME, "adversary", rules.n_agents, opponent, opponent_action_order)
     return Env(

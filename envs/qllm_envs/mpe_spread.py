@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe, _options
+from qllm_envs import _mpe, options
 from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
 
 NAME = "mpe_spread"
@@ -47,10 +47,10 @@ def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop
     step: 24 of 25 rewards count, and the last transition leads from a state to itself.
     """
     rules = Rules(
-        n_agents=_options.integer(NAME, "n_agents", n_agents, low=1),
-        horizon=_options.integer(NAME, "horizon", horizon, low=1),
-        local_ratio=_options.number(NAME, "local_ratio", local_ratio, low=0, high=1),
-        drop_last_reward=_options.flag(NAME, "drop_last_reward", drop_last_reward),
+        n_agents=options.integer(NAME, "n_agents", n_agents, low=1),
+        horizon=options.integer(NAME, "horizon", horizon, low=1),
+        local_ratio=options.number(NAME, "local_ratio", local_ratio, low=0, high=1),
+        drop_last_reward=options.flag(NAME, "drop_last_reward", drop_last_reward),
     )
     return Env(
         spec=_spec(rules), reset=partial(_reset, rules.n_agents), step=partial(_step, rules), view=_view, scene=_scene

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
+from qllm_envs import options
 from qllm_envs.opponents import network, scripts
 from qllm_envs.opponents.frame import layout
 from qllm_envs.opponents.scripts import Policy
-from qllm_envs.parts import suggest
 
 __all__ = ["KINDS", "ORDERS", "Policy", "make", "path_of", "trained_sizes"]
 
@@ -32,9 +32,8 @@ def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> Po
     their choice to PettingZoo, where it means none, left, right, down, up: that prey runs towards the predators and
     out of the arena, and that adversary away from the landmarks.
     """
-    for option, value, allowed in (("opponent", kind, KINDS), ("opponent_action_order", action_order, ORDERS)):
-        if value not in allowed:
-            raise ValueError(f"{env}: {option} {value!r} does not exist: {suggest(value, allowed)}")
+    kind = options.choice(env, "opponent", kind, KINDS)
+    action_order = options.choice(env, "opponent_action_order", action_order, ORDERS)
     if kind != "trained":
         if action_order == "paper":
             raise ValueError(f"{env}: opponent_action_order 'paper' needs opponent 'trained', got {kind!r}")
