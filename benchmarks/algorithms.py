@@ -85,10 +85,10 @@ def main() -> None:
     task = f"MPE spread, {args.seeds} seeds a program, {args.updates} updates a turn, {args.repeats} turns"
     print(common.head(task, "flax", "optax"), flush=True)
     rows = []
-    for agents in args.agents:
+    for agents, experiments in args.experiments.items():
         programs = {}
-        for name in args.algos:
-            programs[name] = compile_program(build(name, agents, args.seeds))
+        for name, exp in experiments.items():
+            programs[name] = compile_program(exp)
             print(f"N={agents}: {name} compiled", flush=True)
         found = times(programs, args.updates, args.repeats)
         rows += [cells(agents, name, program, found, args.seeds) for name, program in programs.items()]
@@ -106,8 +106,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=common.positive, default=5, help="turns (5)")
     args = parser.parse_args()
     try:
-        for name in args.algos:
-            build(name, min(args.agents), args.seeds)
+        args.experiments = {n: {name: build(name, n, args.seeds) for name in args.algos} for n in args.agents}
     except UserError as error:
         parser.error(str(error))
     return args

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import config, experiment, folder, saved
+from qllm_jax import config, experiment, folder, runs, saved
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 from qllm_jax.rollout import rollout
@@ -76,7 +76,7 @@ def times(exp: Experiment, repeats: int) -> Times:
     Rollouts are those before the first update, of which there are none if one rollout fills a batch.
     """
     algo, program = exp.config.algo, exp.program
-    n = -(-algo.batch_episodes // algo.n_envs) - 1  # as `runs.warmup_rollouts`
+    n = runs.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent)
     state = program.init(exp.root, exp.seeds)
     rollouts, _ = common.compiled(program.warmup, *state, exp.hp)
     iterations, _ = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(n))
