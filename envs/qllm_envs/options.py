@@ -6,7 +6,7 @@
 import numbers
 import sys
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from qllm_envs.parts import suggest
 
@@ -28,7 +28,7 @@ def number(part: str, option: str, value: Any, low: float, high: float = LARGEST
     """A finite number from `low` to `high`, both included. `allowed` says it in the error in other words."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     # NaN is in no range. Compared as it is: an int may be too large for a float.
-    if not is_number or not low <= value <= high:
+    if not is_number or not low <= cast(float, value) <= high:
         limits = f"of at least {low:g}" if high == LARGEST else f"from {low:g} to {high:g}"
         raise ValueError(f"{part}: {option} must be {allowed or f'a number {limits}'}, got {value!r}")
     return float(value)
