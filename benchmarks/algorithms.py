@@ -3,30 +3,20 @@
 Presets as they are on MPE spread: `matched_*` share network, parallel environments and, but for on-policy methods, the
 batch. Timed is what `qllm_jax.train` runs between two evaluations: one rollout and the update after it. The programs
 take turns in one process; ratios to the first algorithm are turn by turn. Memory is what XLA plans for a program:
-its temporary arrays at their peak, and the state that stays (parameters, optimizer, replay).
+its temporary arrays at their peak, and the state that stays (parameters, optimizer, replay). The floor is the matrix
+multiplications of a program at the rate of a 2048^3 f32 matmul in the same process.
 """
 
 import argparse
-import statistics
 from typing import Any, NamedTuple
 
 import common
-import jax
 import jax.numpy as jnp
+import workload
 
 from qllm_jax import config, experiment
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
-
-HEADINGS = (
-    "N",
-    "algorithm",
-    "compile, s",
-    "ms per update (min to max)",
-    "times the first",
-    "temporary, MB",
-    "state, MB",
-)
 
 
 class Program(NamedTuple):
@@ -35,9 +25,7 @@ class Program(NamedTuple):
     chunk: Any  # (clock, runs, hp, n) -> clock, runs, metrics
     state: list[Any]  # [clock, runs]: replaced by each call, since its buffers are donated
     hp: Any
-    compile_s: float
-    temporary: int  # bytes
-    kept: int  # bytes
+    facts: dict[str, Any]  # what is known before it is timed
 
 
 def build(algo: str, agents: int, seeds: int) -> Experiment:
@@ -50,13 +38,17 @@ def compile_program(exp: Experiment) -> Program:
     program, start = exp.program, (exp.root, exp.seeds)
     state = list(program.warmup(*program.init(*start), exp.hp))
     chunk, compile_s = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(1))
-    planned = chunk.memory_analysis()
-    kept = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
-    return Program(chunk, state, exp.hp, compile_s, planned.temp_size_in_bytes, kept)
+    facts = {
+        "compile_s": compile_s,
+        "temporary_bytes": workload.temporary_bytes(chunk),
+        "state_bytes": workload.state_bytes(state),
+        "iteration_flops": workload.iteration_flops(exp),
+    }
+    return Program(chunk, state, exp.hp, facts)
 
 
 def times(programs: dict[str, Program], updates: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of one iteration, one number a round; the first round is a warm-up."""
+    """Milliseconds of one iteration of all seeds, one number a round; the first round is a warm-up."""
     found: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(repeats + 1):
         for name, program in programs.items():
@@ -67,32 +59,51 @@ def times(programs: dict[str, Program], updates: int, repeats: int) -> dict[str,
     return found
 
 
-def cells(agents: int, name: str, program: Program, found: dict[str, list[float]], seeds: int) -> list[str]:
-    """A row of the table; times are per seed."""
+def row(
+    agents: int, seeds: int, name: str, program: Program, found: dict[str, list[float]], rate: float
+) -> dict[str, Any]:
+    """Of the report; times are per seed. `rate` in FLOP/s."""
     own, first = found[name], next(iter(found.values()))
-    ratios = [a / b for a, b in zip(own, first, strict=True)]
     per_seed = [ms / seeds for ms in own]
-    return [
-        *(str(agents), name, f"{program.compile_s:.1f}"),
-        f"{statistics.median(per_seed):.2f} ({min(per_seed):.2f} to {max(per_seed):.2f})",
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-        *(f"{size / 1e6:.0f}" for size in (program.temporary, program.kept)),
-    ]
+    floor_ms = 1e3 * program.facts["iteration_flops"] / rate
+    return {
+        "agents": agents,
+        "seeds": seeds,
+        "system": name,
+        "update_ms": per_seed,
+        "floor_ms": floor_ms,
+        "times_first": common.ratios(own, first),
+        "times_floor": [ms / floor_ms for ms in per_seed],
+        **program.facts,
+    }
+
+
+COLUMNS = {
+    "N": lambda row: str(row["agents"]),
+    "algorithm": lambda row: row["system"],
+    "compile, s": lambda row: f"{row['compile_s']:.1f}",
+    "ms per update (min to max)": lambda row: common.spread(row["update_ms"]),
+    "times the first": lambda row: common.spread(row["times_first"]),
+    "floor, ms": lambda row: f"{row['floor_ms']:.2f}",
+    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
+    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:.0f}",
+    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:.0f}",
+}
 
 
 def main() -> None:
     args = arguments()
     task = f"MPE spread, {args.seeds} seeds a program, {args.updates} updates a turn, {args.repeats} turns"
-    print(common.head(task, "flax", "optax"), flush=True)
-    rows = []
+    report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     for agents, experiments in args.experiments.items():
         programs = {}
         for name, exp in experiments.items():
             programs[name] = compile_program(exp)
             print(f"N={agents}: {name} compiled", flush=True)
         found = times(programs, args.updates, args.repeats)
-        rows += [cells(agents, name, program, found, args.seeds) for name, program in programs.items()]
-    print("\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, ["---"] * len(HEADINGS), *rows)))
+        rate = workload.matmul_rate()
+        common.add(report, *(row(agents, args.seeds, name, each, found, rate) for name, each in programs.items()))
+    print(common.table(COLUMNS, report.rows))
 
 
 def arguments() -> argparse.Namespace:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import common
 import jax
 import jax.numpy as jnp
+import workload
 
 CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
 TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
@@ -130,10 +131,10 @@ def main() -> None:
     args = arguments()
     if not args.all_cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before the backend starts its threads
-    parts = common.workload(args.algo, args.agents, args.seeds, args.buffer)
+    parts = workload.workload(args.algo, args.agents, args.seeds, args.buffer)
     task = f"{args.algo}, MPE spread, {args.agents} agents, {args.seeds} seeds, {args.iterations} iterations, "
     task += "all cores" if args.all_cores else "one CPU core"
-    print(common.head(task, "flax", "optax"))
+    found = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     program, n, plain = parts.program, jnp.asarray(args.iterations), []
     state = program.warmup(*program.init(parts.root, parts.seeds), parts.hp)
     chunk, _ = common.compiled(program.chunk, *state, parts.hp, n)
@@ -150,21 +151,25 @@ def main() -> None:
     for name, microseconds in times.items():
         if name in ops and ops[name].opcode not in CONTAINERS:
             totals[part_of(ops[name])] += microseconds
-    report(totals, args.iterations)
     wall, slowed = (1e3 * s / args.iterations for s in (statistics.median(plain[1:]), traced))
+    common.add(found, *rows(totals, args.iterations))
+    print("\n" + (common.table(COLUMNS, found.rows) if found.rows else NOTHING))
     print(f"\nwall time {wall:.2f} ms per iteration of all seeds, {slowed:.2f} under the profiler")
 
 
-def report(totals: dict[str, float], iterations: int) -> None:
-    """A Markdown table, the largest part first."""
+def rows(totals: dict[str, float], iterations: int) -> list[dict[str, Any]]:
+    """The largest part first, their sum last; none where there is nothing to add up."""
     total = sum(totals.values())
-    if not total:
-        print("The profiler named no operation of the compiled program on this backend.")
-        return
-    print("\n| part | ms per iteration | share |\n| --- | --- | --- |")
-    for part, microseconds in sorted(totals.items(), key=lambda item: -item[1]):
-        print(f"| {part} | {microseconds / 1e3 / iterations:.2f} | {microseconds / total:.1%} |")
-    print(f"| sum of operations | {total / 1e3 / iterations:.2f} | |")
+    parts = {**dict(sorted(totals.items(), key=lambda item: -item[1])), "sum of operations": total} if total else {}
+    return [{"part": k, "iteration_ms": us / 1e3 / iterations, "share": us / total} for k, us in parts.items()]
+
+
+NOTHING = "The profiler named no operation of the compiled program on this backend."
+COLUMNS = {
+    "part": lambda row: row["part"],
+    "ms per iteration": lambda row: f"{row['iteration_ms']:.2f}",
+    "share": lambda row: f"{row['share']:.1%}",
+}
 
 
 def arguments() -> argparse.Namespace:

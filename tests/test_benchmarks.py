@@ -2,7 +2,7 @@
 
 import argparse
 import importlib
-import math
+import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -126,26 +126,55 @@ def test_worker_of_ours(load, monkeypatch):
     assert "| 2.00 (1.00 to 3.00) |" in throughput.table([{**row, "ratios": [1.0, 2.0, 3.0]}])
 
 
-def products(jaxpr: Any) -> int:
-    """FLOPs of all matrix multiplications of a traced program; a loop without a known length counts once."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (inner, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in inner)
-        inside = [getattr(value, "jaxpr", value) for value in equation.params.values()]
-        total += equation.params.get("length", 1) * sum(products(each) for each in inside if hasattr(each, "eqns"))
-    return total
+def test_floor_is_the_products_that_qmix_needs(load):
+    """Counted by hand: forward of the rollout, forward of online and target network, backward.
+
+    What needs no gradient has none: the inputs of the first layer and the state. No product is done in vain.
+    """
+    workload = load("workload")
+    exp = workload.workload("matched_qmix", agents=3, seeds=2, buffer=320)
+    spec, hidden, embed, hyper = exp.env.spec, workload.HIDDEN, workload.EMBED, workload.HYPER
+    first, rest = spec.obs_dim * hidden, 6 * hidden**2 + hidden * spec.n_actions
+    slots = (spec.horizon + 1) * workload.BATCH
+    inner = spec.state_dim * (2 * hyper + 2 * embed)  # the layers that read the state: of w1, w2, b2, and b1
+    outer = hyper * (3 * embed + embed) + embed  # the layers behind them: w1, w2, b2
+    outer += 3 * embed + embed  # the mixing itself
+    products = spec.horizon * workload.ENVS * 3 * (first + rest) + slots * 3 * (2 * (first + rest) + first + 2 * rest)
+    products += slots * (2 * (inner + outer) + inner + 2 * outer)
+    assert workload.iteration_flops(exp) == 2 * products
 
 
-def test_floor_counts_the_products_of_the_program(load):
-    common = load("common")
-    parts = common.workload("matched_qmix", agents=3, seeds=1, buffer=320)
-    state, spec = jax.eval_shape(parts.program.init, parts.root, parts.seeds), parts.env.spec
-    traced = jax.make_jaxpr(parts.program.chunk)(*state, parts.hp, jnp.asarray(1))
-    counted = common.matmul_flops(3, spec.horizon, spec.obs_dim, spec.n_actions, spec.state_dim, qmix=True)
-    assert products(traced.jaxpr) == counted
+def test_flops_of_loops_and_branches(load):
+    def function(x):
+        x = jax.lax.scan(lambda c, _: (c @ c, None), x, None, length=3)[0]
+        x = jax.lax.fori_loop(0, jnp.int32(x[0, 0]), lambda _, c: c @ c, x)
+        return jax.lax.cond(x[0, 0] > 0, lambda c: c @ c, lambda c: c, x)
+
+    assert load("workload").matmul_flops(function, jnp.ones((2, 2))) == (3 + 1 + 1) * 16
+
+
+def test_report_is_stored_as_it_grows(load, tmp_path, capsys):
+    common, out = load("common", "--x"), tmp_path / "report.json"
+    report = common.begin("/somewhere/speed.py", out, "a task", {"commit": "abc"})
+    assert capsys.readouterr().out == "commit    abc\ntask      a task\n"
+    common.add(report, {"system": "a", "update_ms": [2.0, 1.0]})
+    common.add(report, {"system": "b", "update_ms": [4.0]})
+    stored = json.loads(out.read_text())
+    assert stored == {"benchmark": "speed", "head": {"commit": "abc"}, "task": "a task", "rows": report.rows}
+    columns = {"name": lambda row: row["system"], "ms": lambda row: common.spread(row["update_ms"])}
+    assert common.table(columns, stored["rows"]).splitlines()[2] == "| a | 1.50 (1.00 to 2.00) |"
+    assert set(common.describe("jax")) == {"command", "started", "hardware", "versions", "commit"}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("old.json", "exists already"), ("no/new.json", "is in no folder"), ("new.txt", "must end in .json")],
+)
+def test_report_needs_a_new_file(name, sentence, load, tmp_path, capsys):
+    (tmp_path / "old.json").touch()
+    with pytest.raises(SystemExit):
+        load("common").parser("").parse_args(["--out", str(tmp_path / name)])
+    assert sentence in capsys.readouterr().err
 
 
 def test_forms_of_the_recurrent_core_agree(load):
@@ -194,7 +223,7 @@ def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, st
     assert {system.name for system in found} == {"qllm_envs", *peers}
     assert {system.play() for system in found} == steps  # of two environments, and of a package's one
     rows = env_step.take_turns(found, repeats=2, seconds=0.0)
-    assert all(f"times {peer}" in env_step.table(rows) for peer in peers)
+    assert {f"times {peer}" for peer in peers} <= set(env_step.columns(rows))
 
 
 def test_env_step_names_a_package_that_is_missing(load, monkeypatch):
@@ -206,18 +235,19 @@ def test_env_step_names_a_package_that_is_missing(load, monkeypatch):
     assert len(peers.missing("mpe_tag")) == 2
 
 
-def test_env_step_compares_round_by_round(load):
+def test_env_step_compares_round_by_round(load, monkeypatch):
     env_step = load("env_step")
-    row = lambda name, n_envs, compile_s, *rates: env_step.Row(
-        env_step.System(name, n_envs, None, compile_s), list(rates)
-    )
-    rows = [row("qllm_envs", 1, 2.5, 2.0, 6.0), row("jaxmarl", 1, 3.5, 1.0, 2.0), row("qllm_envs", 8, 1.0, 8.0, 9.0)]
-    rows += [row("jaxmarl", 8, 1.5, 4.0, 3.0), row("mpe2", 1, None, 1.0, 1.0)]
-    cells = [env_step.cells(row, ["jaxmarl", "mpe2"], rows) for row in rows]
+    speeds = {("qllm_envs", 1, 2.5): [2.0, 6.0], ("jaxmarl", 1, 3.5): [1.0, 2.0], ("qllm_envs", 8, 1.0): [8.0, 9.0]}
+    speeds |= {("jaxmarl", 8, 1.5): [4.0, 3.0], ("mpe2", 1, None): [1.0, 1.0]}
+    turns = {key: iter(rates) for key, rates in speeds.items()}
+    system = lambda key: env_step.System(key[0], key[1], key, key[2])
+    monkeypatch.setattr(env_step, "rate", lambda play, seconds: next(turns[play]))
+    rows = env_step.take_turns([system(key) for key in speeds], repeats=2, seconds=0.0)
+    cells = [[cell(row) for cell in env_step.columns(rows).values()] for row in rows]
     assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.50"]
     assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "1.50"]
     assert cells[2][3] == "2.50 (2.00 to 3.00)"
-    assert cells[4] == ["1", "mpe2", "1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-"]
+    assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-"]
 
 
 def test_env_step_counts_no_step_behind_an_end(load):
