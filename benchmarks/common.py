@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -50,12 +51,24 @@ def add(report: Report, *rows: dict[str, Any]) -> None:
 def describe(*packages: str) -> dict[str, str]:
     """Command, hardware, versions and commit of this process. Starts the backend."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "hardware": hardware(),
         "versions": versions("jax", "jaxlib", *packages),
         "commit": folder.commit() or "none (no git, not a checkout, or nothing committed yet)",
     }
+
+
+def command() -> str:
+    """What this process was started as."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def clone_commit(clone: Path) -> str:
+    """HEAD of a peer's clone, "+dirty" where a file that it tracks differs or misses."""
+    git = lambda *words: subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=False)
+    changed = git("status", "--porcelain", "-uno").stdout.strip()
+    return (git("rev-parse", "HEAD").stdout.strip() or "no git commit") + ("+dirty" if changed else "")
 
 
 def hardware() -> str:

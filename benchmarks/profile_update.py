@@ -23,6 +23,7 @@ import common
 import jax
 import jax.numpy as jnp
 import workload
+from workload import Sizes
 
 CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
 TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
@@ -131,7 +132,7 @@ def main() -> None:
     args = arguments()
     if not args.all_cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before the backend starts its threads
-    parts = workload.workload(args.algo, args.agents, args.seeds, args.buffer)
+    parts = workload.build(args.algo, Sizes(args.agents, args.seeds, buffer=args.buffer))
     task = f"{args.algo}, MPE spread, {args.agents} agents, {args.seeds} seeds, {args.iterations} iterations, "
     task += "all cores" if args.all_cores else "one CPU core"
     found = common.begin(__file__, args.out, task, common.describe("flax", "optax"))

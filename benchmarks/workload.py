@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import common
 import jax
@@ -12,14 +12,30 @@ import jax.numpy as jnp
 from qllm_jax import config, experiment
 from qllm_jax.experiment import Experiment
 
-ENVS, BATCH, HIDDEN, EMBED, HYPER = 8, 32, 64, 32, 32
+EMBED, HYPER = 32, 32  # of QMIX's mixer
 
 
-def workload(algo: str, agents: int, seeds: int, buffer: int, *overrides: str) -> Experiment:
-    """MPE spread with the sizes above, built as `qllm_jax.train` does it. `buffer` in episodes. Nothing is compiled."""
-    algorithm = [f"algo={algo}", f"algo.hidden_dim={HIDDEN}", f"algo.n_envs={ENVS}", f"algo.batch_episodes={BATCH}"]
-    rest = ["env=mpe_spread", f"n_agents={agents}", f"seeds={seeds}", f"algo.buffer_episodes={buffer}"]
-    return experiment.build(config.load([*algorithm, *rest, *overrides]))
+class Sizes(NamedTuple):
+    """Of a training job on MPE spread; by default epymarl's and JaxMARL's."""
+
+    agents: int
+    seeds: int = 1
+    envs: int = 8
+    batch: int = 32  # episodes
+    hidden: int = 64
+    buffer: int = 1000  # episodes
+
+
+def build(algo: str, sizes: Sizes) -> Experiment:
+    """The program of a preset as `qllm_jax.train` builds it. Nothing is compiled. UserError if there is none."""
+    algorithm = [f"algo={algo}", f"algo.n_envs={sizes.envs}", f"algo.batch_episodes={sizes.batch}"]
+    algorithm += [f"algo.hidden_dim={sizes.hidden}", f"algo.buffer_episodes={sizes.buffer}"]
+    task = ["env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
+    exp = experiment.build(config.load([*algorithm, *task]))
+    mixer = exp.config.algo.mixer
+    if mixer.get("name") == "qmix" and (mixer["embed_dim"], mixer["hypernet_dim"]) != (EMBED, HYPER):
+        raise SystemExit(f"error: {algo} has another mixer than the peers get: {mixer}")
+    return exp
 
 
 def matmul_flops(function: Callable[..., Any], *inputs: Any) -> int:

@@ -132,14 +132,15 @@ def test_floor_is_the_products_that_qmix_needs(load):
     What needs no gradient has none: the inputs of the first layer and the state. No product is done in vain.
     """
     workload = load("workload")
-    exp = workload.workload("matched_qmix", agents=3, seeds=2, buffer=320)
-    spec, hidden, embed, hyper = exp.env.spec, workload.HIDDEN, workload.EMBED, workload.HYPER
+    sizes = workload.Sizes(agents=3, seeds=2)
+    exp, hidden, embed, hyper = workload.build("matched_qmix", sizes), sizes.hidden, workload.EMBED, workload.HYPER
+    spec = exp.env.spec
     first, rest = spec.obs_dim * hidden, 6 * hidden**2 + hidden * spec.n_actions
-    slots = (spec.horizon + 1) * workload.BATCH
+    slots = (spec.horizon + 1) * sizes.batch
     inner = spec.state_dim * (2 * hyper + 2 * embed)  # the layers that read the state: of w1, w2, b2, and b1
     outer = hyper * (3 * embed + embed) + embed  # the layers behind them: w1, w2, b2
     outer += 3 * embed + embed  # the mixing itself
-    products = spec.horizon * workload.ENVS * 3 * (first + rest) + slots * 3 * (2 * (first + rest) + first + 2 * rest)
+    products = spec.horizon * sizes.envs * 3 * (first + rest) + slots * 3 * (2 * (first + rest) + first + 2 * rest)
     products += slots * (2 * (inner + outer) + inner + 2 * outer)
     assert workload.iteration_flops(exp) == 2 * products
 
