@@ -40,8 +40,10 @@ def make(job: dict[str, Any]) -> System:
     _, compile_s = common.compiled(jax.vmap(train), keys)  # as it is: what its user waits for
     leaves, structure = jax.tree.flatten(jax.eval_shape(functools.partial(begin, train), keys[0]))
     # Its counters are the same for all seeds and have to stay without a seed axis, as in its own vmap: a batched
-    # counter would turn "learn when the buffer is ready" into "do both". vmap raises if one of them differs.
-    axes = [0 if leaf.ndim else None for leaf in leaves]
+    # counter would turn "learn when the buffer is ready" and "test when it is due" into "do both". vmap raises if one
+    # of them differs. Scalars that are no counters are results of its test.
+    counter = lambda leaf: not leaf.ndim and not jnp.issubdtype(leaf.dtype, jnp.floating)
+    axes = [None if counter(leaf) else 0 for leaf in leaves]
     first = jax.jit(jax.vmap(lambda key: jax.tree.leaves(begin(train, key)), 0, axes))(keys)
     advance = lambda key, leaves, n: jax.tree.leaves(go_on(train, key, jax.tree.unflatten(structure, leaves), n))
     mapped = jax.jit(jax.vmap(advance, (0, axes, None), axes), donate_argnums=1)
