@@ -8,10 +8,9 @@ multiplications of a program at the rate of a 2048^3 f32 matmul in the same proc
 """
 
 import argparse
-from typing import Any, NamedTuple
 
 import common
-import jax.numpy as jnp
+import loops
 import workload
 
 from qllm_jax import config, experiment
@@ -19,63 +18,9 @@ from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 
 
-class Program(NamedTuple):
-    """A compiled loop of iterations and where it stands."""
-
-    chunk: Any  # (clock, runs, hp, n) -> clock, runs, metrics
-    state: list[Any]  # [clock, runs]: replaced by each call, since its buffers are donated
-    hp: Any
-    facts: dict[str, Any]  # what is known before it is timed
-
-
 def build(algo: str, agents: int, seeds: int) -> Experiment:
     """The program of a preset, as `qllm_jax.train` builds it. UserError if there is none."""
     return experiment.build(config.load([f"algo={algo}", "env=mpe_spread", f"n_agents={agents}", f"seeds={seeds}"]))
-
-
-def compile_program(exp: Experiment) -> Program:
-    """Ready for the first update."""
-    program, start = exp.program, (exp.root, exp.seeds)
-    state = list(program.warmup(*program.init(*start), exp.hp))
-    chunk, compile_s = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(1))
-    facts = {
-        "compile_s": compile_s,
-        "temporary_bytes": workload.temporary_bytes(chunk),
-        "state_bytes": workload.state_bytes(state),
-        "iteration_flops": workload.iteration_flops(exp),
-    }
-    return Program(chunk, state, exp.hp, facts)
-
-
-def times(programs: dict[str, Program], updates: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of one iteration of all seeds, one number a round; the first round is a warm-up."""
-    found: dict[str, list[float]] = {name: [] for name in programs}
-    for turn in range(repeats + 1):
-        for name, program in programs.items():
-            (*state, _), seconds = common.seconds(program.chunk, *program.state, program.hp, jnp.asarray(updates))
-            program.state[:] = state
-            if turn:
-                found[name].append(1e3 * seconds / updates)
-    return found
-
-
-def row(
-    agents: int, seeds: int, name: str, program: Program, found: dict[str, list[float]], rate: float
-) -> dict[str, Any]:
-    """Of the report; times are per seed. `rate` in FLOP/s."""
-    own, first = found[name], next(iter(found.values()))
-    per_seed = [ms / seeds for ms in own]
-    floor_ms = 1e3 * program.facts["iteration_flops"] / rate
-    return {
-        "agents": agents,
-        "seeds": seeds,
-        "system": name,
-        "update_ms": per_seed,
-        "floor_ms": floor_ms,
-        "times_first": common.ratios(own, first),
-        "times_floor": [ms / floor_ms for ms in per_seed],
-        **program.facts,
-    }
 
 
 COLUMNS = {
@@ -98,11 +43,18 @@ def main() -> None:
     for agents, experiments in args.experiments.items():
         programs = {}
         for name, exp in experiments.items():
-            programs[name] = compile_program(exp)
+            programs[name] = loops.start(exp)
             print(f"N={agents}: {name} compiled", flush=True)
-        found = times(programs, args.updates, args.repeats)
-        rate = workload.matmul_rate()
-        common.add(report, *(row(agents, args.seeds, name, each, found, rate) for name, each in programs.items()))
+        found = loops.times(programs, args.updates, args.repeats)
+        rate, first = workload.matmul_rate(), found[args.algos[0]]
+        for name, loop in programs.items():
+            row = {
+                "agents": agents,
+                "seeds": args.seeds,
+                "system": name,
+                "times_first": common.ratios(found[name], first),
+            }
+            common.add(report, row | loops.figures(loop, found[name], args.seeds, rate))
     print(common.table(COLUMNS, report.rows))
 
 

@@ -13,6 +13,7 @@ from qllm_jax import config, experiment
 from qllm_jax.experiment import Experiment
 
 EMBED, HYPER = 32, 32  # of QMIX's mixer
+HORIZON = 25  # steps of an episode
 
 
 class Sizes(NamedTuple):
