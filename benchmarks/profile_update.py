@@ -9,19 +9,15 @@ name (--all-cores shows that). Take two seeds or more: with one, XLA drops where
 
 import argparse
 import collections
-import gzip
-import json
 import linecache
 import os
 import re
 import statistics
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
-import jax
 import jax.numpy as jnp
+import profiler_trace
 import workload
 from workload import Sizes
 
@@ -116,18 +112,6 @@ def read_stack(tables: dict[str, dict[str, str]], frame: str) -> tuple[str, ...]
     return tuple(stack)
 
 
-def read_times(folder: Path) -> dict[str, float]:
-    """Operation -> microseconds, of all threads, from the profiler's trace."""
-    times: dict[str, float] = collections.defaultdict(float)
-    for path in folder.glob("**/perfetto_trace.json.gz"):
-        with gzip.open(path, "rt") as file:
-            trace: Any = json.load(file)
-        for event in trace["traceEvents"] if isinstance(trace, dict) else trace:
-            if event.get("ph") == "X":
-                times[event.get("args", {}).get("hlo_op", event["name"])] += event["dur"]
-    return times
-
-
 def main() -> None:
     args = arguments()
     if not args.all_cores and hasattr(os, "sched_setaffinity"):
@@ -142,16 +126,11 @@ def main() -> None:
     for _ in range(4):
         (*state, _), elapsed = common.seconds(chunk, *state, parts.hp, n)
         plain.append(elapsed)
-    with tempfile.TemporaryDirectory() as folder:
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0
-        with jax.profiler.trace(folder, create_perfetto_trace=True, profiler_options=options):
-            (*state, _), traced = common.seconds(chunk, *state, parts.hp, n)
-        times = read_times(Path(folder))
+    ((*state, _), traced), events = profiler_trace.record(lambda: common.seconds(chunk, *state, parts.hp, n))
     ops, totals = read_ops(chunk.as_text()), collections.defaultdict(float)
-    for name, microseconds in times.items():
-        if name in ops and ops[name].opcode not in CONTAINERS:
-            totals[part_of(ops[name])] += microseconds
+    for event in events:
+        if event.op in ops and ops[event.op].opcode not in CONTAINERS:
+            totals[part_of(ops[event.op])] += event.microseconds
     wall, slowed = (1e3 * s / args.iterations for s in (statistics.median(plain[1:]), traced))
     common.add(found, *rows(totals, args.iterations))
     print("\n" + (common.table(COLUMNS, found.rows) if found.rows else NOTHING))
