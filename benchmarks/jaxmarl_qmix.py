@@ -132,7 +132,7 @@ def load(job: dict[str, Any], evaluation: bool) -> tuple[Train, dict[str, Any]]:
         "NUM_SEEDS": sizes.seeds,
         "SEED": 0,
         "ENV_KWARGS": {"num_agents": sizes.agents, "num_landmarks": sizes.agents},
-        "TOTAL_TIMESTEPS": int(settings["TOTAL_TIMESTEPS"]),
+        "TOTAL_TIMESTEPS": int(job.get("steps", settings["TOTAL_TIMESTEPS"])),
         "TEST_DURING_TRAINING": evaluation and settings["TEST_DURING_TRAINING"],
     }
     env, _ = qmix.env_from_config(copy.deepcopy(settings))
@@ -148,3 +148,8 @@ def refusal(clone: Path, sizes: Sizes) -> str | None:
     if sizes.buffer < (least := sizes.batch * sizes.envs):
         return f"--buffer must be at least {least}: JaxMARL waits for {sizes.batch} writes of {sizes.envs} episodes"
     return None
+
+
+def least_steps(sizes: Sizes) -> int:
+    """Environment steps of a training whose interval of evaluation, a share of its updates, is not rounded to zero."""
+    return 20 * 26 * sizes.envs  # TEST_INTERVAL and NUM_STEPS of its yaml

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 
+CONTAINERS = ("while", "conditional", "call")  # their time is that of what they hold
+
 
 class Event(NamedTuple):
     """Something that ran for a while."""
 
     name: str  # on an accelerator's streams the kernel
-    op: str  # the operation of the compiled program, where the trace names one; else as the name
+    op: str  # the operation of the compiled program; empty where the trace names none
     microseconds: float
     process: str  # "/host:CPU", "/device:GPU:0" ...
     thread: str  # on an accelerator "Stream #..." for kernels; other threads sum up what these did
@@ -44,7 +46,7 @@ def read(trace: Any) -> list[Event]:
     return [
         Event(
             e["name"],
-            e.get("args", {}).get("hlo_op", e["name"]),
+            e.get("args", {}).get("hlo_op", ""),
             e["dur"],
             processes.get(e["pid"], ""),
             threads.get((e["pid"], e.get("tid")), ""),
@@ -54,10 +56,11 @@ def read(trace: Any) -> list[Event]:
     ]
 
 
-def kernels(events: list[Event], ops: set[str]) -> dict[str, tuple[int, float]]:
-    """Kernel -> how often it ran, and its microseconds. Without an accelerator: operations, of those in `ops`."""
+def kernels(events: list[Event]) -> dict[str, tuple[int, float]]:
+    """Kernel -> how often it ran, and its microseconds, the longest first. On a CPU: operation of the program."""
     device = [e for e in events if e.process.startswith("/device:") and e.thread.startswith("Stream")]
-    pairs = [(e.name, e.microseconds) for e in device] or [(e.op, e.microseconds) for e in events if e.op in ops]
+    host = [e for e in events if e.op and not e.op.startswith(CONTAINERS)]
+    pairs = [(e.name, e.microseconds) for e in device] or [(e.op, e.microseconds) for e in host]
     found: dict[str, tuple[int, float]] = {}
     for name, microseconds in pairs:
         calls, total = found.get(name, (0, 0.0))

@@ -72,8 +72,8 @@ def ours(job: dict[str, Any]) -> System:
     )
 
 
-def measure(system: System, job: dict[str, Any]) -> dict[str, Any]:
-    """Milliseconds of updates and evaluations of one seed, from loops in which every update is checked to learn."""
+def measure(system: System, job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Figures of one seed's updates and evaluations, and the state behind them. Every timed loop must have learned."""
     state, seeds = jax.block_until_ready(system.run(system.state, WARMUP)), job["sizes"]["seeds"]
     updates, evaluations = [], []
     evaluation, system = system.evaluation, system._replace(state=None)  # donated
@@ -97,7 +97,27 @@ def measure(system: System, job: dict[str, Any]) -> dict[str, Any]:
         found |= {"evaluation_every_updates": evaluation.every, "evaluation_episodes": evaluation.episodes}
     rate = workload.matmul_rate()
     found |= {"floor_ms": 1e3 * system.flops / rate, "matmul_flop_per_s": rate}
-    return found | {"steps_per_update": system.steps, "state_bytes": workload.state_bytes(state)}
+    return found | {"steps_per_update": system.steps, "state_bytes": workload.state_bytes(state)}, state
+
+
+def whole_ms(result: dict[str, Any]) -> float:
+    """An update and its share of an evaluation, milliseconds of one seed."""
+    return result["update_ms"] + result.get("evaluation_ms", 0.0) / result.get("evaluation_every_updates", 1)
+
+
+def row(agents: int, seeds: int, system: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the report, from the figures of each round. `update_ms` and `evaluation_ms` are per seed."""
+    every = {key: [each[key] for each in runs] for key in ("update_ms", "samples_ms")}
+    figures = {"agents": agents, "seeds": seeds, "system": system, **every}
+    figures["whole_ms"] = [whole_ms(each) for each in runs]
+    figures["env_steps_per_s"] = [1e3 * each["steps_per_update"] / whole_ms(each) for each in runs]
+    for key in ("evaluation_ms", "compile_s", "floor_ms"):
+        if runs[0].get(key) is not None:
+            figures[key] = [each[key] for each in runs]
+    if "floor_ms" in figures:
+        figures["times_floor"] = common.ratios(figures["update_ms"], figures["floor_ms"])
+    kept = ("evaluation_every_updates", "evaluation_episodes", "state_bytes", "versions")
+    return figures | {key: runs[0][key] for key in kept if key in runs[0]}
 
 
 def same(old: Any, new: Any) -> bool:

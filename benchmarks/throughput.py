@@ -41,7 +41,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     if job["system"] == MACHINE:
         return common.describe("flax", "jaxmarl", "flashbax")
     make = jaxmarl_qmix.make if job["system"] == jaxmarl_qmix.NAME else systems.ours
-    return systems.measure(make(job), job)
+    return systems.measure(make(job), job)[0]
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -64,32 +64,12 @@ def compare(args: argparse.Namespace, agents: int, seeds: int) -> list[dict[str,
             progress = f"N={agents} seeds={seeds} round {number + 1} of {args.repeats}: {system}"
             print(f"{progress} {result['update_ms']:.2f} ms", file=sys.stderr, flush=True)
     found = {system: [each[system] for each in rounds] for system in order}
-    times = {system: [whole_ms(each) for each in runs] for system, runs in found.items()}
-    rows = [row(agents, seeds, system, runs) for system, runs in found.items()]
+    times = {system: [systems.whole_ms(each) for each in runs] for system, runs in found.items()}
+    rows = [systems.row(agents, seeds, system, runs) for system, runs in found.items()]
     for each in rows:
         others = {key: name for key, name in PEERS.items() if name in found and name != each["system"]}
         each |= {f"speed_to_{key}": common.ratios(times[name], times[each["system"]]) for key, name in others.items()}
     return rows
-
-
-def whole_ms(result: dict[str, Any]) -> float:
-    """An update and its share of an evaluation, milliseconds of one seed."""
-    return result["update_ms"] + result.get("evaluation_ms", 0.0) / result.get("evaluation_every_updates", 1)
-
-
-def row(agents: int, seeds: int, system: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the report, from the figures of each round. `update_ms` and `evaluation_ms` are per seed."""
-    every = {key: [each[key] for each in runs] for key in ("update_ms", "samples_ms")}
-    figures = {"agents": agents, "seeds": seeds, "system": system, **every}
-    figures["whole_ms"] = [whole_ms(each) for each in runs]
-    figures["env_steps_per_s"] = [1e3 * each["steps_per_update"] / whole_ms(each) for each in runs]
-    for key in ("evaluation_ms", "compile_s", "floor_ms"):
-        if runs[0].get(key) is not None:
-            figures[key] = [each[key] for each in runs]
-    if "floor_ms" in figures:
-        figures["times_floor"] = common.ratios(figures["update_ms"], figures["floor_ms"])
-    kept = ("evaluation_every_updates", "evaluation_episodes", "state_bytes", "versions")
-    return figures | {key: runs[0][key] for key in kept if key in runs[0]}
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,14 +29,18 @@ class Sizes(NamedTuple):
 
 def build(algo: str, sizes: Sizes) -> Experiment:
     """The program of a preset as `qllm_jax.train` builds it. Nothing is compiled. UserError if there is none."""
-    algorithm = [f"algo={algo}", f"algo.n_envs={sizes.envs}", f"algo.batch_episodes={sizes.batch}"]
-    algorithm += [f"algo.hidden_dim={sizes.hidden}", f"algo.buffer_episodes={sizes.buffer}"]
-    task = ["env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
-    exp = experiment.build(config.load([*algorithm, *task]))
+    exp = experiment.build(config.load(overrides(algo, sizes)))
     mixer = exp.config.algo.mixer
     if mixer.get("name") == "qmix" and (mixer["embed_dim"], mixer["hypernet_dim"]) != (EMBED, HYPER):
         raise SystemExit(f"error: {algo} has another mixer than the peers get: {mixer}")
     return exp
+
+
+def overrides(algo: str, sizes: Sizes) -> list[str]:
+    """What `qllm_jax.train` is started with."""
+    algorithm = [f"algo={algo}", f"algo.n_envs={sizes.envs}", f"algo.batch_episodes={sizes.batch}"]
+    algorithm += [f"algo.hidden_dim={sizes.hidden}", f"algo.buffer_episodes={sizes.buffer}"]
+    return [*algorithm, "env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
 
 
 def matmul_flops(function: Callable[..., Any], *inputs: Any) -> int:
