@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import workload
 from omegaconf import OmegaConf
-from systems import Evaluation, System
+from systems import WARMUP, Evaluation, System
 from workload import Sizes
 
 NAME = "jaxmarl_qmix"
@@ -139,17 +139,17 @@ def load(job: dict[str, Any], evaluation: bool) -> tuple[Train, dict[str, Any]]:
     return qmix.make_train(settings, env), settings  # make_train adds NUM_UPDATES
 
 
-def refusal(clone: Path, sizes: Sizes) -> str | None:
-    """Why this clone and these sizes cannot be run, in a sentence."""
+def refusal(clone: Path, sizes: Sizes, updates: int, steps: int | None = None) -> str | None:
+    """Why this clone cannot be timed with sizes, updates in a loop, steps (None: as shipped), in a sentence."""
     if not (clone / BASELINE / "qmix_rnn.py").is_file():
         return f"{clone} is no clone of github.com/FLAIROx/JaxMARL: it has no {BASELINE / 'qmix_rnn.py'}"
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         return f'JaxMARL needs packages that are missing ({", ".join(missing)}): pip install "jaxmarl[algs]"'
     if sizes.buffer < (least := sizes.batch * sizes.envs):
         return f"--buffer must be at least {least}: JaxMARL waits for {sizes.batch} writes of {sizes.envs} episodes"
+    settings: Any = OmegaConf.load(clone / SETTINGS)
+    all_updates = int(steps or float(settings["TOTAL_TIMESTEPS"])) // settings["NUM_STEPS"] // sizes.envs
+    untested = sizes.batch + WARMUP + updates
+    if (every := int(all_updates * settings["TEST_INTERVAL"])) <= untested:
+        return f"JaxMARL would test in every {every}. update: between two tests must be {untested} updates, to be timed"
     return None
-
-
-def least_steps(sizes: Sizes) -> int:
-    """Environment steps of a training whose interval of evaluation, a share of its updates, is not rounded to zero."""
-    return 20 * 26 * sizes.envs  # TEST_INTERVAL and NUM_STEPS of its yaml

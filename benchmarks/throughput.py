@@ -144,7 +144,7 @@ def refusal(args: argparse.Namespace) -> str | None:
             config.load([f"algo={algo}"])
     except UserError as error:
         return str(error)
-    refused = jaxmarl_qmix.refusal(args.jaxmarl, Sizes(1, buffer=args.buffer)) if args.jaxmarl else None
+    refused = jaxmarl_qmix.refusal(args.jaxmarl, Sizes(1, buffer=args.buffer), args.updates) if args.jaxmarl else None
     return refused or (epymarl_qmix.refusal(args.epymarl, args.epymarl_python) if args.epymarl else None)
 
 
