@@ -124,12 +124,12 @@ def draw_row(axes: Any, look: Look, row: Row, y: int) -> None:
     if "floor_ms" in row and look.value in ("update_ms", "whole_ms", "iteration_ms"):
         runs = row["seeds"] if look.value == "iteration_ms" and "seeds" in row else 1
         axes.plot([runs * statistics.median(values(row, "floor_ms"))], [y], "|", color=INK, markersize=13, mew=2.2)
-    text = f"{middle:,.0f}" if middle >= 1000 else f"{middle:.3g}"
+    text = f"{middle:,.0f}" if middle >= 100 else f"{middle:.3g}" if middle >= 0.01 else "< 0.01"
     axes.annotate(text + look.note(row), (max(found), y), (8, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def draw_scaling(figure: Any, rows: list[Row]) -> None:
-    """An axis a panel: time of an update and run, the floor, and a dotted line in proportion."""
+    """An axis a panel: time of an update and run, and its floor."""
     names = list(dict.fromkeys(row["axis"] for row in rows))
     figure.set_size_inches(3.4 * len(names) + 1, 4.0)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True):

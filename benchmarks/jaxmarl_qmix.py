@@ -114,7 +114,8 @@ def update_loop(replacement: Loop) -> Iterator[None]:
 def load(job: dict[str, Any], evaluation: bool) -> tuple[Train, dict[str, Any]]:
     """Its `train` of one key, and its settings: as shipped but for the sizes, wandb and the start of learning."""
     sys.path.insert(0, str(Path(job["jaxmarl"]) / BASELINE))
-    qmix: Any = importlib.import_module("qmix_rnn")
+    with mock.patch.object(sys, "dont_write_bytecode", True):
+        qmix: Any = importlib.import_module("qmix_rnn")
     normal, sizes = qmix.nn.initializers, Sizes(**job["sizes"])
     qmix.orthogonal = lambda scale=1.0: normal.variance_scaling(max(scale, 1e-6) ** 2, "fan_in", "normal")
     if not isinstance(qmix.nn.GRUCell, functools.partial):

@@ -3,9 +3,7 @@
 import argparse
 import importlib
 import json
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +14,8 @@ from probes import probe
 from qllm_jax import agents
 from qllm_jax.rollout import epsilon_greedy
 
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination")
+SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
+SCRIPTS += ("gpu", "memory", "scaling")
 
 HLO = """HloModule jit_chunk
 
@@ -57,73 +55,12 @@ ENTRY %main (a: f32[5,96,64]) -> f32[5,64,9] {
 """
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import a script by name, with a command line."""
-
-    def load(name: str, *arguments: str) -> ModuleType:
-        monkeypatch.syspath_prepend(FOLDER)
-        monkeypatch.setattr("sys.argv", [f"{name}.py", *arguments])
-        return importlib.import_module(name)
-
-    return load
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help(name, load, capsys):
     with pytest.raises(SystemExit) as stop:
         load(name, "--help").main()
     assert stop.value.code == 0
     assert f"benchmarks/{name}.py" in capsys.readouterr().out
-
-
-def clone(path: Path) -> Path:
-    """A folder that passes for a clone of JaxMARL."""
-    (path / "baselines" / "QLearning").mkdir(parents=True)
-    (path / "baselines" / "QLearning" / "qmix_rnn.py").touch()
-    return path
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--jaxmarl", "{empty}"], "is no clone of github.com/FLAIROx/JaxMARL"),
-        (["--jaxmarl", "{clone}", "--out", "{clone}/old.json"], "exists already"),
-        (["--jaxmarl", "{clone}", "--algos", "matched_qmax"], "'matched_qmax' does not exist"),
-        (["--jaxmarl", "{clone}", "--buffer", "100"], "--buffer must be at least 320"),
-        (["--jaxmarl", "{clone}", "--seeds", "0"], "must be an integer of at least 1"),
-    ],
-)
-def test_throughput_refuses(arguments, sentence, load, tmp_path, capsys, monkeypatch):
-    (clone(tmp_path / "clone") / "old.json").write_text("kept")
-    places = {"clone": str(tmp_path / "clone"), "empty": str(tmp_path)}
-    throughput = load("throughput", *(argument.format(**places) for argument in arguments))
-    monkeypatch.setattr(throughput, "NEEDS", ())
-    with pytest.raises(SystemExit) as stop:
-        throughput.main()
-    assert stop.value.code == 2
-    assert sentence in capsys.readouterr().err
-    assert (tmp_path / "clone" / "old.json").read_text() == "kept"
-
-
-def test_throughput_names_missing_packages(load, tmp_path, capsys, monkeypatch):
-    throughput = load("throughput", "--jaxmarl", str(clone(tmp_path)))
-    monkeypatch.setattr(throughput, "NEEDS", ("jax", "no_such_package"))
-    with pytest.raises(SystemExit) as stop:
-        throughput.main()
-    assert stop.value.code == 2
-    assert '(no_such_package): pip install "jaxmarl[algs]"' in capsys.readouterr().err
-
-
-def test_worker_of_ours(load, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles in a third of the time
-    job = {"system": "matched_vdn", "agents": 2, "seeds": 2, "updates": 1, "buffer": 320}
-    throughput = load("throughput")
-    result = throughput.in_process(job)  # raises unless every timed update learned
-    assert len(result["samples_ms"]) == throughput.SAMPLES
-    assert result["env_steps_per_s"] * result["ms_per_update_and_seed"] == pytest.approx(1e3 * 8 * 25)
-    row = {"agents": 2, "seeds": 2, "system": "matched_vdn", **result, "ratios": [2.0, 3.0, 1.0], "runs": [result]}
-    assert "| 2.00 (1.00 to 3.00) |" in throughput.table([{**row, "ratios": [1.0, 2.0, 3.0]}])
 
 
 def test_floor_is_the_products_that_qmix_needs(load):
