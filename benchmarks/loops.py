@@ -31,9 +31,9 @@ def start(exp: Experiment) -> Loop:
     return Loop(chunk, state, exp.hp, facts)
 
 
-def times(loops: dict[str, Loop], updates: int, repeats: int) -> dict[str, list[float]]:
+def times(loops: dict[Any, Loop], updates: int, repeats: int) -> dict[Any, list[float]]:
     """Milliseconds of one iteration of all seeds, one number a round; the first round is a warm-up."""
-    found: dict[str, list[float]] = {name: [] for name in loops}
+    found: dict[Any, list[float]] = {name: [] for name in loops}
     for turn in range(repeats + 1):
         for name, loop in loops.items():
             (*state, _), seconds = common.seconds(loop.chunk, *loop.state, loop.hp, jnp.asarray(updates))

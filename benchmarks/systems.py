@@ -75,7 +75,7 @@ def ours(job: dict[str, Any]) -> System:
 def measure(system: System, job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """Figures of one seed's updates and evaluations, and the state behind them. Every timed loop must have learned."""
     state, seeds = jax.block_until_ready(system.run(system.state, WARMUP)), job["sizes"]["seeds"]
-    updates, evaluations = [], []
+    updates, evaluations, result = [], [], None
     evaluation, system = system.evaluation, system._replace(state=None)  # donated
     if evaluation:
         state, result = jax.block_until_ready(evaluation.run(state))  # its warm-up

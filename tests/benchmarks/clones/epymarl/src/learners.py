@@ -2,32 +2,26 @@
 
 import os
 
+import numpy as np
 
-class Number(float):
+
+class Tensor(np.ndarray):
+    """An array with the names that torch has for copies."""
+
     def detach(self):
         return self
 
     def clone(self):
-        return self
-
-    def __eq__(self, other):
-        return Same(float(self) == float(other))
-
-    __hash__ = float.__hash__
-
-
-class Same(int):
-    def all(self):
-        return bool(self)
+        return self.copy()
 
 
 class Learner:
     def __init__(self):
-        self.params = [Number(0)]
+        self.params = [np.zeros(1).view(Tensor)]
 
     def train(self, batch, t_env, episode):
         del batch, t_env, episode
-        self.params = [Number(self.params[0] + (0 if "LEARN_NOTHING" in os.environ else 1))]
+        self.params[0] += "LEARN_NOTHING" not in os.environ
 
 
 REGISTRY = {"q_learner": Learner}

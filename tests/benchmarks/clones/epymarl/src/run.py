@@ -1,7 +1,7 @@
 """As much of epymarl's run.py as the benchmark touches: a loop of rollouts, evaluations and updates."""
 
-from learners import REGISTRY as LEARNERS  # pyright: ignore[reportMissingImports]
-from runners import REGISTRY as RUNNERS  # pyright: ignore[reportMissingImports]
+from learners import REGISTRY as LEARNERS  # pyright: ignore
+from runners import REGISTRY as RUNNERS  # pyright: ignore
 
 
 def args_sanity_check(config, log):
