@@ -23,8 +23,8 @@ class Report(NamedTuple):
 
     A row is a flat dict, one for each system or setting: names of what was run (`system`, `agents`, `runs` ...) and
     figures, whose keys end in their unit (`update_ms`, `compile_s`, `state_bytes`, `env_steps_per_s`). A figure with
-    one value a round is a list of these; a ratio is `times_` and what it is to (`times_peer`, `times_floor`: how
-    many times its speed, how many times its time), taken round by round.
+    one value a round is a list of these. Ratios are taken round by round: `speed_to_NAME` is how many times as fast as
+    NAME a row is, `times_NAME` (`times_floor`, `times_first`) how many times as long it takes.
     """
 
     benchmark: str  # name of the script: what kind of rows these are

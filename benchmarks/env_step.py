@@ -7,7 +7,8 @@ are drawn beforehand, and steps behind the end of an episode are not counted.
 Ours and JaxMARL's (particle worlds) are one compiled program each, vmapped over environments. JaxMARL is called through
 `step_env`, without the reset in every step that `step` adds. The original package (lbforaging, mpe2) plays one
 environment in this process. An opponent inside of ours acts by its policy; the peers' opponents get random actions.
-All take turns, so that a machine that slows down slows all; compile time is reported apart.
+All take turns, so that a machine that slows down slows all; compile time is reported apart. The floor of a program is
+the time to write its observations, rewards and ends to memory, and nothing else.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import common
 import env_peers
 import jax
 import numpy as np
+import workload
 from env_peers import JAXMARL, LBFORAGING, MPE2, Game, Play, installed
 
 from qllm_envs import Env
@@ -39,6 +41,7 @@ class System(NamedTuple):
     n_envs: int
     play: Play
     compile_s: float | None  # None: a package, which is not compiled
+    step_bytes: float | None = None  # that a program writes out for an environment step
 
 
 def ours(env: Env) -> Episode:
@@ -83,7 +86,7 @@ def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
         jax.block_until_ready(run(*inputs))
         return steps
 
-    return System(name, len(actions), play, compile_s)
+    return System(name, len(actions), play, compile_s, run.memory_analysis().output_size_in_bytes / steps)
 
 
 def happened(ended: np.ndarray) -> int:
@@ -112,13 +115,15 @@ def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[s
     """
     rounds = [[rate(system.play, seconds) for system in found] for _ in range(repeats)]
     speeds = [list(rates) for rates in zip(*rounds, strict=True)]
-    rows = []
+    written, rows = workload.write_rate(), []
     for mine, own in zip(found, speeds, strict=True):
         row = {"system": mine.name, "envs": mine.n_envs, "env_steps_per_s": own, "compile_s": mine.compile_s}
+        if mine.step_bytes is not None:
+            row["times_floor"] = [written / mine.step_bytes / each for each in own]
         for peer, theirs in zip(found, speeds, strict=True):
             # A package plays one environment however many the others do.
             if peer.name not in (OURS, mine.name) and (peer.n_envs == mine.n_envs or peer.compile_s is None):
-                row[f"times_{peer.name}"] = common.ratios(own, theirs)
+                row[f"speed_to_{peer.name}"] = common.ratios(own, theirs)
         rows.append(row)
     return rows
 
@@ -133,13 +138,14 @@ def rate(play: Play, seconds: float) -> float:
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
     """Of the table: a ratio for each peer."""
-    peers = dict.fromkeys(key for row in rows for key in row if key.startswith("times_"))
+    peers = dict.fromkeys(key for row in rows for key in row if key.startswith("speed_to_"))
     ratio = lambda key: lambda row: common.spread(row[key]) if key in row else "-"
     return {
         "environments": lambda row: f"{row['envs']:,}",
         "system": lambda row: row["system"],
         "env-steps/s": lambda row: common.spread(row["env_steps_per_s"], ",.0f"),
-        **{key.replace("_", " "): ratio(key) for key in peers},
+        **{f"times {key.removeprefix('speed_to_')}": ratio(key) for key in peers},
+        "times the floor": ratio("times_floor"),
         "compile, s": lambda row: "-" if row["compile_s"] is None else f"{row['compile_s']:.2f}",
     }
 

@@ -6,7 +6,7 @@ fresh process that has the device alone; --whole runs the job of the first algor
 and checkpoints. Shares of the peak are a program's matrix multiplications a second, over those of one large matmul in
 float32, TF32 and bfloat16 (and over --peak-tflops). Then come the kernels by their time, from jax.profiler.
 
-JaxMARL's QMIX does the same work with the same sizes; it stores observations, about 19 GB of them at these sizes. On a
+JaxMARL's QMIX does the same work with the same sizes; it stores observations, about 22 GB of them at these sizes. On a
 machine without an accelerator take small sizes: `--agents 3 --seeds 2 --buffer 600 --matmul 1024`.
 """
 

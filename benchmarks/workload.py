@@ -83,6 +83,13 @@ def matmul_rate(size: int = 2048, repeats: int = 7, dtype: Any = jnp.float32, pr
     return 2 * math.pow(size, 3) / statistics.median(common.seconds(multiply, x, x)[1] for _ in range(repeats))
 
 
+def write_rate(n_bytes: int = 2**28, repeats: int = 5) -> float:
+    """Bytes a second that a program writes into a new array and does nothing else."""
+    fill, _ = common.compiled(lambda x: jnp.full((n_bytes // 4,), x, jnp.float32), jnp.float32(1.0))
+    common.seconds(fill, jnp.float32(1.0))  # warm-up
+    return n_bytes / statistics.median(common.seconds(fill, jnp.float32(1.0))[1] for _ in range(repeats))
+
+
 def temporary_bytes(program: Any) -> int:
     """Arrays that XLA plans for a compiled program besides its inputs and outputs, at their peak."""
     return program.memory_analysis().temp_size_in_bytes

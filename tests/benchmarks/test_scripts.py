@@ -141,7 +141,7 @@ def test_env_step_without_a_peer(load, capsys):
     load("env_step", "env=matrix_climbing", "--envs", "1", "4", "--repeats", "2", "--ms", "1").main()
     out = capsys.readouterr().out
     assert "matrix has no peer" in out
-    assert "| environments | system | env-steps/s | compile, s |" in out
+    assert "| environments | system | env-steps/s | times the floor | compile, s |" in out
     assert [line.split(" | ")[0] for line in out.splitlines() if " | qllm_envs | " in line] == ["| 1", "| 4"]
 
 
@@ -178,14 +178,16 @@ def test_env_step_compares_round_by_round(load, monkeypatch):
     speeds = {("qllm_envs", 1, 2.5): [2.0, 6.0], ("jaxmarl", 1, 3.5): [1.0, 2.0], ("qllm_envs", 8, 1.0): [8.0, 9.0]}
     speeds |= {("jaxmarl", 8, 1.5): [4.0, 3.0], ("mpe2", 1, None): [1.0, 1.0]}
     turns = {key: iter(rates) for key, rates in speeds.items()}
-    system = lambda key: env_step.System(key[0], key[1], key, key[2])
+    monkeypatch.setattr(env_step.workload, "write_rate", lambda: 60.0)
+    floors = {("qllm_envs", 1, 2.5): 10.0}  # bytes a step: 6 steps a second at the floor
+    system = lambda key: env_step.System(key[0], key[1], key, key[2], floors.get(key))
     monkeypatch.setattr(env_step, "rate", lambda play, seconds: next(turns[play]))
     rows = env_step.take_turns([system(key) for key in speeds], repeats=2, seconds=0.0)
     cells = [[cell(row) for cell in env_step.columns(rows).values()] for row in rows]
-    assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.50"]
-    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "1.50"]
+    assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.00 (1.00 to 3.00)", "2.50"]
+    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "-", "1.50"]
     assert cells[2][3] == "2.50 (2.00 to 3.00)"
-    assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-"]
+    assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-", "-"]
 
 
 def test_env_step_counts_no_step_behind_an_end(load):
