@@ -3,41 +3,19 @@
 Presets as they are on MPE spread: `matched_*` share network, parallel environments and, but for on-policy methods, the
 batch. Timed is what `qllm_jax.train` runs between two evaluations: one rollout and the update after it. The programs
 take turns in one process; ratios to the first algorithm are turn by turn. Memory is what XLA plans for a program:
-its temporary arrays at their peak, and the state that stays (parameters, optimizer, replay).
+its temporary arrays at their peak, and the state that stays (parameters, optimizer, replay). The floor is the matrix
+multiplications of a program at the rate of a 2048^3 f32 matmul in the same process.
 """
 
 import argparse
-import statistics
-from typing import Any, NamedTuple
 
 import common
-import jax
-import jax.numpy as jnp
+import loops
+import workload
 
-from qllm_jax import config, experiment
+from qllm_jax import config, devices, experiment
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
-
-HEADINGS = (
-    "N",
-    "algorithm",
-    "compile, s",
-    "ms per update (min to max)",
-    "times the first",
-    "temporary, MB",
-    "state, MB",
-)
-
-
-class Program(NamedTuple):
-    """A compiled loop of iterations and where it stands."""
-
-    chunk: Any  # (clock, runs, hp, n) -> clock, runs, metrics
-    state: list[Any]  # [clock, runs]: replaced by each call, since its buffers are donated
-    hp: Any
-    compile_s: float
-    temporary: int  # bytes
-    kept: int  # bytes
 
 
 def build(algo: str, agents: int, seeds: int) -> Experiment:
@@ -45,54 +23,40 @@ def build(algo: str, agents: int, seeds: int) -> Experiment:
     return experiment.build(config.load([f"algo={algo}", "env=mpe_spread", f"n_agents={agents}", f"seeds={seeds}"]))
 
 
-def compile_program(exp: Experiment) -> Program:
-    """Ready for the first update."""
-    program = exp.program
-    state = list(program.warmup(*experiment.start(exp), exp.hp))
-    chunk, compile_s = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(1))
-    planned = chunk.memory_analysis()
-    kept = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
-    return Program(chunk, state, exp.hp, compile_s, planned.temp_size_in_bytes, kept)
-
-
-def times(programs: dict[str, Program], updates: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of one iteration, one number a round; the first round is a warm-up."""
-    found: dict[str, list[float]] = {name: [] for name in programs}
-    for turn in range(repeats + 1):
-        for name, program in programs.items():
-            (*state, _), seconds = common.seconds(program.chunk, *program.state, program.hp, jnp.asarray(updates))
-            program.state[:] = state
-            if turn:
-                found[name].append(1e3 * seconds / updates)
-    return found
-
-
-def cells(agents: int, name: str, program: Program, found: dict[str, list[float]], seeds: int) -> list[str]:
-    """A row of the table; times are per seed."""
-    own, first = found[name], next(iter(found.values()))
-    ratios = [a / b for a, b in zip(own, first, strict=True)]
-    per_seed = [ms / seeds for ms in own]
-    return [
-        *(str(agents), name, f"{program.compile_s:.1f}"),
-        f"{statistics.median(per_seed):.2f} ({min(per_seed):.2f} to {max(per_seed):.2f})",
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-        *(f"{size / 1e6:.0f}" for size in (program.temporary, program.kept)),
-    ]
+COLUMNS = {
+    "N": lambda row: str(row["agents"]),
+    "algorithm": lambda row: row["system"],
+    "compile, s": lambda row: f"{row['compile_s']:.1f}",
+    "ms per update (min to max)": lambda row: common.spread(row["update_ms"]),
+    "times the first": lambda row: common.spread(row["times_first"]),
+    "floor, ms": lambda row: f"{row['floor_ms']:.2f}",
+    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
+    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:.0f}",
+    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:.0f}",
+}
 
 
 def main() -> None:
+    devices.use_cores()
     args = arguments()
     task = f"MPE spread, {args.seeds} seeds a program, {args.updates} updates a turn, {args.repeats} turns"
-    print(common.head(task, "flax", "optax"), flush=True)
-    rows = []
-    for agents in args.agents:
+    report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
+    for agents, experiments in args.experiments.items():
         programs = {}
-        for name in args.algos:
-            programs[name] = compile_program(build(name, agents, args.seeds))
+        for name, exp in experiments.items():
+            programs[name] = loops.start(exp)
             print(f"N={agents}: {name} compiled", flush=True)
-        found = times(programs, args.updates, args.repeats)
-        rows += [cells(agents, name, program, found, args.seeds) for name, program in programs.items()]
-    print("\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, ["---"] * len(HEADINGS), *rows)))
+        found = loops.times(programs, args.updates, args.repeats)
+        rate, first = workload.matmul_rate(), found[args.algos[0]]
+        for name, loop in programs.items():
+            row = {
+                "agents": agents,
+                "seeds": args.seeds,
+                "system": name,
+                "times_first": common.ratios(found[name], first),
+            }
+            common.add(report, row | loops.figures(loop, found[name], args.seeds, rate))
+    print(common.table(COLUMNS, report.rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -106,8 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=common.positive, default=5, help="turns (5)")
     args = parser.parse_args()
     try:
-        for name in args.algos:
-            build(name, min(args.agents), args.seeds)
+        args.experiments = {n: {name: build(name, n, args.seeds) for name in args.algos} for n in args.agents}
     except UserError as error:
         parser.error(str(error))
     return args

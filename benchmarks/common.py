@@ -1,51 +1,74 @@
-"""What the benchmarks share: the training workload and its flops, the head of a report, timing, and arguments."""
+"""What the benchmarks share: the report that each prints and stores as JSON, timing, tables and arguments."""
 
 import argparse
-import math
+import json
 import os
 import platform
+import shlex
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from qllm_jax import config, experiment, folder
-from qllm_jax.experiment import Experiment
-
-# The training workload of throughput.py and profile_update.py; epymarl's and JaxMARL's sizes on MPE.
-ENVS, BATCH, HIDDEN, EMBED, HYPER, SLOTS = 8, 32, 64, 32, 32, 26
+from qllm_jax import folder
 
 
-def workload(algo: str, agents: int, seeds: int, buffer: int) -> Experiment:
-    """MPE spread with the sizes above, built as `qllm_jax.train` does it. `buffer` in episodes. Nothing is compiled."""
-    algorithm = [f"algo={algo}", f"algo.hidden_dim={HIDDEN}", f"algo.n_envs={ENVS}", f"algo.batch_episodes={BATCH}"]
-    rest = ["env=mpe_spread", f"n_agents={agents}", f"seeds={seeds}", f"algo.buffer_episodes={buffer}"]
-    built = experiment.build(config.load([*algorithm, *rest]))
-    mixer = built.config.algo.mixer
-    if mixer["name"] == "qmix" and (mixer["embed_dim"], mixer["hypernet_dim"]) != (EMBED, HYPER):
-        raise SystemExit(f"error: {algo} has another mixer than is counted here: {mixer}")
-    return built
+class Report(NamedTuple):
+    """What a benchmark measured; `--out` stores all but `out` as one JSON object, which draw.py reads.
 
-
-def matmul_flops(agents: int, steps: int, width: int, actions: int, state: int, qmix: bool) -> int:
-    """Matrix multiplications of one rollout of `steps` and one update of one seed, with the sizes above.
-
-    Forward of the rollout, forward of online and target network, backward. What needs no gradient has none: the
-    inputs of the first layer and the state. The sum of a credit function's weights times values is not counted.
+    A row is a flat dict, one for each system or setting: names of what was run (`system`, `agents`, `runs` ...) and
+    figures, whose keys end in their unit (`update_ms`, `compile_s`, `state_bytes`, `env_steps_per_s`). A figure with
+    one value a round is a list of these. Ratios are taken round by round: `speed_to_NAME` is how many times as fast as
+    NAME a row is, `times_NAME` (`times_floor`, `times_first`) how many times as long it takes.
     """
-    first, rest = width * HIDDEN, 6 * HIDDEN**2 + HIDDEN * actions
-    rows, samples = SLOTS * BATCH * agents, SLOTS * BATCH
-    products = steps * ENVS * agents * (first + rest) + rows * (2 * (first + rest) + first + 2 * rest)
-    if qmix:
-        inner = state * (2 * HYPER + 2 * EMBED)  # the layers that read the state: of w1, w2, b2, and b1
-        outer = HYPER * (agents * EMBED + EMBED) + EMBED  # the layers behind them: w1, w2, b2
-        outer += agents * EMBED + EMBED  # the mixing itself
-        products += samples * (2 * (inner + outer) + inner + 2 * outer)
-    return 2 * products
+
+    benchmark: str  # name of the script: what kind of rows these are
+    head: dict[str, str]  # see `describe`
+    task: str  # what is measured, in a sentence
+    rows: list[dict[str, Any]]
+    out: Path | None
+
+
+def begin(script: str, out: Path | None, task: str, head: dict[str, str]) -> Report:
+    """Print the head of a report and give it, without rows. `script` is the benchmark's `__file__`."""
+    print("\n".join(f"{name:<10}{text}" for name, text in {**head, "task": task}.items()), flush=True)
+    return Report(Path(script).stem, head, task, [], out)
+
+
+def add(report: Report, *rows: dict[str, Any]) -> None:
+    """Add rows and store the report: a benchmark that is stopped keeps what it has measured."""
+    report.rows.extend(rows)
+    if report.out:
+        record = {key: value for key, value in report._asdict().items() if key != "out"}
+        folder.write_atomically(report.out, json.dumps(record, indent=2) + "\n")
+
+
+def describe(*packages: str) -> dict[str, str]:
+    """Command, hardware, versions and commit of this process. Starts the backend."""
+    return {
+        "command": command(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "hardware": hardware(),
+        "versions": versions("jax", "jaxlib", *packages),
+        "commit": folder.commit() or "none (no git, not a checkout, or nothing committed yet)",
+    }
+
+
+def command() -> str:
+    """What this process was started as."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def clone_commit(clone: Path) -> str:
+    """HEAD of a peer's clone, "+dirty" where a file that it tracks differs or misses."""
+    git = lambda *words: subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=False)
+    changed = git("status", "--porcelain", "-uno").stdout.strip()
+    return (git("rev-parse", "HEAD").stdout.strip() or "no git commit") + ("+dirty" if changed else "")
 
 
 def hardware() -> str:
@@ -63,20 +86,20 @@ def versions(*packages: str) -> str:
     return ", ".join([f"python {platform.python_version()}", *found])
 
 
-def commit() -> str:
-    """Commit of this checkout, "+dirty" where files differ from it."""
-    return folder.commit() or "none (no git, not a checkout, or nothing committed yet)"
+def table(columns: dict[str, Callable[[dict[str, Any]], str]], rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown; a column is its heading and how it is read from a row."""
+    lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def head(task: str, *packages: str) -> str:
-    """The first lines of a report: hardware, versions, commit, and what is measured."""
-    rows = {
-        "hardware": hardware(),
-        "versions": versions("jax", "jaxlib", *packages),
-        "commit": commit(),
-        "task": task,
-    }
-    return "\n".join(f"{name:<10}{text}" for name, text in rows.items())
+def spread(values: Sequence[float], style: str = ",.2f") -> str:
+    """Median and range."""
+    return f"{statistics.median(values):{style}} ({min(values):{style}} to {max(values):{style}})"
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Round by round, so that a machine that slows down slows both sides."""
+    return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def seconds(run: Callable[..., Any], *inputs: Any) -> tuple[Any, float]:
@@ -103,14 +126,6 @@ def in_turn(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, l
     return times
 
 
-def matmul_rate(size: int = 2048, repeats: int = 7) -> float:
-    """FLOP/s of a large f32 matmul at JAX's default precision: what the floor of a benchmark is divided by."""
-    x = jnp.ones((size, size), jnp.float32)
-    multiply, _ = compiled(jnp.matmul, x, x)
-    seconds(multiply, x, x)  # warm-up
-    return 2 * math.pow(size, 3) / statistics.median(seconds(multiply, x, x)[1] for _ in range(repeats))
-
-
 def positive(text: str) -> int:
     """An argparse type."""
     if not text.isdecimal() or int(text) < 1:
@@ -118,7 +133,23 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help keeps the lines of the module's docstring."""
+def new_file(suffix: str) -> Callable[[str], Path]:
+    """An argparse type: a file to write. It must not exist, since a measurement is not repeatable."""
+
+    def path(text: str) -> Path:
+        found = Path(text)
+        if found.suffix != suffix:
+            raise argparse.ArgumentTypeError(f"{text} must end in {suffix}")
+        if found.exists() or not found.absolute().parent.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} " + ("exists already" if found.exists() else "is in no folder"))
+        return found
+
+    return path
+
+
+def parser(description: str | None, out: str = ".json") -> argparse.ArgumentParser:
+    """A parser whose help keeps the lines of the module's docstring, with --out for a file that ends in `out`."""
     raw = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=raw, allow_abbrev=False)
+    made = argparse.ArgumentParser(description=description, formatter_class=raw, allow_abbrev=False)
+    made.add_argument("--out", type=new_file(out), metavar=f"FILE{out}", help="write the report there as well")
+    return made

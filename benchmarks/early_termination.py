@@ -13,14 +13,15 @@ share itself.
 import argparse
 import statistics
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import common
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import config, experiment, folder, saved
+from qllm_jax import config, devices, experiment, folder, runs
+from qllm_jax import saved as saved_runs
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 from qllm_jax.rollout import rollout
@@ -47,7 +48,7 @@ class Times(NamedTuple):
 
 def open_task(task: str, settings: list[str]) -> Team:
     """A run folder's best team, or random agents in an environment with `settings`. UserError if it is neither."""
-    run = saved.open_run(task) if (Path(task) / folder.CONFIG).is_file() else None
+    run = saved_runs.open_run(task) if (Path(task) / folder.CONFIG).is_file() else None
     exp = run.exp if run else experiment.build(config.load([f"env={task}", *settings]))
     algo = exp.config.algo
     if algo.batch_episodes <= algo.n_envs:
@@ -76,7 +77,7 @@ def times(exp: Experiment, repeats: int) -> Times:
     Rollouts are those before the first update, of which there are none if one rollout fills a batch.
     """
     algo, program = exp.config.algo, exp.program
-    n = -(-algo.batch_episodes // algo.n_envs) - 1  # as `runs.warmup_rollouts`
+    n = runs.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent)
     state = program.init(exp.root, exp.seeds)
     rollouts, _ = common.compiled(program.warmup, *state, exp.hp)
     iterations, _ = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(n))
@@ -90,34 +91,58 @@ def times(exp: Experiment, repeats: int) -> Times:
     return found
 
 
-HEADINGS = (
-    *("task", "policy", "N", "horizon", "episodes", "end early", "mean length", "slots behind the end"),
-    *("environments, batch", "rollout, ms", "update, ms", "saved at most by rollouts, of an iteration", "by updates"),
-)
-
-
-def cells(team: Team, steps: np.ndarray, found: Times) -> list[str]:
-    """A row of the table."""
+def measure(team: Team, episodes: int, repeats: int) -> dict[str, Any]:
+    """A row of the report."""
     spec, algo = team.exp.env.spec, team.exp.config.algo
-    share = 1 - steps.mean() / spec.horizon
-    margin = 1.96 * steps.std() / spec.horizon / np.sqrt(len(steps))
-    rolled, updated = (statistics.median(values) for values in found)
-    return [
-        *(spec.task, team.policy, str(spec.n_agents), str(spec.horizon), f"{len(steps):,}"),
-        *(f"{np.mean(steps < spec.horizon):.1%}", f"{steps.mean():.1f}", f"{share:.1%} (95% ± {margin:.1%})"),
-        f"{algo.n_envs}, {algo.batch_episodes}",
-        *(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in found),
-        *(f"{share * ms:.2f} ms, {share * ms / (rolled + updated):.1%}" for ms in (rolled, updated)),
-    ]
+    steps, found = lengths(team, episodes), times(team.exp, repeats)
+    sizes = {"agents": spec.n_agents, "horizon": spec.horizon, "envs": algo.n_envs, "batch": algo.batch_episodes}
+    return {
+        "task": spec.task,
+        "policy": team.policy,
+        **sizes,
+        "episodes": len(steps),
+        "early_share": float(np.mean(steps < spec.horizon)),
+        "length_steps": float(steps.mean()),
+        "masked_share": 1 - float(steps.mean()) / spec.horizon,
+        "masked_share_margin": 1.96 * float(steps.std()) / spec.horizon / len(steps) ** 0.5,  # of 95%
+        "rollout_ms": found.rollout,
+        "update_ms": found.update,
+    }
+
+
+def saved(row: dict[str, Any], part: str) -> str:
+    """A cell: what a part could save at the very best, and its share of an iteration."""
+    whole = statistics.median(row["rollout_ms"]) + statistics.median(row["update_ms"])
+    most = row["masked_share"] * statistics.median(row[part])
+    return f"{most:.2f} ms, {most / whole:.1%}"
+
+
+COLUMNS = {
+    "task": lambda row: row["task"],
+    "policy": lambda row: row["policy"],
+    "N": lambda row: str(row["agents"]),
+    "horizon": lambda row: str(row["horizon"]),
+    "episodes": lambda row: f"{row['episodes']:,}",
+    "end early": lambda row: f"{row['early_share']:.1%}",
+    "mean length": lambda row: f"{row['length_steps']:.1f}",
+    "slots behind the end": lambda row: f"{row['masked_share']:.1%} (95% ± {row['masked_share_margin']:.1%})",
+    "environments, batch": lambda row: f"{row['envs']}, {row['batch']}",
+    "rollout, ms": lambda row: common.spread(row["rollout_ms"]),
+    "update, ms": lambda row: common.spread(row["update_ms"]),
+    "saved at most by rollouts, of an iteration": lambda row: saved(row, "rollout_ms"),
+    "by updates": lambda row: saved(row, "update_ms"),
+}
 
 
 def main() -> None:
+    devices.use_cores()
     args = arguments()
-    print(common.head(f"iterations of one rollout and one update, {args.repeats} rounds", "flax", "optax"), flush=True)
-    print(f"settings  {' '.join(args.settings)} (a run folder has its own)\n", flush=True)
-    rows = (cells(team, lengths(team, args.episodes), times(team.exp, args.repeats)) for team in args.teams)
-    lines = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-    print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    task = f"iterations of one rollout and one update, {args.repeats} rounds; "
+    task += f"settings {' '.join(args.settings)} (a run folder has its own)"
+    report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
+    for team in args.teams:
+        common.add(report, measure(team, args.episodes, args.repeats))
+    print("\n" + common.table(COLUMNS, report.rows))
 
 
 def arguments() -> argparse.Namespace:

@@ -7,13 +7,13 @@ are drawn beforehand, and steps behind the end of an episode are not counted.
 Ours and JaxMARL's (particle worlds) are one compiled program each, vmapped over environments. JaxMARL is called through
 `step_env`, without the reset in every step that `step` adds. The original package (lbforaging, mpe2) plays one
 environment in this process. An opponent inside of ours acts by its policy; the peers' opponents get random actions.
-All take turns, so that a machine that slows down slows all; compile time is reported apart.
+All take turns, so that a machine that slows down slows all; compile time is reported apart. The floor of a program is
+the time to write its observations, rewards and ends to memory, and nothing else.
 """
 
 import argparse
 import importlib
 import inspect
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ import common
 import env_peers
 import jax
 import numpy as np
+import workload
 from env_peers import JAXMARL, LBFORAGING, MPE2, Game, Play, installed
 
 from qllm_envs import Env
@@ -40,13 +41,7 @@ class System(NamedTuple):
     n_envs: int
     play: Play
     compile_s: float | None  # None: a package, which is not compiled
-
-
-class Row(NamedTuple):
-    """A system and its environment steps a second, one number a round."""
-
-    system: System
-    rates: list[float]
+    step_bytes: float | None = None  # that a program writes out for an environment step
 
 
 def ours(env: Env) -> Episode:
@@ -91,7 +86,7 @@ def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
         jax.block_until_ready(run(*inputs))
         return steps
 
-    return System(name, len(actions), play, compile_s)
+    return System(name, len(actions), play, compile_s, run.memory_analysis().output_size_in_bytes / steps)
 
 
 def happened(ended: np.ndarray) -> int:
@@ -113,10 +108,24 @@ def systems(env: Env, game: Game, sizes: list[int], seed: int) -> Iterator[Syste
         yield System(package, 1, play(game, rng), None)
 
 
-def take_turns(found: list[System], repeats: int, seconds: float) -> list[Row]:
-    """Every system in every round, each for at least `seconds`."""
+def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[str, Any]]:
+    """A row a system, from rounds of every system, each for at least `seconds`.
+
+    Ratios are taken round by round: to JaxMARL with as many environments, to a package with its one.
+    """
     rounds = [[rate(system.play, seconds) for system in found] for _ in range(repeats)]
-    return [Row(system, list(rates)) for system, rates in zip(found, zip(*rounds, strict=True), strict=True)]
+    speeds = [list(rates) for rates in zip(*rounds, strict=True)]
+    written, rows = workload.write_rate(), []
+    for mine, own in zip(found, speeds, strict=True):
+        row = {"system": mine.name, "envs": mine.n_envs, "env_steps_per_s": own, "compile_s": mine.compile_s}
+        if mine.step_bytes is not None:
+            row["times_floor"] = [written / mine.step_bytes / each for each in own]
+        for peer, theirs in zip(found, speeds, strict=True):
+            # A package plays one environment however many the others do.
+            if peer.name not in (OURS, mine.name) and (peer.n_envs == mine.n_envs or peer.compile_s is None):
+                row[f"speed_to_{peer.name}"] = common.ratios(own, theirs)
+        rows.append(row)
+    return rows
 
 
 def rate(play: Play, seconds: float) -> float:
@@ -127,31 +136,18 @@ def rate(play: Play, seconds: float) -> float:
     return steps / elapsed
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown. Ratios are taken round by round: to JaxMARL with as many environments, to a package with its one."""
-    peers = list(dict.fromkeys(row.system.name for row in rows if row.system.name != OURS))
-    headings = ["environments", "system", "env-steps/s", *(f"times {peer}" for peer in peers), "compile, s"]
-    lines = [headings, ["---"] * len(headings), *(cells(row, peers, rows) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cells(row: Row, peers: list[str], rows: list[Row]) -> list[str]:
-    """A row of the table."""
-    system = row.system
-    compile_s = "-" if system.compile_s is None else f"{system.compile_s:.2f}"
-    # A package plays one environment however many the others do.
-    beside = [other for other in rows if other.system.n_envs == system.n_envs or other.system.compile_s is None]
-    ratios = []
-    for peer in peers:
-        rates = (zip(row.rates, other.rates, strict=True) for other in beside if other.system.name == peer)
-        pairs = [mine / theirs for pair in rates for mine, theirs in pair]
-        ratios.append(spread(pairs, ",.2f") if pairs and system.name != peer else "-")
-    return [f"{system.n_envs:,}", system.name, spread(row.rates, ",.0f"), *ratios, compile_s]
-
-
-def spread(values: list[float], style: str) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):{style}} ({min(values):{style}} to {max(values):{style}})"
+def columns(rows: list[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """Of the table: a ratio for each peer."""
+    peers = dict.fromkeys(key for row in rows for key in row if key.startswith("speed_to_"))
+    ratio = lambda key: lambda row: common.spread(row[key]) if key in row else "-"
+    return {
+        "environments": lambda row: f"{row['envs']:,}",
+        "system": lambda row: row["system"],
+        "env-steps/s": lambda row: common.spread(row["env_steps_per_s"], ",.0f"),
+        **{f"times {key.removeprefix('speed_to_')}": ratio(key) for key in peers},
+        "times the floor": ratio("times_floor"),
+        "compile, s": lambda row: "-" if row["compile_s"] is None else f"{row['compile_s']:.2f}",
+    }
 
 
 def options(settings: Config) -> Game:
@@ -168,10 +164,11 @@ def main() -> None:
     given = " ".join(f"{key}={value}" for key, value in game.items() if key != "time_limit_is_terminal")
     packages = [name for name in (JAXMARL, MPE2, LBFORAGING) if installed(name)]
     rounds = f"{args.repeats} rounds of at least {args.ms} ms a system"
-    print(common.head(f"{env.spec.task} ({given}), {env.spec.horizon} steps an episode; {rounds}", *packages))
+    task = f"{env.spec.task} ({given}), {env.spec.horizon} steps an episode; {rounds}"
+    report = common.begin(__file__, args.out, task, common.describe(*packages))
     print("\n".join([*env_peers.missing(game["name"]), ""]), flush=True)
-    found = list(systems(env, game, args.envs, args.seed))
-    print(table(take_turns(found, args.repeats, args.ms / 1e3)))
+    common.add(report, *take_turns(list(systems(env, game, args.envs, args.seed)), args.repeats, args.ms / 1e3))
+    print(common.table(columns(report.rows), report.rows))
 
 
 def arguments() -> argparse.Namespace:

@@ -9,19 +9,17 @@ name (--all-cores shows that). Take two seeds or more: with one, XLA drops where
 
 import argparse
 import collections
-import gzip
-import json
 import linecache
 import os
 import re
 import statistics
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
-import jax
 import jax.numpy as jnp
+import profiler_trace
+import workload
+from workload import Sizes
 
 CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
 TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
@@ -114,57 +112,44 @@ def read_stack(tables: dict[str, dict[str, str]], frame: str) -> tuple[str, ...]
     return tuple(stack)
 
 
-def read_times(folder: Path) -> dict[str, float]:
-    """Operation -> microseconds, of all threads, from the profiler's trace."""
-    times: dict[str, float] = collections.defaultdict(float)
-    for path in folder.glob("**/perfetto_trace.json.gz"):
-        with gzip.open(path, "rt") as file:
-            trace: Any = json.load(file)
-        for event in trace["traceEvents"] if isinstance(trace, dict) else trace:
-            if event.get("ph") == "X":
-                times[event.get("args", {}).get("hlo_op", event["name"])] += event["dur"]
-    return times
-
-
 def main() -> None:
     args = arguments()
     if not args.all_cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before the backend starts its threads
-    parts = common.workload(args.algo, args.agents, args.seeds, args.buffer)
+    parts = workload.build(args.algo, Sizes(args.agents, args.seeds, buffer=args.buffer))
     task = f"{args.algo}, MPE spread, {args.agents} agents, {args.seeds} seeds, {args.iterations} iterations, "
     task += "all cores" if args.all_cores else "one CPU core"
-    print(common.head(task, "flax", "optax"))
+    found = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     program, n, plain = parts.program, jnp.asarray(args.iterations), []
     state = program.warmup(*program.init(parts.root, parts.seeds), parts.hp)
     chunk, _ = common.compiled(program.chunk, *state, parts.hp, n)
     for _ in range(4):
         (*state, _), elapsed = common.seconds(chunk, *state, parts.hp, n)
         plain.append(elapsed)
-    with tempfile.TemporaryDirectory() as folder:
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0
-        with jax.profiler.trace(folder, create_perfetto_trace=True, profiler_options=options):
-            (*state, _), traced = common.seconds(chunk, *state, parts.hp, n)
-        times = read_times(Path(folder))
+    ((*state, _), traced), events = profiler_trace.record(lambda: common.seconds(chunk, *state, parts.hp, n))
     ops, totals = read_ops(chunk.as_text()), collections.defaultdict(float)
-    for name, microseconds in times.items():
-        if name in ops and ops[name].opcode not in CONTAINERS:
-            totals[part_of(ops[name])] += microseconds
-    report(totals, args.iterations)
+    for event in events:
+        if event.op in ops and ops[event.op].opcode not in CONTAINERS:
+            totals[part_of(ops[event.op])] += event.microseconds
     wall, slowed = (1e3 * s / args.iterations for s in (statistics.median(plain[1:]), traced))
+    common.add(found, *rows(totals, args.iterations))
+    print("\n" + (common.table(COLUMNS, found.rows) if found.rows else NOTHING))
     print(f"\nwall time {wall:.2f} ms per iteration of all seeds, {slowed:.2f} under the profiler")
 
 
-def report(totals: dict[str, float], iterations: int) -> None:
-    """A Markdown table, the largest part first."""
+def rows(totals: dict[str, float], iterations: int) -> list[dict[str, Any]]:
+    """The largest part first, their sum last; none where there is nothing to add up."""
     total = sum(totals.values())
-    if not total:
-        print("The profiler named no operation of the compiled program on this backend.")
-        return
-    print("\n| part | ms per iteration | share |\n| --- | --- | --- |")
-    for part, microseconds in sorted(totals.items(), key=lambda item: -item[1]):
-        print(f"| {part} | {microseconds / 1e3 / iterations:.2f} | {microseconds / total:.1%} |")
-    print(f"| sum of operations | {total / 1e3 / iterations:.2f} | |")
+    parts = {**dict(sorted(totals.items(), key=lambda item: -item[1])), "sum of operations": total} if total else {}
+    return [{"part": k, "iteration_ms": us / 1e3 / iterations, "share": us / total} for k, us in parts.items()]
+
+
+NOTHING = "The profiler named no operation of the compiled program on this backend."
+COLUMNS = {
+    "part": lambda row: row["part"],
+    "ms per iteration": lambda row: f"{row['iteration_ms']:.2f}",
+    "share": lambda row: f"{row['share']:.1%}",
+}
 
 
 def arguments() -> argparse.Namespace:

@@ -7,7 +7,6 @@ inputs, but no gradient of their size is kept. All forms are first checked to gi
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -17,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import workload
 
 from qllm_jax.recurrent import GruParams, gru_cell
 
@@ -134,10 +134,22 @@ def check(cores: dict[str, tuple[Core, Callable[..., Any]]], weights: Weights, x
     return worst
 
 
+COLUMNS = {
+    "form": lambda row: row["form"],
+    "ms (min to max)": lambda row: common.spread(row["iteration_ms"]),
+    "times (a)": lambda row: common.spread(row["times_first"]),
+    "floor, ms": lambda row: f"{row['floor_ms']:.2f}",
+    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
+    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:,.0f}",
+    "compile, s": lambda row: f"{row['compile_s']:.1f}",
+}
+
+
 def main() -> None:
     args = arguments()
     task = f"GRU of {args.hidden}, {args.slots} slots, {args.batch} x {args.agents} rows, {args.runs} runs"
-    print(common.head(f"{task}; forward and gradient, {args.iterations} times in a scan", "flax"))
+    task += f"; forward and gradient, {args.iterations} times in a scan"
+    report = common.begin(__file__, args.out, task, common.describe("flax"))
     weights, x = inputs(args)
     cores = forms(args.slots)
     print(f"equal     outputs and gradients of all forms, to {check(cores, weights, x):.1e} of the largest entry\n")
@@ -145,14 +157,15 @@ def main() -> None:
     calls = {name: partial(program, weights, x) for name, (program, _) in programs.items()}
     common.in_turn(calls, 1)  # warm-up
     times = common.in_turn(calls, args.repeats)
-    first = statistics.median(next(iter(times.values())))
-    print("| form | ms (min to max) | ratio to (a) | temporaries MB | compile s |\n| --- | --- | --- | --- | --- |")
+    # An input and a hidden matrix, each with a product forward and two backward.
+    flops = 2 * 3 * 2 * args.runs * args.slots * args.batch * args.agents * args.hidden * 3 * args.hidden
+    floor_ms, first = 1e3 * flops / workload.matmul_rate(), next(iter(times.values()))
     for name, (program, compile_s) in programs.items():
-        median, low, high = (1e3 * f(times[name]) / args.iterations for f in (statistics.median, min, max))
-        ratio = median / (1e3 * first / args.iterations)
-        memory = program.memory_analysis()
-        temporaries = f"{memory.temp_size_in_bytes / 1e6:,.0f}" if memory else "not known"
-        print(f"| {name} | {median:.2f} ({low:.2f} to {high:.2f}) | {ratio:.2f} | {temporaries} | {compile_s:.1f} |")
+        ms = [1e3 * s / args.iterations for s in times[name]]
+        row = {"form": name, "iteration_ms": ms, "times_first": common.ratios(times[name], first)}
+        row |= {"floor_ms": floor_ms, "times_floor": [each / floor_ms for each in ms], "compile_s": compile_s}
+        common.add(report, row | {"temporary_bytes": workload.temporary_bytes(program)})
+    print(common.table(COLUMNS, report.rows))
 
 
 def arguments() -> argparse.Namespace:

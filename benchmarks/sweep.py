@@ -7,20 +7,28 @@ is the plan that `qllm_jax.train` prints, beside what XLA plans: its temporary a
 """
 
 import argparse
-import statistics
 
-import algorithms
 import common
-from algorithms import Program
+import loops
+import workload
+from workload import Sizes
 
-from qllm_jax import config, experiment, plan
+from qllm_jax import config, devices, experiment, plan
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 
-HEADINGS = (
-    *("N", "runs", "compile, s", "ms per update and run (min to max)", "times as fast as one by one"),
-    *("planned, MB", "by XLA, MB", "temporary, MB", "state, MB"),
-)
+COLUMNS = {
+    "N": lambda row: str(row["agents"]),
+    "runs": lambda row: str(row["runs"]),
+    "compile, s": lambda row: f"{row['compile_s']:.1f}",
+    "ms per update and run (min to max)": lambda row: common.spread(row["update_ms"]),
+    "times as fast as one by one": lambda row: common.spread(row["speed_to_one"]),
+    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
+    "planned, MB": lambda row: f"{row['planned_bytes'] / 1e6:.0f}",
+    "by XLA, MB": lambda row: f"{(row['temporary_bytes'] + row['state_bytes']) / 1e6:.0f}",
+    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:.0f}",
+    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:.0f}",
+}
 
 
 def build(args: argparse.Namespace, runs: int) -> Experiment:
@@ -31,41 +39,29 @@ def build(args: argparse.Namespace, runs: int) -> Experiment:
     else:
         rates = [f"{1e-3 * (i + 1) / runs:.9f}" for i in range(-(-runs // len(functions)))]
         chosen = [f"sweep.lr=[{','.join(rates)}]", *([f"sweep.tfcaf=[{','.join(functions)}]"] if args.tfcaf else [])]
-    sizes = [f"algo.hidden_dim={common.HIDDEN}", f"algo.n_envs={common.ENVS}", f"algo.batch_episodes={common.BATCH}"]
-    task = ["env=mpe_spread", f"n_agents={args.agents}", "seeds=1", f"algo.buffer_episodes={args.buffer}"]
-    built = experiment.build(config.load([f"algo={args.algo}", *task, *sizes, *chosen]))
-    return built if len(built.seeds) == runs else experiment.at(built, 0, runs)
-
-
-def cells(
-    args: argparse.Namespace, runs: int, program: Program, found: dict[str, list[float]], planned: int
-) -> list[str]:
-    """A row of the table."""
-    own = [ms / runs for ms in found[str(runs)]]
-    ratios = [single / ms for single, ms in zip(found["1"], own, strict=True)]
-    return [
-        *(str(args.agents), str(runs), f"{program.compile_s:.1f}"),
-        f"{statistics.median(own):.2f} ({min(own):.2f} to {max(own):.2f})",
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-        *(f"{size / 1e6:.0f}" for size in (planned, program.temporary + program.kept)),
-        *(f"{size / 1e6:.0f}" for size in (program.temporary, program.kept)),
-    ]
+    sizes = workload.overrides(args.algo, Sizes(args.agents, buffer=args.buffer))
+    built = experiment.build(config.load([*sizes, *chosen]))
+    return built if built.n_runs == runs else experiment.at(built, 0, runs)
 
 
 def main() -> None:
+    devices.use_cores()
     args = arguments()
     functions = f", functions {', '.join(args.tfcaf)}" if args.tfcaf else ""
     task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {args.updates} updates a turn, {args.repeats} turns"
-    print(common.head(task, "flax", "optax"), flush=True)
+    report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     programs, planned = {}, {}
     for runs in sorted({1, *args.runs}):
         built = build(args, runs)
-        planned[runs] = plan.make(built).total
-        programs[str(runs)] = algorithms.compile_program(built)
+        planned[runs] = plan.make(built)
+        programs[runs] = loops.start(built)
         print(f"{runs} runs compiled", flush=True)
-    found = algorithms.times(programs, args.updates, args.repeats)
-    rows = [cells(args, runs, programs[str(runs)], found, planned[runs]) for runs in planned]
-    print("\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, ["---"] * len(HEADINGS), *rows)))
+    found, rate = loops.times(programs, args.updates, args.repeats), workload.matmul_rate()
+    for runs, loop in programs.items():
+        row = {"agents": args.agents, "runs": runs, "planned_bytes": planned[runs].total * planned[runs].devices}
+        row["speed_to_one"] = [runs * one / ms for one, ms in zip(found[1], found[runs], strict=True)]
+        common.add(report, row | loops.figures(loop, found[runs], runs, rate))
+    print(common.table(COLUMNS, report.rows))
 
 
 def arguments() -> argparse.Namespace:

@@ -32,6 +32,7 @@ class HostState(NamedTuple):
     metrics_bytes: int
     timing_bytes: int
     elapsed_s: float
+    spare: int = 0  # rows behind the runs that are copies of the last one (see devices.spare)
 
 
 def save(folder: Path, saved: Saved, host: HostState) -> None:

@@ -31,10 +31,15 @@ class Experiment(NamedTuple):
     mixer: Mixer | None  # None: a method without one
     learner: Learner
     program: runs.Program
-    hp: Hp  # leaves (R,)
+    hp: Hp  # leaves (R,); R counts `n_runs` and, behind them, spare ones like the last (see devices.spare)
     seeds: jax.Array  # (R,) the number of each run, folded into the root key
     root: jax.Array  # the root key
     choice: jax.Array | None = None  # (R, K) one-hot: the credit function of each run; None: all have the same
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs the configuration stands for."""
+        return len(sweep.runs(self.config))
 
     @property
     def steps_per_iteration(self) -> int:
@@ -65,13 +70,15 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
         limit_ends=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
-    program = runs.make(env, agent, learner, sizes, devices.count(config.devices))
-    return Experiment(config, env, agent, mixer, learner, program, *run_axis(config))
+    n_devices = devices.count(config.devices)
+    program = runs.make(env, agent, learner, sizes, n_devices)
+    return Experiment(config, env, agent, mixer, learner, program, *run_axis(config, n_devices))
 
 
-def run_axis(config: Config) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
+def run_axis(config: Config, n_devices: int) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
     """The numbers and seeds of a configuration's runs, the root key, and which credit function each uses."""
     runs = sweep.runs(config)
+    runs += runs[-1:] * devices.spare(len(runs), n_devices)
     column = lambda name: [run.values.get(name, getattr(config.algo, name)) for run in runs]
     hp = Hp(*(jnp.asarray(column(name), jnp.float32) for name in Hp._fields))
     names = [function_name(function) for function in config.sweep.tfcaf or ()]
@@ -83,7 +90,7 @@ def at(exp: Experiment, first: int, behind: int) -> Experiment:
     """The runs [first, behind) of an experiment's. Parts of the same size share one compiled program."""
     before = exp.config.part[0] if exp.config.part else 0
     config = replace(exp.config, part=(before + first, before + behind))
-    hp, seeds, _, choice = run_axis(config)
+    hp, seeds, _, choice = run_axis(config, exp.program.n_devices)
     return exp._replace(config=config, hp=hp, seeds=seeds, choice=choice)
 
 

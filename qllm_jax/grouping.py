@@ -36,7 +36,7 @@ def choose(exp: Experiment, n_processes: int = 1) -> Grouping:
 
     UserError when not one run fits, and when there are fewer runs than processes.
     """
-    settings, n_runs = exp.config, len(exp.seeds)
+    settings, n_runs = exp.config, exp.n_runs
     if n_runs < n_processes:
         raise UserError(f"{n_runs} runs cannot be shared out over {n_processes} processes: start fewer, or more seeds")
     share = -(-n_runs // n_processes)
@@ -58,7 +58,7 @@ def choose(exp: Experiment, n_processes: int = 1) -> Grouping:
 
 def measured(exp: Experiment, widest: int) -> dict[int, float]:
     """Seconds of an iteration per run with `widest` runs at once and with fewer; {} where it would not pay."""
-    n_runs = len(exp.seeds)
+    n_runs = exp.n_runs
     started = time.monotonic()
     seconds = {widest: seconds_per_run(exp, widest)}
     spent = time.monotonic() - started

@@ -1,13 +1,12 @@
-"""Checks of the options of mixers and learners: the checked value, or a UserError of one sentence.
+"""Checks of the options of mixers and learners: those of `qllm_envs.options`, with UserError in place of ValueError.
 
-`part` is what the option belongs to, as in "mixer 'qmix'". Learners have more kinds, see `learners.options`.
+`part` is what the option belongs to, as in "mixer 'qmix'".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from qllm_envs import _options
-from qllm_envs.parts import suggest
+from qllm_envs import options
 from qllm_jax.errors import UserError
 
 T = TypeVar("T")
@@ -15,24 +14,34 @@ T = TypeVar("T")
 
 def integer(part: str, option: str, value: Any, low: int = 1) -> int:
     """An integer of at least `low`."""
-    return _told(lambda: _options.integer(part, option, value, low))
+    return _told(lambda: options.integer(part, option, value, low))
 
 
-def number(part: str, option: str, value: Any, low: float, high: float) -> float:
-    """A number from `low` to `high`, both included."""
-    return _told(lambda: _options.number(part, option, value, low, high))
+def number(part: str, option: str, value: Any, low: float, high: float = options.LARGEST) -> float:
+    """A finite number from `low` to `high`, both included."""
+    return _told(lambda: options.number(part, option, value, low, high))
 
 
-def choice(part: str, option: str, value: Any, allowed: Sequence[T]) -> T:
+def rate(part: str, option: str, value: Any) -> float | None:
+    """A positive learning rate, or None, which stands for algo.lr."""
+    if value is None:
+        return None
+    allowed = "a positive number or null (algo.lr)"
+    return _told(lambda: options.number(part, option, value, options.SMALLEST, allowed=allowed))
+
+
+def flag(part: str, option: str, value: Any) -> bool:
+    """True or False."""
+    return _told(lambda: options.flag(part, option, value, allowed="true or false"))  # as configurations spell them
+
+
+def choice(part: str, option: str, value: Any, allowed: Iterable[T]) -> T:
     """One of `allowed`, of the same type: true is not 1."""
-    for one in allowed:
-        if type(value) is type(one) and value == one:
-            return one
-    raise UserError(f"{part}: {option} {value!r} does not exist: {suggest(value, map(str, allowed))}")
+    return _told(lambda: options.choice(part, option, value, allowed))
 
 
 def _told(check: Callable[[], T]) -> T:
-    # The same rule and sentence as for options of environments, which know nothing of this package's errors.
+    # One rule and sentence for both packages; environments know nothing of this package's errors.
     try:
         return check()
     except ValueError as error:

@@ -19,7 +19,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
-    """Bytes that training `runs` runs takes of each of `devices` devices."""
+    """Bytes that training `runs` runs together takes of each of `devices` devices."""
 
     runs: int
     items: dict[str, int]
@@ -40,7 +40,7 @@ def make(exp: Experiment) -> Plan:
     """The plan of an experiment's runs. The trace that it takes is the one that compiling uses."""
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     learner = state.learner
-    n_devices = devices.used(len(exp.seeds), exp.program.n_devices)
+    n_devices = devices.used(exp.n_runs, exp.program.n_devices)
     size = lambda tree: sum(liveness.size_of(leaf) for leaf in jax.tree.leaves(tree)) // n_devices
     kept = {
         "replay": size(state.storage),
@@ -53,7 +53,9 @@ def make(exp: Experiment) -> Plan:
     update = exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
     working = int(SLACK * liveness.peak(liveness.of_one_device(update.jaxpr.jaxpr)))
     items = kept | {"batch": batch, "rest of an update": max(working - batch, 0)}
-    return Plan(len(exp.seeds), items, available(exp.config.memory_gib), n_devices)
+    # The devices of a CPU share its memory.
+    sharing = n_devices if jax.local_devices()[0].platform == "cpu" else 1
+    return Plan(exp.n_runs, items, available(exp.config.memory_gib) // sharing, n_devices)
 
 
 def available(memory_gib: float | None) -> int:
@@ -89,7 +91,7 @@ def lines(plan: Plan) -> list[str]:
     """The plan as a person reads it."""
     items = ", ".join(f"{name} {written(size)}" for name, size in plan.items.items())
     verdict = "" if plan.largest >= plan.runs else f"; {plan.largest} runs fit"
-    head = f"memory for {plan.runs} runs at once" + (f" on each of {plan.devices} devices" if plan.devices > 1 else "")
+    head = f"memory for {plan.runs} runs at once" + (f", of each of {plan.devices} devices" if plan.devices > 1 else "")
     return [
         f"{head}: about {written(plan.total)} of {written(plan.available)}{verdict}",
         f"  {items}",

@@ -173,7 +173,8 @@ def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, R
         runs, _ = jax.vmap(partial(collect, parts), (None, 0, 0))(clock, runs, hp)
         return (after_rollout(parts, clock), runs), None
 
-    return jax.lax.scan(body, (clock, runs), None, length=warmup_rollouts(parts))[0]
+    length = warmup_rollouts(parts.sizes.n_envs, parts.sizes.batch_episodes, parts.learner.n_recent)
+    return jax.lax.scan(body, (clock, runs), None, length=length)[0]
 
 
 def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Array]:
@@ -216,7 +217,6 @@ def epsilon_at(hp: Hp, env_steps: Array) -> Float[Array, ""]:
     return hp.epsilon_start + share * (hp.epsilon_end - hp.epsilon_start)
 
 
-def warmup_rollouts(parts: Parts) -> int:
+def warmup_rollouts(n_envs: int, batch_episodes: int, n_recent: int) -> int:
     """Rollouts before the first update: as in pymarl, that one follows the rollout which completes a batch."""
-    needed = max(parts.sizes.batch_episodes, parts.learner.n_recent)
-    return -(-needed // parts.sizes.n_envs) - 1
+    return -(-max(batch_episodes, n_recent) // n_envs) - 1

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs.parts import suggest
-from qllm_jax import checkpoint, experiment, folder, log, results, sweep
+from qllm_jax import checkpoint, devices, experiment, folder, log, results, sweep
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
@@ -58,7 +58,7 @@ def of_part(exp: Experiment, path: Path, which: str) -> SavedRun:
         interval = exp.config.eval_interval
         raise UserError(f"{str(path)!r} has no checkpoint yet: the first one is written at step {interval:,}")
     (clock, runs), _ = found
-    env_steps, n_runs = int(clock.env_steps), len(exp.seeds)
+    env_steps, n_runs = int(clock.env_steps), exp.n_runs
     if which == "last":
         return SavedRun(path, exp, which, runs.learner.params, [env_steps] * n_runs, env_steps, n_runs)
     records = [r for r in log.read(path / folder.METRICS) if r["env_steps"] <= env_steps]
@@ -70,12 +70,23 @@ def newest(exp: Experiment, path: Path) -> tuple[Saved, HostState] | None:
     """The newest checkpoint of a run folder, None when there is none. UserError when it does not fit the run."""
     while found := checkpoint.latest(path / folder.CHECKPOINTS):
         try:
-            return checkpoint.restore(found, Saved(*shapes(exp.program, exp.root, exp.seeds)))
+            return read(exp, found)
         except Exception:
             # A run that is training removes a checkpoint once there is a newer one: then that one is read.
             if checkpoint.latest(path / folder.CHECKPOINTS) == found:
                 raise
     return None
+
+
+def read(exp: Experiment, path: Path) -> tuple[Saved, HostState]:
+    """A checkpoint, written on any number of devices, on those of the experiment. UserError when it does not fit."""
+    wanted = Saved(*shapes(exp.program, exp.root, exp.seeds))
+    rows, stored = len(exp.seeds), exp.n_runs + checkpoint.host_state(path).spare
+    if stored == rows:
+        return checkpoint.restore(path, wanted)
+    (clock, runs), host = checkpoint.restore(path, wanted._replace(runs=devices.resized(wanted.runs, stored)))
+    take = jnp.minimum(jnp.arange(rows), exp.n_runs - 1)  # the spare rows are of the last run
+    return Saved(clock, jax.tree.map(lambda x, like: jax.device_put(x[take], like.sharding), runs, wanted.runs)), host
 
 
 def final_keys(exp: Experiment, number: int = 0) -> jax.Array:

@@ -46,7 +46,7 @@ class Session:
         self.metrics = log.JsonLines(path / folder.METRICS, host.metrics_bytes)
         self.timing = log.JsonLines(path / folder.TIMING, host.timing_bytes)
         self.wandb = wandb_log.make(exp.config, path)
-        self.progress = log.Progress(exp.config.total_steps, len(exp.seeds), self.env_steps)
+        self.progress = log.Progress(exp.config.total_steps, exp.n_runs, self.env_steps)
         self.is_fresh = host.metrics_bytes == 0  # nothing was logged before this process
         self._elapsed, self._started = host.elapsed_s, time.monotonic()
 
@@ -70,15 +70,15 @@ class Session:
         """Train until `goal` environment steps a run are reached, as one call of the compiled chunk."""
         n = -(-(goal - self.env_steps) // self.exp.steps_per_iteration)
         self.clock, self.runs, means = self.exp.program.chunk(self.clock, self.runs, self.exp.hp, jnp.asarray(n))
-        metrics = {name: np.asarray(value) for name, value in means.items()}
-        self.record("train", {"updates": np.full(len(self.exp.seeds), int(self.clock.updates)), **metrics})
+        metrics = {name: np.asarray(value)[: self.exp.n_runs] for name, value in means.items()}
+        self.record("train", {"updates": np.full(self.exp.n_runs, int(self.clock.updates)), **metrics})
         self.progress.update(self.env_steps, metrics)
 
     def evaluate(self) -> None:
         """Greedy episodes of every run; the program keeps each run's best parameters."""
         episodes = self.exp.config.eval_episodes
         self.runs, returns = self.exp.program.evaluate(self.clock, self.runs, episodes)
-        returns = np.asarray(returns)
+        returns = np.asarray(returns)[: self.exp.n_runs]
         self.record("eval", {"return": returns.mean(-1), "returns": returns})
         self.progress.say(
             f"step {self.env_steps:>11,}: return {stats.number(returns.mean()):>9} "
@@ -87,7 +87,7 @@ class Session:
 
     def save(self) -> None:
         """Write a checkpoint that covers the logs as they are now."""
-        host = HostState(self.metrics.size(), self.timing.size(), self.elapsed_s)
+        host = HostState(self.metrics.size(), self.timing.size(), self.elapsed_s, len(self.exp.seeds) - self.exp.n_runs)
         checkpoint.save(self.path / folder.CHECKPOINTS, Saved(self.clock, self.runs), host)
 
     def finish(self) -> str:
@@ -107,5 +107,5 @@ class Session:
 def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns (R, episodes) of the given policies on keys training never uses, and the random policy's means (R,)."""
     keys = final_keys(exp)
-    play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))
+    play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))[: exp.n_runs]
     return play(epsilon), play(1.0).mean(-1)

@@ -11,6 +11,7 @@ import pytest
 from qllm_jax import user_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 1)  # whatever the machine; what needs several has a process of its own
 jax.config.update("jax_enable_compilation_cache", False)  # of the tests' own process: what is compiled is as it is now
 
 TINY_RUN = (

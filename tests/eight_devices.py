@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from qllm_jax import checkpoint, config, experiment, plan, runs
+from qllm_jax import checkpoint, config, experiment, plan, saved
 from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.devices import EACH, SAME
 from qllm_jax.experiment import Experiment
@@ -64,18 +64,32 @@ def apart(a: Any, b: Any) -> float:
 def restored(path: Path, n_devices: int, like: Saved) -> dict[str, Any]:
     """A checkpoint on fewer devices: whether it is the same, and on how many its runs lie."""
     exp = build(n_devices)
-    found, _ = checkpoint.restore(path, Saved(*runs.shapes(exp.program, exp.root, exp.seeds)))
-    same = all(np.array_equal(x, y) for x, y in zip(raw(found), raw(like), strict=True))
-    return {"same": same, "devices": len(found.runs.best_return.devices())}
+    found, _ = saved.read(exp, path)
+    runs = jax.tree.map(lambda x: x[: exp.n_runs], found.runs)
+    same = all(np.array_equal(x, y) for x, y in zip(raw(runs), raw(like.runs), strict=True))
+    return {"same": same, "devices": len(found.runs.best_return.devices()), "rows": len(found.runs.best_return)}
+
+
+def written(exp: Experiment, state: Saved, folder: Path) -> Path:
+    """A checkpoint of the state."""
+    checkpoint.save(folder, state, HostState(0, 0, 0.0, len(exp.seeds) - exp.n_runs))
+    path = checkpoint.latest(folder)
+    assert path is not None
+    return path
+
+
+def of_three(path: Path, like: Saved, folder: Path) -> dict[str, Any]:
+    """The checkpoint read on 3 devices, with a spare run, written there, and read on 8 and on 1."""
+    exp = build(3)
+    again = written(exp, saved.read(exp, path)[0], folder)
+    return {n: restored(again, n, like) for n in (8, 3, 1)}
 
 
 def main(folder: Path) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_disable_most_optimizations", True)
     (many, collectives), (one, _) = trained(build(8)), trained(build(1))
-    checkpoint.save(folder, many["saved"], HostState(0, 0, 0.0))
-    path = checkpoint.latest(folder)
-    assert path is not None
+    path = written(build(8), many["saved"], folder / "eight")
     mesh = Mesh(np.asarray(jax.devices()), "runs")
     total = jax.shard_map(lambda x: jax.lax.psum(x, "runs"), mesh=mesh, in_specs=EACH, out_specs=SAME)
     facts = {
@@ -85,7 +99,8 @@ def main(folder: Path) -> None:
         "state": apart(many["saved"].runs, one["saved"].runs),
         "measured": apart(many["measured"], one["measured"]),
         "devices": sorted({len(leaf.devices()) for leaf in jax.tree.leaves(many["saved"].runs)}),
-        "restored": {n: restored(path, n, many["saved"]) for n in (8, 4, 1)},
+        "restored": {n: restored(path, n, many["saved"]) for n in (8, 4, 3, 1)},
+        "of_three": of_three(path, many["saved"], folder / "three"),
     }
     print(json.dumps(facts))
 

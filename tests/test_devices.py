@@ -39,7 +39,13 @@ def test_runs_on_eight_devices_are_those_on_one(facts: dict[str, Any]):
 
 
 def test_a_checkpoint_of_eight_devices_is_the_same_on_fewer(facts: dict[str, Any]):
-    assert facts["restored"] == {str(n): {"same": True, "devices": n} for n in (8, 4, 1)}
+    rows = {8: 8, 4: 8, 3: 9, 1: 8}  # 8 runs on 3 devices are 3 on each, with a spare one
+    assert facts["restored"] == {str(n): {"same": True, "devices": n, "rows": rows[n]} for n in (8, 4, 3, 1)}
+
+
+def test_a_checkpoint_with_a_spare_run_is_the_same_without(facts: dict[str, Any]):
+    rows = {8: 8, 3: 9, 1: 8}
+    assert facts["of_three"] == {str(n): {"same": True, "devices": n, "rows": rows[n]} for n in (8, 3, 1)}
 
 
 def test_a_device_needs_its_share_of_the_memory(facts: dict[str, Any]):
@@ -52,11 +58,14 @@ def test_a_device_needs_its_share_of_the_memory(facts: dict[str, Any]):
     ("n_runs", "limit", "used", "sentence"),
     [
         (8, 1, 1, ""),
-        (8, 8, 8, "8 devices, 1 of 8 runs on each"),
-        (20, 4, 4, "4 devices, 5 of 20 runs on each"),
-        (3, 8, 3, "3 devices, 1 of 3 runs on each"),
-        (6, 4, 3, "3 of 4 devices: 6 runs cannot be shared out evenly over more; 8 could, over all"),
-        (5, 4, 1, "1 of 4 devices: 5 runs cannot be shared out evenly over more; 8 could, over all"),
+        (1, 8, 1, ""),
+        (8, 8, 8, "8 runs on 8 of 8 devices, 1 on each"),
+        (20, 4, 4, "20 runs on 4 of 4 devices, 5 on each"),
+        (20, 16, 10, "20 runs on 10 of 16 devices, 2 on each"),
+        (3, 8, 3, "3 runs on 3 of 8 devices, 1 on each"),
+        (6, 4, 3, "6 runs on 3 of 4 devices, 2 on each"),
+        (5, 2, 2, "5 runs on 2 of 2 devices, 3 on each, 1 of them spare: 6 runs take no longer"),
+        (5, 4, 3, "5 runs on 3 of 4 devices, 2 on each, 1 of them spare: 6 runs take no longer"),
     ],
 )
 def test_each_device_has_equally_many_runs(n_runs: int, limit: int, used: int, sentence: str):

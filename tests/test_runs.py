@@ -67,8 +67,7 @@ def test_chunks_compose_bit_for_bit():
 def test_the_clock_counts_warmup_and_iterations():
     exp = build("seeds=2", "algo=matched_qllm")
     clock = trained(exp, 5)[0]
-    parts = runs.Parts(exp.env, exp.agent, exp.learner, runs.Sizes(2, 4, 16, 1, True, 0.0))
-    assert runs.warmup_rollouts(parts) == 1  # the second rollout completes a batch of 4
+    assert runs.warmup_rollouts(2, 4, exp.learner.n_recent) == 1  # the second rollout completes a batch of 4
     assert (int(clock.env_steps), int(clock.episodes), int(clock.updates)) == (6 * 2 * 5, 12, 5)
 
 

@@ -8,13 +8,10 @@ slower on a CPU (3.9 against 1.2 microseconds).
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-
-from qllm_envs.core import Step
 
 DT = 0.1
 DAMPING = 0.25  # part of the velocity that is lost in a step
@@ -22,6 +19,11 @@ CONTACT_FORCE = 100.0
 CONTACT_MARGIN = 1e-3  # length over which a contact sets in
 START = 1.0  # agents start within this distance of the origin on either axis
 ACTION_NAMES = ("none", "left", "right", "down", "up")  # the order of PettingZoo and JaxMARL
+
+
+def scattered(key: jax.Array, *shape: int, bound: float = START) -> Float[Array, "..."]:
+    """Random positions within `bound` of the origin on either axis. The key is consumed."""
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
 
 def thrust(actions: Int[Array, " n"], acceleration: float | Float[Array, "n 1"]) -> Float[Array, "n 2"]:
@@ -65,26 +67,6 @@ def integrate(
     return pos, jnp.clip(vel, -max_speed, max_speed)  # rounding alone could exceed it along an axis
 
 
-def end_step(state: Any, moved: Any, reward: Float[Array, ""], horizon: int, drop_last_reward: bool) -> Step:
-    """The step from `state` to `moved`, two of one NamedTuple with a field `t` that this function counts on.
-
-    `drop_last_reward` gives the returns of the paper's runs. PettingZoo answers the last step with empty dicts, and
-    epymarl (src/envs/pz_wrapper.py, `PettingZooWrapper.step`) fills in a reward of 0 and the observation before the
-    step: with a horizon of 25, 24 rewards count, and the last transition leads from a state to itself.
-    """
-    t_tp1 = state.t + 1
-    truncated = t_tp1 >= horizon
-    if drop_last_reward:
-        reward = jnp.where(truncated, 0.0, reward)
-        moved = jax.tree.map(lambda old, new: jnp.where(truncated, old, new), state, moved)
-    return Step(moved._replace(t=t_tp1), reward, jnp.bool_(False), truncated)
-
-
-def dropped(horizon: int, drop_last_reward: bool) -> str:
-    """What a sentence about the reward ends with, because of `drop_last_reward`."""
-    return f", and 0 at step {horizon}" if drop_last_reward else ""
-
-
 def reach(acceleration: float, horizon: int, max_speed: float | None = None) -> float:
     """Distance from the origin on either axis that no agent leaves by `horizon` steps, rounded up to a tenth.
 
@@ -92,10 +74,15 @@ def reach(acceleration: float, horizon: int, max_speed: float | None = None) -> 
     """
     if max_speed is not None:
         return math.ceil(10 * (START + DT * max_speed * horizon)) / 10
+    return math.ceil(10 * unpushed_reach(acceleration, horizon)) / 10
+
+
+def unpushed_reach(acceleration: float, horizon: int) -> float:
+    """`reach` of an agent that nobody pushes, as it is."""
     # Step by step a full thrust takes the speed closer to its limit, at which friction takes what the thrust gives.
     limit = acceleration * DT / DAMPING
     lag = (1 - (1 - DAMPING) ** horizon) / DAMPING
-    return math.ceil(10 * (START + DT * limit * (horizon - lag))) / 10
+    return START + DT * limit * (horizon - lag)
 
 
 def touching(

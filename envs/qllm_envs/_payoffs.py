@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from qllm_envs import _options
-from qllm_envs.parts import suggest
+from qllm_envs import options
 
 Payoff = Float[np.ndarray, "..."]  # N axes of length A, in float32
 
@@ -34,11 +33,10 @@ GAMES: dict[str, Any] = {
 
 def named(env: str, game: str, k: float | None) -> tuple[str, Payoff]:
     """A game's name with its parameter, and its payoff. ValueError for a name or a `k` that does not exist."""
+    game = options.choice(env, "game", game, (*GAMES, PENALTY))
     if game == PENALTY:
-        k = _options.number(env, "k", DEFAULT_K if k is None else k, low=0, high=LARGEST)
+        k = options.number(env, "k", DEFAULT_K if k is None else k, low=0, high=LARGEST)
         return f"{game}_k{k:g}", checked(env, [[0 - k, 0, 10], [0, 2, 0], [10, 0, 0 - k]])
-    if game not in tuple(GAMES):  # also where it cannot be hashed
-        raise ValueError(f"{env}: game {game!r} does not exist: {suggest(game, [*GAMES, PENALTY])}")
     return game, checked(env, GAMES[game])
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_envs import _options
+from qllm_envs import options
 from qllm_envs.core import Env, EnvState, Scene, Spec, Step, View
 
 N_BATCH = 3  # copies that are run under vmap
@@ -53,9 +53,7 @@ def check_env(env: Env, n_steps: int | None = None, seed: int = 0) -> None:
     key_turn, key_play = jax.random.split(jax.random.key(seed))
     _check_scene(spec, env.scene(env.reset(key_turn)))
     _check_functions(env, key_turn)
-    length = (
-        spec.horizon if n_steps is None else min(_options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
-    )
+    length = spec.horizon if n_steps is None else min(options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
     play = jax.device_get(jax.jit(partial(_play, env, length))(key_play))
     _check_seen(spec, play)
     _check_end(spec, play)

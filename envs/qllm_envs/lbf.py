@@ -14,7 +14,7 @@ import math
 from functools import partial
 from typing import Any
 
-from qllm_envs import _lbf_view, _options
+from qllm_envs import _lbf_view, options
 from qllm_envs._lbf_game import ACTION_NAMES, LEVELS_OF_FOOD, REACH, Rules, State, reset, step
 from qllm_envs.core import Env, Field, Spec
 
@@ -52,17 +52,17 @@ def make(
     find no cell are left out of the episode, as in lbforaging, but never all.
     """
     rules = Rules(
-        n_agents=_options.integer(NAME, "n_agents", n_agents, low=1),
+        n_agents=options.integer(NAME, "n_agents", n_agents, low=1),
         rows=_integer("rows", rows, 3, MAX_SIDE),
         cols=_integer("cols", cols, 3, MAX_SIDE),
-        n_foods=_options.integer(NAME, "n_foods", n_foods, low=1),
-        sight=max(rows, cols) if sight is None else min(_options.integer(NAME, "sight", sight, 0), max(rows, cols)),
-        coop=_options.flag(NAME, "coop", coop),
-        penalty=_options.number(NAME, "penalty", penalty, low=0, high=1000),
+        n_foods=options.integer(NAME, "n_foods", n_foods, low=1),
+        sight=max(rows, cols) if sight is None else min(options.integer(NAME, "sight", sight, 0), max(rows, cols)),
+        coop=options.flag(NAME, "coop", coop),
+        penalty=options.number(NAME, "penalty", penalty, low=0, high=1000),
         max_player_level=_integer("max_player_level", max_player_level, 1, MAX_LEVEL),
-        horizon=_options.integer(NAME, "horizon", horizon, low=1),
-        fix_overlap=_options.flag(NAME, "fix_overlap", fix_overlap),
-        normalize_reward=_options.flag(NAME, "normalize_reward", normalize_reward),
+        horizon=options.integer(NAME, "horizon", horizon, low=1),
+        fix_overlap=options.flag(NAME, "fix_overlap", fix_overlap),
+        normalize_reward=options.flag(NAME, "normalize_reward", normalize_reward),
     )
     _check_room(rules)
     return Env(
@@ -75,7 +75,7 @@ def make(
 
 
 def _integer(option: str, value: Any, low: int, high: int) -> int:
-    checked = _options.integer(NAME, option, value, low)
+    checked = options.integer(NAME, option, value, low)
     if checked > high:
         raise ValueError(f"{NAME}: {option} must be an integer of at most {high}, got {value!r}")
     return checked

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from qllm_envs import _options, _payoffs
+from qllm_envs import _payoffs, options
 from qllm_envs._payoffs import Payoff
 from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
 
@@ -41,7 +41,7 @@ def make(*, game: str | None = None, k: float | None = None, payoff: Any = None,
     `k`, 0 or more, is the penalty of `game="penalty"`, paid for the joint actions (0, 0) and (2, 2); 100 unless given.
     `payoff` is a nested list of numbers, or an array: one axis an agent, all as long as there are actions.
     """
-    rules = _game(game, k, payoff, _options.integer(NAME, "horizon", horizon, low=1))
+    rules = _game(game, k, payoff, options.integer(NAME, "horizon", horizon, low=1))
     return Env(
         spec=_spec(rules),
         reset=partial(_reset, rules),

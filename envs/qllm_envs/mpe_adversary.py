@@ -11,24 +11,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe, _options, opponents
-from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
+from qllm_envs import _mpe, _mpe_task, opponents
+from qllm_envs._mpe_task import UNIT, Rules
+from qllm_envs.core import Env, Field, Scene, Step, View
 from qllm_envs.opponents.scripts import Policy
 
 NAME = "mpe_adversary"
 AGENT_RADIUS, LANDMARK_RADIUS = 0.15, 0.08  # drawn only: nothing touches anything here
 ACCELERATION = 5.0
-
-
-class Rules(NamedTuple):
-    """The options of `make`, checked. All static."""
-
-    n_agents: int
-    horizon: int
-    drop_last_reward: bool
 
 
 class State(NamedTuple):
@@ -52,16 +44,14 @@ def make(
     """Deception with `n_agents` good agents, as many landmarks and one adversary.
 
     `opponent` and `opponent_action_order` choose what the adversary does: `qllm_envs.opponents.make` says how.
-    `drop_last_reward`: see `_mpe.end_step`.
+    `drop_last_reward`: see `_mpe_task.end_step`.
     """
-    rules = Rules(
-        n_agents=_options.integer(NAME, "n_agents", n_agents, low=1),
-        horizon=_options.integer(NAME, "horizon", horizon, low=1),
-        drop_last_reward=_options.flag(NAME, "drop_last_reward", drop_last_reward),
-    )
+    rules = _mpe_task.rules(NAME, n_agents, horizon, drop_last_reward)
     adversary = opponents.make(NAME, "adversary", rules.n_agents, opponent, opponent_action_order)
     return Env(
-        spec=_spec(rules),
+        spec=_mpe_task.spec(
+            NAME, rules, 2 + 4 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_adversary_v3"
+        ),
         reset=partial(reset, rules.n_agents),
         step=partial(_step, rules, adversary),
         view=view,
@@ -71,13 +61,12 @@ def make(
 
 def reset(n_agents: int, key: jax.Array) -> State:
     key_agents, key_adversary, key_landmarks, key_goal = jax.random.split(key, 4)
-    start = _mpe.START
     return State(
-        agent_pos=jax.random.uniform(key_agents, (n_agents, 2), minval=-start, maxval=start),
+        agent_pos=_mpe.scattered(key_agents, n_agents, 2),
         agent_vel=jnp.zeros((n_agents, 2)),
-        adversary_pos=jax.random.uniform(key_adversary, (2,), minval=-start, maxval=start),
+        adversary_pos=_mpe.scattered(key_adversary, 2),
         adversary_vel=jnp.zeros(2),
-        landmark_pos=jax.random.uniform(key_landmarks, (n_agents, 2), minval=-start, maxval=start),
+        landmark_pos=_mpe.scattered(key_landmarks, n_agents, 2),
         goal=jax.random.randint(key_goal, (), 0, n_agents),
         t=jnp.int32(0),
     )
@@ -87,7 +76,7 @@ def _step(rules: Rules, adversary: Policy, key: jax.Array, state: State, actions
     moved = move(state, actions, adversary(key, adversary_obs(state)))
     agents, adversary_distance = distances(moved)
     reward = rules.n_agents * (adversary_distance - agents.min())
-    return _mpe.end_step(state, moved, reward, rules.horizon, rules.drop_last_reward)
+    return _mpe_task.end_step(rules, state, moved, reward)
 
 
 def move(state: State, actions: Int[Array, " n"], adversary_action: Int[Array, ""]) -> State:
@@ -114,7 +103,6 @@ def adversary_obs(state: State) -> Float[Array, " 4n"]:
 
 def view(state: State) -> View:
     pos = state.agent_pos
-    n = len(pos)
     goal_pos = state.landmark_pos[state.goal]
     things = jnp.concatenate([goal_pos[None], state.landmark_pos, state.adversary_pos[None]])
     obs = jnp.concatenate([_mpe.relative(pos, things), _mpe.relative_others(pos)], -1)  # (N, 2+4N)
@@ -125,28 +113,11 @@ def view(state: State) -> View:
         "goal_pos": goal_pos,
         "landmark_pos": state.landmark_pos,
     }
-    return View(obs, jnp.ones((n, len(_mpe.ACTION_NAMES)), bool), obs.reshape(-1), fields)
-
-
-def _spec(rules: Rules) -> Spec:
-    n = rules.n_agents
-    return Spec(
-        name=NAME,
-        n_agents=n,
-        n_actions=len(_mpe.ACTION_NAMES),
-        obs_dim=2 + 4 * n,
-        state_dim=n * (2 + 4 * n),
-        horizon=rules.horizon,
-        fields=_fields(rules),
-        action_names=_mpe.ACTION_NAMES,
-        reward=_reward_sentence(rules),
-        source="Lowe et al. 2017 (arxiv.org/abs/1706.02275), simple_adversary_v3 of mpe2 1.1.1",
-        task=f"{NAME}_n{n}",
-    )
+    return _mpe_task.seen(obs, fields)
 
 
 def _reward_sentence(rules: Rules) -> str:
-    last = _mpe.dropped(rules.horizon, rules.drop_last_reward)
+    last = _mpe_task.dropped(rules)
     return (
         f"The sum over all {rules.n_agents} agents of the distance from the adversary to the goal minus the distance "
         f"from the goal to the agent nearest to it, which is the same for every agent{last}."
@@ -154,7 +125,7 @@ def _reward_sentence(rules: Rules) -> str:
 
 
 def _fields(rules: Rules) -> dict[str, Field]:
-    n, unit = rules.n_agents, "half the side of the starting square"
+    n = rules.n_agents
     reach = _mpe.reach(ACCELERATION, rules.horizon)
     start = "starts in the square from -1 to 1, is held by no wall and blocks nobody; x grows to the right, y upwards"
     agent_pos = f"center (x, y) of each agent, row i for agent i; each {start}"
@@ -164,22 +135,17 @@ def _fields(rules: Rules) -> dict[str, Field]:
     goal_pos = "center (x, y) of the landmark that is the goal; a row of landmark_pos, drawn anew for each episode"
     landmark_pos = "center (x, y) of each landmark, row l for landmark l; fixed in an episode, drawn anew for each"
     return {
-        "agent_pos": Field((n, 2), agent_pos, unit, -reach, reach),
-        "adversary_pos": Field((2,), adversary_pos, unit, -reach, reach),
-        "goal_pos": Field((2,), goal_pos, unit, -_mpe.START, _mpe.START),
-        "landmark_pos": Field((n, 2), landmark_pos, unit, -_mpe.START, _mpe.START),
+        "agent_pos": Field((n, 2), agent_pos, UNIT, -reach, reach),
+        "adversary_pos": Field((2,), adversary_pos, UNIT, -reach, reach),
+        "goal_pos": Field((2,), goal_pos, UNIT, -_mpe.START, _mpe.START),
+        "landmark_pos": Field((n, 2), landmark_pos, UNIT, -_mpe.START, _mpe.START),
     }
 
 
 def _scene(state: Any) -> Scene:
-    agent_pos, landmark_pos = np.asarray(state.agent_pos).tolist(), np.asarray(state.landmark_pos).tolist()
-    x, y = np.asarray(state.adversary_pos).tolist()
-    shapes = [Shape("circle", (x, y), AGENT_RADIUS, "tab:blue", str(i), agent=i) for i, (x, y) in enumerate(agent_pos)]
-    shapes.append(Shape("circle", (x, y), AGENT_RADIUS, "tab:red", "adversary"))
+    shapes = _mpe_task.agent_discs(state.agent_pos, AGENT_RADIUS)
+    shapes += _mpe_task.discs(state.adversary_pos, AGENT_RADIUS, "tab:red", "adversary")
     # Landmarks come last, so that one that somebody stands on still shows.
-    colors = ["tab:green" if i == int(state.goal) else "gray" for i in range(len(landmark_pos))]
-    shapes += [
-        Shape("circle", (x, y), LANDMARK_RADIUS, color, "") for (x, y), color in zip(landmark_pos, colors, strict=True)
-    ]
-    half = max(1.2, *(abs(c) + 1.2 * shape.radius for shape in shapes for c in shape.center))
-    return Scene(tuple(shapes), (-half, -half, half, half))
+    for i, pos in enumerate(state.landmark_pos):
+        shapes += _mpe_task.discs(pos, LANDMARK_RADIUS, "tab:green" if i == int(state.goal) else "gray")
+    return _mpe_task.scene(shapes)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_envs import _mpe, _options, opponents
-from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
+from qllm_envs import _mpe, _mpe_task, opponents
+from qllm_envs._mpe_task import SPEED_UNIT, UNIT, Rules
+from qllm_envs.core import Env, Field, Scene, Step, View
 from qllm_envs.opponents.scripts import Policy
 
 NAME = "mpe_tag"
@@ -25,14 +25,6 @@ AGENT_MAX_SPEED, PREY_MAX_SPEED = 1.0, 1.3
 OBSTACLE_START = 0.9  # obstacles stand within this distance of the origin on either axis
 CATCH_DISTANCE = AGENT_RADIUS + PREY_RADIUS
 CATCH_REWARD = 10.0  # of every predator, for every predator that touches the prey
-
-
-class Rules(NamedTuple):
-    """The options of `make`, checked. All static."""
-
-    n_agents: int
-    horizon: int
-    drop_last_reward: bool
 
 
 class State(NamedTuple):
@@ -55,16 +47,14 @@ def make(
     """Tag with `n_agents` predators, one prey and two obstacles.
 
     `opponent` and `opponent_action_order` choose what the prey does: `qllm_envs.opponents.make` says how.
-    `drop_last_reward`: see `_mpe.end_step`.
+    `drop_last_reward`: see `_mpe_task.end_step`.
     """
-    rules = Rules(
-        n_agents=_options.integer(NAME, "n_agents", n_agents, low=1),
-        horizon=_options.integer(NAME, "horizon", horizon, low=1),
-        drop_last_reward=_options.flag(NAME, "drop_last_reward", drop_last_reward),
-    )
+    rules = _mpe_task.rules(NAME, n_agents, horizon, drop_last_reward)
     prey = opponents.make(NAME, "prey", rules.n_agents, opponent, opponent_action_order)
     return Env(
-        spec=_spec(rules),
+        spec=_mpe_task.spec(
+            NAME, rules, 10 + 2 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_tag_v3"
+        ),
         reset=partial(reset, rules.n_agents),
         step=partial(_step, rules, prey),
         view=view,
@@ -74,13 +64,12 @@ def make(
 
 def reset(n_agents: int, key: jax.Array) -> State:
     key_agents, key_prey, key_obstacles = jax.random.split(key, 3)
-    start, bound = _mpe.START, OBSTACLE_START
     return State(
-        agent_pos=jax.random.uniform(key_agents, (n_agents, 2), minval=-start, maxval=start),
+        agent_pos=_mpe.scattered(key_agents, n_agents, 2),
         agent_vel=jnp.zeros((n_agents, 2)),
-        prey_pos=jax.random.uniform(key_prey, (2,), minval=-start, maxval=start),
+        prey_pos=_mpe.scattered(key_prey, 2),
         prey_vel=jnp.zeros(2),
-        obstacle_pos=jax.random.uniform(key_obstacles, (N_OBSTACLES, 2), minval=-bound, maxval=bound),
+        obstacle_pos=_mpe.scattered(key_obstacles, N_OBSTACLES, 2, bound=OBSTACLE_START),
         t=jnp.int32(0),
     )
 
@@ -88,7 +77,7 @@ def reset(n_agents: int, key: jax.Array) -> State:
 def _step(rules: Rules, prey: Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
     moved = move(state, actions, prey(key, prey_obs(state)))
     reward = CATCH_REWARD * rules.n_agents * caught(moved).sum()
-    return _mpe.end_step(state, moved, reward, rules.horizon, rules.drop_last_reward)
+    return _mpe_task.end_step(rules, state, moved, reward)
 
 
 def move(state: State, actions: Int[Array, " n"], prey_action: Int[Array, ""]) -> State:
@@ -126,28 +115,11 @@ def view(state: State) -> View:
         [vel, pos, _mpe.relative(pos, state.obstacle_pos), _mpe.relative_others(pos), *prey], -1
     )  # (N, 10+2N)
     fields = {name: getattr(state, name) for name in State._fields if name != "t"}
-    return View(obs, jnp.ones((n, len(_mpe.ACTION_NAMES)), bool), obs.reshape(-1), fields)
-
-
-def _spec(rules: Rules) -> Spec:
-    n = rules.n_agents
-    return Spec(
-        name=NAME,
-        n_agents=n,
-        n_actions=len(_mpe.ACTION_NAMES),
-        obs_dim=10 + 2 * n,
-        state_dim=n * (10 + 2 * n),
-        horizon=rules.horizon,
-        fields=_fields(rules),
-        action_names=_mpe.ACTION_NAMES,
-        reward=_reward_sentence(rules),
-        source="Lowe et al. 2017 (arxiv.org/abs/1706.02275), simple_tag_v3 of mpe2 1.1.1",
-        task=f"{NAME}_n{n}",
-    )
+    return _mpe_task.seen(obs, fields)
 
 
 def _reward_sentence(rules: Rules) -> str:
-    n, last = rules.n_agents, _mpe.dropped(rules.horizon, rules.drop_last_reward)
+    n, last = rules.n_agents, _mpe_task.dropped(rules)
     return (
         f"The sum over all {n} agents of {CATCH_REWARD:g} times the number of agents that touch the prey (centers "
         f"nearer than {CATCH_DISTANCE:g}): {CATCH_REWARD * n:g} for each agent that touches it{last}."
@@ -155,8 +127,7 @@ def _reward_sentence(rules: Rules) -> str:
 
 
 def _fields(rules: Rules) -> dict[str, Field]:
-    n, unit = rules.n_agents, "half the side of the starting square"
-    speed = f"{unit}, per second (a step is {_mpe.DT} s)"
+    n = rules.n_agents
     start = "starts in the square from -1 to 1 and is held by no wall; x grows to the right, y upwards"
     step = f"0 at the start; a step moves by {_mpe.DT} times the velocity; the speed is at most"
     reach = _mpe.reach(AGENT_ACCELERATION, rules.horizon, AGENT_MAX_SPEED)
@@ -170,20 +141,15 @@ def _fields(rules: Rules) -> dict[str, Field]:
         "the way of agents and prey; fixed in an episode, drawn anew for each"
     )
     return {
-        "agent_pos": Field((n, 2), agent_pos, unit, -reach, reach),
-        "agent_vel": Field((n, 2), agent_vel, speed, -AGENT_MAX_SPEED, AGENT_MAX_SPEED),
-        "prey_pos": Field((2,), prey_pos, unit, -prey_reach, prey_reach),
-        "prey_vel": Field((2,), prey_vel, speed, -PREY_MAX_SPEED, PREY_MAX_SPEED),
-        "obstacle_pos": Field((N_OBSTACLES, 2), obstacle_pos, unit, -OBSTACLE_START, OBSTACLE_START),
+        "agent_pos": Field((n, 2), agent_pos, UNIT, -reach, reach),
+        "agent_vel": Field((n, 2), agent_vel, SPEED_UNIT, -AGENT_MAX_SPEED, AGENT_MAX_SPEED),
+        "prey_pos": Field((2,), prey_pos, UNIT, -prey_reach, prey_reach),
+        "prey_vel": Field((2,), prey_vel, SPEED_UNIT, -PREY_MAX_SPEED, PREY_MAX_SPEED),
+        "obstacle_pos": Field((N_OBSTACLES, 2), obstacle_pos, UNIT, -OBSTACLE_START, OBSTACLE_START),
     }
 
 
 def _scene(state: Any) -> Scene:
-    agent_pos, prey_pos, obstacle_pos = (
-        np.asarray(pos).reshape(-1, 2).tolist() for pos in (state.agent_pos, state.prey_pos, state.obstacle_pos)
-    )
-    shapes = [Shape("circle", (x, y), OBSTACLE_RADIUS, "gray", "") for x, y in obstacle_pos]
-    shapes += [Shape("circle", (x, y), AGENT_RADIUS, "tab:blue", str(i), agent=i) for i, (x, y) in enumerate(agent_pos)]
-    shapes += [Shape("circle", (x, y), PREY_RADIUS, "tab:red", "prey") for x, y in prey_pos]
-    half = max(1.2, *(abs(c) + 1.2 * shape.radius for shape in shapes for c in shape.center))
-    return Scene(tuple(shapes), (-half, -half, half, half))
+    obstacles = _mpe_task.discs(state.obstacle_pos, OBSTACLE_RADIUS, "gray")
+    agents = _mpe_task.agent_discs(state.agent_pos, AGENT_RADIUS)
+    return _mpe_task.scene([*obstacles, *agents, *_mpe_task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")])

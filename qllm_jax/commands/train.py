@@ -26,7 +26,7 @@ class Ending(NamedTuple):
 
 def run(exp: Experiment, path: Path) -> Ending:
     """Train from the newest checkpoint of the folder, or from the start, to the end or an interrupt."""
-    if placed := devices.sentence(len(exp.seeds), exp.program.n_devices):
+    if placed := devices.sentence(exp.n_runs, exp.program.n_devices):
         print(placed)
     try:
         with folder.locked(path):
@@ -158,6 +158,7 @@ def joined(settings: Config) -> tuple[Experiment, Path]:
 def train(overrides: list[str]) -> int:
     """The command: compose the configuration, make or open the folder, train."""
     settings = config.load(overrides)
+    devices.use_cores()
     job, settings = hosts.join(settings.hosts), replace(settings, hosts=HostsConfig())
     if job.processes > 1 and not (settings.resume or settings.run_dir):
         raise UserError("several processes need a folder that all of them see: give run_dir=FOLDER or resume=FOLDER")

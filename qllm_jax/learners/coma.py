@@ -8,11 +8,14 @@ import rlax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax.learners import actor_critic, base, critics, options, policy
+from qllm_jax import options
+from qllm_jax.learners import actor_critic, base, critics, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.rollout import softmax_sampled
 from qllm_jax.types import Episode, Hp, Params
+
+PART = "learner 'coma'"
 
 
 class Coma(NamedTuple):
@@ -48,13 +51,13 @@ def make(
     """
     method = Coma(
         core=core,
-        critic=Critic(options.count("coma", "critic_dim", critic_dim), core.env.spec.n_actions),
-        critic_lr=options.rate("coma", "critic_lr", critic_lr),
-        n_step=options.count("coma", "n_step", n_step, low=0),
-        entropy_weight=options.weight("coma", "entropy_weight", entropy_weight),
-        sees_obs=options.flag("coma", "critic_sees_obs", critic_sees_obs),
-        sees_last_actions=options.flag("coma", "critic_sees_last_actions", critic_sees_last_actions),
-        bootstrap_end=options.flag("coma", "bootstrap_end", bootstrap_end),
+        critic=Critic(options.integer(PART, "critic_dim", critic_dim), core.env.spec.n_actions),
+        critic_lr=options.rate(PART, "critic_lr", critic_lr),
+        n_step=options.integer(PART, "n_step", n_step, low=0),
+        entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
+        sees_obs=options.flag(PART, "critic_sees_obs", critic_sees_obs),
+        sees_last_actions=options.flag(PART, "critic_sees_last_actions", critic_sees_last_actions),
+        bootstrap_end=options.flag(PART, "bootstrap_end", bootstrap_end),
     )
 
     def init(key: jax.Array) -> LearnerState:
@@ -67,7 +70,7 @@ def make(
         del recent
         return update(method, state, batch, hp, copy_target)
 
-    return Learner(init, update_on, softmax_sampled, policy.in_evaluation("coma", evaluation))
+    return Learner(init, update_on, softmax_sampled, policy.in_evaluation(PART, evaluation))
 
 
 def update(

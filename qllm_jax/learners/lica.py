@@ -9,11 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
+from qllm_jax import options
 from qllm_jax.initializers import dense
-from qllm_jax.learners import actor_critic, base, options, policy
+from qllm_jax.learners import actor_critic, base, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.rollout import softmax_sampled
 from qllm_jax.types import Episode, Hp, Params
+
+PART = "learner 'lica'"
 
 
 class LicaNetwork(nn.Module):
@@ -59,13 +62,13 @@ def make(
     evaluation: str = "greedy",
 ) -> Learner:
     """`critic_lr` None is algo.lr; the targets are TD(lambda) with algo.td_lambda. UserError for a bad value."""
-    embed_dim = options.count("lica", "embed_dim", embed_dim)
-    hypernet_dim = options.count("lica", "hypernet_dim", hypernet_dim)
+    embed_dim = options.integer(PART, "embed_dim", embed_dim)
+    hypernet_dim = options.integer(PART, "hypernet_dim", hypernet_dim)
     method = Lica(
         core=core,
         critic=LicaNetwork(embed_dim, hypernet_dim),
-        critic_lr=options.rate("lica", "critic_lr", critic_lr),
-        entropy_weight=options.weight("lica", "entropy_weight", entropy_weight),
+        critic_lr=options.rate(PART, "critic_lr", critic_lr),
+        entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
     )
     spec = core.env.spec
 
@@ -76,7 +79,7 @@ def make(
         params = {"agent": core.agent.init(key_agent), "critic": critic_params}
         return actor_critic.initial(core, params, ["critic"], key)
 
-    return Learner(init, partial(update, method), softmax_sampled, policy.in_evaluation("lica", evaluation))
+    return Learner(init, partial(update, method), softmax_sampled, policy.in_evaluation(PART, evaluation))
 
 
 def update(

@@ -11,11 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax.learners import actor_critic, base, critics, options, policy
+from qllm_jax import options
+from qllm_jax.learners import actor_critic, base, critics, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.rollout import softmax_sampled
 from qllm_jax.types import Episode, Hp, Params
+
+PART = "learner 'maddpg'"
 
 
 class Maddpg(NamedTuple):
@@ -43,10 +46,10 @@ def make(
     """
     method = Maddpg(
         core=core,
-        critic=Critic(options.count("maddpg", "critic_dim", critic_dim), 1),
-        critic_lr=options.rate("maddpg", "critic_lr", critic_lr),
-        logit_penalty=options.weight("maddpg", "logit_penalty", logit_penalty),
-        released_mask=options.flag("maddpg", "released_mask", released_mask),
+        critic=Critic(options.integer(PART, "critic_dim", critic_dim), 1),
+        critic_lr=options.rate(PART, "critic_lr", critic_lr),
+        logit_penalty=options.number(PART, "logit_penalty", logit_penalty, low=0),
+        released_mask=options.flag(PART, "released_mask", released_mask),
     )
     spec = core.env.spec
 
@@ -59,7 +62,7 @@ def make(
         }
         return actor_critic.initial(core, params, ["agent", "critic"], key)
 
-    act_in_evaluation = policy.in_evaluation("maddpg", evaluation)
+    act_in_evaluation = policy.in_evaluation(PART, evaluation)
     return Learner(init, partial(update, method), softmax_sampled, act_in_evaluation)
 
 

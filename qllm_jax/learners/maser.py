@@ -10,11 +10,13 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
-from qllm_jax.learners import base, double_q, options, value
+from qllm_jax import options
+from qllm_jax.learners import base, double_q, value
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.networks import Mlp
 from qllm_jax.types import Episode, Hp, Params
 
+PART = "learner 'maser'"
 AUXILIARY = 0.001  # of all losses but the team's, fixed in the released code
 TINY = 1e-6  # added to probabilities before their logarithm, as there
 
@@ -56,12 +58,12 @@ def make(
     """
     base.the_mixer(core, "maser")
     weights = {"lam": lam, "ind": ind, "mix": mix, "expl": expl, "dis": dis}
-    checked = {name: options.weight("maser", name, weight) for name, weight in weights.items()}
+    checked = {name: options.number(PART, name, weight, low=0) for name, weight in weights.items()}
     method = Method(
         core,
-        Mlp((options.count("maser", "phi_dim", phi_dim),), core.env.spec.n_actions),
-        options.choice("maser", "mode", mode, ("released", "as_intended")),
-        options.share("maser", "alpha", alpha),
+        Mlp((options.integer(PART, "phi_dim", phi_dim),), core.env.spec.n_actions),
+        options.choice(PART, "mode", mode, ("released", "as_intended")),
+        options.number(PART, "alpha", alpha, low=0, high=1),
         **checked,
     )
     credit = partial(value.credit_weights, core)

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_jax.learners import base, options
+from qllm_jax import options
+from qllm_jax.learners import base
 from qllm_jax.learners.base import Core
 from qllm_jax.rollout import Policy, epsilon_greedy, softmax_sampled
 from qllm_jax.types import Episode, Params
@@ -21,9 +22,9 @@ MIN_ENTROPY = 1e-6  # nats: below it the adaptive bonus fades instead of dividin
 IN_EVALUATION: dict[str, Policy] = {"greedy": epsilon_greedy, "sampled": softmax_sampled}
 
 
-def in_evaluation(learner: str, choice: str) -> Policy:
+def in_evaluation(part: str, choice: str) -> Policy:
     """The policy of evaluations: the best action, or a draw. UserError for any other word."""
-    return IN_EVALUATION[options.choice(learner, "evaluation", choice, IN_EVALUATION)]
+    return IN_EVALUATION[options.choice(part, "evaluation", choice, IN_EVALUATION)]
 
 
 def unroll_to_learn(

@@ -13,12 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax.learners import actor_critic, base, critics, options, policy
+from qllm_jax import options
+from qllm_jax.learners import actor_critic, base, critics, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 from qllm_jax.rollout import softmax_sampled
 from qllm_jax.types import Episode, Hp, Params
+
+PART = "learner 'riit'"
 
 
 class Riit(NamedTuple):
@@ -47,9 +50,9 @@ def make(
     method = Riit(
         core=core,
         mixer=base.mixer_of_one_value(core, "riit"),
-        critic=Critic(options.count("riit", "critic_dim", critic_dim), 1),
-        critic_lr=options.rate("riit", "critic_lr", critic_lr),
-        entropy_weight=options.weight("riit", "entropy_weight", entropy_weight),
+        critic=Critic(options.integer(PART, "critic_dim", critic_dim), 1),
+        critic_lr=options.rate(PART, "critic_lr", critic_lr),
+        entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
     )
     spec = core.env.spec
 
@@ -68,8 +71,8 @@ def make(
         init=init,
         update=partial(update, method),
         act=softmax_sampled,
-        act_in_evaluation=policy.in_evaluation("riit", evaluation),
-        n_recent=options.count("riit", "recent_episodes", recent_episodes),
+        act_in_evaluation=policy.in_evaluation(PART, evaluation),
+        n_recent=options.integer(PART, "recent_episodes", recent_episodes),
         credit=partial(credit_weights, method),
     )
 

@@ -13,14 +13,15 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax import rewards
+from qllm_jax import options, rewards
 from qllm_jax.initializers import Dense
-from qllm_jax.learners import base, options, policy
+from qllm_jax.learners import base, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 from qllm_jax.rollout import softmax_sampled
 from qllm_jax.types import Episode, Hp, Params
 
+PART = "learner 'vmix'"
 HEAD = Dense(1)  # an agent's own value, from its hidden state
 
 
@@ -38,8 +39,8 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
     method = Vmix(
         core=core,
         mixer=base.mixer_of_one_value(core, "vmix"),
-        value_weight=options.weight("vmix", "value_weight", value_weight),
-        entropy_weight=options.weight("vmix", "entropy_weight", entropy_weight),
+        value_weight=options.number(PART, "value_weight", value_weight, low=0),
+        entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
     )
 
     def init(key: jax.Array) -> LearnerState:
@@ -56,7 +57,7 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
         init=init,
         update=partial(update, method),
         act=softmax_sampled,
-        act_in_evaluation=policy.in_evaluation("vmix", evaluation),
+        act_in_evaluation=policy.in_evaluation(PART, evaluation),
         credit=partial(credit_weights, method),
     )
 

@@ -10,12 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax.learners import base, double_q, options, value
+from qllm_jax import options
+from qllm_jax.learners import base, double_q, value
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.mixers import Mixer, MixerInputs
 from qllm_jax.networks import Mlp
 from qllm_jax.types import Episode, Hp, Params
 
+PART = "learner 'wqmix'"
 CENTRAL = ("central_agent", "central")  # the only networks of which a target is read
 
 
@@ -50,16 +52,17 @@ class Values(NamedTuple):
 
 
 def make(core: Core, *, weighting: str = "ow", alpha: float = 0.1, central_dim: int = 256) -> Learner:
-    """`weighting` ow is optimistic, cw centrally weighted ; `alpha` is the smaller
-    weight. The central networks are as the original's, `central_dim` wide. UserError for other values.
+    """`weighting` is "ow" (optimistic) or "cw" (centrally weighted), `alpha` the smaller weight, from 0 to 1.
+
+    The central networks are as the original's, `central_dim` wide. UserError without a mixer, and for other values.
     """
     base.the_mixer(core, "wqmix")
-    network = CentralNetwork(options.count("wqmix", "central_dim", central_dim))
+    network = CentralNetwork(options.integer(PART, "central_dim", central_dim))
     method = Method(
         core,
         Mixer(init=network.init, apply=network.apply),  # pyright: ignore[reportArgumentType]
-        options.choice("wqmix", "weighting", weighting, ("cw", "ow")),
-        options.share("wqmix", "alpha", alpha),
+        options.choice(PART, "weighting", weighting, ("cw", "ow")),
+        options.number(PART, "alpha", alpha, low=0, high=1),
     )
     credit = partial(value.credit_weights, core)
     return double_q.learner(core, partial(init_params, method), partial(td_loss, method), CENTRAL, credit)

@@ -13,7 +13,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from qllm_jax import config as configs
-from qllm_jax import experiment
+from qllm_jax import devices, experiment
 from qllm_jax.config import TRIAL_SEED
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
@@ -49,6 +49,7 @@ class Curves(NamedTuple):
 
 def measure(plan: Plan, sources: list[str]) -> Curves:
     """Train with each of the verified `sources` and evaluate on the way. `UserError` for what cannot be trained."""
+    devices.use_cores()
     exp = _experiment(plan, sources)
     clock, runs = experiment.start(exp)
     clock, runs = exp.program.warmup(clock, runs, exp.hp)
@@ -59,9 +60,10 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
             clock, runs, _ = exp.program.chunk(clock, runs, exp.hp, jnp.asarray(n))
         runs, returns = exp.program.evaluate(clock, runs, EPISODES)
         steps.append(int(clock.env_steps))
-        points.append(np.asarray(returns).reshape(len(sources), -1).mean(1))
+        points.append(np.asarray(returns)[: exp.n_runs].reshape(len(sources), -1).mean(1))
     keys = jax.random.split(exp.root, len(exp.seeds))
-    random = float(np.mean(exp.program.play(runs.best_params, keys, EPISODES, jnp.asarray(1.0))))
+    played = exp.program.play(runs.best_params, keys, EPISODES, jnp.asarray(1.0))
+    random = float(np.mean(np.asarray(played)[: exp.n_runs]))
     return Curves(steps, np.round(np.transpose(points), 4).tolist(), round(random, 4))
 
 

@@ -1,6 +1,6 @@
-"""Adversary: numbers made by hand, the end of an episode, bad options, what must hold in any state."""
+"""Adversary: numbers made by hand, and what must hold in any state. What all tasks keep is in test_mpe_tasks."""
 
-import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,49 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from playing import KEY, LEFT, RIGHT, UP, any_actions, assert_shown, assert_sound, close, compiled, grid, player
 
-from qllm_envs import check_env, make, mpe_adversary
+from qllm_envs import mpe_adversary
 from qllm_envs.mpe_adversary import State
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-KEY = jax.random.key(0)
-NONE, LEFT, RIGHT, DOWN, UP = range(5)
-close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
-
-
-@functools.cache
-def deception(n_agents, opponent="still", **options):
-    """The environment with its functions compiled once for all tests."""
-    env = make("mpe_adversary", n_agents=n_agents, opponent=opponent, **options)
-    return env._replace(reset=jax.jit(env.reset), step=jax.jit(env.step), view=jax.jit(env.view))
-
-
-@functools.cache
-def player(n_agents, opponent, **options):
-    """(state, actions (T, N)) -> steps and views, time first."""
-    env = make("mpe_adversary", n_agents=n_agents, opponent=opponent, **options)
-
-    def turn(state, actions):
-        step = env.step(jax.random.fold_in(KEY, state.t), state, actions)
-        return step.state, (step, env.view(step.state))
-
-    return jax.jit(lambda state, actions: jax.lax.scan(turn, state, actions)[1])
+deception = partial(compiled, "mpe_adversary")
 
 
 def place(agent_pos, adversary_pos, landmark_pos, goal=0):
     agents, adversary, landmarks = (jnp.array(pos, jnp.float32) for pos in (agent_pos, adversary_pos, landmark_pos))
     return State(agents, jnp.zeros_like(agents), adversary, jnp.zeros(2), landmarks, jnp.int32(goal), jnp.int32(0))
-
-
-@pytest.mark.parametrize("opponent", ["trained", "heuristic", "random", "still"])
-def test_it_keeps_the_contract_against_any_opponent(opponent):
-    check_env(make("mpe_adversary", opponent=opponent))
-
-
-def test_it_keeps_the_contract_with_the_papers_options():
-    check_env(make("mpe_adversary", opponent_action_order="paper", drop_last_reward=True))
 
 
 @pytest.mark.parametrize(("goal", "reward"), [(0, 2 * (5 - 1)), (1, 2 * (3 - 2))])
@@ -95,54 +65,24 @@ def test_things_start_where_mpe2_starts_them_and_any_landmark_is_the_goal():
     np.testing.assert_allclose(share, [1 / 3] * 3, atol=0.04)
 
 
-@pytest.mark.parametrize("horizon", [1, 25])
-def test_the_last_of_horizon_steps_is_truncated(horizon):
-    steps, _ = player(2, "still", horizon=horizon)(deception(2).reset(KEY), jnp.ones((horizon, 2), jnp.int32))
-    assert steps.truncated.tolist() == [False] * (horizon - 1) + [True]
-    assert not steps.terminated.any()
-
-
-def test_drop_last_reward_pays_24_of_25_steps_and_stays_where_it_was():
-    start, actions = deception(2).reset(KEY), jnp.ones((25, 2), jnp.int32)
-    full, _ = player(2, "trained")(start, actions)
-    dropped, views = player(2, "trained", drop_last_reward=True)(start, actions)
-    assert int((full.reward != 0).sum()) == 25
-    np.testing.assert_array_equal(dropped.reward, np.append(full.reward[:24], 0))
-    np.testing.assert_array_equal(views.obs[24], views.obs[23])
-    np.testing.assert_array_equal(dropped.state.adversary_vel[24], dropped.state.adversary_vel[23])
-
-
-@pytest.mark.parametrize(("n_agents", "obs_dim", "state_dim"), [(1, 6, 6), (2, 10, 20), (4, 18, 72)])
-def test_sizes_are_those_that_the_papers_parameter_counts_give(n_agents, obs_dim, state_dim):
-    spec = deception(n_agents).spec
-    assert (spec.obs_dim, spec.state_dim, spec.n_actions, spec.horizon) == (obs_dim, state_dim, 5, 25)
-    assert spec.task == f"mpe_adversary_n{n_agents}"
-
-
 @st.composite
 def plays(draw):
-    """Positions on a grid with step 0.1, and any actions."""
     n = draw(st.integers(1, 4))
-    grid = lambda *shape: draw(hnp.arrays(np.int32, shape, elements=st.integers(-10, 10))) / 10
-    state = place(grid(n, 2), grid(2), grid(n, 2), draw(st.integers(0, n - 1)))
+    state = place(grid(draw, 10, n, 2), grid(draw, 10, 2), grid(draw, 10, n, 2), draw(st.integers(0, n - 1)))
     opponent = draw(st.sampled_from(["heuristic", "random"] + ["trained"] * (n == 2)))
-    return n, opponent, state, draw(hnp.arrays(np.int32, (25, n), elements=st.integers(0, 4)))
+    return n, opponent, state, any_actions(draw, n)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(plays())
 def test_any_play_is_finite_within_its_bounds_and_seen_as_it_is(play):
     n, opponent, start, actions = play
-    steps, views = player(n, opponent)(start, jnp.asarray(actions))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((steps, views)))
+    steps, views = player("mpe_adversary", n, opponent=opponent)(start, jnp.asarray(actions))
+    assert_sound(deception(n), steps, views)
     goal = np.asarray(start.landmark_pos[start.goal])
     agents, adversary = np.asarray(steps.state.agent_pos), np.asarray(steps.state.adversary_pos)
     distance = np.linalg.norm(agents - goal, axis=-1)
     close(steps.reward, n * (np.linalg.norm(adversary - goal, axis=-1) - distance.min(1)))
-    for name, field in deception(n).spec.fields.items():
-        assert (field.low <= views.fields[name]).all()
-        assert (views.fields[name] <= field.high).all()
-    np.testing.assert_array_equal(views.state, views.obs.reshape(25, -1))
     seen = np.asarray(views.obs).reshape(25, n, 1 + 2 * n, 2) + agents[:, :, None]
     fixed = np.concatenate([goal[None], start.landmark_pos])
     for i in range(n):
@@ -150,37 +90,8 @@ def test_any_play_is_finite_within_its_bounds_and_seen_as_it_is(play):
         close(seen[:, i], np.concatenate([np.broadcast_to(fixed, (25, *fixed.shape)), others], axis=1))
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"n_agents": "two"}, "mpe_adversary: n_agents must be an integer of at least 1, got 'two'"),
-        ({"horizon": 0}, "mpe_adversary: horizon must be an integer of at least 1, got 0"),
-        ({"drop_last_reward": None}, "mpe_adversary: drop_last_reward must be True or False, got None"),
-        ({"opponent": "paper"}, "mpe_adversary: opponent 'paper' does not exist: choose from heuristic, random, still"),
-        (
-            {"opponent": "still", "opponent_action_order": "paper"},
-            "mpe_adversary: opponent_action_order 'paper' needs opponent 'trained', got 'still'",
-        ),
-        (
-            {"n_agents": 3},
-            "mpe_adversary: opponent 'trained' was trained for n_agents=2, not 3: choose opponent from heuristic",
-        ),
-    ],
-)
-def test_a_bad_value_is_named(options, sentence):
-    with pytest.raises(ValueError, match=r"^mpe_adversary: ") as caught:
-        make("mpe_adversary", **options)
-    assert str(caught.value).startswith(sentence)
-
-
 def test_the_scene_shows_the_adversary_in_red_and_the_goal_in_green():
     scene = deception(2).scene(place([[0, 0], [-7, 2]], [4, 4], [[1, 1], [2, 2]], goal=1))
-    agents = [shape for shape in scene.shapes if shape.agent is not None]
-    assert [(shape.agent, shape.label, shape.center) for shape in agents] == [(0, "0", (0, 0)), (1, "1", (-7, 2))]
+    assert_shown(scene, (0, 0), (-7, 2))
     others = [(shape.color, shape.center) for shape in scene.shapes if shape.agent is None]
     assert others == [("tab:red", (4, 4)), ("gray", (1, 1)), ("tab:green", (2, 2))]
-    x0, y0, x1, y1 = scene.bounds
-    for shape in scene.shapes:
-        (x, y), r = shape.center, shape.radius
-        assert x0 <= x - r <= x + r <= x1
-        assert y0 <= y - r <= y + r <= y1

@@ -6,7 +6,7 @@ A policy is a pure function of a key and of what this one player sees: its own o
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qllm_envs.parts import suggest
+from qllm_envs import options
 
 if TYPE_CHECKING:
     from qllm_envs.opponents.scripts import Policy
@@ -37,9 +37,8 @@ def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> "P
     from qllm_envs.opponents import network, scripts
     from qllm_envs.opponents.frame import layout
 
-    for option, value, allowed in (("opponent", kind, KINDS), ("opponent_action_order", action_order, ORDERS)):
-        if value not in allowed:
-            raise ValueError(f"{env}: {option} {value!r} does not exist: {suggest(value, allowed)}")
+    kind = options.choice(env, "opponent", kind, KINDS)
+    action_order = options.choice(env, "opponent_action_order", action_order, ORDERS)
     if kind != "trained":
         if action_order == "paper":
             raise ValueError(f"{env}: opponent_action_order 'paper' needs opponent 'trained', got {kind!r}")

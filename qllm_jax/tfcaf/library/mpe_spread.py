@@ -9,9 +9,13 @@ CLOSE = 0.3  # distance at which two agents touch; also the scale on which landm
 
 
 def distances(points, others):
-    """Of each point to each other; the floor keeps the slope finite where two of them coincide."""
-    square = jnp.sum((points[:, None] - others[None]) ** 2, axis=-1)
-    return jnp.sqrt(jnp.maximum(square, 1e-12))
+    """Of each point to each other; the floor keeps the slope finite where two of them coincide.
+
+    Coordinate by coordinate: XLA:CPU does not vectorize a sum over an axis of two.
+    """
+    dx = points[:, 0][:, None] - others[:, 0][None]
+    dy = points[:, 1][:, None] - others[:, 1][None]
+    return jnp.sqrt(jnp.maximum(dx**2 + dy**2, 1e-12))
 
 
 def credit(state):

@@ -2,10 +2,8 @@
 
 import argparse
 import importlib
-import math
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +14,8 @@ from probes import probe
 from qllm_jax import agents
 from qllm_jax.rollout import epsilon_greedy
 
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination")
+SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
+SCRIPTS += ("gpu", "memory", "scaling")
 
 HLO = """HloModule jit_chunk
 
@@ -57,18 +55,6 @@ ENTRY %main (a: f32[5,96,64]) -> f32[5,64,9] {
 """
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import a script by name, with a command line."""
-
-    def load(name: str, *arguments: str) -> ModuleType:
-        monkeypatch.syspath_prepend(FOLDER)
-        monkeypatch.setattr("sys.argv", [f"{name}.py", *arguments])
-        return importlib.import_module(name)
-
-    return load
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help(name, load, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -77,75 +63,56 @@ def test_help(name, load, capsys):
     assert f"benchmarks/{name}.py" in capsys.readouterr().out
 
 
-def clone(path: Path) -> Path:
-    """A folder that passes for a clone of JaxMARL."""
-    (path / "baselines" / "QLearning").mkdir(parents=True)
-    (path / "baselines" / "QLearning" / "qmix_rnn.py").touch()
-    return path
+def test_floor_is_the_products_that_qmix_needs(load):
+    """Counted by hand: forward of the rollout, forward of online and target network, backward.
+
+    What needs no gradient has none: the inputs of the first layer and the state. No product is done in vain.
+    """
+    workload = load("workload")
+    sizes = workload.Sizes(agents=3, seeds=2)
+    exp, hidden, embed, hyper = workload.build("matched_qmix", sizes), sizes.hidden, workload.EMBED, workload.HYPER
+    spec = exp.env.spec
+    first, rest = spec.obs_dim * hidden, 6 * hidden**2 + hidden * spec.n_actions
+    slots = (spec.horizon + 1) * sizes.batch
+    inner = spec.state_dim * (2 * hyper + 2 * embed)  # the layers that read the state: of w1, w2, b2, and b1
+    outer = hyper * (3 * embed + embed) + embed  # the layers behind them: w1, w2, b2
+    outer += 3 * embed + embed  # the mixing itself
+    products = spec.horizon * sizes.envs * 3 * (first + rest) + slots * 3 * (2 * (first + rest) + first + 2 * rest)
+    products += slots * (2 * (inner + outer) + inner + 2 * outer)
+    assert workload.iteration_flops(exp) == 2 * products
+
+
+def test_flops_of_loops_and_branches(load):
+    def function(x):
+        x = jax.lax.scan(lambda c, _: (c @ c, None), x, None, length=3)[0]
+        x = jax.lax.fori_loop(0, jnp.int32(x[0, 0]), lambda _, c: c @ c, x)
+        return jax.lax.cond(x[0, 0] > 0, lambda c: c @ c, lambda c: c, x)
+
+    assert load("workload").matmul_flops(function, jnp.ones((2, 2))) == (3 + 1 + 1) * 16
+
+
+def test_report_is_stored_as_it_grows(load, tmp_path, capsys):
+    common, out = load("common", "--x"), tmp_path / "report.json"
+    report = common.begin("/somewhere/speed.py", out, "a task", {"commit": "abc"})
+    assert capsys.readouterr().out == "commit    abc\ntask      a task\n"
+    common.add(report, {"system": "a", "update_ms": [2.0, 1.0]})
+    common.add(report, {"system": "b", "update_ms": [4.0]})
+    stored = json.loads(out.read_text())
+    assert stored == {"benchmark": "speed", "head": {"commit": "abc"}, "task": "a task", "rows": report.rows}
+    columns = {"name": lambda row: row["system"], "ms": lambda row: common.spread(row["update_ms"])}
+    assert common.table(columns, stored["rows"]).splitlines()[2] == "| a | 1.50 (1.00 to 2.00) |"
+    assert set(common.describe("jax")) == {"command", "started", "hardware", "versions", "commit"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--jaxmarl", "{empty}"], "is no clone of github.com/FLAIROx/JaxMARL"),
-        (["--jaxmarl", "{clone}", "--out", "{clone}/old.json"], "exists already"),
-        (["--jaxmarl", "{clone}", "--algos", "matched_qmax"], "'matched_qmax' does not exist"),
-        (["--jaxmarl", "{clone}", "--buffer", "100"], "--buffer must be at least 320"),
-        (["--jaxmarl", "{clone}", "--seeds", "0"], "must be an integer of at least 1"),
-    ],
+    ("name", "sentence"),
+    [("old.json", "exists already"), ("no/new.json", "is in no folder"), ("new.txt", "must end in .json")],
 )
-def test_throughput_refuses(arguments, sentence, load, tmp_path, capsys, monkeypatch):
-    (clone(tmp_path / "clone") / "old.json").write_text("kept")
-    places = {"clone": str(tmp_path / "clone"), "empty": str(tmp_path)}
-    throughput = load("throughput", *(argument.format(**places) for argument in arguments))
-    monkeypatch.setattr(throughput, "NEEDS", ())
-    with pytest.raises(SystemExit) as stop:
-        throughput.main()
-    assert stop.value.code == 2
+def test_report_needs_a_new_file(name, sentence, load, tmp_path, capsys):
+    (tmp_path / "old.json").touch()
+    with pytest.raises(SystemExit):
+        load("common").parser("").parse_args(["--out", str(tmp_path / name)])
     assert sentence in capsys.readouterr().err
-    assert (tmp_path / "clone" / "old.json").read_text() == "kept"
-
-
-def test_throughput_names_missing_packages(load, tmp_path, capsys, monkeypatch):
-    throughput = load("throughput", "--jaxmarl", str(clone(tmp_path)))
-    monkeypatch.setattr(throughput, "NEEDS", ("jax", "no_such_package"))
-    with pytest.raises(SystemExit) as stop:
-        throughput.main()
-    assert stop.value.code == 2
-    assert '(no_such_package): pip install "jaxmarl[algs]"' in capsys.readouterr().err
-
-
-def test_worker_of_ours(load, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles in a third of the time
-    job = {"system": "matched_vdn", "agents": 2, "seeds": 2, "updates": 1, "buffer": 320}
-    throughput = load("throughput")
-    result = throughput.in_process(job)  # raises unless every timed update learned
-    assert len(result["samples_ms"]) == throughput.SAMPLES
-    assert result["env_steps_per_s"] * result["ms_per_update_and_seed"] == pytest.approx(1e3 * 8 * 25)
-    row = {"agents": 2, "seeds": 2, "system": "matched_vdn", **result, "ratios": [2.0, 3.0, 1.0], "runs": [result]}
-    assert "| 2.00 (1.00 to 3.00) |" in throughput.table([{**row, "ratios": [1.0, 2.0, 3.0]}])
-
-
-def products(jaxpr: Any) -> int:
-    """FLOPs of all matrix multiplications of a traced program; a loop without a known length counts once."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (inner, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in inner)
-        inside = [getattr(value, "jaxpr", value) for value in equation.params.values()]
-        total += equation.params.get("length", 1) * sum(products(each) for each in inside if hasattr(each, "eqns"))
-    return total
-
-
-def test_floor_counts_the_products_of_the_program(load):
-    common = load("common")
-    parts = common.workload("matched_qmix", agents=3, seeds=1, buffer=320)
-    state, spec = jax.eval_shape(parts.program.init, parts.root, parts.seeds), parts.env.spec
-    traced = jax.make_jaxpr(parts.program.chunk)(*state, parts.hp, jnp.asarray(1))
-    counted = common.matmul_flops(3, spec.horizon, spec.obs_dim, spec.n_actions, spec.state_dim, qmix=True)
-    assert products(traced.jaxpr) == counted
 
 
 def test_forms_of_the_recurrent_core_agree(load):
@@ -174,7 +141,7 @@ def test_env_step_without_a_peer(load, capsys):
     load("env_step", "env=matrix_climbing", "--envs", "1", "4", "--repeats", "2", "--ms", "1").main()
     out = capsys.readouterr().out
     assert "matrix has no peer" in out
-    assert "| environments | system | env-steps/s | compile, s |" in out
+    assert "| environments | system | env-steps/s | times the floor | compile, s |" in out
     assert [line.split(" | ")[0] for line in out.splitlines() if " | qllm_envs | " in line] == ["| 1", "| 4"]
 
 
@@ -194,7 +161,7 @@ def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, st
     assert {system.name for system in found} == {"qllm_envs", *peers}
     assert {system.play() for system in found} == steps  # of two environments, and of a package's one
     rows = env_step.take_turns(found, repeats=2, seconds=0.0)
-    assert all(f"times {peer}" in env_step.table(rows) for peer in peers)
+    assert {f"times {peer}" for peer in peers} <= set(env_step.columns(rows))
 
 
 def test_env_step_names_a_package_that_is_missing(load, monkeypatch):
@@ -206,18 +173,21 @@ def test_env_step_names_a_package_that_is_missing(load, monkeypatch):
     assert len(peers.missing("mpe_tag")) == 2
 
 
-def test_env_step_compares_round_by_round(load):
+def test_env_step_compares_round_by_round(load, monkeypatch):
     env_step = load("env_step")
-    row = lambda name, n_envs, compile_s, *rates: env_step.Row(
-        env_step.System(name, n_envs, None, compile_s), list(rates)
-    )
-    rows = [row("qllm_envs", 1, 2.5, 2.0, 6.0), row("jaxmarl", 1, 3.5, 1.0, 2.0), row("qllm_envs", 8, 1.0, 8.0, 9.0)]
-    rows += [row("jaxmarl", 8, 1.5, 4.0, 3.0), row("mpe2", 1, None, 1.0, 1.0)]
-    cells = [env_step.cells(row, ["jaxmarl", "mpe2"], rows) for row in rows]
-    assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.50"]
-    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "1.50"]
+    speeds = {("qllm_envs", 1, 2.5): [2.0, 6.0], ("jaxmarl", 1, 3.5): [1.0, 2.0], ("qllm_envs", 8, 1.0): [8.0, 9.0]}
+    speeds |= {("jaxmarl", 8, 1.5): [4.0, 3.0], ("mpe2", 1, None): [1.0, 1.0]}
+    turns = {key: iter(rates) for key, rates in speeds.items()}
+    monkeypatch.setattr(env_step.workload, "write_rate", lambda: 60.0)
+    floors = {("qllm_envs", 1, 2.5): 10.0}  # bytes a step: 6 steps a second at the floor
+    system = lambda key: env_step.System(key[0], key[1], key, key[2], floors.get(key))
+    monkeypatch.setattr(env_step, "rate", lambda play, seconds: next(turns[play]))
+    rows = env_step.take_turns([system(key) for key in speeds], repeats=2, seconds=0.0)
+    cells = [[cell(row) for cell in env_step.columns(rows).values()] for row in rows]
+    assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.00 (1.00 to 3.00)", "2.50"]
+    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "-", "1.50"]
     assert cells[2][3] == "2.50 (2.00 to 3.00)"
-    assert cells[4] == ["1", "mpe2", "1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-"]
+    assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-", "-"]
 
 
 def test_env_step_counts_no_step_behind_an_end(load):

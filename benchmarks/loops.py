@@ -1,0 +1,50 @@
+"""The training program's loop of iterations, compiled and ready, as several benchmarks time it."""
+
+from typing import Any, NamedTuple
+
+import common
+import jax.numpy as jnp
+import workload
+
+from qllm_jax import experiment
+from qllm_jax.experiment import Experiment
+
+
+class Loop(NamedTuple):
+    """A compiled loop of iterations and where it stands."""
+
+    chunk: Any  # (clock, runs, hp, n) -> clock, runs, metrics
+    state: list[Any]  # [clock, runs]: replaced by each call, since its buffers are donated
+    hp: Any
+    facts: dict[str, Any]  # what is known before it is timed
+
+
+def start(exp: Experiment) -> Loop:
+    """Ready for the first update."""
+    state = list(exp.program.warmup(*experiment.start(exp), exp.hp))
+    chunk, compile_s = common.compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
+    facts = {
+        "compile_s": compile_s,
+        "temporary_bytes": workload.temporary_bytes(chunk),
+        "state_bytes": workload.state_bytes(state),
+        "iteration_flops": workload.iteration_flops(exp),
+    }
+    return Loop(chunk, state, exp.hp, facts)
+
+
+def times(loops: dict[Any, Loop], updates: int, repeats: int) -> dict[Any, list[float]]:
+    """Milliseconds of one iteration of all seeds, one number a round; the first round is a warm-up."""
+    found: dict[Any, list[float]] = {name: [] for name in loops}
+    for turn in range(repeats + 1):
+        for name, loop in loops.items():
+            (*state, _), seconds = common.seconds(loop.chunk, *loop.state, loop.hp, jnp.asarray(updates))
+            loop.state[:] = state
+            if turn:
+                found[name].append(1e3 * seconds / updates)
+    return found
+
+
+def figures(loop: Loop, all_ms: list[float], runs: int, rate: float) -> dict[str, Any]:
+    """Of a row: what is known of the loop, its times for one run, and their floor at `rate` FLOP/s."""
+    own, floor_ms = [ms / runs for ms in all_ms], 1e3 * loop.facts["iteration_flops"] / rate
+    return {"update_ms": own, "floor_ms": floor_ms, "times_floor": [ms / floor_ms for ms in own], **loop.facts}

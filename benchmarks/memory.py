@@ -1,0 +1,136 @@
+"""What a training job takes of memory: `python benchmarks/memory.py --agents 25 --seeds 5 --buffer 5000`.
+
+A fresh process builds the job as `qllm_jax.train` does, plays until the replay is full, trains a few updates, evaluates
+and writes a checkpoint. After each stage its peak is read: of the resident memory of the process, and on an accelerator
+of the device's. Beside them stand the bytes of each item of the state, and what XLA plans for temporary arrays.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import common
+import jax
+import jax.numpy as jnp
+import systems
+import workload
+from workload import Sizes
+
+from qllm_jax import checkpoint, config, devices
+from qllm_jax import runs as run_axis
+from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax.errors import UserError
+from qllm_jax.experiment import Experiment
+from qllm_jax.types import Clock
+
+MACHINE = "machine"
+GIB = 2**30
+
+
+def peaks() -> dict[str, int]:
+    """Highest resident memory of this process so far, and of its device where that is told."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"peak_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    device = jax.local_devices()[0].memory_stats() or {}
+    return found | ({"device_peak_bytes": device["peak_bytes_in_use"]} if "peak_bytes_in_use" in device else {})
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Rows of one job: a stage with its peaks, or an item of the state with its bytes."""
+    if job.get("system") == MACHINE:
+        return common.describe("flax", "optax", "orbax-checkpoint")
+    devices.use_cores()
+    jax.block_until_ready(jnp.zeros(()))  # the backend has started
+    stages = [{"stage": "imports and backend", **peaks()}]
+    exp = workload.build(job["algo"], Sizes(**job["sizes"]))
+    shapes = run_axis.shapes(exp.program, exp.root, exp.seeds)
+    chunk, _ = common.compiled(exp.program.chunk, *shapes, exp.hp, jnp.asarray(1))
+    stages.append({"stage": "compiled", **peaks()})
+    state = jax.block_until_ready(exp.program.init(exp.root, exp.seeds))
+    stages.append({"stage": "initialized", **peaks()})
+    state = fill(exp, *state)
+    stages.append({"stage": "replay full", **peaks()})
+    clock, runs, _ = jax.block_until_ready(chunk(*state, exp.hp, jnp.asarray(job["updates"])))
+    stages.append({"stage": f"{job['updates']} updates", **peaks()})
+    runs, _ = jax.block_until_ready(exp.program.evaluate(clock, runs, exp.config.eval_episodes))
+    stages.append({"stage": "evaluated", **peaks()})
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(Path(folder), Saved(clock, runs), HostState(0, 0, 0.0))
+    stages.append({"stage": "checkpoint written", **peaks()})
+    sizes = items(runs) | {"temporary arrays of an iteration, as planned": workload.temporary_bytes(chunk)}
+    return {"rows": [*stages, *({"item": name, "bytes": size} for name, size in sizes.items())]}
+
+
+def fill(exp: Experiment, clock: Clock, runs: Any) -> tuple[Clock, Any]:
+    """Play until the replay is full: memory that was never written need not be there."""
+    while int(clock.episodes) < exp.config.algo.buffer_episodes:
+        before = int(clock.episodes)
+        clock, runs = exp.program.warmup(clock, runs, exp.hp)
+        if int(clock.episodes) == before:
+            raise SystemExit(f"error: one rollout fills a batch of {exp.config.algo.name}, so that none only plays")
+    return clock, jax.block_until_ready(runs)
+
+
+def items(runs: Any) -> dict[str, int]:
+    """Bytes of the parts of the state, all runs together."""
+    learner = runs.learner
+    return {
+        "replay": workload.state_bytes(runs.storage),
+        "parameters": workload.state_bytes(learner.params),
+        "target and best parameters": workload.state_bytes((learner.target_params, runs.best_params)),
+        "optimizer": workload.state_bytes(learner.opt_state),
+        "reward statistics and best return": workload.state_bytes((learner.reward_stats, runs.best_return)),
+    }
+
+
+COLUMNS = {
+    "N": lambda row: str(row["agents"]),
+    "runs": lambda row: str(row["seeds"]),
+    "replay, episodes": lambda row: f"{row['buffer']:,}",
+    "what": lambda row: row["item"] if "item" in row else f"peak, {row['stage']}",
+    "MiB": lambda row: f"{row.get('bytes', row.get('peak_bytes')) / 2**20:,.1f}",
+    "device, MiB": lambda row: f"{row['device_peak_bytes'] / 2**20:,.1f}" if "device_peak_bytes" in row else "-",
+}
+
+
+def main() -> None:
+    if systems.answer(work):
+        return
+    args = arguments()
+    task = f"{args.algo}, MPE spread; replay played full, {args.updates} updates, an evaluation, a checkpoint"
+    head = systems.in_process(__file__, {"system": MACHINE}) | {"command": common.command()}
+    report = common.begin(__file__, args.out, task, head)
+    for agents in args.agents:
+        for seeds in args.seeds:
+            sizes = Sizes(agents, seeds, buffer=args.buffer)._asdict()
+            job = {"algo": args.algo, "sizes": sizes, "updates": args.updates}
+            common.add(report, *({**sizes, **row} for row in systems.in_process(__file__, job)["rows"]))
+            most = max(
+                row.get("peak_bytes", 0) for row in report.rows if (row["agents"], row["seeds"]) == (agents, seeds)
+            )
+            print(f"N={agents} seeds={seeds}: {most / GIB:.2f} GiB at the peak", flush=True)
+    print("\n" + common.table(COLUMNS, report.rows))
+
+
+def arguments() -> argparse.Namespace:
+    parser, many = common.parser(__doc__), {"nargs": "+", "type": common.positive}
+    parser.add_argument("--agents", **many, default=[25], metavar="N", help="numbers of agents (25)")
+    parser.add_argument("--seeds", **many, default=[5], metavar="R", help="numbers of vmapped runs (5)")
+    parser.add_argument("--buffer", type=common.positive, default=5000, help="episodes of replay (5000)")
+    parser.add_argument("--algo", default="matched_qllm", help="preset of configs/algo (matched_qllm)")
+    parser.add_argument("--updates", type=common.positive, default=5, help="updates behind the full replay (5)")
+    args = parser.parse_args()
+    try:
+        config.load([f"algo={args.algo}"])
+    except UserError as error:
+        parser.error(str(error))
+    if args.buffer < Sizes(1).batch:
+        parser.error(f"--buffer must hold a batch: at least {Sizes(1).batch} episodes")
+    return args
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The training workload of the speed benchmarks, MPE spread with epymarl's and JaxMARL's sizes, and the floor."""
+
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import common
+import jax
+import jax.numpy as jnp
+
+from qllm_jax import config, experiment
+from qllm_jax.experiment import Experiment
+
+EMBED, HYPER = 32, 32  # of QMIX's mixer
+HORIZON = 25  # steps of an episode
+
+
+class Sizes(NamedTuple):
+    """Of a training job on MPE spread; by default epymarl's and JaxMARL's."""
+
+    agents: int
+    seeds: int = 1
+    envs: int = 8
+    batch: int = 32  # episodes
+    hidden: int = 64
+    buffer: int = 1000  # episodes
+
+
+def build(algo: str, sizes: Sizes) -> Experiment:
+    """The program of a preset as `qllm_jax.train` builds it. Nothing is compiled. UserError if there is none."""
+    exp = experiment.build(config.load(overrides(algo, sizes)))
+    mixer = exp.config.algo.mixer
+    if mixer.get("name") == "qmix" and (mixer["embed_dim"], mixer["hypernet_dim"]) != (EMBED, HYPER):
+        raise SystemExit(f"error: {algo} has another mixer than the peers get: {mixer}")
+    return exp
+
+
+def overrides(algo: str, sizes: Sizes) -> list[str]:
+    """What `qllm_jax.train` is started with."""
+    algorithm = [f"algo={algo}", f"algo.n_envs={sizes.envs}", f"algo.batch_episodes={sizes.batch}"]
+    algorithm += [f"algo.hidden_dim={sizes.hidden}", f"algo.buffer_episodes={sizes.buffer}"]
+    return [*algorithm, "env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
+
+
+def matmul_flops(function: Callable[..., Any], *inputs: Any) -> int:
+    """Floating point operations of all matrix multiplications of a function, two a product and sum.
+
+    Counted in its traced program, where a loop without a known number of turns counts as one turn (`runs.chunk`: one
+    iteration), and all branches of a condition count.
+    """
+    return _flops(jax.make_jaxpr(function)(*inputs).jaxpr)
+
+
+def _flops(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (inner, _), _ = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in inner)
+        held = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
+        programs = [getattr(each, "jaxpr", each) for each in held if _is_program(each)]
+        # A scan takes turns; what is shared out over devices is traced for one of them.
+        times = equation.params.get("length", 1) * getattr(equation.params.get("mesh"), "size", 1)
+        total += times * sum(_flops(each) for each in programs)
+    return total
+
+
+def _is_program(value: Any) -> bool:
+    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
+
+
+def iteration_flops(exp: Experiment) -> int:
+    """Of one rollout and one update of one run."""
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    return matmul_flops(exp.program.chunk, *state, exp.hp, jnp.asarray(1)) // len(exp.seeds)
+
+
+def matmul_rate(size: int = 2048, repeats: int = 7, dtype: Any = jnp.float32, precision: str | None = None) -> float:
+    """FLOP/s of a large matmul (by default f32 at JAX's default precision): what a floor is divided by."""
+    x = jnp.ones((size, size), dtype)
+    multiply, _ = common.compiled(lambda a, b: jnp.matmul(a, b, precision=precision), x, x)
+    common.seconds(multiply, x, x)  # warm-up
+    return 2 * math.pow(size, 3) / statistics.median(common.seconds(multiply, x, x)[1] for _ in range(repeats))
+
+
+def write_rate(n_bytes: int = 2**28, repeats: int = 5) -> float:
+    """Bytes a second that a program writes into a new array and does nothing else."""
+    fill, _ = common.compiled(lambda x: jnp.full((n_bytes // 4,), x, jnp.float32), jnp.float32(1.0))
+    common.seconds(fill, jnp.float32(1.0))  # warm-up
+    return n_bytes / statistics.median(common.seconds(fill, jnp.float32(1.0))[1] for _ in range(repeats))
+
+
+def temporary_bytes(program: Any) -> int:
+    """Arrays that XLA plans for a compiled program besides its inputs and outputs, at their peak."""
+    return program.memory_analysis().temp_size_in_bytes
+
+
+def state_bytes(state: Any) -> int:
+    """Of all arrays; keys have no size of their own."""
+    leaves = [leaf for leaf in jax.tree.leaves(state) if hasattr(leaf, "dtype")]
+    return sum(leaf.nbytes for leaf in leaves if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

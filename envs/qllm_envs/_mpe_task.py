@@ -1,0 +1,97 @@
+"""What the tasks of the particle world share besides its physics: options, the end of an episode, spec and picture."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from qllm_envs import _mpe, options
+from qllm_envs.core import Field, Scene, Shape, Spec, Step, View
+
+UNIT = "half the side of the starting square"
+SPEED_UNIT = f"{UNIT}, per second (a step is {_mpe.DT} s)"
+
+
+class Rules(NamedTuple):
+    """The options that every task has, checked. All static."""
+
+    n_agents: int
+    horizon: int
+    drop_last_reward: bool
+
+
+def rules(env: str, n_agents: Any, horizon: Any, drop_last_reward: Any) -> Rules:
+    """The options of a task's `make`. ValueError for values that are not allowed."""
+    return Rules(
+        n_agents=options.integer(env, "n_agents", n_agents, low=1),
+        horizon=options.integer(env, "horizon", horizon, low=1),
+        drop_last_reward=options.flag(env, "drop_last_reward", drop_last_reward),
+    )
+
+
+def end_step(rules: Rules, state: Any, moved: Any, reward: Float[Array, ""]) -> Step:
+    """The step from `state` to `moved`, two of one NamedTuple with a field `t` that this function counts on.
+
+    `drop_last_reward` gives the returns of the paper's runs. PettingZoo answers the last step with empty dicts, and
+    epymarl (src/envs/pz_wrapper.py, `PettingZooWrapper.step`) fills in a reward of 0 and the observation before the
+    step: with a horizon of 25, 24 rewards count, and the last transition leads from a state to itself.
+    """
+    t_tp1 = state.t + 1
+    truncated = t_tp1 >= rules.horizon
+    if rules.drop_last_reward:
+        reward = jnp.where(truncated, 0.0, reward)
+        # What `moved` took over as it was, such as landmarks, has nothing to choose.
+        hold = lambda old, new: new if new is old else jnp.where(truncated, old, new)
+        moved = jax.tree.map(hold, state, moved)
+    return Step(moved._replace(t=t_tp1), reward, jnp.bool_(False), truncated)
+
+
+def dropped(rules: Rules) -> str:
+    """What a sentence about the reward ends with, because of `drop_last_reward`."""
+    return f", and 0 at step {rules.horizon}" if rules.drop_last_reward else ""
+
+
+def seen(obs: Float[Array, "n obs"], fields: dict[str, Array]) -> View:
+    """All actions are available at all times; the flat state is everybody's observation."""
+    return View(obs, jnp.ones((len(obs), len(_mpe.ACTION_NAMES)), bool), obs.reshape(-1), fields)
+
+
+def spec(name: str, rules: Rules, obs_dim: int, fields: Mapping[str, Field], reward: str, scenario: str) -> Spec:
+    """The spec of task `name`, which is mpe2's `scenario`."""
+    return Spec(
+        name=name,
+        n_agents=rules.n_agents,
+        n_actions=len(_mpe.ACTION_NAMES),
+        obs_dim=obs_dim,
+        state_dim=rules.n_agents * obs_dim,
+        horizon=rules.horizon,
+        fields=fields,
+        action_names=_mpe.ACTION_NAMES,
+        reward=reward,
+        source=f"Lowe et al. 2017 (arxiv.org/abs/1706.02275), {scenario} of mpe2 1.1.1",
+        task=f"{name}_n{rules.n_agents}",
+    )
+
+
+def agent_discs(pos: Any, radius: float) -> list[Shape]:
+    """The team in a picture, blue and numbered."""
+    return [Shape("circle", center, radius, "tab:blue", str(i), agent=i) for i, center in enumerate(_centers(pos))]
+
+
+def discs(pos: Any, radius: float, color: str, label: str = "") -> list[Shape]:
+    """Things in a picture that are no agents, at one position (2,) or several (M, 2)."""
+    return [Shape("circle", center, radius, color, label) for center in _centers(pos)]
+
+
+def scene(shapes: Iterable[Shape]) -> Scene:
+    """A picture of all `shapes`, at least of the starting square."""
+    shapes = tuple(shapes)
+    half = max(1.2, *(abs(c) + 1.2 * shape.radius for shape in shapes for c in shape.center))
+    return Scene(shapes, (-half, -half, half, half))
+
+
+def _centers(pos: Any) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in np.asarray(pos).reshape(-1, 2).tolist()]

@@ -1,0 +1,6 @@
+"""A logger."""
+
+
+class Logger:
+    def __init__(self, log):
+        self.log = log
