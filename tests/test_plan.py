@@ -48,26 +48,16 @@ def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: li
 
 
 def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
-    exp = build("sweep.lr=[0.1,0.2,0.3]")
-    needed = plan.make(exp)
-    assert grouping.choose(build("sweep.lr=[0.1,0.2,0.3]", "group=4")).runs == [(0, 3), (3, 6)]
-    some = exp._replace(
-        config=config.load(
-            ["seeds=2", "sweep.lr=[0.1,0.2,0.3]", f"memory_gib={needed.total / plan.GIB / 2}", "total_steps=1"]
-        )
-    )
-    capsys.readouterr()
-    assert grouping.Grouping(plan.split(6, plan.fitting(plan.make(some))), {}).record["groups"]["runs"] == [
-        (0, 2),
-        (2, 4),
-        (4, 6),
-    ]
-    assert "; 2 runs fit" in plan.lines(plan.make(some))[0]
-    none = exp._replace(config=config.load(["memory_gib=1e-6"]))
-    with pytest.raises(
-        UserError, match=r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
-    ):
-        plan.fitting(plan.make(none))
+    few = ["sweep.lr=[0.1,0.2,0.3]", "total_steps=1"]
+    needed = plan.make(build(*few, "memory_gib=3"))
+    assert needed.available == 3 * plan.GIB
+    half = f"memory_gib={needed.total / plan.GIB / 2}"
+    assert grouping.choose(build(*few, half)).record["groups"]["runs"] == [(0, 2), (2, 4), (4, 6)]
+    assert "; 2 runs fit" in capsys.readouterr().out
+    assert grouping.choose(build(*few, half, "group=4")).runs == [(0, 3), (3, 6)]
+    sentence = r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
+    with pytest.raises(UserError, match=sentence):
+        plan.fitting(needed._replace(available=1024))
 
 
 @pytest.mark.parametrize(
