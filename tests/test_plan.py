@@ -69,7 +69,7 @@ def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
     ],
 )
 def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, groups, timed, monkeypatch):
-    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width: seconds[width])
+    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width, iterations: seconds[width])
     found = grouping.choose(build("sweep.lr=[0.1,0.2,0.3,0.4]", f"total_steps={total_steps}"))
     assert found.runs == groups
     assert set(found.seconds) == timed
