@@ -1,5 +1,6 @@
 """The memory plan of a program before it is compiled, and how many runs one device can train at once."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ UNITS = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 # Over the values that are alive at once: XLA's temporaries are 1.0 to 1.9 times these on a CPU, packed loosely.
 SLACK = 1.5
 SHARE = 0.9  # of the device's memory that a plan may fill
-CGROUP = Path("/sys/fs/cgroup")
+MEMINFO, OWN_CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
@@ -66,21 +67,27 @@ def available(memory_gib: float | None) -> int:
 
 def free_memory() -> int:
     """Bytes that this host can still give; where it does not say (macOS), all that it has."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        import os
-
+    if not MEMINFO.is_file():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
     return int(rows["MemAvailable"].split()[0]) * 1024
 
 
-def limits() -> list[int]:
-    """What a container leaves this process, [] outside of one or where there is no limit."""
-    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
-    if not (limit.is_file() and used.is_file()) or limit.read_text().strip() == "max":
-        return []
-    return [int(limit.read_text()) - int(used.read_text())]
+def limits(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> list[int]:
+    """Bytes that control groups (v2: containers, SLURM jobs) leave this process; [] where none has a limit.
+
+    `own` names the process's group, below `root`; the groups around it count, too.
+    """
+    names = own.read_text().splitlines() if own.is_file() else []
+    group = root / next((name.removeprefix("0::/") for name in names if name.startswith("0::/")), "")
+    found = []
+    for place in (group, *group.parents):
+        limit, used = place / "memory.max", place / "memory.stat"
+        if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
+            rows = dict(line.split() for line in used.read_text().splitlines())
+            # Files that were read are kept in memory until it is needed: they take nothing away.
+            found.append(int(most) - int((place / "memory.current").read_text()) + int(rows["inactive_file"]))
+    return found
 
 
 def lines(plan: Plan) -> list[str]:

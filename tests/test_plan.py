@@ -1,5 +1,7 @@
 """The memory plan agrees with what XLA plans, and runs that do not fit or do not pay together become groups."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -35,6 +37,17 @@ def test_values_count_while_they_are_needed():
     assert 4_004_000 <= liveness.peak(jax.make_jaxpr(program)(x).jaxpr) < 4_100_000
     in_place = jax.make_jaxpr(lambda x: x.at[0].set(1.0))(x)
     assert liveness.peak(in_place.jaxpr) < 100
+
+
+def test_limits_of_a_job_and_of_what_is_around_it_count(tmp_path: Path):
+    (own := tmp_path / "own").write_text("0::/slurm/job\n")
+    (job := tmp_path / "slurm" / "job").mkdir(parents=True)
+    for place, limit, used in ((job, "max", 10), (job.parent, "1000", 300)):
+        (place / "memory.max").write_text(f"{limit}\n")
+        (place / "memory.current").write_text(f"{used}\n")
+        (place / "memory.stat").write_text("anon 200\ninactive_file 100\n")
+    assert plan.limits(own, tmp_path) == [1000 - 300 + 100]
+    assert plan.limits(tmp_path / "none", tmp_path) == []
 
 
 @pytest.mark.parametrize(
