@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from qllm_jax import liveness
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
+from qllm_jax.runs import RunState
+from qllm_jax.types import Clock
 
 GIB = 2**30
 UNITS = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
-# Over the values that are alive at once: XLA's temporaries are 1.0 to 1.9 times these on a CPU, packed loosely.
+# Over the values of an update that are alive at once: XLA packs them loosely, into 1.0 to 1.9 times as much on a CPU.
 SLACK = 1.5
 SHARE = 0.9  # of the device's memory that a plan may fill
 MEMINFO, OWN_CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -37,7 +39,7 @@ class Plan(NamedTuple):
 
 
 def make(exp: Experiment) -> Plan:
-    """The plan of an experiment's runs. The trace that it takes is the one that compiling uses."""
+    """The plan of an experiment's runs. The traces that it takes are those that compiling uses."""
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     learner = state.learner
     size = lambda tree: sum(liveness.size_of(leaf) for leaf in jax.tree.leaves(tree))
@@ -48,11 +50,21 @@ def make(exp: Experiment) -> Plan:
         "optimizer": size(learner.opt_state),
         "best parameters": size(state.best_params),
     }
-    batch = kept["replay"] * exp.config.algo.batch_episodes // exp.config.algo.buffer_episodes
-    update = exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
-    working = int(SLACK * liveness.peak(update.jaxpr.jaxpr))
-    items = kept | {"batch": batch, "rest of an update": max(working - batch, 0)}
-    return Plan(len(exp.seeds), items, available(exp.config.memory_gib))
+    working = working_memory(exp, kept["replay"], (clock, state))
+    return Plan(len(exp.seeds), kept | working, available(exp.config.memory_gib))
+
+
+def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState]) -> dict[str, int]:
+    """Bytes of the temporary arrays of an update, or of the evaluation at the end where those are more."""
+    settings, play, chunk = exp.config, cast(Any, exp.program.play), cast(Any, exp.program.chunk)
+    keys, epsilon = shapes[1].key, jnp.asarray(settings.algo.eval_epsilon)
+    episodes = max(settings.final_episodes, settings.eval_episodes)
+    evaluation = liveness.peak(play.trace(shapes[1].best_params, keys, episodes, epsilon).jaxpr.jaxpr)
+    update = int(SLACK * liveness.peak(chunk.trace(*shapes, exp.hp, jnp.asarray(1)).jaxpr.jaxpr))
+    if evaluation > update:
+        return {"an evaluation": evaluation}
+    batch = replay * settings.algo.batch_episodes // settings.algo.buffer_episodes
+    return {"batch": batch, "rest of an update": max(update - batch, 0)}
 
 
 def available(memory_gib: float | None) -> int:

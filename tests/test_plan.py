@@ -27,6 +27,14 @@ def test_estimates_are_what_xla_plans(algo: str):
     assert (found.total - working) / planned.argument_size_in_bytes == pytest.approx(1, rel=0.01)
 
 
+def test_evaluations_count_where_they_take_more_than_updates():
+    exp = build("final_episodes=20000")
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)[1]
+    traced = exp.program.play.trace(state.best_params, state.key, 20000, jnp.asarray(0.0))  # pyright: ignore
+    planned = traced.lower().compile().memory_analysis()
+    assert 0.75 < plan.make(exp).items["an evaluation"] / planned.temp_size_in_bytes < 2
+
+
 def test_values_count_while_they_are_needed():
     def program(x):
         y = jnp.sin(x)  # 4,000 bytes, read last by the sum
@@ -60,8 +68,9 @@ def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: li
     assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
 
 
-def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
-    few = ["sweep.lr=[0.1,0.2,0.3]", "total_steps=1"]
+def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(grouping, "measured", lambda exp, widest: {})
+    few = ["sweep.lr=[0.1,0.2,0.3]"]
     needed = plan.make(build(*few, "memory_gib=3"))
     assert needed.available == 3 * plan.GIB
     half = f"memory_gib={needed.total / plan.GIB / 2}"
