@@ -32,15 +32,19 @@ def start(exp: Experiment) -> Loop:
     return Loop(chunk, state, exp.hp, facts)
 
 
-def times(loops: dict[Any, Loop], updates: int, repeats: int) -> dict[Any, list[float]]:
-    """Milliseconds of one iteration of all seeds, one number a round; the first round is a warm-up."""
+def times(loops: dict[Any, Loop], updates: int, repeats: int, of_runs: bool = False) -> dict[Any, list[float]]:
+    """Milliseconds of one iteration of all runs, one number a round; the first round is a warm-up.
+
+    `updates` is of each loop, or with `of_runs` of all its runs together, so that loops of many and few run as long.
+    """
     found: dict[Any, list[float]] = {name: [] for name in loops}
     for turn in range(repeats + 1):
         for name, loop in loops.items():
-            (*state, _), seconds = common.seconds(loop.chunk, *loop.state, loop.hp, jnp.asarray(updates))
+            n = max(updates // len(loop.hp.lr), 1) if of_runs else updates
+            (*state, _), seconds = common.seconds(loop.chunk, *loop.state, loop.hp, jnp.asarray(n))
             loop.state[:] = state
             if turn:
-                found[name].append(1e3 * seconds / updates)
+                found[name].append(1e3 * seconds / n)
     return found
 
 

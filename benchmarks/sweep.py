@@ -1,9 +1,10 @@
 """What a run costs in a sweep of R runs: `python benchmarks/sweep.py --runs 1 5 20 100`.
 
 MPE spread with the sizes of throughput.py; the runs differ in their learning rate, and with --tfcaf in their credit
-function, of which each is evaluated for all runs. Timed is one rollout and the update after it, with all R runs as one
-group. The widths take turns in one process; how many times as fast as R runs one after another is turn by turn. Memory
-is the plan that `qllm_jax.train` prints, beside what XLA plans: its temporary arrays at their peak and the state.
+function, of which each is evaluated for all runs. Timed are rollouts, each with the update after it, of all R runs as
+one group; a turn has equally many updates of runs for every R, as a short one is a cold one. The widths take turns in
+one process; how many times as fast as R runs one after another is turn by turn. Memory is the plan that
+`qllm_jax.train` prints, beside what XLA plans: its temporary arrays at their peak and the state.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> None:
     devices.use_cores()
     args = arguments()
     functions = f", functions {', '.join(args.tfcaf)}" if args.tfcaf else ""
-    task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {args.updates} updates a turn, {args.repeats} turns"
+    task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {args.updates} updates of runs a turn, {args.repeats} turns"
     report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     programs, planned = {}, {}
     for runs in sorted({1, *args.runs}):
@@ -56,7 +57,7 @@ def main() -> None:
         planned[runs] = plan.make(built)
         programs[runs] = loops.start(built)
         print(f"{runs} runs compiled", flush=True)
-    found, rate = loops.times(programs, args.updates, args.repeats), workload.matmul_rate()
+    found, rate = loops.times(programs, args.updates, args.repeats, of_runs=True), workload.matmul_rate()
     for runs, loop in programs.items():
         row = {"agents": args.agents, "runs": runs, "planned_bytes": planned[runs].total * planned[runs].devices}
         row["speed_to_one"] = [runs * one / ms for one, ms in zip(found[1], found[runs], strict=True)]
@@ -71,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--algo", default="matched_qllm", help="preset (matched_qllm)")
     parser.add_argument("--tfcaf", nargs="+", help="credit functions to sweep over, beside learning rates (none)")
     parser.add_argument("--buffer", type=common.positive, default=1000, help="episodes of a run's replay (1000)")
-    parser.add_argument("--updates", type=common.positive, default=2, help="of one turn (2)")
+    parser.add_argument("--updates", type=common.positive, default=200, help="of one turn, all runs together (200)")
     parser.add_argument("--repeats", type=common.positive, default=3, help="turns (3)")
     args = parser.parse_args()
     try:

@@ -83,6 +83,11 @@ def restore(path: Path, like: Saved) -> tuple[Saved, HostState]:
     return saved, HostState(**cast(dict[str, Any], metadata.custom_metadata))
 
 
+def host_state(path: Path) -> HostState:
+    """The host's side of a checkpoint alone."""
+    return HostState(**cast(dict[str, Any], ocp.metadata(str(path)).custom_metadata))
+
+
 def check_shapes(path: Path, stored: Any, like: Saved) -> None:
     """UserError that names the first array whose stored shape is not the expected one."""
     found = {name: tuple(leaf.shape) for name, leaf in by_name(stored).items()}

@@ -15,7 +15,7 @@ from qllm_jax import agents
 from qllm_jax.rollout import epsilon_greedy
 
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
-SCRIPTS += ("gpu", "memory", "scaling")
+SCRIPTS += ("gpu", "memory", "scaling", "sweep")
 
 HLO = """HloModule jit_chunk
 
