@@ -1,8 +1,8 @@
 """The run axis over the devices of this process: each trains its share of the runs, and none waits for another.
 
-A run needs nothing of another run, so the programs are `jax.shard_map`s without a collective in them. On a CPU each core
-is a device (`use_cores`): two cores that train runs of their own are up to twice as fast as two that share each small
-operation of one program, which is what XLA does otherwise.
+A run needs nothing of another run, so the programs are `jax.shard_map`s without a collective in them. On a CPU each
+core is a device (`use_cores`): two cores that train runs of their own are up to twice as fast as two that share each
+small operation of one program, which is what XLA does otherwise.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def use_cores() -> None:
 
     Works before the first device is used; after that it changes nothing. Accelerators are not touched.
     """
-    if jax.config.jax_num_cpu_devices > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    if jax.config.read("jax_num_cpu_devices") > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # there are devices already

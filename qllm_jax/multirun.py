@@ -14,6 +14,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -32,23 +33,33 @@ def multirun(overrides: list[str]) -> int:
     for key in ("resume", "hosts.process"):
         if any(override.startswith(f"{key}=") for override in overrides):
             raise UserError(f"{key}= is of one run, and --multirun starts many")
-    place = next((o.partition("=")[2] for o in overrides if o.startswith("hydra.sweep.dir=")), None)
-    place = place or f"runs/multirun_{time.strftime('%Y%m%d-%H%M%S')}"
-    if (Path(place) / JOBS).exists():
+    place = sweep_dir(overrides)
+    if (place / JOBS).exists():
         raise UserError(f"hydra.sweep.dir={place} holds another multirun: choose another folder")
     failure = None
     try:
-        application().multirun(config.ROOT, job, [*HYDRA, f"hydra.sweep.dir={place}", *overrides])
+        application().multirun(config.ROOT, job, [*HYDRA, *overrides, f"hydra.sweep.dir='{place}'"])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain(error, overrides)) from error
     except Exception as error:  # what a job raised, which its record tells, too; or a launcher that failed
         failure = error
-    records = [json.loads(path.read_text()) for path in sorted((Path(place) / JOBS).glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted((place / JOBS).glob("*.json"))]
     failed = [record for record in records if record["error"]]
     if failure is not None and not failed:
         raise failure
     print("\n".join(table(records)))
     return 1 if failed else 0
+
+
+def sweep_dir(overrides: list[str]) -> Path:
+    """The folder of the runs: what hydra.sweep.dir says, or a new one."""
+    given = [override for override in overrides if override.startswith("hydra.sweep.dir=")]
+    if not given:
+        return Path("runs") / f"multirun_{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        return Path(str(OverridesParser.create().parse_override(given[-1]).value()))
+    except HydraException as error:
+        raise UserError(f"{given[-1]} is no folder: {str(error).splitlines()[0]}") from error
 
 
 def application() -> Hydra:

@@ -37,7 +37,7 @@ def trained(exp: Experiment) -> tuple[dict[str, Any], dict[str, list[str]]]:
 
     def call(name: str, *args: Any, static: tuple[int, ...] = ()) -> Any:
         compiled = getattr(exp.program, name).lower(*args).compile()
-        collectives[name] = sorted(set(COLLECTIVE.findall(compiled.as_text())))
+        collectives[name] = sorted(set(COLLECTIVE.findall(compiled.as_text() or "")))
         return compiled(*(arg for i, arg in enumerate(args) if i not in static))
 
     clock, state = call("init", exp.root, exp.seeds)
@@ -78,7 +78,7 @@ def written(exp: Experiment, state: Saved, folder: Path) -> Path:
     return path
 
 
-def of_three(path: Path, like: Saved, folder: Path) -> dict[str, Any]:
+def of_three(path: Path, like: Saved, folder: Path) -> dict[int, Any]:
     """The checkpoint read on 3 devices, with a spare run, written there, and read on 8 and on 1."""
     exp = build(3)
     again = written(exp, saved.read(exp, path)[0], folder)
@@ -94,7 +94,7 @@ def main(folder: Path) -> None:
     total = jax.shard_map(lambda x: jax.lax.psum(x, "runs"), mesh=mesh, in_specs=EACH, out_specs=SAME)
     facts = {
         "collectives": collectives,
-        "collectives_of_a_sum": COLLECTIVE.findall(jax.jit(total).lower(jnp.ones(8)).compile().as_text()),
+        "collectives_of_a_sum": COLLECTIVE.findall(jax.jit(total).lower(jnp.ones(8)).compile().as_text() or ""),
         "memory": [plan.make(build(n)).items for n in (8, 1)],
         "state": apart(many["saved"].runs, one["saved"].runs),
         "measured": apart(many["measured"], one["measured"]),
