@@ -49,7 +49,8 @@ def main() -> None:
     devices.use_cores()
     args = arguments()
     functions = f", functions {', '.join(args.tfcaf)}" if args.tfcaf else ""
-    task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {args.updates} updates of runs a turn, {args.repeats} turns"
+    turns = f"{args.updates} updates of runs a turn, {args.repeats} turns"
+    task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {turns}"
     report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     programs, planned = {}, {}
     for runs in sorted({1, *args.runs}):

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -27,7 +27,7 @@ def use_cores() -> None:
 
     Works before the first device is used; after that it changes nothing. Accelerators are not touched.
     """
-    if jax.config.read("jax_num_cpu_devices") > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    if cast(Any, jax.config).jax_num_cpu_devices > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # there are devices already
