@@ -1,9 +1,10 @@
 """What a run costs in a sweep of R runs: `python benchmarks/sweep.py --runs 1 5 20 100`.
 
 MPE spread with the sizes of throughput.py; the runs differ in their learning rate, and with --tfcaf in their credit
-function, of which each is evaluated for all runs. Timed is one rollout and the update after it, with all R runs as one
-group. The widths take turns in one process; how many times as fast as R runs one after another is turn by turn. Memory
-is the plan that `qllm_jax.train` prints, beside what XLA plans: its temporary arrays at their peak and the state.
+function, of which each is evaluated for all runs. Timed are rollouts, each with the update after it, of all R runs as
+one group; a turn has equally many updates of runs for every R, as a short one is a cold one. The widths take turns in
+one process; how many times as fast as R runs one after another is turn by turn. Memory is the plan that
+`qllm_jax.train` prints, beside what XLA plans: its temporary arrays at their peak and the state.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import statistics
 
 import algorithms
 import common
+import jax.numpy as jnp
 from algorithms import Program
 
 from qllm_jax import config, experiment, plan
@@ -37,14 +39,24 @@ def build(args: argparse.Namespace, runs: int) -> Experiment:
     return built if len(built.seeds) == runs else experiment.at(built, 0, runs)
 
 
-def cells(
-    args: argparse.Namespace, runs: int, program: Program, found: dict[str, list[float]], planned: int
-) -> list[str]:
-    """A row of the table."""
-    own = [ms / runs for ms in found[str(runs)]]
-    ratios = [single / ms for single, ms in zip(found["1"], own, strict=True)]
+def times(programs: dict[int, Program], updates: int, repeats: int) -> dict[int, list[float]]:
+    """Milliseconds of an update of one run, one number a turn; the first turn is a warm-up."""
+    found: dict[int, list[float]] = {runs: [] for runs in programs}
+    for turn in range(repeats + 1):
+        for runs, program in programs.items():
+            n = max(updates // runs, 1)
+            (*state, _), seconds = common.seconds(program.chunk, *program.state, program.hp, jnp.asarray(n))
+            program.state[:] = state
+            if turn:
+                found[runs].append(1e3 * seconds / n / runs)
+    return found
+
+
+def cells(runs: int, program: Program, own: list[float], single: list[float], planned: int) -> list[str]:
+    """A row of the table, without N."""
+    ratios = [alone / ms for alone, ms in zip(single, own, strict=True)]
     return [
-        *(str(args.agents), str(runs), f"{program.compile_s:.1f}"),
+        *(str(runs), f"{program.compile_s:.1f}"),
         f"{statistics.median(own):.2f} ({min(own):.2f} to {max(own):.2f})",
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         *(f"{size / 1e6:.0f}" for size in (planned, program.temporary + program.kept)),
@@ -55,16 +67,17 @@ def cells(
 def main() -> None:
     args = arguments()
     functions = f", functions {', '.join(args.tfcaf)}" if args.tfcaf else ""
-    task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {args.updates} updates a turn, {args.repeats} turns"
+    turns = f"{args.updates} updates of runs a turn, {args.repeats} turns"
+    task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {turns}"
     print(common.head(task, "flax", "optax"), flush=True)
     programs, planned = {}, {}
     for runs in sorted({1, *args.runs}):
         built = build(args, runs)
         planned[runs] = plan.make(built).total
-        programs[str(runs)] = algorithms.compile_program(built)
+        programs[runs] = algorithms.compile_program(built)
         print(f"{runs} runs compiled", flush=True)
-    found = algorithms.times(programs, args.updates, args.repeats)
-    rows = [cells(args, runs, programs[str(runs)], found, planned[runs]) for runs in planned]
+    found = times(programs, args.updates, args.repeats)
+    rows = [[str(args.agents), *cells(runs, programs[runs], found[runs], found[1], planned[runs])] for runs in planned]
     print("\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, ["---"] * len(HEADINGS), *rows)))
 
 
@@ -75,7 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--algo", default="matched_qllm", help="preset (matched_qllm)")
     parser.add_argument("--tfcaf", nargs="+", help="credit functions to sweep over, beside learning rates (none)")
     parser.add_argument("--buffer", type=common.positive, default=1000, help="episodes of a run's replay (1000)")
-    parser.add_argument("--updates", type=common.positive, default=2, help="of one turn (2)")
+    parser.add_argument("--updates", type=common.positive, default=200, help="of one turn, all runs together (200)")
     parser.add_argument("--repeats", type=common.positive, default=3, help="turns (3)")
     args = parser.parse_args()
     try:

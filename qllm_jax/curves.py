@@ -61,7 +61,7 @@ def draw_frame(axes: Any, panel: Panel) -> None:
     random = [entry.result["random_policy"]["mean"] for entry in panel.entries if entry.result]
     if random:
         axes.axhline(np.mean(random), linestyle="--", color="gray", linewidth=1.2, label="random policy")
-    counts = sorted({entry.config.seeds for entry in panel.entries})
+    counts = sorted({len(entry.returns) for entry in panel.entries})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     axes.set_title(f"{panel.title}, {seeds}", fontsize=11)
     axes.set_xlabel("environment steps per seed")

@@ -3,9 +3,10 @@
     python -m qllm_jax.evaluate runs/qllm
     python -m qllm_jax.evaluate runs/qllm which=last episodes=1000 seed=1 out=numbers.json
 
-Keys: episodes (of each seed of the run; 320), which (best | last: each seed's parameters of its best evaluation, or of
-the newest checkpoint), epsilon (share of random actions; that of the run's evaluations unless given; 1 is the uniformly
-random policy), seed (which episodes; 0 are those of result.json), out (a new .json file; nothing is written without).
+Keys: episodes (of each seed; 320), which (best | last: each seed's parameters of its best evaluation, or of the newest
+checkpoint), epsilon (share of random actions; that of the run's evaluations unless given; 1 is the uniformly random
+policy), seed (which episodes; 0 are those of result.json), out (a new .json file; nothing is written without). Of a
+sweep, all configurations are played.
 """
 
 from qllm_jax import cli

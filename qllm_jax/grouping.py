@@ -13,7 +13,7 @@ from qllm_jax.experiment import Experiment
 FACTOR, CANDIDATES = 4, 3  # widths that are timed: all that fit, a quarter of them, a sixteenth
 GAIN = 0.05  # narrower groups must be faster by this share: they cost a folder and an evaluation each
 WORTH = 20  # timing another width pays when training takes this many times as long as it does
-TIMED = 2  # iterations
+TIMED = 2  # iterations with all that fit; as many updates of runs with fewer, as a short timing is a cold one
 
 
 class Grouping(NamedTuple):
@@ -60,13 +60,14 @@ def measured(exp: Experiment, widest: int) -> dict[int, float]:
     """Seconds of an iteration per run with `widest` runs at once and with fewer; {} where it would not pay."""
     n_runs = len(exp.seeds)
     started = time.monotonic()
-    seconds = {widest: seconds_per_run(exp, widest)}
+    seconds = {widest: seconds_per_run(exp, widest, TIMED)}
     spent = time.monotonic() - started
     iterations = exp.config.total_steps / exp.steps_per_iteration
     if iterations * n_runs * seconds[widest] < WORTH * spent:
         return {}
     widths = {width_of(n_runs, max(widest // FACTOR**i, 1)) for i in range(1, CANDIDATES)} - {widest}
-    return seconds | {width: seconds_per_run(exp, width) for width in sorted(widths, reverse=True)}
+    timed = lambda width: seconds_per_run(exp, width, TIMED * widest // width)
+    return seconds | {width: timed(width) for width in sorted(widths, reverse=True)}
 
 
 def width_of(n_runs: int, size: int) -> int:
@@ -75,11 +76,11 @@ def width_of(n_runs: int, size: int) -> int:
     return behind - first
 
 
-def seconds_per_run(exp: Experiment, width: int) -> float:
-    """Time of an iteration of the first `width` runs, for each of them, compiled programs given."""
+def seconds_per_run(exp: Experiment, width: int, iterations: int) -> float:
+    """Time of an iteration of the first `width` runs, for each of them, without that of compiling."""
     part = experiment.at(exp, 0, width)
     state = part.program.warmup(*experiment.start(part), part.hp)
     *state, _ = jax.block_until_ready(part.program.chunk(*state, part.hp, jnp.asarray(1)))
     started = time.monotonic()
-    jax.block_until_ready(part.program.chunk(*state, part.hp, jnp.asarray(TIMED)))
-    return (time.monotonic() - started) / TIMED / width
+    jax.block_until_ready(part.program.chunk(*state, part.hp, jnp.asarray(iterations)))
+    return (time.monotonic() - started) / iterations / width

@@ -1,7 +1,8 @@
 """The memory plan of a program before it is compiled, and how many runs one device can train at once."""
 
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,15 @@ import jax.numpy as jnp
 from qllm_jax import devices, liveness
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
+from qllm_jax.runs import RunState
+from qllm_jax.types import Clock
 
 GIB = 2**30
 UNITS = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
-# Over the values that are alive at once: XLA's temporaries are 1.0 to 1.9 times these on a CPU, packed loosely.
+# Over the values of an update that are alive at once: XLA packs them loosely, into 1.0 to 1.9 times as much on a CPU.
 SLACK = 1.5
 SHARE = 0.9  # of the device's memory that a plan may fill
-CGROUP = Path("/sys/fs/cgroup")
+MEMINFO, OWN_CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
@@ -37,7 +40,7 @@ class Plan(NamedTuple):
 
 
 def make(exp: Experiment) -> Plan:
-    """The plan of an experiment's runs. The trace that it takes is the one that compiling uses."""
+    """The plan of an experiment's runs. The traces that it takes are those that compiling uses."""
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     learner = state.learner
     n_devices = devices.used(len(exp.seeds), exp.program.n_devices)
@@ -49,11 +52,22 @@ def make(exp: Experiment) -> Plan:
         "optimizer": size(learner.opt_state),
         "best parameters": size(state.best_params),
     }
-    batch = kept["replay"] * exp.config.algo.batch_episodes // exp.config.algo.buffer_episodes
-    update = exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
-    working = int(SLACK * liveness.peak(liveness.of_one_device(update.jaxpr.jaxpr)))
-    items = kept | {"batch": batch, "rest of an update": max(working - batch, 0)}
-    return Plan(len(exp.seeds), items, available(exp.config.memory_gib), n_devices)
+    working = working_memory(exp, kept["replay"], (clock, state))
+    return Plan(len(exp.seeds), kept | working, available(exp.config.memory_gib), n_devices)
+
+
+def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState]) -> dict[str, int]:
+    """Bytes of a device's temporary arrays in an update, or of the evaluation at the end where those are more."""
+    settings, play, chunk = exp.config, cast(Any, exp.program.play), cast(Any, exp.program.chunk)
+    keys, epsilon = shapes[1].key, jnp.asarray(settings.algo.eval_epsilon)
+    episodes = max(settings.final_episodes, settings.eval_episodes)
+    peak = lambda traced: liveness.peak(liveness.of_one_device(traced.jaxpr.jaxpr))
+    evaluation = peak(play.trace(shapes[1].best_params, keys, episodes, epsilon))
+    update = int(SLACK * peak(chunk.trace(*shapes, exp.hp, jnp.asarray(1))))
+    if evaluation > update:
+        return {"an evaluation": evaluation}
+    batch = replay * settings.algo.batch_episodes // settings.algo.buffer_episodes
+    return {"batch": batch, "rest of an update": max(update - batch, 0)}
 
 
 def available(memory_gib: float | None) -> int:
@@ -68,21 +82,27 @@ def available(memory_gib: float | None) -> int:
 
 def free_memory() -> int:
     """Bytes that this host can still give; where it does not say (macOS), all that it has."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        import os
-
+    if not MEMINFO.is_file():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
     return int(rows["MemAvailable"].split()[0]) * 1024
 
 
-def limits() -> list[int]:
-    """What a container leaves this process, [] outside of one or where there is no limit."""
-    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
-    if not (limit.is_file() and used.is_file()) or limit.read_text().strip() == "max":
-        return []
-    return [int(limit.read_text()) - int(used.read_text())]
+def limits(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> list[int]:
+    """Bytes that control groups (v2: containers, SLURM jobs) leave this process; [] where none has a limit.
+
+    `own` names the process's group, below `root`; the groups around it count, too.
+    """
+    names = own.read_text().splitlines() if own.is_file() else []
+    group = root / next((name.removeprefix("0::/") for name in names if name.startswith("0::/")), "")
+    found = []
+    for place in (group, *group.parents):
+        limit, used = place / "memory.max", place / "memory.stat"
+        if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
+            rows = dict(line.split() for line in used.read_text().splitlines())
+            # Files that were read are kept in memory until it is needed: they take nothing away.
+            found.append(int(most) - int((place / "memory.current").read_text()) + int(rows["inactive_file"]))
+    return found
 
 
 def lines(plan: Plan) -> list[str]:

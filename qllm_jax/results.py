@@ -75,11 +75,13 @@ def blocks(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """result.json, or None if the run is not finished, or was continued since. `records` are those of its parts."""
-    if not (path / folder.RESULT).is_file() or not records or records[-1]["event"] != "final":
+    """result.json, or None if a run is not finished, or was continued since. `records` are those of its parts."""
+    if not (path / folder.RESULT).is_file() or not records:
         return None
     found = json.loads((path / folder.RESULT).read_text())
-    return found if found["env_steps"] == records[-1]["env_steps"] else None
+    last = {run_of(record): record for record in records}.values()
+    is_last = lambda record: (record["event"], record["env_steps"]) == ("final", found["env_steps"])
+    return found if all(map(is_last, last)) else None
 
 
 def collected(path: Path) -> Final:

@@ -17,7 +17,7 @@ from qllm_jax import agents
 from qllm_jax.rollout import epsilon_greedy
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination")
+SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "sweep")
 
 HLO = """HloModule jit_chunk
 

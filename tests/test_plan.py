@@ -1,5 +1,7 @@
 """The memory plan agrees with what XLA plans, and runs that do not fit or do not pay together become groups."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -25,6 +27,14 @@ def test_estimates_are_what_xla_plans(algo: str):
     assert (found.total - working) / planned.argument_size_in_bytes == pytest.approx(1, rel=0.01)
 
 
+def test_evaluations_count_where_they_take_more_than_updates():
+    exp = build("final_episodes=20000")
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)[1]
+    traced = exp.program.play.trace(state.best_params, state.key, 20000, jnp.asarray(0.0))  # pyright: ignore
+    planned = traced.lower().compile().memory_analysis()
+    assert 0.75 < plan.make(exp).items["an evaluation"] / planned.temp_size_in_bytes < 2
+
+
 def test_values_count_while_they_are_needed():
     def program(x):
         y = jnp.sin(x)  # 4,000 bytes, read last by the sum
@@ -37,6 +47,17 @@ def test_values_count_while_they_are_needed():
     assert liveness.peak(in_place.jaxpr) < 100
 
 
+def test_limits_of_a_job_and_of_what_is_around_it_count(tmp_path: Path):
+    (own := tmp_path / "own").write_text("0::/slurm/job\n")
+    (job := tmp_path / "slurm" / "job").mkdir(parents=True)
+    for place, limit, used in ((job, "max", 10), (job.parent, "1000", 300)):
+        (place / "memory.max").write_text(f"{limit}\n")
+        (place / "memory.current").write_text(f"{used}\n")
+        (place / "memory.stat").write_text("anon 200\ninactive_file 100\n")
+    assert plan.limits(own, tmp_path) == [1000 - 300 + 100]
+    assert plan.limits(tmp_path / "none", tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("n_runs", "size", "groups"),
     [(20, 20, [20]), (20, 99, [20]), (20, 6, [5, 5, 5, 5]), (8, 3, [2, 2, 2, 2]), (7, 3, [3, 3, 1]), (3, 1, [1, 1, 1])],
@@ -47,27 +68,18 @@ def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: li
     assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
 
 
-def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
-    exp = build("sweep.lr=[0.1,0.2,0.3]")
-    needed = plan.make(exp)
-    assert grouping.choose(build("sweep.lr=[0.1,0.2,0.3]", "group=4")).runs == [(0, 3), (3, 6)]
-    some = exp._replace(
-        config=config.load(
-            ["seeds=2", "sweep.lr=[0.1,0.2,0.3]", f"memory_gib={needed.total / plan.GIB / 2}", "total_steps=1"]
-        )
-    )
-    capsys.readouterr()
-    assert grouping.Grouping(plan.split(6, plan.fitting(plan.make(some))), {}).record["groups"]["runs"] == [
-        (0, 2),
-        (2, 4),
-        (4, 6),
-    ]
-    assert "; 2 runs fit" in plan.lines(plan.make(some))[0]
-    none = exp._replace(config=config.load(["memory_gib=1e-6"]))
-    with pytest.raises(
-        UserError, match=r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
-    ):
-        plan.fitting(plan.make(none))
+def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(grouping, "measured", lambda exp, widest: {})
+    few = ["sweep.lr=[0.1,0.2,0.3]"]
+    needed = plan.make(build(*few, "memory_gib=3"))
+    assert needed.available == 3 * plan.GIB
+    half = f"memory_gib={needed.total / plan.GIB / 2}"
+    assert grouping.choose(build(*few, half)).record["groups"]["runs"] == [(0, 2), (2, 4), (4, 6)]
+    assert "; 2 runs fit" in capsys.readouterr().out
+    assert grouping.choose(build(*few, half, "group=4")).runs == [(0, 3), (3, 6)]
+    sentence = r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
+    with pytest.raises(UserError, match=sentence):
+        plan.fitting(needed._replace(available=1024))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +91,7 @@ def test_runs_that_do_not_fit_become_groups(capsys: pytest.CaptureFixture[str]):
     ],
 )
 def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, groups, timed, monkeypatch):
-    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width: seconds[width])
+    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width, iterations: seconds[width])
     found = grouping.choose(build("sweep.lr=[0.1,0.2,0.3,0.4]", f"total_steps={total_steps}"))
     assert found.runs == groups
     assert set(found.seconds) == timed

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def bash_blocks() -> str:
 
 def commands() -> list[tuple[str, list[str]]]:
     """(module, arguments) of every `python -m qllm_jax.X ...` in the README's bash blocks."""
-    return [(name, rest.split()) for name, rest in re.findall(r"python -m qllm_jax\.(\w+)([^&;\n]*)", bash_blocks())]
+    return [
+        (name, shlex.split(rest)) for name, rest in re.findall(r"python -m qllm_jax\.(\w+)([^&;\n]*)", bash_blocks())
+    ]
 
 
 @pytest.mark.usefixtures("quick_compile")

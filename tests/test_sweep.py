@@ -153,7 +153,9 @@ def test_commands_know_the_configurations(
     for film, configuration in zip(films, ("3", LABELS[3]), strict=True):
         assert render([str(path), f"configuration={configuration}", "seed=1", f"out={film}"]) == 0
     assert films[0].read_bytes() == films[1].read_bytes()
-    with pytest.raises(UserError, match=r"configuration=4 is not in this run: 0 \(lr=0.003 tfcaf=mpe_spread\); 1 \("):
+    with pytest.raises(
+        UserError, match=r"configuration=4 is not in this run: it has 0 \(lr=0.003 tfcaf=mpe_spread\); 1 \("
+    ):
         render([str(path), "configuration=4", f"out={tmp_path / 'none.gif'}"])
     capsys.readouterr()
     assert report([str(path), f"out={tmp_path / 'curves.svg'}"]) == 0
@@ -221,8 +223,9 @@ def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path):
     for i, (first, behind) in enumerate(folder.groups(tmp_path)):
         part = dataclasses.replace(settings, part=(first, behind))
         folder.create(group := tmp_path / folder.GROUP.format(i), part, ())
-        some = results.Final(8, *(column[first:behind] for column in final[1:]))
-        (group / folder.RESULT).write_text(json.dumps(results.result(part, some)))
+        some = slice(first, behind)
+        own = results.Final(8, final.returns[some], final.random[some], final.best_steps[some])
+        (group / folder.RESULT).write_text(json.dumps(results.result(part, own)))
     collected = results.collected(tmp_path)
     assert results.result(settings, collected) == results.result(settings, final)
     assert results.table(settings, collected) == results.table(settings, final)

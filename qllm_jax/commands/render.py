@@ -49,14 +49,13 @@ def render(arguments: list[str]) -> int:
 def place_of(run: SavedRun, configuration: str | None, seed: int) -> int:
     """The place on the run axis of a configuration, by its label or number, and a seed. UserError if there is none."""
     runs = sweep.runs(run.exp.config)
-    labels = list(sweep.rows(runs))
-    label = labels[0] if configuration is None else configuration
-    if configuration is not None and configuration.isdecimal() and int(configuration) < len(labels):
-        label = labels[int(configuration)]
-    if label not in labels or (configuration is not None and labels == [""]):
-        known = "; ".join(f"{i} ({each})" for i, each in enumerate(labels)) if labels != [""] else "it has one alone"
-        raise UserError(f"configuration={configuration} is not in this run: {known}")
-    places = {runs[i].seed: i for i in sweep.rows(runs)[label]}
+    rows = sweep.rows(runs)
+    by_name = {name: label for i, label in enumerate(rows) for name in (label, str(i))}
+    label = by_name.get(configuration or "0")
+    if label is None:
+        known = "; ".join(f"{i} ({each})" if each else str(i) for i, each in enumerate(rows))
+        raise UserError(f"configuration={configuration} is not in this run: it has {known}")
+    places = {runs[i].seed: i for i in rows[label]}
     if seed not in places:
         raise UserError(f"seed={seed} is not in this run: it has seeds {min(places)} to {max(places)}")
     return places[seed]

@@ -36,7 +36,7 @@ def table(panels: list[Panel]) -> str:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
             name = label + compare.running(entry)
             steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
-            head = (panel.title, str(entry.n_agents), name, str(entry.config.seeds), steps)
+            head = (panel.title, str(entry.n_agents), name, str(len(entry.returns)), steps)
             rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s))))
     return "\n".join(f"| {row} |" for row in rows)
 
@@ -64,7 +64,7 @@ def notes(panels: list[Panel]) -> Iterator[str]:
     for panel in panels:
         runs = panel.entries
         columns = {
-            "seeds": [e.config.seeds for e in runs],
+            "seeds": [len(e.returns) for e in runs],
             "env steps": [e.env_steps for e in runs],
             "evaluation epsilon": [e.config.algo.eval_epsilon for e in runs],
             "final episodes": [e.config.final_episodes for e in runs],
