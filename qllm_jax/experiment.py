@@ -12,6 +12,7 @@ from qllm_envs import Env
 from qllm_jax import agents, devices, learners, mixers, runs, sweep
 from qllm_jax.agents import Agent
 from qllm_jax.config import Config
+from qllm_jax.devices import Pool
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core, Learner
 from qllm_jax.mixers import Mixer, tfcaf
@@ -70,15 +71,15 @@ def build(config: Config, mixer: Mixer | None = None) -> Experiment:
         limit_ends=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
-    n_devices = devices.count(config.devices)
-    program = runs.make(env, agent, learner, sizes, n_devices)
-    return Experiment(config, env, agent, mixer, learner, program, *run_axis(config, n_devices))
+    pool = devices.pool(config.devices)
+    program = runs.make(env, agent, learner, sizes, pool)
+    return Experiment(config, env, agent, mixer, learner, program, *run_axis(config, pool))
 
 
-def run_axis(config: Config, n_devices: int) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
+def run_axis(config: Config, pool: Pool) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
     """The numbers and seeds of a configuration's runs, the root key, and which credit function each uses."""
     runs = sweep.runs(config)
-    runs += runs[-1:] * devices.spare(len(runs), n_devices)
+    runs += runs[-1:] * devices.spare(len(runs), pool)
     column = lambda name: [run.values.get(name, getattr(config.algo, name)) for run in runs]
     hp = Hp(*(jnp.asarray(column(name), jnp.float32) for name in Hp._fields))
     names = [function_name(function) for function in config.sweep.tfcaf or ()]
@@ -90,7 +91,7 @@ def at(exp: Experiment, first: int, behind: int) -> Experiment:
     """The runs [first, behind) of an experiment's. Parts of the same size share one compiled program."""
     before = exp.config.part[0] if exp.config.part else 0
     config = replace(exp.config, part=(before + first, before + behind))
-    hp, seeds, _, choice = run_axis(config, exp.program.n_devices)
+    hp, seeds, _, choice = run_axis(config, exp.program.pool)
     return exp._replace(config=config, hp=hp, seeds=seeds, choice=choice)
 
 

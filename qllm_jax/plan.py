@@ -43,7 +43,7 @@ def make(exp: Experiment) -> Plan:
     """The plan of an experiment's runs. The traces that it takes are those that compiling uses."""
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     learner = state.learner
-    n_devices = devices.used(exp.n_runs, exp.program.n_devices)
+    n_devices = devices.used(exp.n_runs, exp.program.pool)
     size = lambda tree: sum(liveness.size_of(leaf) for leaf in jax.tree.leaves(tree)) // n_devices
     kept = {
         "replay": size(state.storage),

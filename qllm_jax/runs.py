@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from qllm_envs import Env
 from qllm_jax import buffer, devices
 from qllm_jax.agents import Agent
-from qllm_jax.devices import EACH, SAME, STATIC
+from qllm_jax.devices import ALONE, EACH, SAME, STATIC, Pool
 from qllm_jax.learners import Learner, LearnerState
 from qllm_jax.rollout import Policy, episode_return, rollout
 from qllm_jax.types import Clock, Episode, Hp, Params
@@ -51,7 +51,7 @@ class Program(NamedTuple):
     chunk: Callable[..., tuple[Clock, RunState, dict[str, Array]]]  # (clock, runs, hp, n): means (R,) of n iterations
     evaluate: Callable[[Clock, RunState, int], tuple[RunState, Array]]  # returns (R, episodes), keeps the best
     play: Callable[..., Array]  # (params (R, ...), keys (R,), episodes, epsilon) -> returns (R, episodes)
-    n_devices: int = 1  # how many may share the runs of a call
+    pool: Pool = ALONE  # the devices that may share the runs of a call
 
 
 class Parts(NamedTuple):
@@ -63,10 +63,10 @@ class Parts(NamedTuple):
     sizes: Sizes
 
 
-def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, n_devices: int = 1) -> Program:
+def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, pool: Pool = ALONE) -> Program:
     """Build and jit the program. Nothing is compiled before the first call."""
     parts = Parts(env, agent, learner, sizes)
-    split = lambda function, ins, outs: devices.split(partial(function, parts), n_devices, ins, outs)
+    split = lambda function, ins, outs: devices.split(partial(function, parts), pool, ins, outs)
     state = (SAME, EACH)  # clock, runs
     return Program(
         init=jax.jit(split(init, (SAME, EACH), state)),
@@ -74,7 +74,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, n_devices: int 
         chunk=jax.jit(split(chunk, (*state, EACH, SAME), (*state, EACH)), donate_argnums=1),
         evaluate=jax.jit(split(evaluate, (*state, STATIC), (EACH, EACH)), static_argnums=2, donate_argnums=1),
         play=jax.jit(split(play, (EACH, EACH, STATIC, SAME), EACH), static_argnums=2),
-        n_devices=n_devices,
+        pool=pool,
     )
 
 
@@ -82,7 +82,7 @@ def shapes(program: Program, root: jax.Array, seeds: Array) -> tuple[Clock, RunS
     """The state that `init` gives, as shapes with the devices that hold them."""
     clock, state = jax.eval_shape(program.init, root, seeds)
     n_runs = len(seeds)
-    place = lambda tree, kind: devices.placed(tree, kind, n_runs, program.n_devices)
+    place = lambda tree, kind: devices.placed(tree, kind, n_runs, program.pool)
     return place(clock, SAME), place(state, EACH)
 
 

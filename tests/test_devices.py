@@ -9,8 +9,11 @@ from typing import Any
 
 import jax
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qllm_jax import config, devices, experiment
+from qllm_jax.devices import Pool
 from qllm_jax.errors import UserError
 
 
@@ -55,26 +58,37 @@ def test_a_device_needs_its_share_of_the_memory(facts: dict[str, Any]):
 
 
 @pytest.mark.parametrize(
-    ("n_runs", "limit", "used", "sentence"),
+    ("n_runs", "pool", "used", "sentence"),
     [
-        (8, 1, 1, ""),
-        (1, 8, 1, ""),
-        (8, 8, 8, "8 runs on 8 of 8 devices, 1 on each"),
-        (20, 4, 4, "20 runs on 4 of 4 devices, 5 on each"),
-        (20, 16, 10, "20 runs on 10 of 16 devices, 2 on each"),
-        (3, 8, 3, "3 runs on 3 of 8 devices, 1 on each"),
-        (6, 4, 3, "6 runs on 3 of 4 devices, 2 on each"),
-        (5, 2, 2, "5 runs on 2 of 2 devices, 3 on each, 1 of them spare: 6 runs take no longer"),
-        (5, 4, 3, "5 runs on 3 of 4 devices, 2 on each, 1 of them spare: 6 runs take no longer"),
+        (8, (1, 1), 1, ""),
+        (1, (8, 8), 1, ""),
+        (8, (8, 8), 8, "8 runs on 8 devices, 1 on each"),
+        (20, (4, 4), 4, "20 runs on 4 devices, 5 on each"),
+        (20, (16, 16), 10, "20 runs on 10 devices, 2 on each"),
+        (3, (8, 8), 3, "3 runs on 3 devices, 1 on each"),
+        (5, (4, 4), 3, "5 runs on 3 devices, 2 on each, 1 of them spare: 6 runs take no longer"),
+        (5, (8, 2), 5, "5 runs on 5 devices, 1 on each"),  # two cores
+        (6, (8, 2), 2, "6 runs on 2 devices, 3 on each"),
+        (9, (8, 2), 3, "9 runs on 3 devices, 3 on each"),
+        (11, (8, 2), 2, "11 runs on 2 devices, 6 on each, 1 of them spare: 12 runs take no longer"),
     ],
 )
-def test_each_device_has_equally_many_runs(n_runs: int, limit: int, used: int, sentence: str):
-    assert devices.used(n_runs, limit) == used
-    assert devices.sentence(n_runs, limit) == sentence
+def test_each_device_has_equally_many_runs(n_runs: int, pool: tuple[int, int], used: int, sentence: str):
+    assert devices.used(n_runs, Pool(*pool)) == used
+    assert devices.sentence(n_runs, Pool(*pool)) == sentence
+
+
+@given(st.integers(1, 200), st.integers(1, 64), st.integers(1, 4))
+def test_spare_runs_change_nothing_of_who_trains(n_runs: int, workers: int, crowd: int):
+    """The program sees runs and spare runs alike: it must come to the same devices."""
+    pool = Pool(workers * crowd, workers)
+    n, rows = devices.used(n_runs, pool), n_runs + devices.spare(n_runs, pool)
+    assert devices.used(rows, pool) == n <= pool.devices
+    assert rows == n * devices.share(n_runs, pool) < n_runs + n
 
 
 @pytest.mark.parametrize("wanted", ["0", "many", "1000"])
 def test_devices_that_there_are_not_are_refused(wanted: str):
     with pytest.raises(UserError, match=r"^devices must be auto or "):
         experiment.build(config.load([f"devices={wanted}"]))
-    assert devices.count("auto") == jax.local_device_count()
+    assert devices.pool("auto").devices == jax.local_device_count()

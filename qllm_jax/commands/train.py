@@ -26,7 +26,7 @@ class Ending(NamedTuple):
 
 def run(exp: Experiment, path: Path) -> Ending:
     """Train from the newest checkpoint of the folder, or from the start, to the end or an interrupt."""
-    if placed := devices.sentence(exp.n_runs, exp.program.n_devices):
+    if placed := devices.sentence(exp.n_runs, exp.program.pool):
         print(placed)
     try:
         with folder.locked(path):
