@@ -91,3 +91,5 @@ class Env(NamedTuple):
     step: Callable[[jax.Array, EnvState, Int[Array, " agents"]], Step]  # the key is consumed
     view: Callable[[EnvState], View]
     scene: Callable[[EnvState], Scene]  # host only: takes concrete arrays
+    # Whether the game is won, of the last state of an episode. None: the task knows returns and no winner.
+    won: Callable[[EnvState], Bool[Array, ""]] | None = None

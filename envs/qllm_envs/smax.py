@@ -1,0 +1,66 @@
+"""SMAC's battles on SMAX: StarCraft II's micromanagement (Samvelyan et al. 2019, arxiv.org/abs/1902.04043) in JAX.
+
+SMAX of jaxmarl 0.2.0 (Rutherford et al. 2024, arxiv.org/abs/2311.10090) gives the world, by subclassing: a flat map of
+32 x 32, discs that walk, shoot and push each other. SMAC gives what agents see, may do and are paid for: actions and
+their availability, observation, state, reward and limits, from oxwhirl/smac. The colossus and its map are ours.
+Results are results of `smac-on-smax`, not of SMAC.
+"""
+
+import contextlib
+import io
+from functools import partial
+from typing import Any
+
+from qllm_envs import _options
+from qllm_envs.core import Env
+from qllm_envs.parts import suggest
+
+NAME = "smax"
+
+
+def make(
+    *,
+    scenario: str = "3s_vs_5z",
+    horizon: int | None = None,
+    fidelity: str = "smac",
+    opponent: str = "position",
+    splash: bool = True,
+) -> Env:
+    """A scenario of SMAX by its name, or `2c_vs_64zg`. `horizon=None` is SMAC's limit.
+
+    `fidelity`: "smac" takes StarCraft II's numbers wherever SMAX can be told of them: damage, reach from edge to edge,
+    armor, one time base, shields that recharge, and teams that start in formation. "smax" leaves SMAX as it is, but
+    for walls, which are harmless.
+
+    `opponent`: "position" enemies attack the nearest agent in reach, walk straight towards the nearest one in sight,
+    else to where the agents started, and decide in each of a step's 8 ticks. "heuristic" is SMAX's own policy: decided
+    once a step from SMAX's observations, which cost far more than the battle itself; it keeps to a target while it is
+    in reach, and walks along axes towards a random agent in sight, drawn anew in each step.
+
+    `splash`: whether a colossus's beam also hits enemies beside its target.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):  # jaxmarl prints when it is imported, and starts the device
+        from qllm_envs import _smax_fields, _smax_game, _smax_units, _smax_view, _smax_world
+    found = _smax_units.scenario_of(
+        _choice("scenario", scenario, _smax_units.scenario_names()),
+        _choice("fidelity", fidelity, _smax_units.FIDELITIES),
+    )
+    table = _smax_units.table(found, fidelity)
+    splash = _options.flag(NAME, "splash", splash)
+    world = _smax_world.make(found, table, fidelity, _choice("opponent", opponent, _smax_world.OPPONENTS), splash)
+    limit = found.limit if horizon is None else _options.integer(NAME, "horizon", horizon, low=1)
+    rules = _smax_game.rules_of(found, table, world, limit, fidelity, opponent)
+    return Env(
+        spec=_smax_fields.spec(rules),
+        reset=partial(_smax_game.reset, rules),
+        step=partial(_smax_game.step, rules),
+        view=partial(_smax_view.view, rules),
+        scene=partial(_smax_view.scene, rules),
+        won=partial(_smax_game.won, rules),
+    )
+
+
+def _choice(option: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{NAME}: {option} {value!r} does not exist: {suggest(value, allowed)}")
+    return value
