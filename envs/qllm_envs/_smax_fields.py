@@ -51,7 +51,7 @@ def fields(rules: Rules) -> dict[str, Field]:
         found |= _team(rules, team, name)
     last = (
         "number of the action that each agent sent in the step before; -1 at the start; "
-        f"6 + k is an attack on enemy k; a dead agent sends 0"
+        "6 + k is an attack on enemy k; a dead agent sends 0"
     )
     n = rules.scenario.n_allies
     return found | {"last_action": Field((n,), last, "number of an action", -1.0, rules.n_actions - 1.0)}
@@ -78,8 +78,8 @@ def _team(rules: Rules, team: int, name: str) -> dict[str, Field]:
 
 def _pos(rules: Rules, team: int, every: str, row: str, letter: str) -> str:
     text = (
-        f"center (x, y) of {every}, row {letter} for {row}; x grows to the east, y to the north, from 0 to {WHOLE_MAP}; "
-        f"(0, 0) for a dead one; {_who(rules, team)}"
+        f"center (x, y) of {every}, row {letter} for {row}; x grows to the east, y to the north, from 0 to "
+        f"{WHOLE_MAP}; (0, 0) for a dead one; {_who(rules, team)}"
     )
     if team == 0:
         text += f"; an agent may attack an enemy whose center is at most {REACH:g} away and sees as far as {SIGHT:g}"
@@ -94,8 +94,8 @@ def _who(rules: Rules, team: int) -> str:
     seconds = units.TICKS * rules.world.time_per_step
     described = [
         f"a {units.KINDS[kind].name} has a radius of {table.radiuses[kind]:g}, reaches "
-        f"{table.attack_ranges[kind]:.3g} from center to center, walks {table.velocities[kind] * seconds:.3g} in a step "
-        f"and has {table.points[kind]:g} points of health{_shield_points(kind)}"
+        f"{table.attack_ranges[kind]:.3g} from center to center, walks {table.velocities[kind] * seconds:.3g} in a "
+        f"step and has {table.points[kind]:g} points of health{_shield_points(kind)}"
         for kind in kinds
     ]
     return "; ".join(described)

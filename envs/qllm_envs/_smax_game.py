@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxmarl.environments.smax.heuristic_enemy import HeuristicPolicyState
 from jaxmarl.environments.smax.smax_env import State as SmaxState
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
 from qllm_envs import _smax_world
 from qllm_envs._smax_units import Scenario, Table
@@ -81,7 +81,7 @@ class State(NamedTuple):
     t: Int[Array, ""]  # steps taken
     unit_type: UInt8[Array, " n"] | None  # where types are random
     recharge: Recharge | None  # where shields recharge
-    heuristic: HeuristicPolicyState | None  # leaves (E, ...), of SMAX's enemies
+    memory: enemies.Memory | None  # where the enemies are SMAX's own
 
 
 class Force(NamedTuple):
@@ -99,13 +99,10 @@ def reset(rules: Rules, key: jax.Array) -> State:
     scenario, world = rules.scenario, rules.world
     start: Any = world.reset(key)[1]
     smallest = jnp.int8 if rules.n_actions <= 128 else jnp.int16
-    recharge = heuristic = None
+    recharge = None
     if rules.shielded.size:
         health = (start.unit_health - jnp.array(units.SHIELD, jnp.float32)[start.unit_types])[rules.shielded]
         recharge = Recharge(health, jnp.zeros(len(rules.shielded), jnp.uint8))
-    if rules.opponent == "heuristic":
-        n = scenario.n_enemies
-        heuristic = HeuristicPolicyState(jnp.zeros((n, 2)), jnp.full(n, -1, jnp.int32))
     return State(
         pos=start.unit_positions,
         pool=start.unit_health,
@@ -114,7 +111,7 @@ def reset(rules: Rules, key: jax.Array) -> State:
         t=jnp.int32(0),
         unit_type=start.unit_types if scenario.random_types else None,
         recharge=recharge,
-        heuristic=heuristic,
+        memory=enemies.no_memory(scenario.n_enemies) if rules.opponent == "heuristic" else None,
     )
 
 
@@ -174,16 +171,16 @@ def _fight(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " age
     before = _smax_state(rules, state)
     key, key_enemy = jax.random.split(key)
     ordered = jnp.where(actions < FIRST_ATTACK, jnp.array(SMAX_ACTIONS)[actions], actions - 1)
-    heuristic, enemy_actions = state.heuristic, jnp.full(rules.scenario.n_enemies, 4)
-    if heuristic is not None:
-        enemy_actions, heuristic = _heuristic_actions(world, key_enemy, heuristic, before)
+    memory, enemy_actions = state.memory, jnp.full(rules.scenario.n_enemies, enemies.STAY)
+    if memory is not None:
+        enemy_actions, memory = enemies.heuristic(world, key_enemy, memory, before)
     decoded = world._decode_discrete_actions(jnp.concatenate([ordered, enemy_actions]))
     after: Any = world.step_env_no_decode(key, before, decoded)[1]
     moved = state._replace(
         pos=after.unit_positions,
         pool=after.unit_health,
         cooldown=jnp.maximum(after.unit_weapon_cooldowns, 0.0),  # SMAX counts on below 0, and asks only for the sign
-        heuristic=heuristic,
+        memory=memory,
     )
     return moved if state.recharge is None else _recharge(rules, state, moved, state.recharge)
 
@@ -202,14 +199,6 @@ def _smax_state(rules: Rules, state: State) -> SmaxState:
         step=state.t,
         done=jnp.bool_(False),
     )
-
-
-def _heuristic_actions(world: _smax_world.World, key: jax.Array, memory: Any, now: Any) -> tuple[Array, Any]:
-    """What SMAX's own enemies do (E,), from the observations that SMAX would give them."""
-    names = world.agents[world.num_allies :]
-    seen = world.get_obs_unit_list(now)
-    obs = jnp.stack([seen[name] for name in names])
-    return jax.vmap(world.heuristic)(jax.random.split(key, len(names)), memory, obs)
 
 
 def _recharge(rules: Rules, state: State, moved: State, recharge: Recharge) -> State:

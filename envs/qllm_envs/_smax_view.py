@@ -118,4 +118,3 @@ def scene(rules: Rules, state: State) -> Scene:
         if now.alive[i]
     ]
     return Scene(tuple(shapes), (0.0, 0.0, units.MAP_SIZE, units.MAP_SIZE))
-

@@ -9,18 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxmarl.environments.smax.heuristic_enemy import create_heuristic_policy
 from jaxmarl.environments.smax.smax_env import SMAX
 from jaxmarl.environments.smax.smax_env import Scenario as SmaxScenario
 from jaxtyping import Array, Bool, Float
 
+from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
+from qllm_envs._smax_enemies import N_MOVES
 from qllm_envs._smax_units import Scenario, Table
 
-OPPONENTS = ("position", "heuristic")
 # The colossus's beam: a rectangle around its target, across the shot (smaclite/env/units/smaclite_units/colossus.json).
 BEAM_HALF_WIDTH, BEAM_HALF_DEPTH = 1.4, 0.15
-N_MOVES = 5  # SMAX's actions that are no attack
 MARGIN = 0.05  # between units that start side by side
 
 
@@ -53,20 +52,22 @@ class World(SMAX):
         self.attack_point = np.full(2, units.MAP_SIZE / 2) if centered else np.array(scenario.ally_start)
         if start is not None:
             self.position_generator: Any = SimpleNamespace(generate=lambda key: jnp.array(start, jnp.float32))
-        self.heuristic = create_heuristic_policy(self, team=1)
 
     def get_obs(self, state: Any) -> dict[str, Array]:
+        del state
         return {}
 
     def get_world_state(self, state: Any) -> Array:
+        del state
         return jnp.zeros(0)
 
     def compute_reward(self, state: Any, health_before: Array, health_after: Array) -> dict[str, Array]:
+        del state, health_before, health_after
         return {}
 
     def _world_step(self, key: jax.Array, state: Any, actions: tuple[Array, Array]) -> Any:
         if self.attack_move:
-            actions = with_attack_move(self, state, actions)
+            actions = enemies.attack_move(self, state, actions)
         after = super()._world_step(key, state, actions)
         if self.beams.size:
             health = jnp.maximum(after.unit_health - splash(self, state, actions[1]), 0.0)
@@ -95,7 +96,7 @@ def make(scenario: Scenario, table: Table, fidelity: str, opponent: str, splash:
     # SMAX starts teams within 4 x 4 boxes, in which 64 zerglings would lie on top of each other.
     in_blocks = not scenario.random_pos and (fidelity == "smac" or scenario.name == units.ZERGLINGS.name)
     start = _formation(scenario, table) if in_blocks else None
-    return World(scenario, table, tick, splash, opponent == "position", start)
+    return World(scenario, table, tick, splash, opponent == "attack_move", start)
 
 
 def _formation(scenario: Scenario, table: Table) -> np.ndarray:
@@ -103,29 +104,6 @@ def _formation(scenario: Scenario, table: Table) -> np.ndarray:
     teams = (scenario.types[:n], scenario.ally_start), (scenario.types[n:], scenario.enemy_start)
     spacing = lambda types: 2 * table.radiuses[list(types)].max() + MARGIN
     return np.concatenate([units.block(len(types), center, spacing(types)) for types, center in teams])
-
-
-def with_attack_move(world: World, state: Any, actions: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Actions in which each enemy attacks the nearest ally if it reaches it, and else walks straight towards it.
-
-    An enemy that sees no ally walks to where the allies started. SMAX's numbers of an enemy's targets run backwards.
-    """
-    n = world.num_allies
-    pos, foe_pos = state.unit_positions[n:], state.unit_positions[:n]
-    types = state.unit_types[n:]
-    dx, dy = (foe_pos[:, None, axis] - pos[None, :, axis] for axis in (0, 1))  # (N, E)
-    dist = jnp.where(state.unit_alive[:n, None], jnp.sqrt(dx * dx + dy * dy), jnp.inf)
-    nearest, least = dist.argmin(0), dist.min(0)  # (E,)
-    attacks = least < world.unit_type_attack_ranges[types]
-    sees = least < world.unit_type_sight_ranges[types]
-    goal = jnp.where(sees[:, None], foe_pos[nearest], jnp.array(world.attack_point, jnp.float32)[None])
-    way = goal - pos
-    # Nobody walks beyond the goal.
-    stride = world.unit_type_velocities[types] * world.time_per_step
-    way = way / jnp.maximum(jnp.sqrt((way * way).sum(-1)), stride)[:, None]
-    move = jnp.where(attacks[:, None], 0.0, way)
-    attack = jnp.where(attacks, N_MOVES + n - 1 - nearest, 0)
-    return jnp.concatenate([actions[0][:n], move]), jnp.concatenate([actions[1][:n], attack])
 
 
 def splash(world: World, state: Any, attacks: Array) -> Float[Array, " n"]:

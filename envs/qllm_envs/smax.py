@@ -6,8 +6,6 @@ their availability, observation, state, reward and limits, from oxwhirl/smac. Th
 Results are results of `smac-on-smax`, not of SMAC.
 """
 
-import contextlib
-import io
 from functools import partial
 from typing import Any
 
@@ -23,7 +21,7 @@ def make(
     scenario: str = "3s_vs_5z",
     horizon: int | None = None,
     fidelity: str = "smac",
-    opponent: str = "position",
+    opponent: str = "attack_move",
     splash: bool = True,
 ) -> Env:
     """A scenario of SMAX by its name, or `2c_vs_64zg`. `horizon=None` is SMAC's limit.
@@ -32,22 +30,23 @@ def make(
     armor, one time base, shields that recharge, and teams that start in formation. "smax" leaves SMAX as it is, but
     for walls, which are harmless.
 
-    `opponent`: "position" enemies attack the nearest agent in reach, walk straight towards the nearest one in sight,
-    else to where the agents started, and decide in each of a step's 8 ticks. "heuristic" is SMAX's own policy: decided
-    once a step from SMAX's observations, which cost far more than the battle itself; it keeps to a target while it is
-    in reach, and walks along axes towards a random agent in sight, drawn anew in each step.
+    `opponent`: "attack_move" enemies attack the nearest agent in reach, walk straight towards the nearest one in sight,
+    else to where the agents started, and decide in each of a step's 8 ticks. "heuristic" is SMAX's own policy, decided
+    once a step: an enemy keeps to a target while it reaches it, else takes the nearest in reach, else walks along an
+    axis towards a random agent in sight, drawn anew in each step, or to the place opposite of its start.
 
     `splash`: whether a colossus's beam also hits enemies beside its target.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # jaxmarl prints when it is imported, and starts the device
-        from qllm_envs import _smax_fields, _smax_game, _smax_units, _smax_view, _smax_world
+    # Here, as importing jaxmarl takes seconds, prints, and starts the device.
+    from qllm_envs import _smax_enemies, _smax_fields, _smax_game, _smax_units, _smax_view, _smax_world
+
     found = _smax_units.scenario_of(
         _choice("scenario", scenario, _smax_units.scenario_names()),
         _choice("fidelity", fidelity, _smax_units.FIDELITIES),
     )
     table = _smax_units.table(found, fidelity)
     splash = _options.flag(NAME, "splash", splash)
-    world = _smax_world.make(found, table, fidelity, _choice("opponent", opponent, _smax_world.OPPONENTS), splash)
+    world = _smax_world.make(found, table, fidelity, _choice("opponent", opponent, _smax_enemies.OPPONENTS), splash)
     limit = found.limit if horizon is None else _options.integer(NAME, "horizon", horizon, low=1)
     rules = _smax_game.rules_of(found, table, world, limit, fidelity, opponent)
     return Env(
