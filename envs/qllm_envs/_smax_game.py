@@ -97,7 +97,8 @@ class Force(NamedTuple):
 
 def reset(rules: Rules, key: jax.Array) -> State:
     scenario, world = rules.scenario, rules.world
-    start: Any = world.reset(key)[1]
+    with jax.numpy_rank_promotion("allow"):  # which SMAX makes use of
+        start: Any = world.reset(key)[1]
     smallest = jnp.int8 if rules.n_actions <= 128 else jnp.int16
     recharge = None
     if rules.shielded.size:
@@ -174,8 +175,9 @@ def _fight(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " age
     memory, enemy_actions = state.memory, jnp.full(rules.scenario.n_enemies, enemies.STAY)
     if memory is not None:
         enemy_actions, memory = enemies.heuristic(world, key_enemy, memory, before)
-    decoded = world._decode_discrete_actions(jnp.concatenate([ordered, enemy_actions]))
-    after: Any = world.step_env_no_decode(key, before, decoded)[1]
+    with jax.numpy_rank_promotion("allow"):  # which SMAX makes use of
+        decoded = world._decode_discrete_actions(jnp.concatenate([ordered, enemy_actions]))
+        after: Any = world.step_env_no_decode(key, before, decoded)[1]
     moved = state._replace(
         pos=after.unit_positions,
         pool=after.unit_health,

@@ -91,6 +91,10 @@ def late(state, value):
 
 
 BROKEN = {
+    "a number for who won": (
+        TOY._replace(won=lambda state: state.height.sum()),
+        "toy: won: expected bool(), got float32()",
+    ),
     "wrong dtype of obs": (
         in_view(obs=lambda s: s.height[:, None].astype(jnp.float16)),
         "toy: view.obs: expected float32(2, 1), got float16(2, 1)",
