@@ -1,12 +1,13 @@
 """What is static about a battle: sizes, sentences, and the fields with their ranges."""
 
 from qllm_envs import _smax_units as units
-from qllm_envs._smax_game import ACTION_NAMES, CALM_STEPS, KILL_REWARD, MAX_RETURN, WIN_REWARD, Rules
+from qllm_envs._smax_game import ACTION_NAMES, MAX_RETURN
+from qllm_envs._smax_scenarios import MAP_SIZE
+from qllm_envs._smax_state import CALM_STEPS, KILL_REWARD, WIN_REWARD, Rules
 from qllm_envs._smax_view import REACH, SIGHT
 from qllm_envs.core import Field, Spec
 
 NAME = "smax"
-WHOLE_MAP = int(units.MAP_SIZE)
 
 
 def spec(rules: Rules) -> Spec:
@@ -62,7 +63,7 @@ def _team(rules: Rules, team: int, name: str) -> dict[str, Field]:
     row, letter = ("agent i", "i") if team == 0 else ("enemy k", "k")
     every = f"each {name}"
     found = {
-        f"{name}_pos": Field((size, 2), _pos(rules, team, every, row, letter), "map unit", 0.0, units.MAP_SIZE),
+        f"{name}_pos": Field((size, 2), _pos(rules, team, every, row, letter), "map unit", 0.0, MAP_SIZE),
         f"{name}_health": Field((size,), f"health of {every}; 0: it is dead", "share of its most", 0.0, 1.0),
     }
     if rules.shields[team]:
@@ -79,7 +80,7 @@ def _team(rules: Rules, team: int, name: str) -> dict[str, Field]:
 def _pos(rules: Rules, team: int, every: str, row: str, letter: str) -> str:
     text = (
         f"center (x, y) of {every}, row {letter} for {row}; x grows to the east, y to the north, from 0 to "
-        f"{WHOLE_MAP}; (0, 0) for a dead one; {_who(rules, team)}"
+        f"{MAP_SIZE:g}; (0, 0) for a dead one; {_who(rules, team)}"
     )
     if team == 0:
         text += f"; an agent may attack an enemy whose center is at most {REACH:g} away and sees as far as {SIGHT:g}"

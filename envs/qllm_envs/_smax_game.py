@@ -3,96 +3,34 @@
 SMAC is oxwhirl/smac (Samvelyan et al. 2019, arxiv.org/abs/1902.04043), smac/env/starcraft2/starcraft2.py.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxmarl.environments.smax.smax_env import State as SmaxState
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Int
 
 from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
-from qllm_envs import _smax_world
-from qllm_envs._smax_units import Scenario, Table
+from qllm_envs._smax_state import (
+    CALM_STEPS,
+    FIRST_ATTACK,
+    KILL_REWARD,
+    WIN_REWARD,
+    Recharge,
+    Rules,
+    State,
+    force,
+    most,
+    won,
+)
 from qllm_envs.core import Step
 
-NO_OP, STOP, FIRST_ATTACK = 0, 1, 6
 ACTION_NAMES = ("no-op", "stop", "north", "south", "east", "west")
 SMAX_ACTIONS = (4, 4, 0, 2, 1, 3)  # no-op and stop are one to SMAX; its attacks start one lower
-KILL_REWARD, WIN_REWARD, MAX_RETURN = 10.0, 200.0, 20.0
-CALM_STEPS = 20  # without damage until shields recharge: 160 game loops
+MAX_RETURN = 20.0  # of a victory over enemies whose shields never grew
 RECHARGE = 1.0  # shield points of a step: 1 / 8 a game loop
-
-
-class Rules(NamedTuple):
-    """The options of `make`, checked, and what follows from them. All static."""
-
-    scenario: Scenario
-    table: Table
-    world: _smax_world.World
-    horizon: int
-    fidelity: str
-    opponent: str
-    shielded: np.ndarray  # numbers of the units that recharge; empty where nothing does
-    kinds: tuple[int, ...]  # types that a one-hot tells apart; empty where each team is of one type
-    shields: tuple[bool, bool]  # whether any ally, any enemy may have a shield
-
-    @property
-    def n_actions(self) -> int:
-        return FIRST_ATTACK + self.scenario.n_enemies
-
-
-def rules_of(
-    scenario: Scenario, table: Table, world: _smax_world.World, horizon: int, fidelity: str, opponent: str
-) -> Rules:
-    types, n = np.array(scenario.types), scenario.n_allies
-    has_shield = np.full(len(types), True) if scenario.random_types else units.SHIELD[types] > 0
-    teams = set(scenario.types[:n]), set(scenario.types[n:])
-    kinds = range(len(table.points)) if scenario.random_types else sorted(teams[0] | teams[1])
-    mixed = scenario.random_types or max(map(len, teams)) > 1
-    return Rules(
-        scenario=scenario,
-        table=table,
-        world=world,
-        horizon=horizon,
-        fidelity=fidelity,
-        opponent=opponent,
-        shielded=np.flatnonzero(has_shield) if fidelity == "smac" else np.array([], int),
-        kinds=tuple(kinds) if mixed else (),
-        shields=(bool(has_shield[:n].any()), bool(has_shield[n:].any())),
-    )
-
-
-class Recharge(NamedTuple):
-    """What recharging needs to know of each unit with a shield: a pool that grows does not tell how by itself."""
-
-    health: Float[Array, " r"]  # damage that takes what health is left
-    calm: UInt8[Array, " r"]  # steps without damage, up to CALM_STEPS
-
-
-class State(NamedTuple):
-    """No more than a replay buffer must keep. Units are alive while their pool is above 0."""
-
-    pos: Float[Array, "n 2"]
-    pool: Float[Array, " n"]  # damage that takes shield and health
-    cooldown: Float[Array, " n"]  # seconds, at least 0
-    last_action: Int[Array, " agents"]  # the smallest signed integers that hold it; -1 at the start
-    t: Int[Array, ""]  # steps taken
-    unit_type: UInt8[Array, " n"] | None  # where types are random
-    recharge: Recharge | None  # where shields recharge
-    memory: enemies.Memory | None  # where the enemies are SMAX's own
-
-
-class Force(NamedTuple):
-    """The units as StarCraft II counts them."""
-
-    pos: Float[Array, "n 2"]  # inside the map
-    alive: Bool[Array, " n"]
-    health: Float[Array, " n"]  # shares of the most, in [0, 1]
-    shield: Float[Array, " n"]
-    types: Int[Array, " n"] | np.ndarray
-    points: Float[Array, " n"]  # health and shield
 
 
 def reset(rules: Rules, key: jax.Array) -> State:
@@ -129,41 +67,6 @@ def step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agent
     reward = jnp.abs(damage + KILL_REWARD * kills) + WIN_REWARD * is_won
     ended = ~after.alive[: rules.scenario.n_allies].any() | ~after.alive[team].any()
     return Step(moved, reward * MAX_RETURN / most(rules, before), ended, moved.t >= rules.horizon)
-
-
-def won(rules: Rules, state: State) -> Bool[Array, ""]:
-    """All enemies are dead, and not all allies: SMAC's battle_won."""
-    alive, n = state.pool > 0, rules.scenario.n_allies
-    return alive[:n].any() & ~alive[n:].any()
-
-
-def most(rules: Rules, now: Force) -> Float[Array, ""]:
-    """The most points of reward that the enemies are worth together."""
-    n, table = rules.scenario.n_allies, rules.table
-    worth = jnp.array(table.points + units.SHIELD[: len(table.points)] + KILL_REWARD, jnp.float32)
-    return worth[now.types[n:]].sum() + WIN_REWARD
-
-
-def force(rules: Rules, state: State) -> Force:
-    """Shields absorb first: the pool without them is what health is left, and all of a pool beyond that is shield."""
-    table = rules.table
-    types = np.array(rules.scenario.types) if state.unit_type is None else state.unit_type.astype(jnp.int32)
-    row = lambda values: jnp.array(values, jnp.float32)[types]
-    whole = row(table.points * table.toughness)
-    health = jnp.minimum(state.pool, whole)
-    if state.recharge is not None:
-        health = health.at[rules.shielded].set(state.recharge.health)
-    shield = state.pool - health
-    most_shield = row(units.SHIELD[: len(table.points)])
-    share = health / whole
-    return Force(
-        pos=jnp.clip(state.pos, 0.0, units.MAP_SIZE),  # a push may put a unit beyond the wall until it moves again
-        alive=state.pool > 0,
-        health=share,
-        shield=jnp.where(most_shield > 0, shield / jnp.maximum(most_shield, 1.0), 0.0),
-        types=types,
-        points=share * row(table.points) + shield,
-    )
 
 
 def _fight(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agents"]) -> State:

@@ -1,6 +1,6 @@
-"""Unit tables and scenarios of `smax`: what SMAX 0.2.0 says of a unit, and what StarCraft II says of it.
+"""Unit tables of `smax`: what SMAX 0.2.0 says of a unit, and what StarCraft II says of it.
 
-Tables are indexed by SMAX's type number; number 6, the colossus, is ours. Lengths are in StarCraft II's map units,
+Tables are indexed by type number. Lengths are in StarCraft II's map units,
 times in seconds: SMAX's own, or those of StarCraft II's speed "faster", 22.4 game loops each.
 """
 
@@ -8,15 +8,13 @@ import inspect
 from typing import NamedTuple
 
 import numpy as np
-from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, SMAX
+from jaxmarl.environments.smax.smax_env import SMAX
 
-FIDELITIES = ("smac", "smax")
-MAP_SIZE = 32.0
+from qllm_envs._smax_scenarios import COLOSSUS, Scenario
+
 TICKS = 8  # world ticks of a step, SMAC's step_mul
 SMAC_TICK = 1 / 22.4  # a game loop at speed "faster", the time base of all of StarCraft II's numbers below
 SMAX_TICK = 1 / 16
-COLOSSUS = 6
-START_BOX = 2.0  # SMAX's units start within this distance of their team's start on either axis
 
 
 class Kind(NamedTuple):
@@ -61,76 +59,6 @@ SMAX_COLOSSUS = {
     "health": 350.0,
     "weapon_cooldowns": 1.5,
 }
-
-
-class Scenario(NamedTuple):
-    """Who fights whom, and where."""
-
-    name: str
-    types: tuple[int, ...]  # of all units, allies first; where types are random, of no meaning
-    n_allies: int
-    n_enemies: int
-    random_types: bool  # SMACv2: drawn anew for each episode
-    random_pos: bool  # SMACv2
-    ally_start: tuple[float, float]
-    enemy_start: tuple[float, float]
-    limit: int  # SMAC's, steps
-
-
-# SMAC's limits (smac/env/starcraft2/maps/smac_maps.py); of SMACv2's scenarios, SMACv2's.
-LIMITS = {
-    "3m": 60,
-    "8m": 120,
-    "25m": 150,
-    "5m_vs_6m": 70,
-    "10m_vs_11m": 150,
-    "27m_vs_30m": 180,
-    "2s3z": 120,
-    "3s5z": 150,
-    "3s5z_vs_3s6z": 170,
-    "3s_vs_5z": 250,
-    "6h_vs_8z": 150,
-    "2c_vs_64zg": 400,
-    "smacv2_5_units": 200,
-    "smacv2_10_units": 200,
-    "smacv2_20_units": 200,
-}
-ZERGLINGS = Scenario(
-    name="2c_vs_64zg",
-    types=(COLOSSUS,) * 2 + (4,) * 64,
-    n_allies=2,
-    n_enemies=64,
-    random_types=False,
-    random_pos=False,
-    ally_start=(16.0, 16.0),
-    enemy_start=(16.0, 9.0),
-    limit=LIMITS["2c_vs_64zg"],
-)
-
-
-def scenario_names() -> tuple[str, ...]:
-    """SMAX's scenarios and ours."""
-    return tuple(sorted({*MAP_NAME_TO_SCENARIO, ZERGLINGS.name}))
-
-
-def scenario_of(name: str, fidelity: str) -> Scenario:
-    """The scenario of a name that `scenario_names` lists."""
-    if name == ZERGLINGS.name:
-        return ZERGLINGS
-    found = MAP_NAME_TO_SCENARIO[name]
-    # The places of SMAC's maps are not published; 9 and 23 are SMAClite's (smaclite/env/maps), 8 and 24 SMAX's.
-    ally_x, enemy_x = (9.0, 23.0) if fidelity == "smac" else (MAP_SIZE / 4, MAP_SIZE * 3 / 4)
-    return Scenario(
-        name=name,
-        types=tuple(np.asarray(found.unit_types).tolist()),
-        n_allies=found.num_allies,
-        n_enemies=found.num_enemies,
-        random_types=found.smacv2_unit_type_generation,
-        random_pos=found.smacv2_position_generation,
-        ally_start=(ally_x, MAP_SIZE / 2),
-        enemy_start=(enemy_x, MAP_SIZE / 2),
-        limit=LIMITS.get(name, 200),
-    )
 
 
 class Table(NamedTuple):
@@ -199,12 +127,3 @@ def _hit(kind: Kind, foe: Kind) -> float:
     """Damage of one hit before armor."""
     attribute, bonus = kind.bonus
     return kind.damage + bonus * (foe.is_ == attribute)
-
-
-def block(n: int, center: tuple[float, float], spacing: float) -> np.ndarray:
-    """Places (n, 2) in rows and columns around a center."""
-    columns = int(np.ceil(np.sqrt(n)))
-    rows = -(-n // columns)
-    row, column = np.divmod(np.arange(n), columns)
-    offset = np.stack([column - (columns - 1) / 2, row - (rows - 1) / 2], -1)
-    return np.asarray(center) + spacing * offset

@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import _smax_units as units
-from qllm_envs._smax_game import FIRST_ATTACK, STOP, Force, Rules, State, force
+from qllm_envs._smax_scenarios import MAP_SIZE
+from qllm_envs._smax_state import FIRST_ATTACK, Force, Rules, State, force
 from qllm_envs.core import Scene, Shape, View
 
+FIRST_MOVE = 2
 SIGHT, REACH = 9.0, 6.0  # SMAC's for every unit, between centers
 STEP_ASIDE = 1.0  # a move is available if the place this far ahead is on the map
 STATE_SCALE = 28.0  # the width of SMAC's maps that counts in its state
@@ -35,7 +37,7 @@ def available(rules: Rules, now: Force, dist: Float[Array, "agents n"]) -> Bool[
     n = rules.scenario.n_allies
     alive = now.alive[:n, None]  # (N, 1)
     ahead = now.pos[:n, None] + STEP_ASIDE * HEADINGS[None]  # (N, 4, 2)
-    walks = ((ahead >= 0) & (ahead < units.MAP_SIZE)).all(-1)
+    walks = ((ahead >= 0) & (ahead < MAP_SIZE)).all(-1)
     shoots = (dist[:, n:] <= REACH) & now.alive[None, n:]
     return jnp.concatenate([~alive, alive, alive & walks, alive & shoots], -1)
 
@@ -53,7 +55,7 @@ def _obs(rules: Rules, now: Force, can: Bool[Array, "agents actions"], apart: tu
     others = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
     allies = allies[np.arange(n)[:, None], others]  # (N, N-1, F)
     own = jnp.where(now.alive[:n, None], ally, 0.0)
-    moves = can[:, STOP + 1 : FIRST_ATTACK].astype(jnp.float32)
+    moves = can[:, FIRST_MOVE:FIRST_ATTACK].astype(jnp.float32)
     return jnp.concatenate([moves, enemies.reshape(n, -1), allies.reshape(n, -1), own], -1)
 
 
@@ -71,7 +73,7 @@ def _condition(rules: Rules, now: Force, team: int) -> Float[Array, "units featu
 def _flat_state(rules: Rules, state: State, now: Force) -> Float[Array, " state"]:
     """Allies, enemies, last actions. Zeros for the dead."""
     n = rules.scenario.n_allies
-    place = (now.pos - units.MAP_SIZE / 2) / STATE_SCALE
+    place = (now.pos - MAP_SIZE / 2) / STATE_SCALE
     ally, enemy = (_condition(rules, now, team) for team in (0, 1))
     allies = jnp.concatenate([ally[:, :1], weapon(rules, state, now)[:, None], place[:n], ally[:, 1:]], -1)
     enemies = jnp.concatenate([enemy[:, :1], place[n:], enemy[:, 1:]], -1)
@@ -117,4 +119,4 @@ def scene(rules: Rules, state: State) -> Scene:
         for i, (x, y) in enumerate(pos)
         if now.alive[i]
     ]
-    return Scene(tuple(shapes), (0.0, 0.0, units.MAP_SIZE, units.MAP_SIZE))
+    return Scene(tuple(shapes), (0.0, 0.0, MAP_SIZE, MAP_SIZE))

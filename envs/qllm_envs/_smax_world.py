@@ -3,6 +3,7 @@
 `World` is SMAX 0.2.0 of jaxmarl, subclassed: its reset and its world ticks are SMAX's. n units, N allies, E enemies.
 """
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,8 @@ from jaxtyping import Array, Bool, Float
 from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
 from qllm_envs._smax_enemies import N_MOVES
-from qllm_envs._smax_units import Scenario, Table
+from qllm_envs._smax_scenarios import COLOSSUS, MAP_SIZE, TWO_COLOSSI, Scenario, block
+from qllm_envs._smax_units import Table
 
 # The colossus's beam: a rectangle around its target, across the shot (smaclite/env/units/smaclite_units/colossus.json).
 BEAM_HALF_WIDTH, BEAM_HALF_DEPTH = 1.4, 0.15
@@ -31,6 +33,7 @@ class World(SMAX):
     """
 
     def __init__(self, scenario: Scenario, table: Table, tick: float, splash: bool, attack_move: bool, start: Any):
+        rows: dict[str, Any] = {name: jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS}
         super().__init__(
             scenario=SmaxScenario(
                 unit_types=jnp.array(scenario.types, jnp.uint8),
@@ -44,15 +47,16 @@ class World(SMAX):
             world_steps_per_env_step=units.TICKS,
             time_per_step=tick,
             walls_cause_death=False,
-            **{f"unit_type_{name}": jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS},
+            **{f"unit_type_{name}": row for name, row in rows.items()},
         )
-        self.beams = np.flatnonzero(np.array(scenario.types) == units.COLOSSUS) if splash else np.array([], int)
+        self.beams = np.flatnonzero(np.array(scenario.types) == COLOSSUS) if splash else np.array([], int)
         self.attack_move = attack_move
         centered = scenario.random_pos
-        self.attack_point = np.full(2, units.MAP_SIZE / 2) if centered else np.array(scenario.ally_start)
+        self.attack_point = np.full(2, MAP_SIZE / 2) if centered else np.array(scenario.ally_start)
         if start is not None:
             self.position_generator: Any = SimpleNamespace(generate=lambda key: jnp.array(start, jnp.float32))
 
+    @partial(jax.jit, static_argnums=0)
     def get_obs(self, state: Any) -> dict[str, Array]:
         del state
         return {}
@@ -61,10 +65,12 @@ class World(SMAX):
         del state
         return jnp.zeros(0)
 
+    @partial(jax.jit, static_argnums=0)
     def compute_reward(self, state: Any, health_before: Array, health_after: Array) -> dict[str, Array]:
         del state, health_before, health_after
         return {}
 
+    @partial(jax.jit, static_argnums=0)
     def _world_step(self, key: jax.Array, state: Any, actions: tuple[Array, Array]) -> Any:
         if self.attack_move:
             actions = enemies.attack_move(self, state, actions)
@@ -94,7 +100,7 @@ class World(SMAX):
 def make(scenario: Scenario, table: Table, fidelity: str, opponent: str, splash: bool) -> World:
     tick = units.SMAC_TICK if fidelity == "smac" else units.SMAX_TICK
     # SMAX starts teams within 4 x 4 boxes, in which 64 zerglings would lie on top of each other.
-    in_blocks = not scenario.random_pos and (fidelity == "smac" or scenario.name == units.ZERGLINGS.name)
+    in_blocks = not scenario.random_pos and (fidelity == "smac" or scenario.name == TWO_COLOSSI.name)
     start = _formation(scenario, table) if in_blocks else None
     return World(scenario, table, tick, splash, opponent == "attack_move", start)
 
@@ -103,7 +109,7 @@ def _formation(scenario: Scenario, table: Table) -> np.ndarray:
     n = scenario.n_allies
     teams = (scenario.types[:n], scenario.ally_start), (scenario.types[n:], scenario.enemy_start)
     spacing = lambda types: 2 * table.radiuses[list(types)].max() + MARGIN
-    return np.concatenate([units.block(len(types), center, spacing(types)) for types, center in teams])
+    return np.concatenate([block(len(types), center, spacing(types)) for types, center in teams])
 
 
 def splash(world: World, state: Any, attacks: Array) -> Float[Array, " n"]:
@@ -113,7 +119,7 @@ def splash(world: World, state: Any, attacks: Array) -> Float[Array, " n"]:
 
 
 def _beam(world: World, state: Any, attacks: Array, shooter: int) -> Float[Array, " n"]:
-    n, pos, kind = world.num_allies, state.unit_positions, units.COLOSSUS
+    n, pos, kind = world.num_allies, state.unit_positions, COLOSSUS
     action = attacks[shooter]
     first, foes = (n, np.arange(world.num_agents) >= n) if shooter < n else (n - 1, np.arange(world.num_agents) < n)
     target = first + (action - N_MOVES if shooter < n else N_MOVES - action)

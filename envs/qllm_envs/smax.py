@@ -38,24 +38,33 @@ def make(
     `splash`: whether a colossus's beam also hits enemies beside its target.
     """
     # Here, as importing jaxmarl takes seconds, prints, and starts the device.
-    from qllm_envs import _smax_enemies, _smax_fields, _smax_game, _smax_units, _smax_view, _smax_world
+    from qllm_envs import (
+        _smax_enemies,
+        _smax_fields,
+        _smax_game,
+        _smax_scenarios,
+        _smax_state,
+        _smax_units,
+        _smax_view,
+        _smax_world,
+    )
 
-    found = _smax_units.scenario_of(
-        _choice("scenario", scenario, _smax_units.scenario_names()),
-        _choice("fidelity", fidelity, _smax_units.FIDELITIES),
+    found = _smax_scenarios.find(
+        _choice("scenario", scenario, _smax_scenarios.names()),
+        _choice("fidelity", fidelity, _smax_scenarios.FIDELITIES),
     )
     table = _smax_units.table(found, fidelity)
     splash = _options.flag(NAME, "splash", splash)
     world = _smax_world.make(found, table, fidelity, _choice("opponent", opponent, _smax_enemies.OPPONENTS), splash)
     limit = found.limit if horizon is None else _options.integer(NAME, "horizon", horizon, low=1)
-    rules = _smax_game.rules_of(found, table, world, limit, fidelity, opponent)
+    rules = _smax_state.rules_of(found, table, world, limit, fidelity, opponent)
     return Env(
         spec=_smax_fields.spec(rules),
         reset=partial(_smax_game.reset, rules),
         step=partial(_smax_game.step, rules),
         view=partial(_smax_view.view, rules),
         scene=partial(_smax_view.scene, rules),
-        won=partial(_smax_game.won, rules),
+        won=partial(_smax_state.won, rules),
     )
 
 

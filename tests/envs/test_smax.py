@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qllm_envs import _smax_scenarios, _smax_world, check_env, make
 from qllm_envs import _smax_units as units
-from qllm_envs import _smax_world, check_env, make
+from qllm_envs._smax_scenarios import TWO_COLOSSI
 from qllm_envs._smax_world import in_beam
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -51,12 +52,15 @@ def games(policy, scenario="3s_vs_5z", **options):
     def game(key):
         key_reset, key_turns = jax.random.split(key)
         start, keys = (env.reset(key_reset), jnp.bool_(True)), jax.random.split(key_turns, env.spec.horizon)
-        (last, _), (rewards, happened, states) = jax.lax.scan(
-            turn, start, jax.random.split(key_turns, env.spec.horizon)
-        )
-        return Played(rewards.sum(), happened.sum(), env.won(last), states)
+        (last, _), (rewards, happened, states) = jax.lax.scan(turn, start, keys)
+        return Played(rewards.sum(), happened.sum(), won(env, last), states)
 
     return jax.device_get(jax.jit(jax.vmap(game))(jax.random.split(KEY, GAMES)))
+
+
+def won(env, state):
+    assert env.won is not None
+    return env.won(state)
 
 
 def random_policy(key, view):
@@ -119,8 +123,13 @@ def test_ranges_of_fields_hold_in_games_and_all_of_them_are_reached():
 def test_a_win_needs_a_survivor():
     env = task()
     state = env.reset(KEY)
-    for alive, won in (([1] * 8, False), ([0] * 3 + [1] * 5, False), ([0] * 8, False), ([0, 0, 1] + [0] * 5, True)):
-        assert bool(env.won(state._replace(pool=jnp.array(alive, jnp.float32)))) == won
+    for alive, expected in (
+        ([1] * 8, False),
+        ([0] * 3 + [1] * 5, False),
+        ([0] * 8, False),
+        ([0, 0, 1] + [0] * 5, True),
+    ):
+        assert bool(won(env, state._replace(pool=jnp.array(alive, jnp.float32)))) == expected
 
 
 def test_a_dead_team_ends_the_game_and_the_limit_cuts_it():
@@ -173,8 +182,8 @@ def test_a_beam_hits_what_a_rectangle_across_the_shot_touches():
 @functools.cache
 def one_tick(splash):
     """A world tick of 2c_vs_64zg: (state, actions of all units by SMAX's numbers) -> pools."""
-    table = units.table(units.ZERGLINGS, "smac")
-    world = _smax_world.make(units.ZERGLINGS, table, "smac", "heuristic", splash)
+    table = units.table(TWO_COLOSSI, "smac")
+    world = _smax_world.make(TWO_COLOSSI, table, "smac", "heuristic", splash)
     start: Any = world.reset(KEY)[1]
 
     def tick(pos, pool, cooldown, attacks):
@@ -271,7 +280,7 @@ def test_teams_start_in_formation_by_starcrafts_rules_and_in_boxes_by_smaxs():
     [("smac", (13, 1.34, 7.125), (16, 0.86, 1.225)), ("smax", (13, 1.87, 6), (8, 0.86, 2))],
 )
 def test_what_each_fidelity_says_of_attack_cooldown_and_reach(fidelity, stalker, zealot):
-    table = units.table(units.scenario_of("3s_vs_5z", fidelity), fidelity)
+    table = units.table(_smax_scenarios.find("3s_vs_5z", fidelity), fidelity)
     for kind, wanted in ((2, stalker), (3, zealot)):
         row = table.attacks[kind], table.weapon_cooldowns[kind], table.attack_ranges[kind]
         np.testing.assert_allclose(row, wanted, rtol=1e-6)

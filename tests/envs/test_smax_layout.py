@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qllm_envs import make
-from qllm_envs._smax_game import Recharge
+from qllm_envs._smax_state import Recharge
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -185,6 +185,7 @@ def test_the_reward_is_damage_kills_and_victory_on_smacs_scale():
     assert float(env.step(jax.random.key(0), state, stop).reward) == 0
     shot = env.step(jax.random.key(0), state, stop.at[0].set(6))
     np.testing.assert_allclose(shot.reward, 13 * 20 / 1000, rtol=1e-4)
+    assert env.won is not None
     assert not env.won(shot.state)
     # No shield, 10 points of health: a hit of 12 takes 10, and the kill pays 10.
     weak = state.recharge._replace(health=state.recharge.health.at[3].set(10 * 13 / 12))

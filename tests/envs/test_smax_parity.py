@@ -14,7 +14,8 @@ from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, SMAX
 from jaxmarl.environments.smax.smax_env import Scenario as PeerScenario
 
 from qllm_envs import _smax_units as units
-from qllm_envs import make
+from qllm_envs import _smax_world, make
+from qllm_envs._smax_scenarios import TWO_COLOSSI
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -26,10 +27,10 @@ def stock(scenario):
     """JaxMARL's environment: as it is, or with a unit and a map more, told by its own arguments."""
     if scenario in MAP_NAME_TO_SCENARIO:
         return HeuristicEnemySMAX(scenario=MAP_NAME_TO_SCENARIO[scenario], walls_cause_death=False)
-    table = units.table(units.ZERGLINGS, "smax")
-    rows = {f"unit_type_{name}": jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS}
+    table = units.table(TWO_COLOSSI, "smax")
+    rows: Any = {f"unit_type_{name}": jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS}
     names = [kind.name for kind in units.KINDS]
-    types = jnp.array(units.ZERGLINGS.types, jnp.uint8)
+    types = jnp.array(TWO_COLOSSI.types, jnp.uint8)
     zerglings = PeerScenario(types, 2, 64, False, False)
     return HeuristicEnemySMAX(
         scenario=zerglings, walls_cause_death=False, unit_type_names=names, unit_type_shorthands=names, **rows
@@ -91,13 +92,13 @@ def test_each_step_equals_jaxmarl(scenario, atol):
 
 
 def test_the_push_of_66_units_has_the_numbers_of_jaxmarl():
-    rules = make("smax", scenario="2c_vs_64zg", fidelity="smax").reset.args[0]
-    state = rules.world.reset(jax.random.key(0))[1]
+    world = _smax_world.make(TWO_COLOSSI, units.table(TWO_COLOSSI, "smax"), "smax", "heuristic", splash=False)
+    state: Any = world.reset(jax.random.key(0))[1]
     crowd = 16 + 3 * jax.random.uniform(jax.random.key(1), (66, 2))
     state = state.replace(unit_positions=crowd, unit_alive=jnp.arange(66) % 7 > 0)
     with jax.numpy_rank_promotion("allow"):  # theirs
-        wanted = SMAX._push_units_away(rules.world, state)
+        wanted = SMAX._push_units_away(world, state)
     # Operation by operation: a compiler may sum either in its own order.
-    pushed = rules.world._push_units_away(state)
+    pushed = world._push_units_away(state)
     np.testing.assert_array_equal(pushed.unit_positions, wanted.unit_positions)
     assert np.abs(pushed.unit_positions - crowd).max() > 0.5
