@@ -4,9 +4,11 @@
 of random actions are timed: reset, step and observe, every observation written out as a rollout would keep it. Actions
 are drawn beforehand, and steps behind the end of an episode are not counted.
 
-Ours and JaxMARL's (particle worlds) are one compiled program each, vmapped over environments. JaxMARL is called through
-`step_env`, without the reset in every step that `step` adds. The original package (lbforaging, mpe2) plays one
-environment in this process. An opponent inside of ours acts by its policy; the peers' opponents get random actions.
+Ours and JaxMARL's (particle worlds, SMAX) are one compiled program each, vmapped over environments. They run every
+episode to the horizon, so where episodes end early most of what they run is not counted: lines below the table say how
+much. JaxMARL is called through `step_env`, without the reset in every step that `step` adds. The original package
+(lbforaging, mpe2) plays one environment in this process. An opponent inside of ours acts by its policy, and so do
+SMAX's enemies; the opponents of other peers get random actions.
 All take turns, so that a machine that slows down slows all; compile time is reported apart.
 """
 
@@ -22,7 +24,7 @@ import common
 import env_peers
 import jax
 import numpy as np
-from env_peers import JAXMARL, LBFORAGING, MPE2, Game, Play, installed
+from env_peers import IN_JAXMARL, JAXMARL, LBFORAGING, MPE2, Game, Play, installed
 
 from qllm_envs import Env
 from qllm_jax import config, experiment
@@ -40,6 +42,7 @@ class System(NamedTuple):
     n_envs: int
     play: Play
     compile_s: float | None  # None: a package, which is not compiled
+    counted: float = 1.0  # share of the steps that it runs
 
 
 class Row(NamedTuple):
@@ -91,7 +94,7 @@ def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
         jax.block_until_ready(run(*inputs))
         return steps
 
-    return System(name, len(actions), play, compile_s)
+    return System(name, len(actions), play, compile_s, steps / (actions.shape[0] * actions.shape[1]))
 
 
 def happened(ended: np.ndarray) -> int:
@@ -102,7 +105,7 @@ def happened(ended: np.ndarray) -> int:
 def systems(env: Env, game: Game, sizes: list[int], seed: int) -> Iterator[System]:
     """Ours, and the peers that there are and that are installed."""
     rng, (package, play) = np.random.default_rng(seed), env_peers.PACKAGES.get(game["name"], env_peers.NO_PACKAGE)
-    peer = env_peers.jaxmarl_env(game) if package == MPE2 and installed(JAXMARL) else None
+    peer = env_peers.jaxmarl_env(game) if game["name"] in IN_JAXMARL and installed(JAXMARL) else None
     shape = lambda n_envs, n_agents: (n_envs, env.spec.horizon, n_agents)
     draw = lambda *sizes: rng.integers(0, env.spec.n_actions, shape(*sizes), dtype=np.int32)
     for n_envs in dict.fromkeys(sizes):
@@ -154,6 +157,17 @@ def spread(values: list[float], style: str) -> str:
     return f"{statistics.median(values):{style}} ({min(values):{style}} to {max(values):{style}})"
 
 
+def not_counted(rows: list[Row]) -> list[str]:
+    """A line for each system that runs steps behind the end of episodes."""
+    return [
+        f"{row.system.name} with {row.system.n_envs:,} environments runs "
+        f"{statistics.median(row.rates) / row.system.counted:,.0f} steps a second, "
+        f"of which {row.system.counted:.1%} come before the end of an episode"
+        for row in rows
+        if row.system.counted < 1
+    ]
+
+
 def options(settings: Config) -> Game:
     """All options of a configuration's environment: as given, or as its `make` has them by default."""
     module = importlib.import_module(f"qllm_envs.{settings.env['name']}")
@@ -171,7 +185,8 @@ def main() -> None:
     print(common.head(f"{env.spec.task} ({given}), {env.spec.horizon} steps an episode; {rounds}", *packages))
     print("\n".join([*env_peers.missing(game["name"]), ""]), flush=True)
     found = list(systems(env, game, args.envs, args.seed))
-    print(table(take_turns(found, args.repeats, args.ms / 1e3)))
+    rows = take_turns(found, args.repeats, args.ms / 1e3)
+    print("\n".join([table(rows), "", *not_counted(rows)]))
 
 
 def arguments() -> argparse.Namespace:

@@ -184,6 +184,7 @@ def test_env_step_without_a_peer(load, capsys):
     [
         ("env=mpe_spread n_agents=2 env.horizon=3", ["jaxmarl", "mpe2"], {6, 3}),
         ("env=lbf_8x8_2p_2f_coop env.horizon=4", ["lbforaging"], {8, 4}),
+        ("env=smac_3s_vs_5z env.horizon=2", ["jaxmarl"], {4}),
     ],
 )
 def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, steps, load):
@@ -195,6 +196,14 @@ def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, st
     assert {system.play() for system in found} == steps  # of two environments, and of a package's one
     rows = env_step.take_turns(found, repeats=2, seconds=0.0)
     assert all(f"times {peer}" in env_step.table(rows) for peer in peers)
+
+
+def test_env_step_says_what_it_runs_beyond_the_end_of_episodes(load):
+    env_step = load("env_step")
+    systems = [env_step.System("qllm_envs", 8, None, 1.0, counted=0.1), env_step.System("mpe2", 1, None, None)]
+    rows = [env_step.Row(system, [40.0, 50.0, 60.0]) for system in systems]
+    line = "qllm_envs with 8 environments runs 500 steps a second, of which 10.0% come before the end of an episode"
+    assert env_step.not_counted(rows) == [line]
 
 
 def test_env_step_names_a_package_that_is_missing(load, monkeypatch):

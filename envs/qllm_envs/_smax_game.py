@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxmarl.environments.smax.smax_env import State as SmaxState
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
@@ -23,6 +23,7 @@ from qllm_envs._smax_state import (
     State,
     force,
     most,
+    over,
     won,
 )
 from qllm_envs.core import Step
@@ -55,18 +56,29 @@ def reset(rules: Rules, key: jax.Array) -> State:
 
 
 def step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agents"]) -> Step:
-    """SMAC counts a battle in which both sides die at once as ended and as nobody's win."""
-    moved = _fight(rules, key, state, actions)
+    """A battle in which both sides die at once is over and nobody's win, as in SMAC; one that is over stands still."""
+    goes_on = ~over(rules, state)
+    moved = _fight_once(rules, key, state, actions, goes_on)
     moved = moved._replace(last_action=actions.astype(state.last_action.dtype), t=state.t + 1)
     before, after = force(rules, state), force(rules, moved)
     team = slice(rules.scenario.n_allies, None)
     damage = (before.points - after.points)[team].sum()
     kills = (before.alive & ~after.alive)[team].sum()
-    is_won = won(rules, moved)
     # SMAC takes the absolute value, and so pays for shields of enemies that recharge.
-    reward = jnp.abs(damage + KILL_REWARD * kills) + WIN_REWARD * is_won
-    ended = ~after.alive[: rules.scenario.n_allies].any() | ~after.alive[team].any()
-    return Step(moved, reward * MAX_RETURN / most(rules, before), ended, moved.t >= rules.horizon)
+    points = jnp.abs(damage + KILL_REWARD * kills) + WIN_REWARD * (goes_on & won(rules, moved))
+    return Step(moved, points * MAX_RETURN / most(rules, before), over(rules, moved), moved.t >= rules.horizon)
+
+
+def _fight_once(
+    rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agents"], goes_on: Bool[Array, ""]
+) -> State:
+    """A loop of one turn, or of none where the battle is over.
+
+    Rollouts run to the horizon, long after most battles. Once all of a batch are over, no turn is left to pay for,
+    where `cond` under vmap would go on computing both of its branches.
+    """
+    turn = lambda carry: (jnp.bool_(False), _fight(rules, key, carry[1], actions))
+    return jax.lax.while_loop(lambda carry: carry[0], turn, (goes_on, state))[1]
 
 
 def _fight(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agents"]) -> State:

@@ -91,6 +91,12 @@ def won(rules: Rules, state: State) -> Bool[Array, ""]:
     return alive[:n].any() & ~alive[n:].any()
 
 
+def over(rules: Rules, state: State) -> Bool[Array, ""]:
+    """All units of a side are dead."""
+    alive, n = state.pool > 0, rules.scenario.n_allies
+    return ~(alive[:n].any() & alive[n:].any())
+
+
 def most(rules: Rules, now: Force) -> Float[Array, ""]:
     """The most points of reward that the enemies are worth together."""
     n, table = rules.scenario.n_allies, rules.table

@@ -13,8 +13,8 @@ from jaxmarl.environments.smax.smax_env import SMAX
 from qllm_envs._smax_scenarios import COLOSSUS, Scenario
 
 TICKS = 8  # world ticks of a step, SMAC's step_mul
-SMAC_TICK = 1 / 22.4  # a game loop at speed "faster", the time base of all of StarCraft II's numbers below
-SMAX_TICK = 1 / 16
+# Seconds: a game loop at speed "faster", the time base of all of StarCraft II's numbers below; and SMAX's.
+TICK = {"smac": 1 / 22.4, "smax": 1 / 16}
 
 
 class Kind(NamedTuple):

@@ -25,6 +25,32 @@ BEAM_HALF_WIDTH, BEAM_HALF_DEPTH = 1.4, 0.15
 MARGIN = 0.05  # between units that start side by side
 
 
+def arguments(scenario: Scenario, table: Table, tick: float, start: np.ndarray | None) -> dict[str, Any]:
+    """What tells SMAX of our units and scenarios, so that nothing of it is copied. `start`: see `World`."""
+    kinds = units.KINDS[: len(table.health)]
+    names = {name: jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS}
+    return {
+        "scenario": SmaxScenario(
+            unit_types=jnp.array(scenario.types, jnp.uint8),
+            num_allies=scenario.n_allies,
+            num_enemies=scenario.n_enemies,
+            smacv2_position_generation=scenario.random_pos or start is not None,
+            smacv2_unit_type_generation=scenario.random_types,
+        ),
+        "unit_type_names": [kind.name for kind in kinds],
+        "unit_type_shorthands": [kind.name[0] for kind in kinds],
+        "world_steps_per_env_step": units.TICKS,
+        "time_per_step": tick,
+        "walls_cause_death": False,
+        **{f"unit_type_{name}": row for name, row in names.items()},
+    }
+
+
+def always(start: np.ndarray) -> Any:
+    """SMAX's generator of places, that gives the same (n, 2) for every episode."""
+    return SimpleNamespace(generate=lambda key: jnp.array(start, jnp.float32))
+
+
 class World(SMAX):
     """SMAX without its observations, states and rewards, which are not SMAC's, and which a step of it pays for.
 
@@ -33,28 +59,13 @@ class World(SMAX):
     """
 
     def __init__(self, scenario: Scenario, table: Table, tick: float, splash: bool, attack_move: bool, start: Any):
-        rows: dict[str, Any] = {name: jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS}
-        super().__init__(
-            scenario=SmaxScenario(
-                unit_types=jnp.array(scenario.types, jnp.uint8),
-                num_allies=scenario.n_allies,
-                num_enemies=scenario.n_enemies,
-                smacv2_position_generation=scenario.random_pos or start is not None,
-                smacv2_unit_type_generation=scenario.random_types,
-            ),
-            unit_type_names=[kind.name for kind in units.KINDS[: len(table.health)]],
-            unit_type_shorthands=[kind.name[0] for kind in units.KINDS[: len(table.health)]],
-            world_steps_per_env_step=units.TICKS,
-            time_per_step=tick,
-            walls_cause_death=False,
-            **{f"unit_type_{name}": row for name, row in rows.items()},
-        )
+        super().__init__(**arguments(scenario, table, tick, start))
         self.beams = np.flatnonzero(np.array(scenario.types) == COLOSSUS) if splash else np.array([], int)
         self.attack_move = attack_move
         centered = scenario.random_pos
         self.attack_point = np.full(2, MAP_SIZE / 2) if centered else np.array(scenario.ally_start)
         if start is not None:
-            self.position_generator: Any = SimpleNamespace(generate=lambda key: jnp.array(start, jnp.float32))
+            self.position_generator: Any = always(start)
 
     @partial(jax.jit, static_argnums=0)
     def get_obs(self, state: Any) -> dict[str, Array]:
@@ -98,14 +109,15 @@ class World(SMAX):
 
 
 def make(scenario: Scenario, table: Table, fidelity: str, opponent: str, splash: bool) -> World:
-    tick = units.SMAC_TICK if fidelity == "smac" else units.SMAX_TICK
+    start = formation(scenario, table, fidelity)
+    return World(scenario, table, units.TICK[fidelity], splash, opponent == "attack_move", start)
+
+
+def formation(scenario: Scenario, table: Table, fidelity: str) -> np.ndarray | None:
+    """Where units (n, 2) start in every episode; None where SMAX draws it."""
     # SMAX starts teams within 4 x 4 boxes, in which 64 zerglings would lie on top of each other.
-    in_blocks = not scenario.random_pos and (fidelity == "smac" or scenario.name == TWO_COLOSSI.name)
-    start = _formation(scenario, table) if in_blocks else None
-    return World(scenario, table, tick, splash, opponent == "attack_move", start)
-
-
-def _formation(scenario: Scenario, table: Table) -> np.ndarray:
+    if scenario.random_pos or (fidelity == "smax" and scenario.name != TWO_COLOSSI.name):
+        return None
     n = scenario.n_allies
     teams = (scenario.types[:n], scenario.ally_start), (scenario.types[n:], scenario.enemy_start)
     spacing = lambda types: 2 * table.radiuses[list(types)].max() + MARGIN

@@ -142,6 +142,21 @@ def test_a_dead_team_ends_the_game_and_the_limit_cuts_it():
     assert env.step(KEY, lost, jnp.zeros(3, jnp.int32)).terminated
 
 
+def test_a_battle_that_is_over_stands_still_and_pays_nothing():
+    env = task()
+    for dead in (slice(0, 3), slice(3, 8)):
+        state: Any = env.reset(KEY)
+        state = state._replace(
+            pool=state.pool.at[dead].set(0.0), recharge=state.recharge._replace(calm=jnp.full(8, 20, jnp.uint8))
+        )
+        health = state.recharge.health.at[dead].set(0.0)
+        state = state._replace(recharge=state.recharge._replace(health=health))
+        step = env.step(KEY, state, jnp.full(3, EAST))
+        assert float(step.reward) == 0
+        for name in ("pos", "pool", "cooldown"):
+            np.testing.assert_array_equal(getattr(step.state, name), getattr(state, name))
+
+
 @pytest.mark.parametrize(("action", "way"), [(NORTH, [0, 1]), (SOUTH, [0, -1]), (EAST, [1, 0]), (WEST, [-1, 0])])
 def test_a_move_goes_where_it_says_and_the_wall_holds_without_harm(action, way):
     env = task()
