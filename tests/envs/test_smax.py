@@ -292,7 +292,7 @@ def test_teams_start_in_formation_by_starcrafts_rules_and_in_boxes_by_smaxs():
 
 @pytest.mark.parametrize(
     ("fidelity", "stalker", "zealot"),
-    [("smac", (13, 1.34, 7.125), (16, 0.86, 1.225)), ("smax", (13, 1.87, 6), (8, 0.86, 2))],
+    [("smac", (13, 1.34, 7.125), (16, 0.86, 1.225 + 3.15 / 22.4)), ("smax", (13, 1.87, 6), (8, 0.86, 2))],
 )
 def test_what_each_fidelity_says_of_attack_cooldown_and_reach(fidelity, stalker, zealot):
     table = units.table(_smax_scenarios.find("3s_vs_5z", fidelity), fidelity)
