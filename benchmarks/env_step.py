@@ -160,7 +160,7 @@ def spread(values: list[float], style: str) -> str:
 def not_counted(rows: list[Row]) -> list[str]:
     """A line for each system that runs steps behind the end of episodes."""
     return [
-        f"{row.system.name} with {row.system.n_envs:,} environments runs "
+        f"{row.system.name} x {row.system.n_envs:,} runs "
         f"{statistics.median(row.rates) / row.system.counted:,.0f} steps a second, "
         f"of which {row.system.counted:.1%} come before the end of an episode"
         for row in rows

@@ -202,7 +202,7 @@ def test_env_step_says_what_it_runs_beyond_the_end_of_episodes(load):
     env_step = load("env_step")
     systems = [env_step.System("qllm_envs", 8, None, 1.0, counted=0.1), env_step.System("mpe2", 1, None, None)]
     rows = [env_step.Row(system, [40.0, 50.0, 60.0]) for system in systems]
-    line = "qllm_envs with 8 environments runs 500 steps a second, of which 10.0% come before the end of an episode"
+    line = "qllm_envs x 8 runs 500 steps a second, of which 10.0% come before the end of an episode"
     assert env_step.not_counted(rows) == [line]
 
 

@@ -36,14 +36,13 @@ def _task(rules: Rules) -> str:
 
 def _reward_sentence(rules: Rules) -> str:
     recharging = rules.shielded.size > 0 and rules.shields[1]
-    change = "change of" if recharging else "damage to"
-    size = "the size of the sum of this, " if recharging else ""
+    sign = ", as a positive number even if their shields grew by more" if recharging else ""
     return (
-        f"{size}{change} the health and shields of all enemies in points and {KILL_REWARD:g} for each enemy that "
-        f"dies; and {WIN_REWARD:g} once if all enemies are dead and an agent is alive; all divided by the sum of the "
-        f"most that enemies and victory can give and times {MAX_RETURN:g}, so that victory gives "
-        f"{'at least ' if recharging else ''}{MAX_RETURN:g} in an episode."
-    ).capitalize()
+        f"What all enemies lose of health and shield in the step, in points, plus {KILL_REWARD:g} for each enemy that "
+        f"dies{sign}; plus {WIN_REWARD:g} once all enemies are dead and an agent is alive; all of it times "
+        f"{MAX_RETURN:g} and divided by the most points that enemies and victory give, so that the return of a victory "
+        f"is {'at least ' if recharging else ''}{MAX_RETURN:g}."
+    )
 
 
 def fields(rules: Rules) -> dict[str, Field]:
