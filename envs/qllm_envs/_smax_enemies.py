@@ -95,3 +95,11 @@ def _to_random_ally(key: jax.Array, seen: Watch) -> Float[Array, "enemies 2"]:
 
     chosen = jax.vmap(draw)(jax.random.split(key, seen.dist.shape[0]), seen.sees)[:, None]
     return jnp.concatenate([jnp.take_along_axis(part, chosen, 1) for part in (seen.dx, seen.dy)], -1)
+
+
+def targets(world: Any, memory: Memory | None, state: Any) -> Int[Array, " enemies"]:
+    """The ally that each enemy attacks, or -1: with SMAX's policy in the last step, without it at this moment."""
+    if memory is not None:
+        return jnp.where(memory.target < 0, -1, world.num_allies - 1 - memory.target)
+    seen = watch(world, state)
+    return jnp.where(seen.reaches.any(1), jnp.where(seen.reaches, seen.dist, jnp.inf).argmin(1), -1)

@@ -84,7 +84,7 @@ def _fight_once(
 def _fight(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agents"]) -> State:
     """A step of the world. Keys are split as JaxMARL's `EnemySMAX.step_env` splits them."""
     world = rules.world
-    before = _smax_state(rules, state)
+    before = smax_state(rules, state)
     key, key_enemy = jax.random.split(key)
     ordered = jnp.where(actions < FIRST_ATTACK, jnp.array(SMAX_ACTIONS)[actions], actions - 1)
     memory, enemy_actions = state.memory, jnp.full(rules.scenario.n_enemies, enemies.STAY)
@@ -102,7 +102,7 @@ def _fight(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " age
     return moved if state.recharge is None else _recharge(rules, state, moved, state.recharge)
 
 
-def _smax_state(rules: Rules, state: State) -> SmaxState:
+def smax_state(rules: Rules, state: State) -> SmaxState:
     world, n = rules.world, rules.world.num_agents
     return SmaxState(
         unit_positions=state.pos,

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from qllm_envs import _smax_units as units
 from qllm_envs._smax_scenarios import MAP_SIZE
 from qllm_envs._smax_state import FIRST_ATTACK, Force, Rules, State, force
-from qllm_envs.core import Scene, Shape, View
+from qllm_envs.core import View
 
 FIRST_MOVE = 2
 SIGHT, REACH = 9.0, 6.0  # SMAC's for every unit, between centers
@@ -106,17 +106,3 @@ def _fields(rules: Rules, state: State, now: Force) -> dict[str, Array]:
             fields[f"{name}_type"] = (kinds[None] == now.types[part, None]).argmax(-1).astype(jnp.int32)
         fields[f"{name}_alive"] = alive
     return fields | {"last_action": state.last_action.astype(jnp.int32)}
-
-
-def scene(rules: Rules, state: State) -> Scene:
-    now = force(rules, state)
-    pos, types, n = np.asarray(now.pos).tolist(), np.asarray(now.types), rules.scenario.n_allies
-    radius = rules.table.radiuses[types].tolist()
-    shapes = [
-        Shape("circle", (x, y), radius[i], "tab:blue", str(i), agent=i)
-        if i < n
-        else Shape("circle", (x, y), radius[i], "tab:red", "")
-        for i, (x, y) in enumerate(pos)
-        if now.alive[i]
-    ]
-    return Scene(tuple(shapes), (0.0, 0.0, MAP_SIZE, MAP_SIZE))

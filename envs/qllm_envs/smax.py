@@ -43,6 +43,7 @@ def make(
         _smax_fields,
         _smax_game,
         _smax_scenarios,
+        _smax_scene,
         _smax_state,
         _smax_units,
         _smax_view,
@@ -63,7 +64,7 @@ def make(
         reset=partial(_smax_game.reset, rules),
         step=partial(_smax_game.step, rules),
         view=partial(_smax_view.view, rules),
-        scene=partial(_smax_view.scene, rules),
+        scene=partial(_smax_scene.scene, rules),
         won=partial(_smax_state.won, rules),
     )
 
