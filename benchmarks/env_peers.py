@@ -1,4 +1,4 @@
-"""The environments that env_step.py sets beside ours: JaxMARL's particle worlds, and the original packages.
+"""The environments that env_step.py sets beside ours: JaxMARL's particle worlds and SMAX, and the original packages.
 
 A package is imported in the function that plays it, so that one that is missing costs no more than its row.
 """
@@ -20,6 +20,8 @@ def jaxmarl_env(game: Game) -> Any:
     """JaxMARL's environment of the same sizes. 0.2.0 ends an episode a step after `max_steps`."""
     import jaxmarl  # here, as it takes seconds and prints, which --help need not wait for
 
+    if game["name"] == "smax":
+        return stock_smax(game)
     n = game["n_agents"]
     name, sizes = {
         "mpe_spread": ("MPE_simple_spread_v3", {"num_agents": n, "num_landmarks": n}),
@@ -27,6 +29,24 @@ def jaxmarl_env(game: Game) -> Any:
         "mpe_adversary": ("MPE_simple_adversary_v3", {"num_good_agents": n, "num_obs": n}),
     }[game["name"]]
     return jaxmarl.make(name, max_steps=game["horizon"] - 1, **sizes)
+
+
+def stock_smax(game: Game) -> Any:
+    """SMAX against its own enemies, told of our scenario and units by its arguments: no splash, no SMAC around it."""
+    from jaxmarl.environments.smax import HeuristicEnemySMAX
+
+    from qllm_envs import _smax_scenarios, _smax_units, _smax_world
+
+    fidelity = game["fidelity"]
+    scenario = _smax_scenarios.find(game["scenario"], fidelity)
+    table = _smax_units.table(scenario, fidelity)
+    start = _smax_world.formation(scenario, table, fidelity)
+    told = _smax_world.arguments(scenario, table, _smax_units.TICK[fidelity], start)
+    horizon = scenario.limit if game["horizon"] is None else game["horizon"]
+    env = HeuristicEnemySMAX(max_steps=horizon - 1, **told)
+    if start is not None:
+        env._env.position_generator = _smax_world.always(start)
+    return env
 
 
 def mpe2_play(game: Game, rng: np.random.Generator) -> Play:
@@ -95,6 +115,7 @@ PACKAGES = {  # environment -> what it was ported from
     "mpe_adversary": (MPE2, mpe2_play),
 }
 NO_PACKAGE = ("", None)
+IN_JAXMARL = ("mpe_spread", "mpe_tag", "mpe_adversary", "smax")
 
 
 def installed(package: str) -> bool:
@@ -103,8 +124,8 @@ def installed(package: str) -> bool:
 
 def missing(name: str) -> list[str]:
     """A sentence for every peer that an environment lacks."""
-    if name not in PACKAGES:
+    package, _ = PACKAGES.get(name, NO_PACKAGE)
+    wanted = [*([JAXMARL] if name in IN_JAXMARL else []), *([package] if package else [])]
+    if not wanted:
         return [f"{name} has no peer: there is no package to compare it with"]
-    package = PACKAGES[name][0]
-    wanted = [JAXMARL, package] if package == MPE2 else [package]
     return [f"{peer} is left out: it is not installed (pip install {peer})" for peer in wanted if not installed(peer)]

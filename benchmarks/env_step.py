@@ -4,16 +4,19 @@
 of random actions are timed: reset, step and observe, every observation written out as a rollout would keep it. Actions
 are drawn beforehand, and steps behind the end of an episode are not counted.
 
-Ours and JaxMARL's (particle worlds) are one compiled program each, vmapped over environments. JaxMARL is called through
-`step_env`, without the reset in every step that `step` adds. The original package (lbforaging, mpe2) plays one
-environment in this process. An opponent inside of ours acts by its policy; the peers' opponents get random actions.
-All take turns, so that a machine that slows down slows all; compile time is reported apart. The floor of a program is
-the time to write its observations, rewards and ends to memory, and nothing else.
+Ours and JaxMARL's (particle worlds, SMAX) are one compiled program each, vmapped over environments. They run every
+episode to the horizon, so where episodes end early most of what they run is not counted: lines below the table say how
+much. JaxMARL is called through `step_env`, without the reset in every step that `step` adds. The original package
+(lbforaging, mpe2) plays one environment in this process. An opponent inside of ours acts by its policy, and so do
+SMAX's enemies; the opponents of other peers get random actions. All take turns, so that a machine that slows down slows
+all; compile time is reported apart. The floor of a program is the time to write its observations, rewards and ends to
+memory, and nothing else.
 """
 
 import argparse
 import importlib
 import inspect
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -23,7 +26,7 @@ import env_peers
 import jax
 import numpy as np
 import workload
-from env_peers import JAXMARL, LBFORAGING, MPE2, Game, Play, installed
+from env_peers import IN_JAXMARL, JAXMARL, LBFORAGING, MPE2, Game, Play, installed
 
 from qllm_envs import Env
 from qllm_jax import config, experiment
@@ -42,6 +45,7 @@ class System(NamedTuple):
     play: Play
     compile_s: float | None  # None: a package, which is not compiled
     step_bytes: float | None = None  # that a program writes out for an environment step
+    counted: float = 1.0  # share of the steps that it runs
 
 
 def ours(env: Env) -> Episode:
@@ -86,7 +90,8 @@ def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
         jax.block_until_ready(run(*inputs))
         return steps
 
-    return System(name, len(actions), play, compile_s, run.memory_analysis().output_size_in_bytes / steps)
+    step_bytes = run.memory_analysis().output_size_in_bytes / steps
+    return System(name, len(actions), play, compile_s, step_bytes, steps / (actions.shape[0] * actions.shape[1]))
 
 
 def happened(ended: np.ndarray) -> int:
@@ -97,7 +102,7 @@ def happened(ended: np.ndarray) -> int:
 def systems(env: Env, game: Game, sizes: list[int], seed: int) -> Iterator[System]:
     """Ours, and the peers that there are and that are installed."""
     rng, (package, play) = np.random.default_rng(seed), env_peers.PACKAGES.get(game["name"], env_peers.NO_PACKAGE)
-    peer = env_peers.jaxmarl_env(game) if package == MPE2 and installed(JAXMARL) else None
+    peer = env_peers.jaxmarl_env(game) if game["name"] in IN_JAXMARL and installed(JAXMARL) else None
     shape = lambda n_envs, n_agents: (n_envs, env.spec.horizon, n_agents)
     draw = lambda *sizes: rng.integers(0, env.spec.n_actions, shape(*sizes), dtype=np.int32)
     for n_envs in dict.fromkeys(sizes):
@@ -118,6 +123,7 @@ def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[s
     written, rows = workload.write_rate(), []
     for mine, own in zip(found, speeds, strict=True):
         row = {"system": mine.name, "envs": mine.n_envs, "env_steps_per_s": own, "compile_s": mine.compile_s}
+        row["counted"] = mine.counted
         if mine.step_bytes is not None:
             row["times_floor"] = [written / mine.step_bytes / each for each in own]
         for peer, theirs in zip(found, speeds, strict=True):
@@ -150,6 +156,16 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], 
     }
 
 
+def not_counted(rows: list[dict[str, Any]]) -> list[str]:
+    """A line for each system that runs steps behind the end of episodes."""
+    return [
+        f"{row['system']} x {row['envs']:,} runs {statistics.median(row['env_steps_per_s']) / row['counted']:,.0f} "
+        f"steps a second, of which {row['counted']:.1%} come before the end of an episode"
+        for row in rows
+        if row["counted"] < 1
+    ]
+
+
 def options(settings: Config) -> Game:
     """All options of a configuration's environment: as given, or as its `make` has them by default."""
     module = importlib.import_module(f"qllm_envs.{settings.env['name']}")
@@ -168,7 +184,7 @@ def main() -> None:
     report = common.begin(__file__, args.out, task, common.describe(*packages))
     print("\n".join([*env_peers.missing(game["name"]), ""]), flush=True)
     common.add(report, *take_turns(list(systems(env, game, args.envs, args.seed)), args.repeats, args.ms / 1e3))
-    print(common.table(columns(report.rows), report.rows))
+    print("\n".join([common.table(columns(report.rows), report.rows), "", *not_counted(report.rows)]))
 
 
 def arguments() -> argparse.Namespace:

@@ -3,29 +3,20 @@
 Drawn at twice the final size and halved, since Pillow does not smooth edges. All lengths here are in large pixels.
 """
 
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps, colors
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.ImageDraw import ImageDraw as Pen
 
-from qllm_envs.core import Scene, Shape
+from qllm_envs.core import Scene
 from qllm_jax import stats
+from qllm_jax.draw_scene import draw_scene
+from qllm_jax.draw_style import INK, LINE, MARK, PALE, PAPER, SIZE, Scale, color_of, font, minus
 
-Color = tuple[int, int, int]
-
-SIZE = (1920, 1240)
-SCENE = (40, 200, 1020, 1180)  # x0, y0, x1, y1
-BARS = (1190, 290, 1760, 1120)  # without labels, values and ticks
-INK, PALE, LINE = (32, 36, 42), (116, 122, 130), (214, 218, 223)
-PAPER, PANEL, MARK = (255, 255, 255), (244, 245, 247), (200, 60, 40)
+BARS = (1190, 290, 1760, 1120)  # x0, y0, x1, y1 without labels, values and ticks
 MAX_ROW = 230
-MIN_RADIUS = 8
 
 
 class Film(NamedTuple):
@@ -35,15 +26,6 @@ class Film(NamedTuple):
     scenes: tuple[Scene, ...]  # T+1
     weights: Float[np.ndarray, "slots agents"] | None  # None: the method has none, and the film says so
     reward_t: Float[np.ndarray, " time"]
-
-
-class Scale(NamedTuple):
-    """What must not move from frame to frame: the scene's bounds and the axis of the bars."""
-
-    bounds: tuple[float, float, float, float]
-    low: float
-    high: float
-    ticks: tuple[float, ...]
 
 
 def frames(film: Film) -> list[Image.Image]:
@@ -58,7 +40,7 @@ def frame(film: Film, scale: Scale, t: int) -> Image.Image:
     pen = ImageDraw.Draw(image)
     draw_header(pen, film, t)
     weights = None if film.weights is None else film.weights[t]
-    draw_scene(pen, film.scenes[t], weights, scale)
+    draw_scene(image, film.scenes[t], weights, scale)
     if weights is None:
         pen.text((BARS[0], BARS[1] - 76), "this method has no credit weights", PALE, font(32, bold=True), anchor="lm")
     else:
@@ -84,30 +66,6 @@ def nice_step(rough: float) -> float:
     return float(next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= rough * (1 - 1e-9)))
 
 
-def color_of(weight: float, scale: Scale) -> Color:
-    """Pale at 0, bluer with more credit, more orange the more negative (ColorBrewer: safe for the color-blind)."""
-    share = abs(weight) / max(scale.high, -scale.low)
-    return rgb(colormaps["Blues"](0.06 + 0.84 * share) if weight >= 0 else colormaps["Oranges"](0.25 + 0.65 * share))
-
-
-def rgb(color: object) -> Color:
-    """A color of matplotlib as three bytes."""
-    red, green, blue = (round(255 * part) for part in colors.to_rgb(color))  # pyright: ignore[reportArgumentType]
-    return red, green, blue
-
-
-def on(color: Color) -> Color:
-    """Black or white, whichever reads better on a color."""
-    return INK if np.dot(color, (0.299, 0.587, 0.114)) > 140 else PAPER
-
-
-@cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and has mathematical signs."""
-    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return ImageFont.truetype(str(fonts / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
-
-
 def draw_header(pen: Pen, film: Film, t: int) -> None:
     """Title, time, reward so far, and a line that grows with time."""
     n_steps, width = len(film.reward_t), SIZE[0] - 80
@@ -118,46 +76,6 @@ def draw_header(pen: Pen, film: Film, t: int) -> None:
     pen.text((400, 128), reward, INK, font(34), anchor="lm")
     pen.rectangle((40, 168, 40 + width, 173), LINE)
     pen.rectangle((40, 168, 40 + width * t / n_steps, 173), PALE)
-
-
-def minus(number: str) -> str:
-    """A number with a true minus sign."""
-    return number.replace("-", "−")  # noqa: RUF001
-
-
-def draw_scene(pen: Pen, scene: Scene, weights: np.ndarray | None, scale: Scale) -> None:
-    """Shapes in their order, then all labels, so that no label is covered. An agent is filled by its weight."""
-    pen.rounded_rectangle(SCENE, 12, PANEL, LINE, 3)
-    for shape in scene.shapes:
-        fill = fill_of(shape, weights, scale)
-        outline = PAPER if shape.agent is None else rgb(shape.color)
-        draw = pen.ellipse if shape.kind == "circle" else pen.rectangle
-        x, y, radius = place(shape, scale)
-        draw((x - radius, y - radius, x + radius, y + radius), fill, outline, 2 if shape.agent is None else 6)
-    for shape in scene.shapes:
-        if shape.label:
-            x, y, radius = place(shape, scale)
-            fill = fill_of(shape, weights, scale)
-            size = int(np.clip(radius * 0.9, 20, 40))
-            style = {"font": font(size, bold=True), "anchor": "mm", "stroke_width": 4, "stroke_fill": fill}
-            pen.text((x, y), shape.label, on(fill), **style)
-
-
-def fill_of(shape: Shape, weights: np.ndarray | None, scale: Scale) -> Color:
-    """An agent's color by its weight where there are weights, else the shape's own."""
-    if shape.agent is None or weights is None:
-        return rgb(shape.color)
-    return color_of(float(weights[shape.agent]), scale)
-
-
-def place(shape: Shape, scale: Scale) -> tuple[float, float, float]:
-    """Center and radius of a shape in the picture; y grows downwards there."""
-    x0, y0, x1, y1 = scale.bounds
-    left, top, right, bottom = SCENE
-    unit = min((right - left) / (x1 - x0), (bottom - top) / (y1 - y0))
-    x = (left + right) / 2 + unit * (shape.center[0] - (x0 + x1) / 2)
-    y = (top + bottom) / 2 - unit * (shape.center[1] - (y0 + y1) / 2)
-    return x, y, max(MIN_RADIUS, unit * shape.radius)
 
 
 def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale) -> None:

@@ -6,19 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from qllm_jax import folder, log, stats, sweep
 from qllm_jax.config import Config
 from qllm_jax.sweep import Run
+from qllm_jax.types import Scores
 
 
 class Final(NamedTuple):
     """The last numbers of the runs of one folder."""
 
     env_steps: int
-    returns: np.ndarray  # (R, episodes), greedy on the best checkpoint
-    random: np.ndarray  # (R,) mean return of the uniformly random policy, which depends on the seed alone
+    scores: Scores  # (R, episodes), greedy on the best checkpoint
+    random: Scores  # (R,) means of the uniformly random policy, which depends on the seed alone
     best_steps: list[int]  # of each run's best evaluation
 
 
@@ -29,18 +31,32 @@ def write(path: Path, config: Config, task: str, final: Final) -> str:
     return table(config, final)
 
 
+def recorded(scores: Scores) -> dict[str, Any]:
+    """What a record of metrics.jsonl says of episodes (R, episodes)."""
+    found = {"return": scores.returns.mean(-1), "returns": scores.returns}
+    return found if scores.won is None else found | {"win_rate": scores.won.mean(-1), "won": scores.won}
+
+
+def means(scores: Scores) -> Scores:
+    """Over the last axis: mean returns, and shares of episodes that are won."""
+    return jax.tree.map(lambda x: x.mean(-1), scores)
+
+
 def result(config: Config, final: Final) -> dict[str, Any]:
     """What result.json holds: a block of numbers, or in a sweep one for each configuration."""
     runs = sweep.runs(config)
-    head = {"env_steps": final.env_steps, "episodes": int(final.returns.shape[1])}
-    last: dict[str, Any] = {"random_policy": stats.summary(random_by_seed(runs, final.random))}
+    head = {"env_steps": final.env_steps, "episodes": int(final.scores.returns.shape[1])}
+    by_seed = random_by_seed(runs, final.random)
+    last: dict[str, Any] = {"random_policy": stats.summary(by_seed.returns)}
+    if by_seed.won is not None:
+        last["random_policy_win_rate"] = stats.summary(by_seed.won)
     if config.part:  # what `collected` needs
-        last["random_policy_per_run"] = final.random.tolist()
+        last["random_policy_per_run"] = jax.tree.map(np.ndarray.tolist, final.random)._asdict()
     found = by_configuration(runs, partial(block, final))
     if runs[0].values:
         return {**head, **last, "configurations": found}
-    returns = found[0].pop("returns")
-    return {**head, **found[0], **last, "returns": returns}
+    lists = {key: found[0].pop(key) for key in ("returns", "won") if key in found[0]}
+    return {**head, **found[0], **last, **lists}
 
 
 def by_configuration(runs: Sequence[Run], numbers: Callable[[list[int]], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -55,15 +71,18 @@ def by_configuration(runs: Sequence[Run], numbers: Callable[[list[int]], dict[st
 
 def block(final: Final, rows: Sequence[int]) -> dict[str, Any]:
     """The numbers of some runs."""
-    numbers = returns_of(final.returns[np.asarray(rows)])
-    returns = numbers.pop("returns")
-    return {**numbers, "best_checkpoint_env_steps": [final.best_steps[i] for i in rows], "returns": returns}
+    best = {"best_checkpoint_env_steps": [final.best_steps[i] for i in rows]}
+    return best | scores_of(jax.tree.map(lambda x: x[np.asarray(rows)], final.scores))
 
 
-def returns_of(returns: np.ndarray) -> dict[str, Any]:
-    """Returns (runs, episodes) of one configuration, and what they come to."""
-    means = returns.mean(-1)
-    return {"return": stats.summary(means), "return_per_seed": means.tolist(), "returns": returns.tolist()}
+def scores_of(scores: Scores) -> dict[str, Any]:
+    """Scores (runs, episodes) of one configuration, and what they come to."""
+    mean = means(scores)
+    found = {"return": stats.summary(mean.returns), "return_per_seed": mean.returns.tolist()}
+    if scores.won is None or mean.won is None:
+        return found | {"returns": scores.returns.tolist()}
+    found |= {"win_rate": stats.summary(mean.won), "win_rate_per_seed": mean.won.tolist()}
+    return found | {"returns": scores.returns.tolist(), "won": scores.won.tolist()}
 
 
 def blocks(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -87,11 +106,14 @@ def finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] | None
 def collected(path: Path) -> Final:
     """The numbers of a run whose groups are all finished."""
     of_groups = [json.loads((group / folder.RESULT).read_text()) for group in folder.parts(path)]
-    column = lambda key: [row for found in of_groups for each in blocks(found).values() for row in each[key]]
+    column = lambda key: [row for found in of_groups for each in blocks(found).values() for row in each.get(key, [])]
+    random = [found["random_policy_per_run"] for found in of_groups]
+    joined = lambda key: np.concatenate([np.asarray(each[key]) for each in random])
+    has_winner = random[0]["won"] is not None
     return Final(
         env_steps=min(found["env_steps"] for found in of_groups),
-        returns=np.asarray(column("returns")),
-        random=np.asarray([mean for found in of_groups for mean in found["random_policy_per_run"]]),
+        scores=Scores(np.asarray(column("returns")), np.asarray(column("won")) if has_winner else None),
+        random=Scores(joined("returns"), joined("won") if has_winner else None),
         best_steps=column("best_checkpoint_env_steps"),
     )
 
@@ -110,9 +132,10 @@ def run_of(record: dict[str, Any]) -> tuple[str, int]:
     return record.get("configuration", ""), record["seed"]
 
 
-def random_by_seed(runs: Sequence[Run], random: np.ndarray) -> np.ndarray:
+def random_by_seed(runs: Sequence[Run], random: Scores) -> Scores:
     """The random policy's mean for each seed: that of all configurations is the same."""
-    return np.asarray(list({run.seed: mean for run, mean in zip(runs, random, strict=True)}.values()))
+    first = list({run.seed: i for i, run in reversed(list(enumerate(runs)))}.values())[::-1]
+    return jax.tree.map(lambda x: x[np.asarray(first)], random)
 
 
 def marl_eval(path: Path, config: Config, task: str) -> None:
@@ -129,36 +152,55 @@ def marl_eval(path: Path, config: Config, task: str) -> None:
             label, seed = run_of(record)
             run = algos.setdefault(f"{config.algo.name} {label}".strip(), {}).setdefault(f"seed_{seed}", {})
             if record["event"] == "final":
-                run["absolute_metrics"] = {"return": record["returns"]}
+                run["absolute_metrics"] = measured(record)
             else:
                 step = {"step_count": record["env_steps"], "elapsed_time": timing.get(record["env_steps"], 0.0)}
-                run[f"step_{len(run)}"] = {**step, "return": record["returns"]}
+                run[f"step_{len(run)}"] = {**step, **measured(record)}
     # marl-eval cannot read names with commas.
     plain = lambda name: name.replace(",", "_")
     nested = {plain(config.env["name"]): {plain(task): {plain(name): runs for name, runs in algos.items()}}}
     folder.write_atomically(path / folder.MARL_EVAL, json.dumps(nested) + "\n")
 
 
+def measured(record: dict[str, Any]) -> dict[str, list[float]]:
+    """The metrics of a record's episodes, as marl-eval wants them."""
+    won = {"win_rate": [float(each) for each in record["won"]]} if "won" in record else {}
+    return {"return": record["returns"], **won}
+
+
 def table(config: Config, final: Final) -> str:
     """The last lines of a training run."""
-    runs = sweep.runs(config)
+    runs, scores = sweep.runs(config), means(final.scores)
+    n_episodes = final.scores.returns.shape[1]
+    random = random_by_seed(runs, final.random)
     if runs[0].values:
-        rows, head = configurations(runs, final.returns), "return of {} greedy episodes, best checkpoint"
-        rows.append(f"{head.format(final.returns.shape[1])}; # is the place in the grid")
+        rows, head = configurations(runs, scores), "return of {} greedy episodes, best checkpoint"
+        rows.append(f"{head.format(n_episodes)}; # is the place in the grid")
     else:
-        rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}"]
-        shown = zip(runs, final.best_steps, final.returns, strict=True)
-        rows += [f"{run.seed:>6}  {best:>12,}  {stats.number(row.mean()):>10}" for run, best, row in shown]
-        means = stats.sentence(final.returns.mean(-1))
-        rows.append(f"return of {final.returns.shape[1]} greedy episodes, best checkpoint: {means}")
-    random = stats.sentence(random_by_seed(runs, final.random))
-    return "\n".join([*rows, f"the uniformly random policy:                      {random}"])
+        heads = [
+            f"{'seed':>6}  {'best at step':>12}  {'return':>10}",
+            *(["     won"] if scores.won is not None else []),
+        ]
+        rows = ["".join(heads)]
+        for i, (run, best) in enumerate(zip(runs, final.best_steps, strict=True)):
+            won = "" if scores.won is None else f"  {scores.won[i]:>6.1%}"
+            rows.append(f"{run.seed:>6}  {best:>12,}  {stats.number(scores.returns[i]):>10}{won}")
+        sentence = stats.sentence(scores.returns)
+        rows.append(f"return of {n_episodes} greedy episodes, best checkpoint: {sentence}{shares(scores)}")
+    sentence = stats.sentence(random.returns)
+    return "\n".join([*rows, f"the uniformly random policy:                      {sentence}{shares(random)}"])
 
 
-def configurations(runs: Sequence[Run], returns: np.ndarray) -> list[str]:
-    """A row for each configuration of a sweep, the best first; # is its place among those of the runs."""
-    found = [(i, label, returns[rows].mean(-1)) for i, (label, rows) in enumerate(sweep.rows(runs).items())]
+def shares(scores: Scores) -> str:
+    """Behind a sentence on returns (seeds,): the share of episodes that are won, if the task knows a winner."""
+    return "" if scores.won is None else f"; won: {stats.percentages(scores.won)}"
+
+
+def configurations(runs: Sequence[Run], scores: Scores) -> list[str]:
+    """A row for each configuration of a sweep, the best first, from means (R,); # is its place among the runs'."""
+    of = lambda rows: jax.tree.map(lambda x: x[np.asarray(rows)], scores)
+    found = [(i, label, of(rows)) for i, (label, rows) in enumerate(sweep.rows(runs).items())]
     width = max(len("configuration"), *(len(label) for _, label, _ in found))
     lines = [f"{'#':>4}  {'configuration':<{width}}  return"]
-    ranked = sorted(found, key=lambda each: -each[2].mean())
-    return lines + [f"{i:>4}  {label:<{width}}  {stats.sentence(means)}" for i, label, means in ranked]
+    ranked = sorted(found, key=lambda each: -each[2].returns.mean())
+    return lines + [f"{i:>4}  {label:<{width}}  {stats.sentence(x.returns)}{shares(x)}" for i, label, x in ranked]

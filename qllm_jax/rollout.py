@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, EnvState
 from qllm_jax.agents import Agent
-from qllm_jax.types import Episode, Params
+from qllm_jax.types import Episode, Params, Scores
 
 # (key, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,). With epsilon 1 any policy draws
 # uniformly from what is available. The key is consumed.
@@ -94,6 +94,12 @@ def rollout(
     last, episode = jax.lax.scan(step, first, jax.random.split(key_steps, env.spec.horizon))
     slots = jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]]), episode.env_state, last.env_state)
     return episode._replace(env_state=slots)
+
+
+def score(env: Env, episode: Episode) -> Scores:
+    """How one episode ended."""
+    last = jax.tree.map(lambda x: x[-1], episode.env_state)  # it stands still behind the end
+    return Scores(episode_return(episode), env.won(last) if env.won else None)
 
 
 def episode_return(episode: Episode) -> Float[Array, ""]:

@@ -16,8 +16,8 @@ from qllm_jax import buffer, devices
 from qllm_jax.agents import Agent
 from qllm_jax.devices import ALONE, EACH, SAME, STATIC, Pool
 from qllm_jax.learners import Learner, LearnerState
-from qllm_jax.rollout import Policy, episode_return, rollout
-from qllm_jax.types import Clock, Episode, Hp, Params
+from qllm_jax.rollout import Policy, rollout, score
+from qllm_jax.types import Clock, Episode, Hp, Params, Scores
 
 EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM = range(5)  # independent keys of one run
 
@@ -49,8 +49,8 @@ class Program(NamedTuple):
     init: Callable[[jax.Array, Array], tuple[Clock, RunState]]  # (root key, seed numbers (R,))
     warmup: Callable[[Clock, RunState, Hp], tuple[Clock, RunState]]  # fills the buffer to one batch less one write
     chunk: Callable[..., tuple[Clock, RunState, dict[str, Array]]]  # (clock, runs, hp, n): means (R,) of n iterations
-    evaluate: Callable[[Clock, RunState, int], tuple[RunState, Array]]  # returns (R, episodes), keeps the best
-    play: Callable[..., Array]  # (params (R, ...), keys (R,), episodes, epsilon) -> returns (R, episodes)
+    evaluate: Callable[[Clock, RunState, int], tuple[RunState, Scores]]  # (R, episodes), keeps the best
+    play: Callable[..., Scores]  # (params (R, ...), keys (R,), episodes, epsilon) -> (R, episodes)
     pool: Pool = ALONE  # the devices that may share the runs of a call
 
 
@@ -119,7 +119,10 @@ def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState
     episodes = play_episodes(parts, parts.learner.act, run.learner.params, key, parts.sizes.n_envs, epsilon)
     storage = buffer.write(run.storage, episodes, clock.episodes)
     length = jnp.mean(jnp.sum(episodes.mask_t, -1))
-    metrics = {"return": jnp.mean(jax.vmap(episode_return)(episodes)), "episode_length": length, "epsilon": epsilon}
+    scores = jax.vmap(partial(score, parts.env))(episodes)
+    metrics = {"return": jnp.mean(scores.returns), "episode_length": length, "epsilon": epsilon}
+    if scores.won is not None:
+        metrics["win_rate"] = jnp.mean(scores.won)
     return run._replace(storage=storage), metrics
 
 
@@ -177,33 +180,32 @@ def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, R
     return jax.lax.scan(body, (clock, runs), None, length=length)[0]
 
 
-def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Array]:
-    """Returns (R, n_episodes) of the current parameters; each run keeps its best ones."""
+def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Scores]:
+    """Scores (R, n_episodes) of the current parameters; each run keeps those with the best return."""
     return jax.vmap(lambda run: evaluate_run(parts, clock, run, n_episodes))(runs)
 
 
-def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> tuple[RunState, Array]:
+def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> tuple[RunState, Scores]:
     """`evaluate` for one run."""
     key = stream(run.key, EVAL_STREAM, clock.episodes)
     epsilon = jnp.asarray(parts.sizes.eval_epsilon)
-    returns = play_run(parts, run.learner.params, key, n_episodes, epsilon)
-    mean = jnp.mean(returns)
+    scores = play_run(parts, run.learner.params, key, n_episodes, epsilon)
+    mean = jnp.mean(scores.returns)
     better = mean > run.best_return
     keep = lambda new, old: jnp.where(better, new, old)
     best = jax.tree.map(keep, run.learner.params, run.best_params)
-    return run._replace(best_params=best, best_return=keep(mean, run.best_return)), returns
+    return run._replace(best_params=best, best_return=keep(mean, run.best_return)), scores
 
 
-def play(parts: Parts, params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Array:
-    """Returns (R, n_episodes) of parameters (R, ...), one key (R,) each; nothing is kept."""
+def play(parts: Parts, params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Scores:
+    """Scores (R, n_episodes) of parameters (R, ...), one key (R,) each; nothing is kept."""
     return jax.vmap(lambda params, key: play_run(parts, params, key, n_episodes, epsilon))(params, keys)
 
 
-def play_run(parts: Parts, params: Params, key: jax.Array, n_episodes: int, epsilon: Array) -> Array:
+def play_run(parts: Parts, params: Params, key: jax.Array, n_episodes: int, epsilon: Array) -> Scores:
     """`play` for one run. The key is consumed."""
-    return jax.vmap(episode_return)(
-        play_episodes(parts, parts.learner.act_in_evaluation, params, key, n_episodes, epsilon)
-    )
+    episodes = play_episodes(parts, parts.learner.act_in_evaluation, params, key, n_episodes, epsilon)
+    return jax.vmap(partial(score, parts.env))(episodes)
 
 
 def stream(key: jax.Array, name: int, counter: Array | int) -> jax.Array:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +14,7 @@ from qllm_jax.checkpoint import HostState, Saved
 from qllm_jax.experiment import Experiment
 from qllm_jax.results import Final
 from qllm_jax.saved import final_keys
+from qllm_jax.types import Scores
 
 
 class Interrupt:
@@ -77,12 +79,13 @@ class Session:
     def evaluate(self) -> None:
         """Greedy episodes of every run; the program keeps each run's best parameters."""
         episodes = self.exp.config.eval_episodes
-        self.runs, returns = self.exp.program.evaluate(self.clock, self.runs, episodes)
-        returns = np.asarray(returns)[: self.exp.n_runs]
-        self.record("eval", {"return": returns.mean(-1), "returns": returns})
+        self.runs, scores = self.exp.program.evaluate(self.clock, self.runs, episodes)
+        scores = of_runs(scores, self.exp)
+        self.record("eval", results.recorded(scores))
+        won = "" if scores.won is None else f", {scores.won.mean():.0%} won"
         self.progress.say(
-            f"step {self.env_steps:>11,}: return {stats.number(returns.mean()):>9} "
-            f"(mean of {episodes} evaluation episodes, {len(returns)} {self.kind}; {self.elapsed_s:,.0f} s)"
+            f"step {self.env_steps:>11,}: return {stats.number(scores.returns.mean()):>9}{won} "
+            f"(mean of {episodes} evaluation episodes, {self.exp.n_runs} {self.kind}; {self.elapsed_s:,.0f} s)"
         )
 
     def save(self) -> None:
@@ -93,10 +96,10 @@ class Session:
     def finish(self) -> str:
         """Evaluate the best checkpoint, write the results and give the closing table."""
         exp, episodes = self.exp, self.exp.config.final_episodes
-        returns, random = final_returns(exp, self.runs.best_params, episodes, exp.config.algo.eval_epsilon)
+        scores, random = final_scores(exp, self.runs.best_params, episodes, exp.config.algo.eval_epsilon)
         best = results.best_steps(log.read(self.path / folder.METRICS), self.heads)
-        self.record("final", {"return": returns.mean(-1), "returns": returns})
-        return results.write(self.path, exp.config, exp.env.spec.task, Final(self.env_steps, returns, random, best))
+        self.record("final", results.recorded(scores))
+        return results.write(self.path, exp.config, exp.env.spec.task, Final(self.env_steps, scores, random, best))
 
     def close(self) -> None:
         """Close logs, bar and wandb."""
@@ -104,8 +107,13 @@ class Session:
             part.close()
 
 
-def final_returns(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (R, episodes) of the given policies on keys training never uses, and the random policy's means (R,)."""
+def final_scores(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[Scores, Scores]:
+    """Scores (R, episodes) of the given policies on keys training never uses, and the random policy's means (R,)."""
     keys = final_keys(exp)
-    play = lambda eps: np.asarray(exp.program.play(params, keys, episodes, jnp.asarray(eps)))[: exp.n_runs]
-    return play(epsilon), play(1.0).mean(-1)
+    play = lambda eps: of_runs(exp.program.play(params, keys, episodes, jnp.asarray(eps)), exp)
+    return play(epsilon), results.means(play(1.0))
+
+
+def of_runs(scores: Scores, exp: Experiment) -> Scores:
+    """Scores on the host, without those of spare runs."""
+    return jax.tree.map(lambda x: np.asarray(x)[: exp.n_runs], scores)

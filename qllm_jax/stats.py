@@ -57,6 +57,13 @@ def sentence(scores: np.ndarray) -> str:
     return f"{figures[0]} (95% CI {figures[1]} to {figures[2]}, {scores.size} seeds)"
 
 
+def percentages(shares: np.ndarray) -> str:
+    """For a person: the mean of shares with its interval."""
+    low, high = bootstrap(shares)
+    interval = "" if shares.size < 2 else f" (95% CI {low:.1%} to {high:.1%})"
+    return f"{mean(shares):.1%}{interval}"
+
+
 def number(value: float, scale: float | None = None) -> str:
     """For a person: three decimals where returns are small (foraging pays at most 1), one elsewhere.
 

@@ -24,6 +24,13 @@ class Episode(NamedTuple):
     mask_t: Float[Array, " time"]  # 1 where step t happened
 
 
+class Scores(NamedTuple):
+    """How episodes ended; leaves have the same axes, on the device or (NumPy) on the host."""
+
+    returns: Any  # float, undiscounted, of the team
+    won: Any = None  # bool, or the share of several episodes; None: the task knows no winner
+
+
 class Hp(NamedTuple):
     """Numbers that may differ between runs of one program: traced, so they never change a shape."""
 

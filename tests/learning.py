@@ -87,8 +87,8 @@ def train_on(
     each = hp(len(seeds), **{"epsilon_start": 0.0, "epsilon_end": 0.0, **numbers})
     clock, state = program.warmup(*program.init(jax.random.key(0), jnp.asarray(seeds)), each)
     clock, state, metrics = program.chunk(clock, state, each, jnp.asarray(updates))
-    state, returns = program.evaluate(clock, state, 32)
-    return Trained(state, metrics, returns)
+    state, scores = program.evaluate(clock, state, 32)
+    return Trained(state, metrics, scores.returns)
 
 
 def assert_run_of_many_is_run_alone(many: Trained, row: int, alone: Trained) -> None:

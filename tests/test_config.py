@@ -110,6 +110,35 @@ def test_repo_presets_are_as_found():
         assert (preset.epsilon_start, preset.epsilon_end, preset.epsilon_steps) == (1.0, 0.05, 200_000)
 
 
+def test_repo_presets_of_smac_are_as_found():
+    qllm, qmix = (config.load([f"algo=repo_smac_{name}"]).algo for name in ("qllm", "qmix"))
+    for preset in (qllm, qmix):
+        assert (preset.n_envs, preset.batch_episodes, preset.buffer_episodes, preset.lr) == (1, 32, 5000, 5e-4)
+        assert (preset.hidden_dim, preset.last_action, preset.standardize_rewards) == (64, True, False)
+        assert (preset.target_tau, preset.target_interval, preset.td_lambda) == (1.0, 200, 0.0)
+        assert (preset.epsilon_start, preset.epsilon_end, preset.epsilon_steps) == (1.0, 0.05, 50_000)
+        assert (preset.gamma, preset.eval_epsilon) == (0.99, 0.0)
+    assert (qllm.optimizer, qmix.optimizer, qmix.mixer["hypernet_dim"]) == ("adam", "rmsprop", 64)
+
+
+EXPERIMENTS = [
+    ("spread_paper_scale", "mpe_spread"),
+    ("smac", "smac_3s_vs_5z"),
+    ("smac", "smac_2c_vs_64zg"),
+    ("smac_many_envs", "smac_3s_vs_5z"),
+]
+
+
+@pytest.mark.parametrize(("name", "env"), EXPERIMENTS)
+def test_every_experiment_builds(name: str, env: str):
+    assert set(config.group_names("experiment")) == {known for known, _ in EXPERIMENTS}
+    settings = config.load([f"experiment={name}", f"env={env}", "algo=matched_qmix"])
+    exp = experiment.build(settings)
+    assert settings.total_steps > exp.steps_per_iteration * settings.algo.batch_episodes / settings.algo.n_envs
+    if name.startswith("smac"):
+        assert (settings.algo.last_action, settings.algo.standardize_rewards) == (True, False)
+
+
 def test_repo_presets_of_actor_critics_are_as_found():
     coma, riit, maddpg = (config.load([f"algo=repo_{name}"]).algo for name in ("coma", "riit", "maddpg"))
     assert (coma.n_envs, coma.batch_episodes, coma.buffer_episodes, coma.lr) == (10, 10, 10, 3e-4)

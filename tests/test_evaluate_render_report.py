@@ -20,6 +20,7 @@ from qllm_jax.commands import render
 from qllm_jax.commands.evaluate import evaluate
 from qllm_jax.commands.render import film_of
 from qllm_jax.commands.report import report
+from qllm_jax.draw_style import Scale, color_of
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
 from qllm_jax.learners.base import zero_inputs
@@ -58,9 +59,11 @@ def weights_of(run: SavedRun, episode: Episode, mixer: mixers.Mixer, params: Par
 
 def test_default_episodes_give_the_returns_of_result_json(run: SavedRun):
     result = json.loads((run.path / "result.json").read_text())
-    assert evaluation.play(run, result["episodes"], run.exp.config.algo.eval_epsilon).tolist() == result["returns"]
+    assert (
+        evaluation.play(run, result["episodes"], run.exp.config.algo.eval_epsilon).returns.tolist() == result["returns"]
+    )
     other = evaluation.play(run, result["episodes"], run.exp.config.algo.eval_epsilon, seed=1)
-    assert not np.isin(other, result["returns"]).any()
+    assert not np.isin(other.returns, result["returns"]).any()
     assert run.params_steps == result["best_checkpoint_env_steps"]
 
 
@@ -115,7 +118,7 @@ def test_weights_of_qmix_are_its_slopes(run: SavedRun, episode: Episode):
 
 def test_drawn_episode_is_the_first_that_evaluate_plays(run: SavedRun):
     film = film_of(run, place=1, key=7)
-    assert film.reward_t.sum() == pytest.approx(evaluation.play(run, 16, 0.0, seed=7)[1, 0], rel=1e-4)
+    assert film.reward_t.sum() == pytest.approx(evaluation.play(run, 16, 0.0, seed=7).returns[1, 0], rel=1e-4)
 
 
 def test_gif_has_a_frame_a_slot_and_replaces_only_the_default(tiny_run: Path, tmp_path: Path):
@@ -140,7 +143,7 @@ def test_any_number_of_agents_and_negative_weights_can_be_drawn(n_agents: int):
     weights = np.linspace(-0.5, 2.0, 2 * n_agents).reshape(2, n_agents)
     film = draw.Film("a title " * 20, (scene, scene._replace(bounds=(-3.0, -1.0, 1.0, 1.0))), weights, np.array([-1.0]))
     scale = draw.scale_of(film)
-    assert scale == draw.Scale((-3.0, min(-1.0, scene.bounds[1]), *scene.bounds[2:]), -0.5, 2.0, (0.0, 1.0, 2.0))
+    assert scale == Scale((-3.0, min(-1.0, scene.bounds[1]), *scene.bounds[2:]), -0.5, 2.0, (0.0, 1.0, 2.0))
     first, last = draw.frames(film)
     assert first.size == last.size == (960, 620)
     assert np.ptp(np.asarray(first)[..., 0]) > 200
@@ -158,10 +161,10 @@ def test_a_method_without_weights_is_drawn_without_them(tmp_path: Path, capsys: 
 
 
 def test_deeper_color_means_more_credit():
-    scale = draw.Scale((0.0, 0.0, 1.0, 1.0), -1.0, 2.0, ())
-    red = [draw.color_of(weight, scale)[0] for weight in (0.0, 0.5, 1.0, 1.5, 2.0)]
+    scale = Scale((0.0, 0.0, 1.0, 1.0), -1.0, 2.0, ())
+    red = [color_of(weight, scale)[0] for weight in (0.0, 0.5, 1.0, 1.5, 2.0)]
     assert red == sorted(red, reverse=True)
-    assert draw.color_of(-0.1, scale)[2] < draw.color_of(0.1, scale)[2]
+    assert color_of(-0.1, scale)[2] < color_of(0.1, scale)[2]
 
 
 def test_report_has_a_picture_and_a_row_a_run(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -29,8 +29,8 @@ def trained(exp: experiment.Experiment, *chunks: int, seeds=None):
     metrics = {}
     for n in chunks:
         clock, state, metrics = exp.program.chunk(clock, state, hp, jnp.asarray(n))
-    state, returns = exp.program.evaluate(clock, state, 4)
-    return clock, state, metrics, np.asarray(returns)
+    state, scores = exp.program.evaluate(clock, state, 4)
+    return clock, state, metrics, np.asarray(scores.returns)
 
 
 def raw(tree):

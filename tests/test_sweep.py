@@ -216,16 +216,20 @@ def test_functions_are_swept_with_their_mixer_alone():
         experiment.build(config.load(["sweep.tfcaf=[mpe_spread,none]"]))
 
 
-def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path):
+@pytest.mark.parametrize("won", [None, np.eye(3, 2, dtype=bool)], ids=["returns", "wins"])
+def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path, won: np.ndarray | None):
     settings = config.load(["seeds=3", f"run_dir={tmp_path}"])
-    final = results.Final(8, np.arange(6.0).reshape(3, 2), np.array([0.5, 1.5, 2.5]), [4, 8, 8])
+    scores = Scores(np.arange(6.0).reshape(3, 2), won)
+    final = results.Final(8, scores, results.means(scores), [4, 8, 8])
     folder.create(tmp_path, settings, (), {"groups": {"runs": [[0, 2], [2, 3]]}})
     for i, (first, behind) in enumerate(folder.groups(tmp_path)):
         part = dataclasses.replace(settings, part=(first, behind))
         folder.create(group := tmp_path / folder.GROUP.format(i), part, ())
         some = slice(first, behind)
-        own = results.Final(8, final.returns[some], final.random[some], final.best_steps[some])
+        of_some = lambda tree: jax.tree.map(lambda x: x[some], tree)  # noqa: B023
+        own = results.Final(8, of_some(final.scores), of_some(final.random), final.best_steps[some])
         (group / folder.RESULT).write_text(json.dumps(results.result(part, own)))
     collected = results.collected(tmp_path)
     assert results.result(settings, collected) == results.result(settings, final)
     assert results.table(settings, collected) == results.table(settings, final)
+    assert ("won: 33.3% (95% CI" in results.table(settings, final)) == (won is not None)

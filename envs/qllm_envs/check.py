@@ -91,6 +91,8 @@ def _check_shapes(env: Env) -> None:
         "step.terminated": (step.terminated, "bool()"),
         "step.truncated": (step.truncated, "bool()"),
     }
+    if env.won is not None:
+        wanted["won"] = (_trace(spec, "won", env.won, state), "bool()")
     for what, (array, expected) in wanted.items():
         _expect(_brief(array) == expected, spec, what, expected, _brief(array))
     _expect(set(view.fields) == set(spec.fields), spec, "names in view.fields", list(spec.fields), list(view.fields))
@@ -198,10 +200,15 @@ def _check_scene(spec: Spec, scene: Scene) -> None:
     x0, y0, x1, y1 = scene.bounds
     _expect(x0 < x1 and y0 < y1, spec, "scene.bounds", "x0 < x1 and y0 < y1", scene.bounds)
     _expect(scene.shapes, spec, "scene.shapes", "something to draw", "nothing")
+    inside = lambda place: x0 <= place[0] <= x1 and y0 <= place[1] <= y1
     for shape in scene.shapes:
-        x, y = shape.center
-        _expect(shape.kind in ("circle", "square"), spec, "kind in scene.shapes", "circle or square", shape.kind)
+        kinds = ("circle", "square", "ring")
+        _expect(shape.kind in kinds, spec, "kind in scene.shapes", "circle, square or ring", shape.kind)
         _expect(shape.radius > 0, spec, "radius in scene.shapes", "above 0", shape.radius)
-        _expect(x0 <= x <= x1 and y0 <= y <= y1, spec, "center in scene.shapes", f"in {scene.bounds}", shape.center)
+        _expect(inside(shape.center), spec, "center in scene.shapes", f"in {scene.bounds}", shape.center)
         known = shape.agent is None or 0 <= shape.agent < spec.n_agents
         _expect(known, spec, "agent in scene.shapes", f"None or 0 to {spec.n_agents - 1}", shape.agent)
+        for bar in shape.bars:
+            _expect(0 <= bar.share <= 1, spec, "share of a bar in scene.shapes", "in [0, 1]", bar.share)
+    for line in scene.lines:
+        _expect(inside(line.start) and inside(line.end), spec, "scene.lines", f"in {scene.bounds}", line)

@@ -65,15 +65,31 @@ class Step(NamedTuple):
     truncated: Bool[Array, ""]
 
 
+class Bar(NamedTuple):
+    """A share of its most that something has, such as health."""
+
+    share: float  # in [0, 1]
+    color: str
+
+
 class Shape(NamedTuple):
     """One thing to draw. `agent` is the index of the agent that it shows, or None."""
 
-    kind: str  # "circle" or "square"
+    kind: str  # "circle", "square", or "ring": a thin circle below all others, cut off where the scene ends
     center: tuple[float, float]
     radius: float  # half the side for a square, in units of the scene
     color: str
     label: str
     agent: int | None = None
+    bars: tuple[Bar, ...] = ()  # drawn on its upper part, the first on top
+
+
+class Line(NamedTuple):
+    """From one place to another, such as a shot."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    color: str
 
 
 class Scene(NamedTuple):
@@ -81,6 +97,7 @@ class Scene(NamedTuple):
 
     shapes: tuple[Shape, ...]
     bounds: tuple[float, float, float, float]
+    lines: tuple[Line, ...] = ()  # drawn over the shapes
 
 
 class Env(NamedTuple):
@@ -91,3 +108,5 @@ class Env(NamedTuple):
     step: Callable[[jax.Array, EnvState, Int[Array, " agents"]], Step]  # the key is consumed
     view: Callable[[EnvState], View]
     scene: Callable[[EnvState], Scene]  # host only: takes concrete arrays
+    # Whether the game is won, of the last state of an episode. None: the task knows returns and no winner.
+    won: Callable[[EnvState], Bool[Array, ""]] | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from qllm_jax import cli, folder, results, saved, stats, sweep
 from qllm_jax.errors import UserError
 from qllm_jax.saved import SavedRun
+from qllm_jax.types import Scores
 
 DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None}
 
@@ -23,10 +24,10 @@ def evaluate(arguments: list[str]) -> int:
     given, episodes, seed = check(options)
     run = saved.open_run(path, options["which"])
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
-    returns, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
-    print(f"{run}\n{table(run, returns, random, epsilon)}")
+    scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
+    print(f"{run}\n{table(run, scores, random, epsilon)}")
     if out is not None:
-        folder.write_atomically(out, json.dumps(record(run, returns, random, epsilon, seed)) + "\n")
+        folder.write_atomically(out, json.dumps(record(run, scores, random, epsilon, seed)) + "\n")
         print(f"written: {out}")
     return 0
 
@@ -44,47 +45,48 @@ def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
     return epsilon, options["episodes"], seed
 
 
-def play(run: SavedRun, episodes: int, epsilon: float, seed: int = 0) -> np.ndarray:
-    """Returns (R, episodes) of the run's teams on the episodes of `seed`, as many runs at once as were trained."""
+def play(run: SavedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:
+    """Scores (R, episodes) of the run's teams on the episodes of `seed`, as many runs at once as were trained."""
     keys = saved.final_keys(run.exp, seed)
     found = []
     for first in range(0, len(keys), run.at_once):
         some = slice(first, first + run.at_once)
         params = jax.tree.map(lambda x: x[some], run.params)  # noqa: B023
-        found.append(np.asarray(run.exp.program.play(params, keys[some], episodes, jnp.asarray(epsilon))))
-    return np.concatenate(found)
+        found.append(run.exp.program.play(params, keys[some], episodes, jnp.asarray(epsilon)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
-def table(run: SavedRun, returns: np.ndarray, random: np.ndarray, epsilon: float) -> str:
+def table(run: SavedRun, scores: Scores, random: Scores, epsilon: float) -> str:
     """A row a seed, or in a sweep a configuration: mean and deviation over its episodes; then means over seeds."""
     runs = sweep.runs(run.exp.config)
-    random_by_seed = results.random_by_seed(runs, random.mean(-1))
-    heads = [f"return of {returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
+    means, by_seed = results.means(scores), results.random_by_seed(runs, results.means(random))
+    heads = [f"return of {scores.returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
     width = max(map(len, heads))
+    line = lambda head, x: f"{head:<{width}} {stats.sentence(x.returns)}{results.shares(x)}"
     if runs[0].values:
-        last = [heads[0].rstrip(":"), f"{heads[1]:<{width}} {stats.sentence(random_by_seed)}"]
-        return "\n".join([*results.configurations(runs, returns), *last])
+        return "\n".join([*results.configurations(runs, means), heads[0].rstrip(":"), line(heads[1], by_seed)])
     rows = [f"{'seed':>6}  {'from step':>12}  {'return':>10}  {'std':>8}  {'random':>10}  {'std':>8}"]
-    for i, (ours, theirs) in enumerate(zip(returns, random, strict=True)):
+    for i, (ours, theirs) in enumerate(zip(scores.returns, random.returns, strict=True)):
         columns = ((x, width) for of in (ours, theirs) for x, width in ((of.mean(), 10), (of.std(), 8)))
         figures = "  ".join(f"{stats.number(x, ours.mean()):>{width}}" for x, width in columns)
         rows.append(f"{runs[i].seed:>6}  {run.params_steps[i]:>12,}  {figures}")
-    means = (returns.mean(-1), random_by_seed)
-    rows += [f"{h:<{width}} {stats.sentence(x)}" for h, x in zip(heads, means, strict=True)]
-    return "\n".join(rows)
+    return "\n".join([*rows, line(heads[0], means), line(heads[1], by_seed)])
 
 
-def record(run: SavedRun, returns: np.ndarray, random: np.ndarray, epsilon: float, seed: int) -> dict[str, Any]:
+def record(run: SavedRun, scores: Scores, random: Scores, epsilon: float, seed: int) -> dict[str, Any]:
     """What `out` holds."""
     runs = sweep.runs(run.exp.config)
-    random_by_seed = results.random_by_seed(runs, random.mean(-1))
+    by_seed = results.random_by_seed(runs, results.means(random))
     head = {"run": str(run.path), "which": run.which, "env_steps": run.env_steps}
-    asked = {"epsilon": epsilon, "seed": seed, "episodes": int(returns.shape[1])}
-    last = {"random_policy": stats.summary(random_by_seed), "random_policy_per_seed": random_by_seed.tolist()}
-    blocks = results.by_configuration(runs, lambda rows: numbers(run, returns, rows))
+    asked = {"epsilon": epsilon, "seed": seed, "episodes": int(scores.returns.shape[1])}
+    last = {"random_policy": stats.summary(by_seed.returns), "random_policy_per_seed": by_seed.returns.tolist()}
+    if by_seed.won is not None:
+        last |= {"random_policy_win_rate": stats.summary(by_seed.won)}
+    blocks = results.by_configuration(runs, lambda rows: numbers(run, scores, rows))
     return {**head, **asked, **last, **(blocks[0] if not runs[0].values else {"configurations": blocks})}
 
 
-def numbers(run: SavedRun, returns: np.ndarray, rows: Sequence[int]) -> dict[str, Any]:
+def numbers(run: SavedRun, scores: Scores, rows: Sequence[int]) -> dict[str, Any]:
     """What is written of some runs."""
-    return {"params_env_steps": [run.params_steps[i] for i in rows], **results.returns_of(returns[np.asarray(rows)])}
+    some = jax.tree.map(lambda x: x[np.asarray(rows)], scores)
+    return {"params_env_steps": [run.params_steps[i] for i in rows], **results.scores_of(some)}

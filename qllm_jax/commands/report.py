@@ -31,13 +31,16 @@ def report(arguments: list[str]) -> int:
 
 def table(panels: list[Panel]) -> str:
     """One row a run, or a configuration of a sweep, in Markdown."""
-    rows = [HEADER, " | ".join("---" for _ in HEADER.split(" | "))]
+    with_winner = any("win_rate" in (entry.result or {}) for panel in panels for entry in panel.entries)
+    header = HEADER + (" | won | random policy won" if with_winner else "")
+    rows = [header, " | ".join("---" for _ in header.split(" | "))]
     for panel in panels:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
             name = label + compare.running(entry)
             steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
             head = (panel.title, str(entry.n_agents), name, str(len(entry.returns)), steps)
-            rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s))))
+            won = win_rates(entry) if with_winner else ()
+            rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s), *won)))
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -51,6 +54,14 @@ def figures(entry: Entry) -> tuple[str, str, str, str]:
     written = lambda x: stats.number(x, found["mean"])
     interval = f"{written(bounds[0])} to {written(bounds[1])}" if known else "-"
     return written(found["mean"]), interval, written(found["iqm"]), written(random)
+
+
+def win_rates(entry: Entry) -> tuple[str, str]:
+    """Shares of episodes that the team won, with their interval, and the random policy; dashes where there is none."""
+    if "win_rate" not in (result := entry.result or {}):
+        return "-", "-"
+    random = result["random_policy_win_rate"]["mean"]
+    return stats.percentages(np.asarray(result["win_rate_per_seed"])), f"{random:.1%}"
 
 
 def wall_time(seconds: float) -> str:

@@ -58,12 +58,12 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
         n = -(-(plan.steps * point // POINTS - int(clock.env_steps)) // exp.steps_per_iteration)
         if n > 0:
             clock, runs, _ = exp.program.chunk(clock, runs, exp.hp, jnp.asarray(n))
-        runs, returns = exp.program.evaluate(clock, runs, EPISODES)
+        runs, scores = exp.program.evaluate(clock, runs, EPISODES)
         steps.append(int(clock.env_steps))
-        points.append(np.asarray(returns)[: exp.n_runs].reshape(len(sources), -1).mean(1))
+        points.append(np.asarray(scores.returns)[: exp.n_runs].reshape(len(sources), -1).mean(1))
     keys = jax.random.split(exp.root, len(exp.seeds))
     played = exp.program.play(runs.best_params, keys, EPISODES, jnp.asarray(1.0))
-    random = float(np.mean(np.asarray(played)[: exp.n_runs]))
+    random = float(np.mean(np.asarray(played.returns)[: exp.n_runs]))
     return Curves(steps, np.round(np.transpose(points), 4).tolist(), round(random, 4))
 
 

@@ -151,6 +151,7 @@ def test_env_step_without_a_peer(load, capsys):
     [
         ("env=mpe_spread n_agents=2 env.horizon=3", ["jaxmarl", "mpe2"], {6, 3}),
         ("env=lbf_8x8_2p_2f_coop env.horizon=4", ["lbforaging"], {8, 4}),
+        ("env=smac_3s_vs_5z env.horizon=2", ["jaxmarl"], {4}),
     ],
 )
 def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, steps, load):
@@ -162,6 +163,12 @@ def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, st
     assert {system.play() for system in found} == steps  # of two environments, and of a package's one
     rows = env_step.take_turns(found, repeats=2, seconds=0.0)
     assert {f"times {peer}" for peer in peers} <= set(env_step.columns(rows))
+
+
+def test_env_step_says_what_it_runs_beyond_the_end_of_episodes(load):
+    row = {"system": "qllm_envs", "envs": 8, "env_steps_per_s": [40.0, 50.0, 60.0], "counted": 0.1}
+    line = "qllm_envs x 8 runs 500 steps a second, of which 10.0% come before the end of an episode"
+    assert load("env_step").not_counted([row, row | {"counted": 1.0}]) == [line]
 
 
 def test_env_step_names_a_package_that_is_missing(load, monkeypatch):

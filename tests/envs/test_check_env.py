@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from jax.core import Tracer
 
-from qllm_envs import Env, EnvContractError, Field, Scene, Shape, Spec, Step, View, check_env, make, names
+from qllm_envs import Bar, Env, EnvContractError, Field, Line, Scene, Shape, Spec, Step, View, check_env, make, names
 
 HORIZON = 4
 SPEC = Spec(
@@ -91,6 +91,10 @@ def late(state, value):
 
 
 BROKEN = {
+    "a number for who won": (
+        TOY._replace(won=lambda state: state.height.sum()),
+        "toy: won: expected bool(), got float32()",
+    ),
     "wrong dtype of obs": (
         in_view(obs=lambda s: s.height[:, None].astype(jnp.float16)),
         "toy: view.obs: expected float32(2, 1), got float16(2, 1)",
@@ -178,6 +182,18 @@ BROKEN = {
     "scene shows an agent that is not there": (
         in_scene(agent=2),
         "toy: agent in scene.shapes: expected None or 0 to 1, got 2",
+    ),
+    "a kind of shape that nobody draws": (
+        in_scene(kind="star"),
+        "toy: kind in scene.shapes: expected circle, square or ring, got star",
+    ),
+    "a bar that is more than full": (
+        in_scene(bars=(Bar(0.5, "red"), Bar(1.5, "red"))),
+        "toy: share of a bar in scene.shapes: expected in [0, 1], got 1.5",
+    ),
+    "a line out of bounds": (
+        TOY._replace(scene=lambda _: scene(None)._replace(lines=(Line((0.0, 0.0), (9.0, 0.0), "red"),))),
+        "toy: scene.lines: expected in (-1.0, -1.0, 1.0, 1.0), got Line(start=(0.0, 0.0), end=(9.0, 0.0), color='red')",
     ),
     "scene without extent": (
         in_scene(bounds=(0.0, 0.0, 0.0, 0.0)),

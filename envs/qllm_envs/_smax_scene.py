@@ -1,0 +1,50 @@
+"""A picture of a battle: units with bars of health and shield, where agents may attack, and who attacks whom."""
+
+import numpy as np
+
+from qllm_envs import _smax_enemies as enemies
+from qllm_envs._smax_game import smax_state
+from qllm_envs._smax_scenarios import MAP_SIZE
+from qllm_envs._smax_state import FIRST_ATTACK, Force, Rules, State, force
+from qllm_envs._smax_view import REACH
+from qllm_envs.core import Bar, Line, Scene, Shape
+
+COLORS = ("tab:blue", "tab:red")  # of agents and enemies
+SHOTS = ("navy", "maroon")
+HEALTH, SHIELD = "limegreen", "deepskyblue"
+MARGIN = 2.0  # map units around all units
+
+
+def scene(rules: Rules, state: State) -> Scene:
+    """The living, and lines from agents to what they attacked in the last step, from enemies to what they attack."""
+    now, n = force(rules, state), rules.scenario.n_allies
+    now = now._replace(**{name: np.asarray(part) for name, part in now._asdict().items()})
+    living = np.flatnonzero(now.alive).tolist()
+    rings = [Shape("ring", _place(now, i), REACH, COLORS[0], "") for i in living if i < n]
+    units = [_unit(rules, now, i) for i in living]
+    # As near as the battle is: a film shows what holds all of its scenes.
+    low, high = (np.clip(now.pos.min(0) - MARGIN, 0.0, MAP_SIZE), np.clip(now.pos.max(0) + MARGIN, 0.0, MAP_SIZE))
+    return Scene((*rings, *units), (*low.tolist(), *high.tolist()), (*_shots(rules, state, now),))
+
+
+def _place(now: Force, unit: int) -> tuple[float, float]:
+    x, y = now.pos[unit].tolist()
+    return x, y
+
+
+def _unit(rules: Rules, now: Force, i: int) -> Shape:
+    n = rules.scenario.n_allies
+    radius = float(rules.table.radiuses[now.types[i]])
+    shares = [(now.shield[i], SHIELD)] * rules.shields[i >= n] + [(now.health[i], HEALTH)]
+    bars = tuple(Bar(float(np.clip(share, 0.0, 1.0)), color) for share, color in shares)
+    label, agent = (str(i), i) if i < n else ("", None)
+    return Shape("circle", _place(now, i), radius, COLORS[i >= n], label, agent, bars)
+
+
+def _shots(rules: Rules, state: State, now: Force) -> list[Line]:
+    n = rules.scenario.n_allies
+    ordered = np.asarray(state.last_action).tolist()
+    targets = np.asarray(enemies.targets(rules.world, state.memory, smax_state(rules, state))).tolist()
+    pairs = [(i, n + action - FIRST_ATTACK) for i, action in enumerate(ordered) if action >= FIRST_ATTACK]
+    pairs += [(n + i, target) for i, target in enumerate(targets) if target >= 0 and now.alive[n + i]]
+    return [Line(_place(now, i), _place(now, j), SHOTS[i >= n]) for i, j in pairs]

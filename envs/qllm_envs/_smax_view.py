@@ -1,0 +1,108 @@
+"""What is seen of a battle: SMAC's observation, state and available actions, and the same by name.
+
+n units, N allies, E enemies, F features of a unit.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from qllm_envs import _smax_units as units
+from qllm_envs._smax_scenarios import MAP_SIZE
+from qllm_envs._smax_state import FIRST_ATTACK, Force, Rules, State, force
+from qllm_envs.core import View
+
+FIRST_MOVE = 2
+SIGHT, REACH = 9.0, 6.0  # SMAC's for every unit, between centers
+STEP_ASIDE = 1.0  # a move is available if the place this far ahead is on the map
+STATE_SCALE = 28.0  # the width of SMAC's maps that counts in its state
+HEADINGS = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]], np.float32)  # north, south, east, west
+
+
+def view(rules: Rules, state: State) -> View:
+    now = force(rules, state)
+    dx, dy = (now.pos[None, :, axis] - now.pos[: rules.scenario.n_allies, None, axis] for axis in (0, 1))  # (N, n)
+    dist = jnp.sqrt(dx * dx + dy * dy)
+    can = available(rules, now, dist)
+    return View(
+        obs=_obs(rules, now, can, (dist, dx, dy)),
+        avail=can,
+        state=_flat_state(rules, state, now),
+        fields=_fields(rules, state, now),
+    )
+
+
+def available(rules: Rules, now: Force, dist: Float[Array, "agents n"]) -> Bool[Array, "agents actions"]:
+    n = rules.scenario.n_allies
+    alive = now.alive[:n, None]  # (N, 1)
+    ahead = now.pos[:n, None] + STEP_ASIDE * HEADINGS[None]  # (N, 4, 2)
+    walks = ((ahead >= 0) & (ahead < MAP_SIZE)).all(-1)
+    shoots = (dist[:, n:] <= REACH) & now.alive[None, n:]
+    return jnp.concatenate([~alive, alive, alive & walks, alive & shoots], -1)
+
+
+def _obs(rules: Rules, now: Force, can: Bool[Array, "agents actions"], apart: tuple[Array, ...]) -> Array:
+    """(N, 4 + E F + (N - 1) F + F), zeros for a dead agent and in place of what is dead or out of sight."""
+    n = rules.scenario.n_allies
+    sees = (apart[0] < SIGHT) & now.alive[:n, None] & now.alive[None]  # (N, n)
+    first = jnp.concatenate([jnp.ones((n, n), bool), can[:, FIRST_ATTACK:]], -1)
+    where = jnp.stack([first.astype(jnp.float32), *(length / SIGHT for length in apart)], -1)  # (N, n, 4)
+    ally, enemy = (_condition(rules, now, team) for team in (0, 1))
+    tell = lambda part, what: jnp.concatenate([part, jnp.broadcast_to(what[None], (n, *what.shape))], -1)
+    enemies = jnp.where(sees[:, n:, None], tell(where[:, n:], enemy), 0.0)
+    allies = jnp.where(sees[:, :n, None], tell(where[:, :n], ally), 0.0)
+    others = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
+    allies = allies[np.arange(n)[:, None], others]  # (N, N-1, F)
+    own = jnp.where(now.alive[:n, None], ally, 0.0)
+    moves = can[:, FIRST_MOVE:FIRST_ATTACK].astype(jnp.float32)
+    return jnp.concatenate([moves, enemies.reshape(n, -1), allies.reshape(n, -1), own], -1)
+
+
+def _condition(rules: Rules, now: Force, team: int) -> Float[Array, "units features"]:
+    """Health, shield if anyone of the team may have one, and one-hot type if types must be told apart."""
+    part = slice(None, rules.scenario.n_allies) if team == 0 else slice(rules.scenario.n_allies, None)
+    columns = [now.health[part, None]]
+    if rules.shields[team]:
+        columns.append(now.shield[part, None])
+    if rules.kinds:
+        columns.append((now.types[part, None] == np.array(rules.kinds)[None]).astype(jnp.float32))
+    return jnp.concatenate(columns, -1)
+
+
+def _flat_state(rules: Rules, state: State, now: Force) -> Float[Array, " state"]:
+    """Allies, enemies, last actions. Zeros for the dead."""
+    n = rules.scenario.n_allies
+    place = (now.pos - MAP_SIZE / 2) / STATE_SCALE
+    ally, enemy = (_condition(rules, now, team) for team in (0, 1))
+    allies = jnp.concatenate([ally[:, :1], weapon(rules, state, now)[:, None], place[:n], ally[:, 1:]], -1)
+    enemies = jnp.concatenate([enemy[:, :1], place[n:], enemy[:, 1:]], -1)
+    last = jax.nn.one_hot(state.last_action, rules.n_actions)  # zeros where it is -1
+    parts = jnp.where(now.alive[:n, None], allies, 0.0), jnp.where(now.alive[n:, None], enemies, 0.0), last
+    return jnp.concatenate([part.reshape(-1) for part in parts])
+
+
+def weapon(rules: Rules, state: State, now: Force) -> Float[Array, " agents"]:
+    """Cooldowns in SMAC's scale, which differs with the type of the unit."""
+    n = rules.scenario.n_allies
+    whole = units.SMAC_COOLDOWN * rules.world.time_per_step  # seconds
+    return state.cooldown[:n] / jnp.array(whole, jnp.float32)[now.types[:n]]
+
+
+def _fields(rules: Rules, state: State, now: Force) -> dict[str, Array]:
+    """The arrays that `_smax_fields` describes. A dead unit's are 0 but for its last action and its type."""
+    n = rules.scenario.n_allies
+    fields = {}
+    for team, name, part in ((0, "agent", slice(None, n)), (1, "enemy", slice(n, None))):
+        alive = now.alive[part]
+        fields[f"{name}_pos"] = jnp.where(alive[:, None], now.pos[part], 0.0)
+        fields[f"{name}_health"] = now.health[part]
+        if rules.shields[team]:
+            fields[f"{name}_shield"] = now.shield[part]
+        if team == 0:
+            fields["agent_cooldown"] = jnp.where(alive, weapon(rules, state, now), 0.0)
+        if rules.kinds:
+            kinds = jnp.array(rules.kinds)
+            fields[f"{name}_type"] = (kinds[None] == now.types[part, None]).argmax(-1).astype(jnp.int32)
+        fields[f"{name}_alive"] = alive
+    return fields | {"last_action": state.last_action.astype(jnp.int32)}
