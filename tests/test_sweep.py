@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from conftest import TINY_RUN
@@ -20,7 +21,7 @@ from qllm_jax.evaluate import evaluate
 from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.tfcaf.loader import find
-from qllm_jax.types import Hp
+from qllm_jax.types import Hp, Scores
 
 GRID = ["sweep.lr=[0.003,0.0005]", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]"]
 LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in ("mpe_spread", "mpe_spread_paper")]
