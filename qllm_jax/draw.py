@@ -14,6 +14,7 @@ from qllm_envs.core import Scene
 from qllm_jax import stats
 from qllm_jax.draw_scene import draw_scene
 from qllm_jax.draw_style import INK, LINE, MARK, PALE, PAPER, SIZE, Scale, color_of, font, minus
+from qllm_jax.draw_style import PANEL as PANEL  # the other background, which a palette must have
 
 BARS = (1190, 290, 1760, 1120)  # x0, y0, x1, y1 without labels, values and ticks
 MAX_ROW = 230

@@ -22,7 +22,6 @@ from PIL import Image
 
 from qllm_jax import cli, draw, saved, stats
 from qllm_jax.draw import Film
-from qllm_jax.draw_style import PANEL, PAPER
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
 from qllm_jax.rollout import rollout
@@ -101,9 +100,9 @@ def share_palette(pictures: list[Image.Image]) -> list[Image.Image]:
         sheet.paste(picture, (0, i * height))
     found = np.array(sheet.quantize(254, Image.Quantize.MEDIANCUT).getpalette()).reshape(-1, 3)
     # Pillow averages each background with what is near it: the true ones take the place of those averages.
-    mixed = found[found.min(1) < min(PANEL) - 4]
+    mixed = found[found.min(1) < min(draw.PANEL) - 4]
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*PAPER, *PANEL, *mixed.flatten().tolist()])
+    palette.putpalette([*draw.PAPER, *draw.PANEL, *mixed.flatten().tolist()])
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 

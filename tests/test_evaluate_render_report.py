@@ -16,7 +16,6 @@ from PIL import Image
 from qllm_envs import mpe_spread
 from qllm_jax import cli, draw, mixers, render, saved, stats, tfcaf, train
 from qllm_jax import evaluate as evaluation
-from qllm_jax.draw_style import Scale, color_of
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
 from qllm_jax.learners import Core
@@ -140,7 +139,7 @@ def test_any_number_of_agents_and_negative_weights_can_be_drawn(n_agents: int):
     weights = np.linspace(-0.5, 2.0, 2 * n_agents).reshape(2, n_agents)
     film = draw.Film("a title " * 20, (scene, scene._replace(bounds=(-3.0, -1.0, 1.0, 1.0))), weights, np.array([-1.0]))
     scale = draw.scale_of(film)
-    assert scale == Scale((-3.0, min(-1.0, scene.bounds[1]), *scene.bounds[2:]), -0.5, 2.0, (0.0, 1.0, 2.0))
+    assert scale == draw.Scale((-3.0, min(-1.0, scene.bounds[1]), *scene.bounds[2:]), -0.5, 2.0, (0.0, 1.0, 2.0))
     first, last = draw.frames(film)
     assert first.size == last.size == (960, 620)
     assert np.ptp(np.asarray(first)[..., 0]) > 200
@@ -158,10 +157,10 @@ def test_a_method_without_weights_is_drawn_without_them(tmp_path: Path, capsys: 
 
 
 def test_deeper_color_means_more_credit():
-    scale = Scale((0.0, 0.0, 1.0, 1.0), -1.0, 2.0, ())
-    red = [color_of(weight, scale)[0] for weight in (0.0, 0.5, 1.0, 1.5, 2.0)]
+    scale = draw.Scale((0.0, 0.0, 1.0, 1.0), -1.0, 2.0, ())
+    red = [draw.color_of(weight, scale)[0] for weight in (0.0, 0.5, 1.0, 1.5, 2.0)]
     assert red == sorted(red, reverse=True)
-    assert color_of(-0.1, scale)[2] < color_of(0.1, scale)[2]
+    assert draw.color_of(-0.1, scale)[2] < draw.color_of(0.1, scale)[2]
 
 
 def test_report_has_a_picture_and_a_row_a_run(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
