@@ -1,5 +1,6 @@
 """Every mistake in a configuration is one sentence that names the key and what is allowed."""
 
+import jax
 import pytest
 from omegaconf import OmegaConf
 
@@ -119,6 +120,19 @@ def test_repo_presets_of_smac_are_as_found():
         assert (preset.epsilon_start, preset.epsilon_end, preset.epsilon_steps) == (1.0, 0.05, 50_000)
         assert (preset.gamma, preset.eval_epsilon) == (0.99, 0.0)
     assert (qllm.optimizer, qmix.optimizer, qmix.mixer["hypernet_dim"]) == ("adam", "rmsprop", 64)
+
+
+def test_sizes_of_smac_by_hand():
+    # By the formulas of a fully connected layer and torch's GRUCell, with last actions seen.
+    sizes = {"smac_3s_vs_5z": (3, 48, 68, 11), "smac_2c_vs_64zg": (2, 332, 342, 70)}
+    dense = lambda i, o: (i + 1) * o
+    for env, (n, obs, state, actions) in sizes.items():
+        agent = dense(obs + n + actions, 64) + 6 * 64**2 + 6 * 64 + dense(64, actions)
+        mixer = 2 * dense(state, 64) + dense(64, 32 * n) + dense(64, 32) + 2 * dense(state, 32) + dense(32, 1)
+        for name, expected in (("qllm", agent), ("qmix", agent + mixer)):
+            learner = experiment.build(config.load([f"env={env}", f"algo=repo_smac_{name}"])).learner
+            shapes = jax.eval_shape(learner.init, jax.random.key(0)).params
+            assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected
 
 
 EXPERIMENTS = [

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from qllm_envs import Bar, Line, Scene, Shape
+from qllm_envs.core import Bar, Line, Scene, Shape
 from qllm_jax.draw_scene import draw_scene, ghost, place
 from qllm_jax.draw_style import PAPER, SCENE, SIZE, Scale, rgb
 

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from qllm_jax import config, experiment
+from qllm_jax import config
 from qllm_jax.commands import params
 from qllm_jax.errors import UserError
 
@@ -49,18 +49,6 @@ def test_qplex_as_published(name: str, sizes: int):
     (task,) = (task for task in params.TASKS if task.name == name)
     found = params.count(qplex(sizes, task.is_football), params.sized(task))
     assert round(sum(found.values()) / 1000, 1) == QPLEX[name][sizes]
-
-
-def test_sizes_of_smac_by_hand():
-    # In thousands, by the formulas of a fully connected layer and torch's GRUCell, with last actions seen.
-    sizes = {"smac_3s_vs_5z": (3, 48, 68, 11), "smac_2c_vs_64zg": (2, 332, 342, 70)}
-    for env, (n, obs, state, actions) in sizes.items():
-        agent = 64 * (obs + n + actions + 1) + 6 * 64**2 + 6 * 64 + 65 * actions
-        dense = lambda i, o: (i + 1) * o
-        mixer = 2 * dense(state, 64) + dense(64, 32 * n) + dense(64, 32) + 2 * dense(state, 32) + dense(32, 1)
-        for name, expected in (("qllm", agent), ("qmix", agent + mixer)):
-            settings = config.load([f"env={env}", f"algo=repo_smac_{name}"])
-            assert sum(params.count(settings, experiment.make_env(settings.env, None)).values()) == expected
 
 
 def test_methods_that_the_paper_does_not_count():

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 from jax.core import Tracer
 
-from qllm_envs import Bar, Env, EnvContractError, Field, Line, Scene, Shape, Spec, Step, View, check_env, make, names
+from qllm_envs import Env, EnvContractError, Field, Scene, Shape, Spec, Step, View, check_env, make, names
+from qllm_envs.core import Bar, Line
 
 HORIZON = 4
 SPEC = Spec(

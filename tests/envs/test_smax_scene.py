@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qllm_envs import Bar, Scene, make
+from qllm_envs import Scene, make
 from qllm_envs._smax_enemies import Memory
 from qllm_envs._smax_scene import COLORS, HEALTH, SHIELD, SHOTS
+from qllm_envs.core import Bar
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 # Stalkers 0 to 2 and zealots 3 to 7: stalker 1 and zealot 7 are dead, zealot 3 touches stalker 0, others are far off.

@@ -22,11 +22,15 @@ def credit(state):
     learning.
     """
     alive = state["agent_alive"] > 0.5
-    way = state["agent_pos"][:, None] - state["enemy_pos"][None]
-    apart = jnp.sqrt(jnp.maximum(jnp.sum(way * way, axis=-1), 1e-12))  # (agents, enemies)
-    apart = jnp.where(state["enemy_alive"][None] > 0.5, apart, NOWHERE)
+    # Coordinate by coordinate: XLA:CPU does not vectorize a sum over an axis of two.
+    dx = state["agent_pos"][:, 0][:, None] - state["enemy_pos"][:, 0][None]
+    dy = state["agent_pos"][:, 1][:, None] - state["enemy_pos"][:, 1][None]
+    square = jnp.where(state["enemy_alive"][None] > 0.5, dx**2 + dy**2, NOWHERE**2)  # (agents, enemies)
+    # By index: the slope of jnp.min compares values that XLA may round anew, and is nan where none is the least.
+    least = jnp.take_along_axis(square, jnp.argmin(square, axis=1)[:, None], axis=1)[:, 0]
+    nearest = jnp.sqrt(jnp.maximum(least, 1e-12))
     # One attack hits one enemy, and which one within reach makes no difference to what is available.
-    beyond = jnp.maximum(jnp.min(apart, axis=1) - REACH, 0.0)
+    beyond = jnp.maximum(nearest - REACH, 0.0)
     soon = jax.nn.softmax(jnp.where(alive, -beyond / NEAR - state["agent_cooldown"], NONE))
     even = jax.nn.softmax(jnp.where(alive, 0.0, NONE))
     return 0.5 * even + 0.5 * soon, 0.0
