@@ -8,7 +8,8 @@ from probes import probe
 
 import qllm_envs
 from qllm_jax import agents
-from qllm_jax.rollout import Policy, episode_return, epsilon_greedy, rollout, softmax_sampled
+from qllm_jax.rollout import Policy, episode_return, epsilon_greedy, rollout, score, softmax_sampled
+from qllm_jax.types import Scores
 
 
 def play(env, limit_ends: bool = True, epsilon: float = 1.0, seed: int = 0):
@@ -53,6 +54,13 @@ def test_after_an_early_end_there_is_padding():
     np.testing.assert_array_equal(episode.mask_t, [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(episode.reward_t, [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(episode.env_state.t, [0, 1, 2, 2, 2, 2])  # the state stands still
+
+
+def test_who_won_is_asked_of_the_last_state():
+    env = probe(5, 2, lambda state, actions: 1.0)
+    assert score(env, play(env)) == Scores(2.0, None)
+    ends = [score(env._replace(won=lambda state: state.t == t), play(env)) for t in (1, 2)]  # noqa: B023
+    assert [bool(end.won) for end in ends] == [False, True]
 
 
 def test_spread_episodes_have_25_rewards_and_26_states():

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from probes import probe
 
-from qllm_jax import config, experiment, runs
+from qllm_jax import agents, config, experiment, learners, mixers, runs
+from qllm_jax.learners import Core
 from qllm_jax.types import Hp
 
 SMALL = [
@@ -97,6 +99,21 @@ def test_evaluation_keeps_the_best_parameters():
     never = state._replace(best_return=jnp.full((2,), 1e9), best_params=jax.tree.map(jnp.zeros_like, state.best_params))
     kept, _ = exp.program.evaluate(clock, never, 4)
     assert all((leaf == 0).all() for leaf in raw(kept.best_params))
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
+    env = probe(3, None, lambda state, actions: 1.0)._replace(won=lambda state: state.cue > 0)
+    agent = agents.make(env.spec, 4)
+    learner = learners.make("value", Core(env, agent, mixers.make("vdn", env.spec), "adam", False))
+    program = runs.make(env, agent, learner, runs.Sizes(4, 4, 8, 1, True, 0.0))
+    numbers = Hp(*(jnp.ones(2) for _ in Hp._fields))
+    clock, state, metrics = program.chunk(*program.init(jax.random.key(0), jnp.arange(2)), numbers, jnp.asarray(1))
+    state, scores = program.evaluate(clock, state, 64)
+    played = np.asarray(state.storage.env_state.cue)[:, :4, -1] > 0
+    np.testing.assert_allclose(metrics["win_rate"], played.mean(1))
+    assert scores.won.shape == scores.returns.shape == (2, 64)
+    assert 0.3 < np.asarray(scores.won).mean() < 0.7  # the cue is drawn with equal chances
 
 
 @pytest.mark.parametrize(
