@@ -3,9 +3,12 @@
 The orbax v1 API is young; this module is the only one that calls it.
 """
 
+import contextlib
 import logging
 import os
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -44,11 +47,9 @@ def save(folder: Path, saved: Saved, host: HostState) -> None:
     target = (folder / f"step_{step:012d}").resolve()
     if target.exists():
         return
-    absl = logging.getLogger("absl")
-    level = absl.level
     try:
-        absl.setLevel(logging.CRITICAL)  # orbax logs a traceback of what is told below in a sentence
-        ocp.save(str(target), saved, custom_metadata=host._asdict())
+        with quiet():
+            ocp.save(str(target), saved, custom_metadata=host._asdict())
     # Orbax and tensorstore report a failed write as OSError, ValueError or a bare Exception.
     except Exception as error:
         before = latest(folder)
@@ -56,9 +57,26 @@ def save(folder: Path, saved: Saved, host: HostState) -> None:
         kept = f"the checkpoint of step {step_of(before):,} is intact" if before else "there is no earlier checkpoint"
         sentence = f"could not write the checkpoint of step {step:,} ({reason(error)}); {kept}; "
         raise UserError(f"{sentence}when there is room: python -m qllm_jax.train resume={folder.parent}") from error
+    remove_all_but(target, folder)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No tracebacks, logged or of orbax's threads, of a failure that the caller tells in a sentence."""
+    absl, hook, before = logging.getLogger("absl"), threading.excepthook, set(threading.enumerate())
+    level = absl.level
+    try:
+        absl.setLevel(logging.CRITICAL)
+        threading.excepthook = lambda args: None
+        yield
+    except Exception:
+        # Each device's arrays have a thread of their own; the last ones fail after the first one's error is here.
+        for thread in set(threading.enumerate()) - before:
+            thread.join(2.0)
+        raise
     finally:
         absl.setLevel(level)
-    remove_all_but(target, folder)
+        threading.excepthook = hook
 
 
 def reason(error: Exception) -> str:

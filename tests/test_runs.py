@@ -12,6 +12,8 @@ from qllm_jax import agents, config, experiment, learners, mixers, runs
 from qllm_jax.learners import Core
 from qllm_jax.types import Hp
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SMALL = [
     "algo.hidden_dim=8", "algo.batch_episodes=4", "algo.buffer_episodes=16", "algo.n_envs=2", "env.horizon=5",
     "eval_episodes=4", "final_episodes=4",
@@ -101,7 +103,6 @@ def test_evaluation_keeps_the_best_parameters():
     assert all((leaf == 0).all() for leaf in raw(kept.best_params))
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
     env = probe(3, None, lambda state, actions: 1.0)._replace(won=lambda state: state.cue > 0)
     agent = agents.make(env.spec, 4)

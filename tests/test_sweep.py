@@ -105,6 +105,7 @@ def test_a_resumed_sweep_skips_what_is_finished(grouped: Path, capsys: pytest.Ca
     assert {path: path.stat().st_mtime_ns for path in grouped.rglob("metrics.jsonl")} == before
 
 
+@pytest.mark.slow
 def test_killed_in_its_second_group_and_resumed_equals_never_stopped(tmp_path: Path):
     small = ["sweep.lr=[0.003,0.0005]", "seeds=1", "group=1", "algo=matched_vdn", "log_interval=40"]
     small += ["total_steps=2000", "eval_interval=400"]

@@ -19,7 +19,11 @@ OPTIONS = {  # a grid that holds 25 agents; opponents that play against teams of
     "mpe_adversary": {"opponent": "random"},
     "mpe_tag": {"opponent": "random"},
 }
-GAMES = ("climbing", "climbing-3p", "penalty")  # matrix games come with their number of agents
+# These come with their number of agents. The battles' function has tests of its own, over more scenarios.
+NAMED = {
+    "matrix": [{"game": game} for game in ("climbing", "climbing-3p", "penalty")],
+    "smax": [{"scenario": "3s_vs_5z"}],
+}
 
 
 def shipped() -> dict[str, tuple[str, dict]]:
@@ -27,8 +31,7 @@ def shipped() -> dict[str, tuple[str, dict]]:
     found = {}
     for function in loader.names():
         env = next(name for name in sorted(qllm_envs.names(), key=len, reverse=True) if function.startswith(name))
-        sizes = [{"game": game} for game in GAMES] if env == "matrix" else [{"n_agents": n} for n in SIZES]
-        for size in sizes:
+        for size in NAMED.get(env, [{"n_agents": n} for n in SIZES]):
             options = OPTIONS.get(env, {}) | size
             if is_written_for(function, qllm_envs.make(env, **options).spec):
                 found[f"{function}_{next(iter(size.values()))}"] = (function, {"name": env, **options})
