@@ -25,7 +25,7 @@ def start(exp: Experiment) -> Loop:
     chunk, compile_s = common.compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     facts = {
         "compile_s": compile_s,
-        "temporary_bytes": workload.temporary_bytes(chunk),
+        "temporary_bytes": workload.temporary_bytes(chunk, state),
         "state_bytes": workload.state_bytes(state),
         "iteration_flops": workload.iteration_flops(exp),
     }

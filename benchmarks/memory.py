@@ -60,7 +60,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.save(Path(folder), Saved(clock, runs), HostState(0, 0, 0.0))
     stages.append({"stage": "checkpoint written", **peaks()})
-    sizes = items(runs) | {"temporary arrays of an iteration, as planned": workload.temporary_bytes(chunk)}
+    sizes = items(runs) | {"temporary arrays of an iteration, as planned": workload.temporary_bytes(chunk, runs)}
     return {"rows": [*stages, *({"item": name, "bytes": size} for name, size in sizes.items())]}
 
 

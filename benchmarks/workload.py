@@ -92,9 +92,10 @@ def write_rate(n_bytes: int = 2**28, repeats: int = 5) -> float:
     return n_bytes / statistics.median(common.seconds(fill, jnp.float32(1.0))[1] for _ in range(repeats))
 
 
-def temporary_bytes(program: Any) -> int:
-    """Arrays that XLA plans for a compiled program besides its inputs and outputs, at their peak."""
-    return program.memory_analysis().temp_size_in_bytes
+def temporary_bytes(program: Any, state: Any = ()) -> int:
+    """Arrays that XLA plans besides inputs and outputs, at their peak, on all devices that hold the state."""
+    n_devices = max((len(leaf.devices()) for leaf in jax.tree.leaves(state)), default=1)
+    return n_devices * program.memory_analysis().temp_size_in_bytes
 
 
 def state_bytes(state: Any) -> int:

@@ -13,7 +13,8 @@ from qllm_envs.core import Spec
 from qllm_jax.tfcaf import gates, loader, setting
 from qllm_jax.tfcaf.verdict import TfcafError, Verdict
 
-SIZES = (2, 3, 6, 25)
+SIZES = (2, 3, 25)
+RELEASE = (2, 3, 6)  # the sizes for which the release's functions are written
 OPTIONS = {  # a grid that holds 25 agents; opponents that play against teams of any size
     "lbf": {"rows": 15, "cols": 15},
     "mpe_adversary": {"opponent": "random"},
@@ -31,7 +32,8 @@ def shipped() -> dict[str, tuple[str, dict]]:
     found = {}
     for function in loader.names():
         env = next(name for name in sorted(qllm_envs.names(), key=len, reverse=True) if function.startswith(name))
-        for size in NAMED.get(env, [{"n_agents": n} for n in SIZES]):
+        numbers = RELEASE if function.endswith("_paper") else SIZES
+        for size in NAMED.get(env, [{"n_agents": n} for n in numbers]):
             options = OPTIONS.get(env, {}) | size
             if is_written_for(function, qllm_envs.make(env, **options).spec):
                 found[f"{function}_{next(iter(size.values()))}"] = (function, {"name": env, **options})
