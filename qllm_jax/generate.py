@@ -6,8 +6,9 @@
     python -m qllm_jax.generate llm=replay llm.transcript=runs/generate_x
     python -m qllm_jax.generate resume=runs/generate_x max_calls=100
 
-Groups: env=, llm= (configs/llm). Keys: k, rounds, repairs, evaluator, signature, max_calls, max_tokens, max_usd,
-max_minutes, run_dir, and every key of env and llm (configs/generate.yaml and configs/llm/ hold them with comments).
+Groups: env=, llm= (configs/llm). Keys: k, rounds, repairs, evaluator, signature, select, hints, max_calls, max_tokens,
+max_usd, max_minutes, run_dir, and every key of env and llm (configs/generate.yaml and configs/llm/ hold them with
+comments).
 The key of an API is read from the environment variable that llm.api_key_env names. The folder gets tfcaf.py, table.txt,
 summary.json, candidates/ and transcript.jsonl; whatever stops a generation, resume=FOLDER goes on from there.
 Exit codes: 0 done, 1 nothing passed, 2 a mistake, 3 stopped by a limit or the server, 4 waits for answers, 130 Ctrl-C.

@@ -182,6 +182,12 @@ SENTENCES = [
     (["repairs=-1"], "repairs must be greater than or equal to 0, got -1"),
     (["evaluator=maybe"], "evaluator must be 'on' or 'off', got 'maybe'"),
     (["signature=torch"], "signature must be 'credit' or 'paper', got 'torch'"),
+    (["hints=ours"], "hints must be 'none' or 'paper', got 'ours'"),
+    (
+        ["llm=manual", "hints=paper"],
+        "hints=paper: the paper gives no hints for mpe_spread_n3, only for smax with env.scenario=2c_vs_64zg and "
+        "smax with env.scenario=3s_vs_5z; choose hints=none",
+    ),
     (["max_usd=0"], "max_usd must be greater than 0, got 0"),
     (["max_calls"], "'max_calls' is not of the form key=value"),
     (["llm=gpt"], "llm 'gpt' does not exist: did you mean 'gpt_4o'? choose from deepseek,"),
@@ -199,6 +205,7 @@ SENTENCES = [
     ),
     (["llm=replay", "llm.transcript=nowhere"], "there is no file 'nowhere'"),
     (["resume=nowhere"], "'nowhere' is not the folder of a generation (it has no transcript.jsonl)"),
+    (["resume=x", "hints=none"], "only max_calls, max_tokens, max_usd, max_minutes can change, not hints"),
     (["resume=x", "k=1"], "only max_calls, max_tokens, max_usd, max_minutes can change, not k"),
 ]
 

@@ -97,7 +97,7 @@ def _final(generation: Generation, best: Choice) -> tuple[str | None, Verdict]:
     """The file, None if it is refused, and its verdict: a stored one may be of older gates, and without the header."""
     given = generation.settings
     agents = "" if given.n_agents is None else f", {given.n_agents} agents"
-    text = sources.compose(best, f"{given.env['name']}{agents}", generation.prompts.sha256())
+    text = sources.compose(best, f"{given.env['name']}{agents}", generation.prompts.sha256(), given.hints)
     verdict = _gates(generation)(text, TFCAF)
     return text if verdict.ok else None, verdict
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from qllm_envs import Env
 from qllm_envs.core import Field, Spec
@@ -16,6 +16,8 @@ from qllm_jax.errors import UserError
 from qllm_jax.llm import flat
 from qllm_jax.tfcaf.verdict import sha256
 from qllm_jax.tfcaf.vocabulary import BUILTINS, METHODS, MODULES, Signature
+
+Hints = Literal["none", "paper"]
 
 # Of the user messages: filled in as the generation goes.
 MESSAGES = (
@@ -36,12 +38,13 @@ class Prompts(NamedTuple):
         return sha256(json.dumps(self._asdict(), sort_keys=True))
 
 
-def build(env: Env, name: str, signature: Signature, select: str = "read") -> Prompts:
+def build(env: Env, name: str, signature: Signature, select: str = "read", hints: Hints = "none") -> Prompts:
     """The texts for the environment `name`, and the evaluator's for a way to select.
 
-    `UserError` for a text that is missing, or that has a wrong placeholder.
+    `UserError` for a text that is missing, or that has a wrong placeholder, and for hints that the paper does not give.
     """
     spec = env.spec
+    advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""
     words = "\n".join(f"  {line}" for line in _words())
     if signature == "credit":
         state = _fields(spec, 'state["{}"]')
@@ -59,6 +62,7 @@ def build(env: Env, name: str, signature: Signature, select: str = "read") -> Pr
         actions=", ".join(_action(number, name) for number, name in enumerate(spec.action_names)),
         state=state,
     )
+    task += advice
     coder = fill("coder", task=task, contract=contract)
     evaluator = fill("evaluator", task=task, contract=contract, evidence=fill(f"evidence_{select}"))
     return Prompts(coder, evaluator, {name: read(name) for name in MESSAGES})
@@ -94,6 +98,19 @@ def read(name: str) -> str:
 def prompts_dir() -> Path:
     """The folder of the prompts: beside `configs` in a checkout and in a wheel."""
     return config_dir().parent / "prompts"
+
+
+def _hints(spec: Spec, name: str) -> str:
+    """What the paper advises its models to do in a battle (appendix A, "heuristic reasoning guide").
+
+    Its other task texts have rules and aims, and no advice. `spec.task` ends with the name of the scenario.
+    """
+    known = [(path.parent.name, path.stem) for path in sorted((prompts_dir() / "hints").glob("*/*.md"))]
+    for game, scenario in known:
+        if game == name and spec.task.endswith(f"_{scenario}"):
+            return fill(f"hints/{game}", scenario=read(f"hints/{game}/{scenario}"))
+    having = " and ".join(f"{game} with env.scenario={scenario}" for game, scenario in known)
+    raise UserError(f"hints=paper: the paper gives no hints for {spec.task}, only for {having}; choose hints=none")
 
 
 def _fields(spec: Spec, way: str) -> str:

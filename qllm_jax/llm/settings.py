@@ -11,6 +11,7 @@ from qllm_jax import config as configs
 from qllm_jax.config import KNOWN_KEYS, Count, Positive
 from qllm_jax.errors import UserError
 from qllm_jax.llm.budget import Budget
+from qllm_jax.llm.prompts import Hints
 from qllm_jax.tfcaf.vocabulary import Signature
 
 ROOT = "generate"  # configs/generate.yaml
@@ -31,6 +32,7 @@ class Settings:
     evaluator: Literal["on", "off"]
     signature: Signature
     select: Literal["read", "train"] = "read"
+    hints: Hints = "none"  # also of transcripts from before there was the key
     trial_steps: Count = 100_000
     trial_seeds: Count = 3
     max_calls: Count | None = None

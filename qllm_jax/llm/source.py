@@ -6,6 +6,7 @@ Only verified text comes here: parsing it is safe, as a child process did so bef
 import ast
 import textwrap
 
+from qllm_jax.llm.prompts import Hints
 from qllm_jax.llm.records import Choice, Try
 from qllm_jax.llm.replies import brief
 from qllm_jax.tfcaf.vocabulary import ENTRIES, Signature
@@ -38,18 +39,19 @@ def signature(source: str) -> Signature:
     return next(ENTRIES[name] for name in names if name in ENTRIES)
 
 
-def compose(choice: Choice, task: str, prompts_sha256: str) -> str:
+def compose(choice: Choice, task: str, prompts_sha256: str, hints: Hints = "none") -> str:
     """The whole file: the function, headed by who wrote it, when, from which prompts, and why it was chosen.
 
     Nothing in it depends on when or where it is composed.
     """
     written = choice.candidate.last
     igm = read_igm(choice.candidate.source)
+    with_hints = "" if hints == "none" else f", with hints={hints}"
     head = [
         f"A credit function (TFCAF) for {task}, written by a language model.",
         f"Model: {brief(written.reply.model, MODEL)}",
         f"Date: {written.reply.date}, {written.place} of qllm_jax.generate.",
-        f"Prompts: sha256 {prompts_sha256}.",
+        f"Prompts: sha256 {prompts_sha256}{with_hints}.",
         *_wrapped(f"Chosen by {choice.by}: {choice.reason}"),
         *_wrapped(f"IGM {'on' if igm else 'off'}: {choice.note or choice.igm_reason or 'as its author set it'}"),
     ]

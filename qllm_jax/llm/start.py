@@ -32,7 +32,7 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
     """A new generation. `UserError` for an environment or a text that does not exist, or a folder that does."""
     llm = _affordable(providers.make(config.llm), config)
     env = experiment.make_env(config.env, config.n_agents)
-    texts = prompts.build(env, config.env["name"], config.signature, config.select)
+    texts = prompts.build(env, config.env["name"], config.signature, config.select, config.hints)
     path = Path(config.run_dir) if config.run_dir else _default_path(config, llm.model)
     _make(path, config)
     chosen = [override for override in overrides if re.match(r"(env[=.]|n_agents=)", override)]

@@ -70,6 +70,7 @@ def test_the_header_says_who_when_and_why():
         "# IGM on: i\n"
         "\n" + BODY
     )
+    assert "# Prompts: sha256 abc, with hints=paper.\n" in source.compose(chosen(), "t", "abc", "paper")
     told = source.compose(chosen("IGM = False\n" + BODY, igm_reason=""), "t", "abc")
     assert "# IGM off: as its author set it\n" in told
     assert "# IGM off: but\n" in source.compose(chosen("IGM = False\n" + BODY, note="but"), "t", "abc")
