@@ -1,4 +1,7 @@
-"""Whole episodes of one team: one environment, fixed length, a mask instead of auto-reset."""
+"""Whole episodes of one team: one environment, fixed length, a mask instead of auto-reset.
+
+A batch of them stops with the last that goes on (see lockstep.py): what lies behind is filled in, not played.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, EnvState
+from qllm_jax import lockstep
 from qllm_jax.agents import Agent
 from qllm_jax.types import Episode, Params, Scores
 
@@ -91,7 +95,14 @@ def rollout(
         env_state = jax.tree.map(lambda new, old: jnp.where(carry.alive, new, old), out.state, carry.env_state)
         return Carry(env_state, hidden, action, alive), seen
 
-    last, episode = jax.lax.scan(step, first, jax.random.split(key_steps, env.spec.horizon))
+    def standing(carry: Carry) -> Episode:
+        return Episode(carry.env_state, carry.last_action, jnp.zeros(()), jnp.array(False), jnp.zeros(()))
+
+    keys = jax.random.split(key_steps, env.spec.horizon)
+    if env.spec.ends_early:
+        last, episode = lockstep.scan_while_any(lambda carry: carry.alive, step, standing, first, keys)
+    else:
+        last, episode = jax.lax.scan(step, first, keys)
     slots = jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]]), episode.env_state, last.env_state)
     return episode._replace(env_state=slots)
 

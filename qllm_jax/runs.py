@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import Env
-from qllm_jax import buffer, devices
+from qllm_jax import buffer, devices, lockstep
 from qllm_jax.agents import Agent
 from qllm_jax.devices import ALONE, EACH, SAME, STATIC, Pool
 from qllm_jax.learners import Learner, LearnerState
@@ -89,7 +89,7 @@ def shapes(program: Program, root: jax.Array, seeds: Array) -> tuple[Clock, RunS
 def init(parts: Parts, root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:
     """A clock at zero and fresh runs, one for each seed number."""
     zero = jnp.zeros((), jnp.int32)
-    return Clock(zero, zero, zero), jax.vmap(partial(init_run, parts), (None, 0))(root, seeds)
+    return Clock(zero, zero, zero), lockstep.vmap(partial(init_run, parts), (None, 0))(root, seeds)
 
 
 def init_run(parts: Parts, root: jax.Array, seed: Array) -> RunState:
@@ -109,7 +109,7 @@ def play_episodes(
     """Episodes of one run, leaves (n_episodes, ...). The key is consumed."""
     limit_ends = parts.sizes.limit_ends
     one = lambda key: rollout(parts.env, parts.agent, act, params["agent"], key, epsilon, limit_ends)
-    return jax.vmap(one)(jax.random.split(key, n_episodes))
+    return lockstep.vmap(one)(jax.random.split(key, n_episodes))
 
 
 def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
@@ -147,9 +147,9 @@ def after_rollout(parts: Parts, clock: Clock) -> Clock:
 def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
     """One rollout and one gradient step of all runs."""
     over_runs = (None, 0, 0)
-    runs, acted = jax.vmap(partial(collect, parts), over_runs)(clock, runs, hp)
+    runs, acted = lockstep.vmap(partial(collect, parts), over_runs)(clock, runs, hp)
     clock = after_rollout(parts, clock)._replace(updates=clock.updates + 1)
-    runs, learned = jax.vmap(partial(learn, parts), over_runs)(clock, runs, hp)
+    runs, learned = lockstep.vmap(partial(learn, parts), over_runs)(clock, runs, hp)
     return clock, runs, acted | learned
 
 
@@ -173,7 +173,7 @@ def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, R
 
     def body(carry, _):
         clock, runs = carry
-        runs, _ = jax.vmap(partial(collect, parts), (None, 0, 0))(clock, runs, hp)
+        runs, _ = lockstep.vmap(partial(collect, parts), (None, 0, 0))(clock, runs, hp)
         return (after_rollout(parts, clock), runs), None
 
     length = warmup_rollouts(parts.sizes.n_envs, parts.sizes.batch_episodes, parts.learner.n_recent)
@@ -182,7 +182,7 @@ def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, R
 
 def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Scores]:
     """Scores (R, n_episodes) of the current parameters; each run keeps those with the best return."""
-    return jax.vmap(lambda run: evaluate_run(parts, clock, run, n_episodes))(runs)
+    return lockstep.vmap(lambda run: evaluate_run(parts, clock, run, n_episodes))(runs)
 
 
 def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> tuple[RunState, Scores]:
@@ -199,7 +199,8 @@ def evaluate_run(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> 
 
 def play(parts: Parts, params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Scores:
     """Scores (R, n_episodes) of parameters (R, ...), one key (R,) each; nothing is kept."""
-    return jax.vmap(lambda params, key: play_run(parts, params, key, n_episodes, epsilon))(params, keys)
+    one = lambda params, key: play_run(parts, params, key, n_episodes, epsilon)
+    return lockstep.vmap(one, (0, 0))(params, keys)
 
 
 def play_run(parts: Parts, params: Params, key: jax.Array, n_episodes: int, epsilon: Array) -> Scores:

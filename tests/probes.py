@@ -31,6 +31,7 @@ def probe(horizon: int, ends_at: int | None, reward, avail=(True, True, True), c
         reward="given by the test",
         source="tests/probes.py",
         task="probe",
+        ends_early=ends_at is not None,
     )
 
     def reset(key: jax.Array) -> ProbeState:

@@ -20,6 +20,7 @@ def spec(rules: Rules) -> Spec:
         obs_dim=4 + e * (4 + enemy) + (n - 1) * (4 + ally) + ally,
         state_dim=n * (3 + ally) + e * (2 + enemy) + n * rules.n_actions,
         horizon=rules.horizon,
+        ends_early=True,
         fields=fields(rules),
         action_names=(*ACTION_NAMES, *(f"attack enemy {i}" for i in range(e))),
         reward=_reward_sentence(rules),

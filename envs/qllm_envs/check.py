@@ -189,6 +189,8 @@ def _expect_at_each_step(ok: np.ndarray, spec: Spec, what: str, expected: str, a
 def _check_end(spec: Spec, play: Play) -> None:
     ends, cuts = np.flatnonzero(play.terminated) + 1, np.flatnonzero(play.truncated) + 1
     last = int(ends[0]) if ends.size else len(play.truncated)
+    early = last < spec.horizon and bool(ends.size)
+    _expect(spec.ends_early or not early, spec, "spec.ends_early", f"True, as it ends at step {last}", False)
     cut = next((int(step) for step in cuts if step <= last), None)
     # An episode that terminates at the horizon may hold both.
     right = (spec.horizon,) if last == spec.horizon and not ends.size else (spec.horizon, None)

@@ -41,6 +41,7 @@ class Spec(NamedTuple):
     reward: str  # one sentence: what the team reward is
     source: str  # paper or package that defines the task
     task: str  # short name of the game with its sizes (mpe_spread_n6); names run folders, plots and tables
+    ends_early: bool = False  # whether an episode may terminate before the horizon; programs leave out what is behind
     options: Mapping[str, Any] = MappingProxyType({})  # `qllm_envs.make(name, **options)` makes it again; set there
 
 

@@ -108,6 +108,7 @@ def _spec(rules: Rules) -> Spec:
         obs_dim=3 * f + 3 * n,
         state_dim=3 * n + 3 * f + n,
         horizon=rules.horizon,
+        ends_early=True,
         fields=_fields(rules),
         action_names=ACTION_NAMES,
         reward=_reward_sentence(rules),

@@ -1,6 +1,7 @@
 """What the value-based methods share: one loss over everything that learns, and what double Q-learning compares."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
+from qllm_jax import lockstep
 from qllm_jax.learners import base
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import MixerInputs
@@ -35,15 +37,22 @@ def learner(
     def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
         stats, batch = base.standardized(core, state.reward_stats, batch)
-        view = base.views(core.env, batch)
-        of_params = lambda params: loss(params, state.target_params, batch, view, hp)
-        grads, metrics = jax.grad(of_params, has_aux=True)(state.params)
+        slope = jax.grad(partial(loss_of_batch, core, loss), has_aux=True)
+        of_batch = lambda batch: slope(state.params, state.target_params, batch, hp)
+        grads, metrics = lockstep.of_beginning(of_batch, batch) if core.env.spec.ends_early else of_batch(batch)
         params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
         online = {name: params[name] for name in followed}
         target = base.follow(online, state.target_params, hp, copy_target)
         return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
 
     return Learner(init, update, credit=credit)
+
+
+def loss_of_batch(
+    core: Core, loss: Loss, params: Params, target_params: Params, batch: Episode, hp: Hp
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The loss of a time-major batch, and metrics."""
+    return loss(params, target_params, batch, base.views(core.env, batch), hp)
 
 
 def taken_and_best(

@@ -196,6 +196,10 @@ BROKEN = {
         TOY._replace(scene=lambda _: scene(None)._replace(lines=(Line((0.0, 0.0), (9.0, 0.0), "red"),))),
         "toy: scene.lines: expected in (-1.0, -1.0, 1.0, 1.0), got Line(start=(0.0, 0.0), end=(9.0, 0.0), color='red')",
     ),
+    "an early end that the spec denies": (
+        after_step(terminated=lambda sound: sound.state.t >= 2),
+        "toy: spec.ends_early: expected True, as it ends at step 2, got False",
+    ),
     "scene without extent": (
         in_scene(bounds=(0.0, 0.0, 0.0, 0.0)),
         "toy: scene.bounds: expected x0 < x1 and y0 < y1, got (0.0, 0.0, 0.0, 0.0)",
@@ -241,7 +245,8 @@ def test_a_view_that_remembers_the_last_step_is_not_pure():
 
 def test_a_sound_environment_passes_and_a_task_may_end_before_the_horizon():
     check_env(TOY)
-    check_env(after_step(terminated=lambda sound: sound.state.t >= 2, truncated=lambda _: jnp.bool_(False)))
+    early = after_step(terminated=lambda sound: sound.state.t >= 2, truncated=lambda _: jnp.bool_(False))
+    check_env(early._replace(spec=SPEC._replace(ends_early=True)))
 
 
 def test_a_part_of_an_episode_is_checked_without_its_end():
