@@ -136,7 +136,7 @@ def arguments() -> argparse.Namespace:
 
 
 def check_peer(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse --peer-envs that leaves out nothing which there is; without it, a peer gets all of --envs."""
+    """Refuse sizes for a peer that there is not, or that ours does not have; without any, it gets all of --envs."""
     name = args.built[1]["name"]
     if args.peer_envs is not None and JAXMARL not in env_peers.of(name):
         parser.error(
