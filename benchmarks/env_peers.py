@@ -114,7 +114,6 @@ PACKAGES = {  # environment -> what it was ported from
     "mpe_tag": (MPE2, mpe2_play),
     "mpe_adversary": (MPE2, mpe2_play),
 }
-NO_PACKAGE = ("", None)
 IN_JAXMARL = ("mpe_spread", "mpe_tag", "mpe_adversary", "smax")
 
 
@@ -122,10 +121,14 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def of(name: str) -> list[str]:
+    """The peers of an environment, installed or not."""
+    package = [PACKAGES[name][0]] if name in PACKAGES else []
+    return [*([JAXMARL] if name in IN_JAXMARL else []), *package]
+
+
 def missing(name: str) -> list[str]:
     """A sentence for every peer that an environment lacks."""
-    package, _ = PACKAGES.get(name, NO_PACKAGE)
-    wanted = [*([JAXMARL] if name in IN_JAXMARL else []), *([package] if package else [])]
-    if not wanted:
+    if not of(name):
         return [f"{name} has no peer: there is no package to compare it with"]
-    return [f"{peer} is left out: it is not installed (pip install {peer})" for peer in wanted if not installed(peer)]
+    return [f"{peer} is left out: it is not installed (pip install {peer})" for peer in of(name) if not installed(peer)]

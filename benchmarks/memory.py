@@ -6,8 +6,6 @@ of the device's. Beside them stand the bytes of each item of the state, and what
 """
 
 import argparse
-import resource
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,36 +28,28 @@ MACHINE = "machine"
 GIB = 2**30
 
 
-def peaks() -> dict[str, int]:
-    """Highest resident memory of this process so far, and of its device where that is told."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    found = {"peak_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
-    device = jax.local_devices()[0].memory_stats() or {}
-    return found | ({"device_peak_bytes": device["peak_bytes_in_use"]} if "peak_bytes_in_use" in device else {})
-
-
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Rows of one job: a stage with its peaks, or an item of the state with its bytes."""
     if job.get("system") == MACHINE:
         return common.describe("flax", "optax", "orbax-checkpoint")
     devices.use_cores()
     jax.block_until_ready(jnp.zeros(()))  # the backend has started
-    stages = [{"stage": "imports and backend", **peaks()}]
+    stages = [{"stage": "imports and backend", **workload.peaks()}]
     exp = workload.build(job["algo"], Sizes(**job["sizes"]))
     shapes = run_axis.shapes(exp.program, exp.root, exp.seeds)
     chunk, _ = common.compiled(exp.program.chunk, *shapes, exp.hp, jnp.asarray(1))
-    stages.append({"stage": "compiled", **peaks()})
+    stages.append({"stage": "compiled", **workload.peaks()})
     state = jax.block_until_ready(exp.program.init(exp.root, exp.seeds))
-    stages.append({"stage": "initialized", **peaks()})
+    stages.append({"stage": "initialized", **workload.peaks()})
     state = fill(exp, *state)
-    stages.append({"stage": "replay full", **peaks()})
+    stages.append({"stage": "replay full", **workload.peaks()})
     clock, runs, _ = jax.block_until_ready(chunk(*state, exp.hp, jnp.asarray(job["updates"])))
-    stages.append({"stage": f"{job['updates']} updates", **peaks()})
+    stages.append({"stage": f"{job['updates']} updates", **workload.peaks()})
     runs, _ = jax.block_until_ready(exp.program.evaluate(clock, runs, exp.config.eval_episodes))
-    stages.append({"stage": "evaluated", **peaks()})
+    stages.append({"stage": "evaluated", **workload.peaks()})
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.save(Path(folder), Saved(clock, runs), HostState(0, 0, 0.0))
-    stages.append({"stage": "checkpoint written", **peaks()})
+    stages.append({"stage": "checkpoint written", **workload.peaks()})
     sizes = items(runs) | {"temporary arrays of an iteration, as planned": workload.temporary_bytes(chunk, runs)}
     return {"rows": [*stages, *({"item": name, "bytes": size} for name, size in sizes.items())]}
 

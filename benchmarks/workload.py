@@ -1,7 +1,9 @@
 """The training workload of the speed benchmarks, MPE spread with epymarl's and JaxMARL's sizes, and the floor."""
 
 import math
+import resource
 import statistics
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -96,6 +98,21 @@ def temporary_bytes(program: Any, state: Any = ()) -> int:
     """Arrays that XLA plans besides inputs and outputs, at their peak, on all devices that hold the state."""
     n_devices = max((len(leaf.devices()) for leaf in jax.tree.leaves(state)), default=1)
     return n_devices * program.memory_analysis().temp_size_in_bytes
+
+
+def planned_bytes(program: Any) -> int:
+    """What XLA plans for a program on one device: arguments, results, and temporary arrays at their peak."""
+    plan = program.memory_analysis()
+    held = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes  # donated: counted once
+    return held + plan.temp_size_in_bytes
+
+
+def peaks() -> dict[str, int]:
+    """Highest resident memory of this process so far, and of its device where that is told."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"peak_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    device = jax.local_devices()[0].memory_stats() or {}
+    return found | ({"device_peak_bytes": device["peak_bytes_in_use"]} if "peak_bytes_in_use" in device else {})
 
 
 def state_bytes(state: Any) -> int:

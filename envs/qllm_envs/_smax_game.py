@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxmarl.environments.smax.smax_env import State as SmaxState
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
+from qllm_envs._smax_jaxmarl import SmaxState
 from qllm_envs._smax_state import (
     CALM_STEPS,
     FIRST_ATTACK,

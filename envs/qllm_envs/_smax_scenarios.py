@@ -6,7 +6,8 @@ Lengths are in StarCraft II's map units.
 from typing import NamedTuple
 
 import numpy as np
-from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO
+
+from qllm_envs._smax_jaxmarl import MAP_NAME_TO_SCENARIO
 
 FIDELITIES = ("smac", "smax")
 MAP_SIZE = 32.0

@@ -8,8 +8,8 @@ import inspect
 from typing import NamedTuple
 
 import numpy as np
-from jaxmarl.environments.smax.smax_env import SMAX
 
+from qllm_envs._smax_jaxmarl import SMAX
 from qllm_envs._smax_scenarios import COLOSSUS, Scenario
 
 TICKS = 8  # world ticks of a step, SMAC's step_mul

@@ -10,13 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxmarl.environments.smax.smax_env import SMAX
-from jaxmarl.environments.smax.smax_env import Scenario as SmaxScenario
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import _smax_enemies as enemies
 from qllm_envs import _smax_units as units
 from qllm_envs._smax_enemies import N_MOVES
+from qllm_envs._smax_jaxmarl import SMAX, SmaxScenario
 from qllm_envs._smax_scenarios import COLOSSUS, MAP_SIZE, TWO_COLOSSI, Scenario, block
 from qllm_envs._smax_units import Table
 

@@ -35,7 +35,7 @@ def make(
 
     `splash`: whether a colossus's beam also hits enemies beside its target.
     """
-    # Here, as importing jaxmarl takes seconds, prints, and starts the device.
+    # Here, as importing jaxmarl takes seconds and starts the device.
     from qllm_envs import (
         _smax_enemies,
         _smax_fields,

@@ -137,12 +137,37 @@ def test_parts_of_a_profile(load):
     }
 
 
-def test_env_step_without_a_peer(load, capsys):
-    load("env_step", "env=matrix_climbing", "--envs", "1", "4", "--repeats", "2", "--ms", "1").main()
+@pytest.fixture
+def env_programs(load):
+    load("env_step")
+    return importlib.import_module("env_programs")
+
+
+def test_env_step_without_a_peer(load, capsys, monkeypatch, tmp_path):
+    options = f"--envs 1 4 --repeats 2 --ms 1 --peaks --out {tmp_path}/e.json"
+    env_step = load("env_step", "env=matrix_climbing", *options.split())
+    monkeypatch.setattr(env_step.systems, "in_process", lambda script, job: env_step.work(job))
+    env_step.main()
     out = capsys.readouterr().out
     assert "matrix has no peer" in out
-    assert "| environments | system | env-steps/s | times the floor | compile, s |" in out
+    columns = (
+        "system | env-steps/s | times the floor | compile, s | cores busy | memory planned, MB | peak of a process"
+    )
+    assert f"| environments | {columns}" in out
     assert [line.split(" | ")[0] for line in out.splitlines() if " | qllm_envs | " in line] == ["| 1", "| 4"]
+    few, many = json.loads((tmp_path / "e.json").read_text())["rows"]
+    # Of 3 environments more: actions (2 agents, 4 B), and results: 2 observations of a number, a reward and an end.
+    assert many["planned_bytes"] - few["planned_bytes"] > 3 * 25 * (2 * 4 + 2 * 4 + 4 + 1)
+    assert few["peak_bytes"] >= few["idle_bytes"] > 1e7
+
+
+def test_planned_memory_is_arguments_results_and_temporary_arrays(load):
+    common, workload = load("common"), importlib.import_module("workload")
+    x = jnp.ones(1000)
+    program, _ = common.compiled(lambda x: jnp.sort(jnp.sin(x))[:500] + x[500:], x)
+    assert workload.planned_bytes(program) == 4000 + 2000 + workload.temporary_bytes(program)
+    donated, _ = common.compiled(jax.jit(lambda x: x + 1, donate_argnums=0), x)
+    assert workload.planned_bytes(donated) == 4000
 
 
 @pytest.mark.usefixtures("quick_compile")
@@ -154,15 +179,28 @@ def test_env_step_without_a_peer(load, capsys):
         ("env=smac_3s_vs_5z env.horizon=2", ["jaxmarl"], {4}),
     ],
 )
-def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, steps, load):
+def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, steps, load, env_programs):
     env_step = load("env_step", *overrides.split(), "--envs", "2")
     args = env_step.arguments()
     with jax.numpy_rank_promotion("allow"):  # theirs
-        found = list(env_step.systems(*args.built, args.envs, args.seed))
+        listed = env_programs.listed(args.built[1], args.envs, args.peer_envs)
+        found = [env_programs.build(*which, *args.built, args.seed) for which in listed]
     assert {system.name for system in found} == {"qllm_envs", *peers}
     assert {system.play() for system in found} == steps  # of two environments, and of a package's one
-    rows = env_step.take_turns(found, repeats=2, seconds=0.0)
+    rows = env_programs.take_turns(found, repeats=2, seconds=0.0)
     assert {f"times {peer}" for peer in peers} <= set(env_step.columns(rows))
+    assert all((row["planned_bytes"] or 0) > 0 for row in rows if row["compile_s"])
+
+
+def test_env_step_leaves_a_peer_out_at_sizes(load, env_programs):
+    env_step = load("env_step", *["env=mpe_spread", "n_agents=2", "--envs", "2", "8", "2", "--peer-envs", "2"])
+    args = env_step.arguments()
+    game = args.built[1]
+    systems = [("qllm_envs", 2), ("jaxmarl", 2), ("qllm_envs", 8), ("mpe2", 1)]
+    assert env_programs.listed(game, args.envs, args.peer_envs) == systems
+    sentence = "jaxmarl is left out with 8 environments, as --peer-envs says"
+    assert env_step.left_out(game, args.envs, args.peer_envs) == [sentence]
+    assert env_step.left_out(game, args.envs, args.envs) == []
 
 
 def test_env_step_says_what_it_runs_beyond_the_end_of_episodes(load):
@@ -180,26 +218,28 @@ def test_env_step_names_a_package_that_is_missing(load, monkeypatch):
     assert len(peers.missing("mpe_tag")) == 2
 
 
-def test_env_step_compares_round_by_round(load, monkeypatch):
+def test_env_step_compares_round_by_round(load, env_programs, monkeypatch):
     env_step = load("env_step")
     speeds = {("qllm_envs", 1, 2.5): [2.0, 6.0], ("jaxmarl", 1, 3.5): [1.0, 2.0], ("qllm_envs", 8, 1.0): [8.0, 9.0]}
     speeds |= {("jaxmarl", 8, 1.5): [4.0, 3.0], ("mpe2", 1, None): [1.0, 1.0]}
     turns = {key: iter(rates) for key, rates in speeds.items()}
-    monkeypatch.setattr(env_step.workload, "write_rate", lambda: 60.0)
+    monkeypatch.setattr(env_programs.workload, "write_rate", lambda: 60.0)
     floors = {("qllm_envs", 1, 2.5): 10.0}  # bytes a step: 6 steps a second at the floor
-    system = lambda key: env_step.System(key[0], key[1], key, key[2], floors.get(key))
-    monkeypatch.setattr(env_step, "rate", lambda play, seconds: next(turns[play]))
-    rows = env_step.take_turns([system(key) for key in speeds], repeats=2, seconds=0.0)
+    system = lambda key: env_programs.System(
+        *key[:2], key, key[2], floors.get(key), None if key[2] is None else 2_500_000
+    )
+    monkeypatch.setattr(env_programs, "rate", lambda play, seconds: env_programs.Rate(next(turns[play]), 1.5))
+    rows = env_programs.take_turns([system(key) for key in speeds], repeats=2, seconds=0.0)
     cells = [[cell(row) for cell in env_step.columns(rows).values()] for row in rows]
-    assert cells[0][2:] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.00 (1.00 to 3.00)", "2.50"]
-    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "-", "1.50"]
+    assert cells[0][2:6] == ["4 (2 to 6)", "2.50 (2.00 to 3.00)", "4.00 (2.00 to 6.00)", "2.00 (1.00 to 3.00)"]
+    assert cells[3] == ["8", "jaxmarl", "4 (3 to 4)", "-", "3.50 (3.00 to 4.00)", "-", "1.50", "1.5", "2.5"]
     assert cells[2][3] == "2.50 (2.00 to 3.00)"
-    assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-", "-"]
+    assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-", "-", "1.5", "-"]
 
 
-def test_env_step_counts_no_step_behind_an_end(load):
+def test_env_step_counts_no_step_behind_an_end(env_programs):
     ended = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]], bool)
-    assert load("env_step").happened(ended) == 3 + 4 + 1
+    assert env_programs.happened(ended) == 3 + 4 + 1
 
 
 @pytest.mark.parametrize(
@@ -207,6 +247,8 @@ def test_env_step_counts_no_step_behind_an_end(load):
     [
         ("env_step", ["env=lbff"], "env 'lbff' does not exist"),
         ("env_step", ["env=mpe_spread", "n_agents=0"], "n_agents must be"),
+        ("env_step", ["env=mpe_spread", "--peer-envs", "8"], "--peer-envs 8: choose from --envs, which is 1 64 1024"),
+        ("env_step", ["env=lbf_10x10_3p_3f", "--peer-envs", "1"], "--peer-envs is for environments that jaxmarl has"),
         ("early_termination", ["lbff"], "env 'lbff' does not exist"),
         ("early_termination", ["matrix", "--settings", "algo.n_envs=32"], "must be above n_envs=32"),
     ],

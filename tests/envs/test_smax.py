@@ -1,6 +1,8 @@
 """Battles: the contract, options, the colossus's beam, enemies, shields, walls, and whether kiting pays."""
 
 import functools
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qllm_envs import _smax_scenarios, _smax_world, check_env, make
+from qllm_envs import _smax_jaxmarl, _smax_scenarios, _smax_world, check_env, make
 from qllm_envs import _smax_units as units
 from qllm_envs._smax_scenarios import TWO_COLOSSI
 from qllm_envs._smax_world import in_beam
@@ -304,6 +306,26 @@ def test_what_each_fidelity_says_of_attack_cooldown_and_reach(fidelity, stalker,
 def test_no_result_can_be_taken_for_one_of_smac():
     assert make("smax").spec.task == "smac-on-smax_3s_vs_5z"
     assert make("smax", fidelity="smax").spec.task == "smac-on-smax-uncorrected_3s_vs_5z"
+
+
+def test_a_battle_is_built_in_silence_and_leaves_redirected_streams():
+    build = (
+        "import contextlib, io, qllm_envs\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:\n"
+        "    qllm_envs.make('smax')\n"
+        "    print('something else')\n"
+        "print([out.getvalue(), err.getvalue()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("['something else\\n', '']\n", "")
+
+
+def test_only_the_known_lines_of_an_import_are_left_out(capsys):
+    with _smax_jaxmarl.without_its_lines():
+        print(_smax_jaxmarl.SAID[0])
+        print(_smax_jaxmarl.SAID[0], "and more")
+    print(_smax_jaxmarl.SAID[1])
+    assert capsys.readouterr().out == f"{_smax_jaxmarl.SAID[0]} and more\n{_smax_jaxmarl.SAID[1]}\n"
 
 
 def test_a_state_in_a_buffer_is_small():

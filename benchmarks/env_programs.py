@@ -1,0 +1,141 @@
+"""What env_step.py times, and the timing: whole episodes as one compiled program, of ours and of JaxMARL's environment.
+
+A package of env_peers.py plays its one environment in this process.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import common
+import env_peers
+import jax
+import numpy as np
+import workload
+from env_peers import JAXMARL, Game, Play
+
+from qllm_envs import Env
+
+OURS = "qllm_envs"
+Episode = Callable[[jax.Array, jax.Array], Any]  # (key, actions (T, N)) -> (what a rollout keeps, ended (T,))
+
+
+class System(NamedTuple):
+    """What is timed. None: a package, which is not compiled."""
+
+    name: str
+    n_envs: int
+    play: Play
+    compile_s: float | None = None
+    step_bytes: float | None = None  # that a program writes out for an environment step
+    planned_bytes: int | None = None  # of memory
+    counted: float = 1.0  # share of the steps that it runs
+
+
+def listed(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[tuple[str, int]]:
+    """Names and environments of the systems that there are and that are installed; JaxMARL's with `peer_sizes`."""
+    peers = [peer for peer in env_peers.of(game["name"]) if env_peers.installed(peer)]
+    found = []
+    for n_envs in sizes:
+        found += [(OURS, n_envs), *([(JAXMARL, n_envs)] if JAXMARL in peers and n_envs in peer_sizes else [])]
+    return found + [(package, 1) for package in peers if package != JAXMARL]
+
+
+def build(name: str, n_envs: int, env: Env, game: Game, seed: int) -> System:
+    """A system that is `listed`, warm."""
+    rng = np.random.default_rng((seed, n_envs))
+    if name not in (OURS, JAXMARL):
+        return System(name, n_envs, env_peers.PACKAGES[game["name"]][1](game, rng))
+    peer = env_peers.jaxmarl_env(game) if name == JAXMARL else None
+    n_agents = peer.num_agents if peer else env.spec.n_agents
+    actions = rng.integers(0, env.spec.n_actions, (n_envs, env.spec.horizon, n_agents), dtype=np.int32)
+    return compiled(name, jaxmarl_episode(peer) if peer else ours(env), actions)
+
+
+def ours(env: Env) -> Episode:
+    """An episode of our environment."""
+
+    def turn(state: Any, key_and_actions: Any) -> tuple[Any, Any]:
+        step = env.step(key_and_actions[0], state, key_and_actions[1])
+        return step.state, ((step.reward, env.view(step.state).obs), step.terminated | step.truncated)
+
+    return scanned(env.reset, turn)
+
+
+def jaxmarl_episode(env: Any) -> Episode:
+    """The same with JaxMARL: rewards and observations are dicts by agent name."""
+
+    def turn(state: Any, key_and_actions: Any) -> tuple[Any, Any]:
+        key, actions = key_and_actions
+        named = {name: actions[i] for i, name in enumerate(env.agents)}
+        obs, state, rewards, dones, _ = env.step_env(key, state, named)
+        return state, ((rewards, obs), dones["__all__"])
+
+    return scanned(lambda key: env.reset(key)[1], turn)
+
+
+def scanned(reset: Callable[[jax.Array], Any], turn: Callable[[Any, Any], tuple[Any, Any]]) -> Episode:
+    """A reset, then a turn for each joint action."""
+
+    def episode(key: jax.Array, actions: jax.Array) -> Any:
+        key_reset, key_turns = jax.random.split(key)
+        return jax.lax.scan(turn, reset(key_reset), (jax.random.split(key_turns, len(actions)), actions))[1]
+
+    return episode
+
+
+def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
+    """A program for as many environments as `actions` (B, T, N) has rows."""
+    inputs = jax.random.split(jax.random.key(0), len(actions)), jax.device_put(actions)
+    run, compile_s = common.compiled(jax.vmap(episode), *inputs)
+    steps = happened(np.asarray(run(*inputs)[1]))  # its first call is the warm-up
+
+    def play() -> int:
+        jax.block_until_ready(run(*inputs))
+        return steps
+
+    step_bytes = run.memory_analysis().output_size_in_bytes / steps
+    counted = steps / (actions.shape[0] * actions.shape[1])
+    return System(name, len(actions), play, compile_s, step_bytes, workload.planned_bytes(run), counted)
+
+
+def happened(ended: np.ndarray) -> int:
+    """Steps of episodes (B, T) up to and with the one that ended each."""
+    return int((np.cumsum(ended, axis=1) - ended == 0).sum())
+
+
+class Rate(NamedTuple):
+    """Of one round of a system."""
+
+    steps_per_s: float
+    cores_busy: float  # processor time of all threads over wall time; threads that wait actively count
+
+
+def rate(play: Play, seconds: float) -> Rate:
+    """Of whole calls, for at least so many seconds."""
+    start, busy, steps = time.perf_counter(), time.process_time(), play()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        steps += play()
+    return Rate(steps / elapsed, (time.process_time() - busy) / elapsed)
+
+
+def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[str, Any]]:
+    """A row a system, from rounds of every system, each for at least `seconds`.
+
+    Ratios are taken round by round: to JaxMARL with as many environments, to a package with its one.
+    """
+    rounds = [[rate(system.play, seconds) for system in found] for _ in range(repeats)]
+    speeds = [[each.steps_per_s for each in rates] for rates in zip(*rounds, strict=True)]
+    written, rows = workload.write_rate(), []
+    for i, (mine, own) in enumerate(zip(found, speeds, strict=True)):
+        row = {"system": mine.name, "envs": mine.n_envs, "env_steps_per_s": own, "compile_s": mine.compile_s}
+        row |= {"counted": mine.counted, "cores_busy": [rates[i].cores_busy for rates in rounds]}
+        row["planned_bytes"] = mine.planned_bytes
+        if mine.step_bytes is not None:
+            row["times_floor"] = [written / mine.step_bytes / each for each in own]
+        for peer, theirs in zip(found, speeds, strict=True):
+            # A package plays one environment however many the others do.
+            if peer.name not in (OURS, mine.name) and (peer.n_envs == mine.n_envs or peer.compile_s is None):
+                row[f"speed_to_{peer.name}"] = common.ratios(own, theirs)
+        rows.append(row)
+    return rows

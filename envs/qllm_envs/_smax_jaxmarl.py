@@ -1,0 +1,36 @@
+"""What `smax` takes of jaxmarl 0.2.0, imported without the two lines that jaxmarl prints."""
+
+import builtins
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+# Said wherever JaxRobotarium, a part of jaxmarl that PyPI does not have, is missing: jaxmarl/environments/__init__.py.
+SAID = ("Importing submoduled environments...", "Submoduled environments not found. Skipping import.")
+
+
+@contextlib.contextmanager
+def without_its_lines() -> Iterator[None]:
+    """Everything else is printed as ever, and afterwards stdout and stderr are what they were.
+
+    Redirecting stdout would not do: jaxmarl/environments/mabrax/mabrax_env.py sets both to those of the process, which
+    is why they are put back, as a notebook has its own.
+    """
+    python: Any = builtins
+    before = python.print, sys.stdout, sys.stderr
+    python.print = lambda *values, **options: (
+        None if " ".join(map(str, values)) in SAID else before[0](*values, **options)
+    )
+    try:
+        yield
+    finally:
+        python.print, sys.stdout, sys.stderr = before
+
+
+with without_its_lines():
+    from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, SMAX
+    from jaxmarl.environments.smax.smax_env import Scenario as SmaxScenario
+    from jaxmarl.environments.smax.smax_env import State as SmaxState
+
+__all__ = ["MAP_NAME_TO_SCENARIO", "SMAX", "SmaxScenario", "SmaxState"]
