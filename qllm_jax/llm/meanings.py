@@ -12,18 +12,23 @@ from jaxtyping import Float
 
 from qllm_envs import Env
 from qllm_jax.llm import sightings, terms
-from qllm_jax.llm.lines import ROUNDING, line
+from qllm_jax.llm.lines import ROUNDING, lines
 from qllm_jax.llm.terms import Meaning, Term
 
 UNKNOWN = Meaning("unknown", "is not described; do not use it")
 ZERO = Meaning("zero", "0 in all states that were looked at")
 
-Found = list[Meaning | None]
+Found = list[Meaning | None]  # one for each column
 
 
 def meanings(env: Env) -> list[Meaning]:
-    """What each entry of the flat state of an environment is."""
-    return explain(sightings.look(env))
+    """What each entry of the flat state of an environment is: what twice as many states do not change."""
+    found: list[Meaning] = []
+    for seen in sightings.look(env):
+        before, found = found, explain(seen)
+        if found == before:
+            break
+    return found
 
 
 def explain(seen: sightings.Seen) -> list[Meaning]:
@@ -36,7 +41,7 @@ def explain(seen: sightings.Seen) -> list[Meaning]:
         partial(_equal, [test._replace(meaning=terms.as_number(test.meaning)) for test in tests]),
         partial(_differences, names),
         partial(_both, tests, switches),
-        lambda columns: [line(column, names, switches) for column in columns.T],
+        partial(lines, names, switches),
     ]
     found: Found = [None] * seen.state.shape[1]
     for way in ways:

@@ -1,5 +1,6 @@
 """States of many episodes, as many as it takes to have seen what there is to see. R rows, one a state."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from qllm_envs import Env
 from qllm_envs.core import EnvState
 
 STREAMS, STEPS = 16, 64  # of a round: games side by side, each of which starts anew where it ends
-MAX_ROUNDS = 40  # for tasks in which something never happens
+MAX_ROUNDS = 64  # for tasks in which something never happens
 TIMES = 4  # how often everything must have been seen, so that no two things are seen in the same rows only
 EAGER = 100.0  # over 1, so that a preference decides; and over normal numbers, so that what is not always possible does
 
@@ -29,21 +30,22 @@ class Game(NamedTuple):
     liking: jax.Array  # (A,)
 
 
-def look(env: Env) -> Seen:
-    """Rounds of random play, and of play in which all agents like the same actions, in turn.
+def look(env: Env) -> Iterator[Seen]:
+    """More and more states, twice as many each time: from the first that show everything to the last there are.
 
-    Uniform play alone shows no death that takes a team's joint effort. It goes on until each truth value was seen both
-    ways and each number in its range, of those arrays of whole numbers that change at all.
+    Rounds of random play, and of play in which all agents like the same actions, take turns: uniform play alone shows
+    no death that takes a team's joint effort. Everything is each truth value both ways, and each number in its range,
+    of those whole numbers that change at all.
     """
     play = jax.jit(jax.vmap(lambda key, eager: _stream(env, key, eager), (0, None)))
     rounds: list[Seen] = []
-    for number in range(MAX_ROUNDS):
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), STREAMS)
-        rounds.append(_rows(env, jax.device_get(play(keys, EAGER * (number % 2)))))
+    while len(rounds) < MAX_ROUNDS:
+        for number in range(len(rounds), max(1, 2 * len(rounds))):
+            keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), STREAMS)
+            rounds.append(_rows(jax.device_get(play(keys, EAGER * (number % 2)))))
         seen = jax.tree.map(lambda *parts: np.concatenate(parts), *rounds)
-        if _is_all(env, seen):
-            break
-    return seen
+        if len(rounds) == MAX_ROUNDS or _is_all(env, seen):
+            yield Seen(seen.state, {name: seen.fields[name] for name in env.spec.fields})  # jax sorts names
 
 
 def _stream(env: Env, key: jax.Array, eager: jax.Array) -> tuple[Any, Any]:
@@ -70,9 +72,9 @@ def _stream(env: Env, key: jax.Array, eager: jax.Array) -> tuple[Any, Any]:
     return jax.lax.scan(turn, start(key_start), jax.random.split(key_turns, STEPS))[1]
 
 
-def _rows(env: Env, played: tuple[Any, Any]) -> Seen:
+def _rows(played: tuple[Any, Any]) -> Seen:
     state, fields = jax.tree.map(lambda leaf: np.reshape(leaf, (STREAMS * STEPS, *leaf.shape[2:])), played)
-    return Seen(state, {name: fields[name] for name in env.spec.fields})  # jit sorts names
+    return Seen(state, fields)
 
 
 def _is_all(env: Env, seen: Seen) -> bool:
