@@ -24,10 +24,11 @@ class Seen(NamedTuple):
 
 
 class Game(NamedTuple):
-    """An episode that is played, and how much its team likes each action."""
+    """Between two turns."""
 
     state: EnvState
-    liking: jax.Array  # (A,)
+    liking: jax.Array  # (A,) how much the team likes each action, in this episode
+    over: jax.Array  # whether the next turn is the first of another episode
 
 
 def look(env: Env) -> Iterator[Seen]:
@@ -51,25 +52,20 @@ def look(env: Env) -> Iterator[Seen]:
 def _stream(env: Env, key: jax.Array, eager: jax.Array) -> tuple[Any, Any]:
     """STEPS states of one episode after the other, none of them behind an end."""
 
-    def start(key: jax.Array) -> Game:
-        key_reset, key_liking = jax.random.split(key)
-        state = env.reset(key_reset)
-        # What cannot be done from the start, such as an attack, is worth trying first.
-        rare = ~env.view(state).avail.any(0)
-        return Game(state, eager * (jax.random.normal(key_liking, rare.shape) + EAGER * rare))
-
     def turn(game: Game, key: jax.Array) -> tuple[Game, Any]:
-        key_act, key_step, key_start = jax.random.split(key, 3)
-        view = env.view(game.state)
-        actions = jax.random.categorical(key_act, jnp.where(view.avail, game.liking[None], -jnp.inf)).astype(jnp.int32)
-        step = env.step(key_step, game.state, actions)
-        over = step.terminated | step.truncated
-        goes_on = Game(step.state, game.liking)
-        game = jax.tree.map(lambda new, old: jnp.where(over, new, old), start(key_start), goes_on)
-        return game, (view.state, view.fields)
+        key_reset, key_liking, key_act, key_step = jax.random.split(key, 4)
+        state = jax.tree.map(lambda new, old: jnp.where(game.over, new, old), env.reset(key_reset), game.state)
+        view = env.view(state)
+        # What cannot be done from the start, such as an attack, is worth trying first.
+        fresh = jax.random.normal(key_liking, game.liking.shape) + EAGER * ~view.avail.any(0)
+        liking = jnp.where(game.over, fresh, game.liking)
+        logits = jnp.where(view.avail, eager * liking[None], -jnp.inf)
+        step = env.step(key_step, state, jax.random.categorical(key_act, logits).astype(jnp.int32))
+        return Game(step.state, liking, step.terminated | step.truncated), (view.state, view.fields)
 
-    key_start, key_turns = jax.random.split(key)
-    return jax.lax.scan(turn, start(key_start), jax.random.split(key_turns, STEPS))[1]
+    nothing = jax.tree.map(jnp.zeros_like, env.reset(key))  # is compiled away
+    first = Game(nothing, jnp.zeros(env.spec.n_actions), jnp.bool_(True))
+    return jax.lax.scan(turn, first, jax.random.split(key, STEPS))[1]
 
 
 def _rows(played: tuple[Any, Any]) -> Seen:

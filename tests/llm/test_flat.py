@@ -50,8 +50,8 @@ def test_every_entry_of_a_battle_is_what_smac_has_there(scenario: str):
 def test_the_meanings_give_the_state_in_other_episodes(scenario: str):
     _, fresh, found = looked(scenario)
     programs = [compile(str(meaning), "meaning", "eval") for meaning in found]
-    deaths = fresh.fields["enemy_alive"].all(1) & fresh.fields["agent_alive"].all(1)
-    for row in (*np.flatnonzero(deaths)[::100], *np.flatnonzero(~deaths)[::100]):
+    all_live = fresh.fields["enemy_alive"].all(1) & fresh.fields["agent_alive"].all(1)
+    for row in (*np.flatnonzero(all_live)[::100], *np.flatnonzero(~all_live)[::100]):
         arrays = {name: array[row] for name, array in fresh.fields.items()}
         said = [float(eval(program, {}, arrays)) for program in programs]
         np.testing.assert_allclose(fresh.state[row], said, atol=1e-6)
@@ -66,7 +66,7 @@ def test_everything_that_a_meaning_depends_on_was_seen(scenario: str):
     for health in ("agent_health", "enemy_health"):
         hurt = (first.fields[health] > 0) & (first.fields[health] < 1)
         assert hurt.any(0).all()
-    n_agents, n_enemies, _ = SIZES[scenario]
+    n_enemies = SIZES[scenario][1]
     sent = first.fields["last_action"][:, :, None] == np.arange(-1, 6 + n_enemies)[None, None]
     assert (sent.sum(0) >= sightings.TIMES).all()
 
