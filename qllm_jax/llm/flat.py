@@ -1,35 +1,25 @@
-"""What the entries of the flat state mean, found by looking: for the paper's signature, whose function gets that state.
-
-An entry that equals an entry of a named array, or the difference of two, in every state of many random episodes is
-taken to be that. So the description comes from the code that makes the state, and not from a text beside it.
-"""
+"""The flat state in words: for the paper's signature, whose function gets that state."""
 
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from qllm_envs import Env
-from qllm_envs.core import EnvState, View
 from qllm_jax.errors import UserError
+from qllm_jax.llm.meanings import meanings
+from qllm_jax.llm.terms import Meaning
 
 MAX_ENTRIES = 600  # a description of more would be most of the prompt
-EPISODES, STEPS = 32, 8
 WIDTH = 120
 
 
-class Meaning(NamedTuple):
-    """What one entry is. Neighbors with one `group` are described together."""
+class Pattern(NamedTuple):
+    """A block of entries that comes `times` times, with numbers that stay (step 0) or grow by 1."""
 
-    group: str
-    text: str
-
-
-UNKNOWN = Meaning("unknown", "is not described; do not use it")
+    block: list[Meaning]
+    steps: list[tuple[int, ...]]
+    times: int
 
 
 def describe(env: Env, fields: str) -> str:
@@ -50,53 +40,73 @@ def paragraph(text: str) -> str:
     return textwrap.fill(f"- {text}", WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def meanings(env: Env) -> list[Meaning]:
-    """What each entry of the flat state is."""
-    view = jax.device_get(jax.jit(lambda key: _samples(env, key))(jax.random.key(0)))
-    known = dict(reversed(list(_known(view))))  # the first meaning of equal columns counts
-    return [known.get(_key(column), UNKNOWN) for column in view.state.T]
-
-
-def _samples(env: Env, key: jax.Array) -> View:
-    """What is seen in random episodes, one row a state."""
-
-    def turn(state: EnvState, key: jax.Array) -> tuple[EnvState, View]:
-        key_act, key_step = jax.random.split(key)
-        view = env.view(state)
-        actions = jax.random.categorical(key_act, jnp.where(view.avail, 0.0, -jnp.inf)).astype(jnp.int32)
-        return env.step(key_step, state, actions).state, view
-
-    def episode(key: jax.Array) -> View:
-        key_reset, key_turns = jax.random.split(key)
-        return jax.lax.scan(turn, env.reset(key_reset), jax.random.split(key_turns, STEPS))[1]
-
-    views = jax.vmap(episode)(jax.random.split(key, EPISODES))
-    return jax.tree.map(lambda leaf: leaf.reshape(EPISODES * STEPS, *leaf.shape[2:]), views)
-
-
-def _known(view: View) -> Iterator[tuple[bytes, Meaning]]:
-    """The columns that have a name, the simplest first."""
-    n_rows = len(view.state)
-    yield _key(np.zeros(n_rows)), Meaning("zero", "always 0")
-    columns = [
-        (f"{name}{list(index)}" if index else name, name, np.asarray(array, np.float32).reshape(n_rows, -1)[:, i])
-        for name, array in view.fields.items()
-        for i, index in enumerate(np.ndindex(array.shape[1:]))
-    ]
-    for text, name, column in columns:
-        yield _key(column), Meaning(name, text)
-    for text, name, column in columns:
-        for other_text, other_name, other in columns:
-            yield _key(column - other), Meaning(f"{name} - {other_name}", f"{text} - {other_text}")
-
-
-def _key(column: np.ndarray) -> bytes:
-    return (np.asarray(column, np.float32) + 0.0).tobytes()  # which makes -0 a 0
-
-
 def _lines(entries: list[Meaning]) -> Iterator[str]:
-    for _, run in groupby(enumerate(entries), key=lambda pair: pair[1].group):
-        numbered = list(run)
-        first, last = numbered[0][0], numbered[-1][0]
-        texts = dict.fromkeys(meaning.text for _, meaning in numbered)
+    start = listed = 0  # entries from `listed` to `start` belong to no pattern
+    while start < len(entries):
+        pattern = _pattern(entries[start:])
+        if pattern is None:
+            start += 1
+            continue
+        yield from _list(entries, listed, start)
+        listed = start + len(pattern.block) * pattern.times
+        yield f"{start} to {listed - 1}, {_repeated(pattern)}"
+        start = listed
+    yield from _list(entries, listed, start)
+
+
+def _list(entries: list[Meaning], start: int, end: int) -> Iterator[str]:
+    for _, run in groupby(range(start, end), key=lambda i: entries[i].group):
+        indices = list(run)
+        first, last = indices[0], indices[-1]
+        texts = dict.fromkeys(str(entries[i]) for i in indices)
         yield f"{first}: {', '.join(texts)}" if first == last else f"{first} to {last}: {', '.join(texts)}"
+
+
+def _pattern(entries: list[Meaning]) -> Pattern | None:
+    """The block that comes most often from the first entry on, and of such blocks the longest.
+
+    Plain meanings alone are no pattern: they are easier to read one by one.
+    """
+    n_plain = next((i for i, entry in enumerate(entries) if not entry.plain), len(entries))
+    found = None
+    for width in range(n_plain + 1, len(entries) // 2 + 1):
+        block = entries[:width]
+        steps = _steps(block, entries[width : 2 * width])
+        times = 1
+        while steps and entries[times * width : (times + 1) * width] == _moved(block, steps, times):
+            times += 1
+        if times > 1 and (found is None or times >= found.times):
+            found = Pattern(block, steps, times)
+    return found
+
+
+def _steps(block: list[Meaning], after: list[Meaning]) -> list[tuple[int, ...]]:
+    """How numbers grow from a block to the next; empty if nothing grows, or if they are of different kinds."""
+    if any(was.text != now.text for was, now in zip(block, after, strict=True)):
+        return []
+    numbers = ((was.numbers, now.numbers) for was, now in zip(block, after, strict=True))
+    steps = [tuple(b - a for a, b in zip(*pair, strict=True)) for pair in numbers]
+    return steps if {by for step in steps for by in step} in ({1}, {0, 1}) else []
+
+
+def _moved(block: list[Meaning], steps: list[tuple[int, ...]], times: int) -> list[Meaning]:
+    grown = lambda numbers, step: tuple(number + times * by for number, by in zip(numbers, step, strict=True))
+    return [entry._replace(numbers=grown(entry.numbers, step)) for entry, step in zip(block, steps, strict=True)]
+
+
+def _repeated(pattern: Pattern) -> str:
+    """A block with k in place of what grows."""
+    pairs = [list(zip(entry.numbers, step, strict=True)) for entry, step in zip(*pattern[:2], strict=True)]
+    base = min(number for entry in pairs for number, step in entry if step)
+    named = lambda number, step: _from(base, number) if step else str(number)
+    texts = (
+        entry.text.format(*(named(*pair) for pair in numbers))
+        for entry, numbers in zip(pattern.block, pairs, strict=True)
+    )
+    width = len(pattern.block)
+    size = "one" if width == 1 else f"{width} entries"
+    return f"{size} for each k from {base} to {base + pattern.times - 1} in turn: {', '.join(texts)}"
+
+
+def _from(base: int, number: int) -> str:
+    return "k" if number == base else f"k + {number - base}"

@@ -10,7 +10,8 @@ import pytest
 import qllm_envs
 from qllm_envs.core import Env, Field
 from qllm_jax.errors import UserError
-from qllm_jax.llm import flat, prompts
+from qllm_jax.llm import meanings, prompts
+from qllm_jax.llm.terms import Meaning
 from qllm_jax.tfcaf.vocabulary import BUILTINS, METHODS, MODULES
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -95,24 +96,24 @@ def test_ranges_are_told_in_words():
 
 
 @functools.cache
-def spread_meanings() -> list[flat.Meaning]:
-    return flat.meanings(env("mpe_spread"))
+def spread_meanings() -> list[Meaning]:
+    return meanings.meanings(env("mpe_spread"))
 
 
 def test_the_flat_state_of_spread_is_found_out():
-    texts = [meaning.text for meaning in spread_meanings()]  # 3 agents, 18 numbers each
+    texts = [str(meaning) for meaning in spread_meanings()]  # 3 agents, 18 numbers each
     assert texts[:4] == ["agent_vel[0, 0]", "agent_vel[0, 1]", "agent_pos[0, 0]", "agent_pos[0, 1]"]
     assert texts[18 + 4] == "landmark_pos[0, 0] - agent_pos[1, 0]"
     assert texts[18 + 9] == "landmark_pos[2, 1] - agent_pos[1, 1]"
     assert texts[18 + 10 : 18 + 12] == ["agent_pos[0, 0] - agent_pos[1, 0]", "agent_pos[0, 1] - agent_pos[1, 1]"]
-    assert texts[18 + 14 : 18 + 18] == ["always 0"] * 4
+    assert texts[18 + 14 : 18 + 18] == [str(meanings.ZERO)] * 4
 
 
 def test_what_no_array_gives_is_not_described():
     made = qllm_envs.make("mpe_spread", n_agents=1)
     squares = lambda state: made.view(state)._replace(state=jnp.square(made.view(state).state).at[0].set(0.0))
-    texts = {meaning.text for meaning in flat.meanings(made._replace(view=squares))}
-    assert texts == {"always 0", flat.UNKNOWN.text}
+    found = meanings.meanings(made._replace(view=squares))
+    assert set(found) == {meanings.ZERO, meanings.UNKNOWN}
 
 
 def test_the_description_of_the_flat_state_holds_in_other_states():
@@ -120,7 +121,7 @@ def test_the_description_of_the_flat_state_holds_in_other_states():
     view = jax.jit(made.view)(made.reset(jax.random.key(99)))
     arrays = {name: np.asarray(array) for name, array in view.fields.items()}
     for value, meaning in zip(view.state, spread_meanings(), strict=True):
-        said = 0.0 if meaning.text == "always 0" else eval(meaning.text, {}, arrays)
+        said = 0.0 if meaning == meanings.ZERO else eval(str(meaning), {}, arrays)
         assert float(value) == pytest.approx(float(said), abs=1e-6)
 
 
