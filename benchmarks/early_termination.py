@@ -1,17 +1,18 @@
-"""What masked steps behind the end of an episode cost: `python benchmarks/early_termination.py lbf_8x8_2p_2f_coop`.
+"""What leaving out the steps behind the ends of episodes saves: `python benchmarks/early_termination.py smac_3s_vs_5z`.
 
-A rollout plays every episode to the horizon, and an update learns from all of its slots; what comes after the end is
-masked. Each task is a file of configs/env, played by uniformly random agents, or the folder of a run, played by its
-best parameters (all seeds). Measured are the share of slots behind the end, and the time of an iteration's rollout and
-of its gradient update (all seeds of the run as one program), which do not depend on the policy.
+Where episodes may end early, the rollouts of all runs on a device stop with their last episode, and an update of a
+value-based method reads the shortest of a few lengths that holds all that happened (see qllm_jax/lockstep.py). A task
+is a file of configs/env, played by uniformly random agents, or the folder of a run, played by its best parameters;
+its runs are on one device. The team plays while times are taken and learns nothing (learning rate 0, fixed epsilon).
 
-Rollouts with auto-reset, and updates from packed sequences, would do the same work in that share less of the time at
-the very best: if resets, bookkeeping and uneven lengths cost nothing. That is the bound; its two parts add up to the
-share itself.
+Shares are of all slots, horizon times episodes: those behind the end, and those of them that rollouts still play and
+updates still read. Times are of the program as it is and of the "full" one, the same but told that no episode ends
+early, so that all is played and read to the horizon; both get the same episodes and batches, in turn.
 """
 
 import argparse
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import config, devices, experiment, folder, runs
+from qllm_jax import config, devices, experiment, folder, lockstep, runs
 from qllm_jax import saved as saved_runs
 from qllm_jax.errors import UserError
 from qllm_jax.experiment import Experiment
-from qllm_jax.rollout import rollout
-from qllm_jax.types import Params
+from qllm_jax.rollout import epsilon_greedy, rollout
+from qllm_jax.runs import RunState
+from qllm_jax.types import Clock, Hp, Params
 
-TASKS = ("lbf_15x15_4p_3f", "lbf_8x8_2p_2f_coop", "lbf_10x10_3p_3f")
+TASKS = ("smac_3s_vs_5z", "lbf_15x15_4p_3f", "lbf_8x8_2p_2f_coop")
 
 
 class Team(NamedTuple):
@@ -35,86 +37,115 @@ class Team(NamedTuple):
 
     policy: str
     exp: Experiment
-    params: Params  # of the agents, leaves (R, ...)
+    params: Params  # all that the method learns, leaves (R, ...)
     epsilon: float
-
-
-class Times(NamedTuple):
-    """Milliseconds in one iteration of all runs, one number a round."""
-
-    rollout: list[float]
-    update: list[float]
 
 
 def open_task(task: str, settings: list[str]) -> Team:
     """A run folder's best team, or random agents in an environment with `settings`. UserError if it is neither."""
     run = saved_runs.open_run(task) if (Path(task) / folder.CONFIG).is_file() else None
-    exp = run.exp if run else experiment.build(config.load([f"env={task}", *settings]))
-    algo = exp.config.algo
+    exp = run.exp if run else experiment.build(replace(config.load([f"env={task}", *settings]), devices=1))
+    algo, spec = exp.config.algo, exp.env.spec
+    if not spec.ends_early:
+        raise UserError(f"no episode of {spec.task} ends early: there is nothing to leave out")
     if algo.batch_episodes <= algo.n_envs:
         raise UserError(f"batch_episodes={algo.batch_episodes} must be above n_envs={algo.n_envs}: see `times`")
     if run:
-        return Team(f"best of {run.path.name}", exp, run.params["agent"], algo.eval_epsilon)
-    return Team("random", exp, jax.jit(jax.vmap(exp.agent.init))(jax.random.split(exp.root, exp.config.seeds)), 1.0)
+        return Team(f"best of {run.path.name}", exp, run.params, algo.eval_epsilon)
+    return Team("random", exp, experiment.start(exp)[1].learner.params, 1.0)
 
 
 def lengths(team: Team, episodes: int) -> np.ndarray:
-    """Steps of at least `episodes` episodes up to their ends, all seeds together."""
-    exp, n_runs = team.exp, team.exp.config.seeds
+    """Steps (rollouts, R, E) up to the ends of at least `episodes` episodes, and of at least a batch of each run."""
+    exp, algo = team.exp, team.exp.config.algo
+    shape = (exp.n_runs, algo.n_envs)
+    n = -(-max(episodes, algo.batch_episodes * exp.n_runs) // (exp.n_runs * algo.n_envs))
     limit_ends = exp.config.env["time_limit_is_terminal"]
 
     def length(params: Params, key: jax.Array) -> jax.Array:
         episode = rollout(exp.env, exp.agent, exp.learner.act, params, key, jnp.asarray(team.epsilon), limit_ends)
         return jnp.sum(episode.mask_t)
 
-    keys = jax.random.split(jax.random.key(0), (n_runs, -(-episodes // n_runs)))
-    return np.asarray(jax.jit(jax.vmap(jax.vmap(length, (None, 0))))(team.params, keys)).reshape(-1)
+    of_runs = lockstep.vmap(lambda params, keys: lockstep.vmap(length, (None, 0))(params, keys), (0, 0))
+    played = jax.jit(lambda params, keys: jax.lax.map(lambda keys: of_runs(params, keys), keys))
+    return np.asarray(played(team.params["agent"], jax.random.split(jax.random.key(0), (n, *shape))))
 
 
-def times(exp: Experiment, repeats: int) -> Times:
-    """Rollouts alone and whole iterations in turn; their difference is the update.
+def handled(exp: Experiment, steps: np.ndarray) -> tuple[float, float]:
+    """Steps that a rollout plays and that an update reads, means, by the lengths (rollouts, R, E) of episodes."""
+    horizon, batch = exp.env.spec.horizon, exp.config.algo.batch_episodes
+    of_runs = np.moveaxis(steps, 1, 0).reshape(steps.shape[1], -1)
+    n = of_runs.shape[1] // batch
+    longest = of_runs[:, : n * batch].reshape(-1, n, batch).max((0, 2))
+    # Methods that draw their actions from a policy read all slots.
+    choices = np.asarray(lockstep.lengths(horizon) if exp.learner.act is epsilon_greedy else (horizon,))
+    return float(steps.max((1, 2)).mean()), float(choices[np.searchsorted(choices, longest)].mean())
 
-    Rollouts are those before the first update, of which there are none if one rollout fills a batch.
+
+def playing(team: Team) -> tuple[Clock, RunState, Hp]:
+    """A start from which the team plays and stays as it is."""
+    clock, state = experiment.start(team.exp)
+    learner = state.learner._replace(params=jax.tree.map(jnp.copy, team.params))  # programs take the copy over
+    fixed = jnp.full_like(team.exp.hp.epsilon_start, team.epsilon)
+    hp = team.exp.hp._replace(lr=jnp.zeros_like(fixed), epsilon_start=fixed, epsilon_end=fixed)
+    return clock, state._replace(learner=learner), hp
+
+
+def times(team: Team, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds of the parts of an iteration of all runs, by program and part, one number a round.
+
+    Rollouts are those before the first update, of which there are none if one rollout fills a batch; an update is an
+    iteration less its rollout. All programs of a round go on from the same counters and parameters: they play the same
+    episodes and read the same batches.
     """
-    algo, program = exp.config.algo, exp.program
-    n = runs.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent)
-    state = program.init(exp.root, exp.seeds)
-    rollouts, _ = common.compiled(program.warmup, *state, exp.hp)
-    iterations, _ = common.compiled(program.chunk, *state, exp.hp, jnp.asarray(n))
-    found = Times([], [])
-    for number in range(repeats + 2):  # the first fills the buffer up to a batch, the second is the warm-up
-        state, rolled = common.seconds(rollouts, *state, exp.hp)
-        (*state, _), both = common.seconds(iterations, *state, exp.hp, jnp.asarray(n))
-        if number > 1:
-            found.rollout.append(1e3 * rolled / n)
-            found.update.append(1e3 * (both - rolled) / n)
+    exp, algo, (clock, state, hp) = team.exp, team.exp.config.algo, playing(team)
+    full = experiment.build(exp.config, exp.mixer, exp.env._replace(spec=exp.env.spec._replace(ends_early=False)))
+    n = jnp.asarray(runs.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent))
+    programs = {
+        name: (common.compiled(p.warmup, clock, state, hp)[0], common.compiled(p.chunk, clock, state, hp, n)[0])
+        for name, p in (("", exp.program), ("full_", full.program))
+    }
+    clock, state = programs[""][0](clock, state, hp)  # less than a batch: an iteration's first rollout completes it
+    found: dict[str, list[float]] = {f"{name}{part}_ms": [] for name in programs for part in ("rollout", "update")}
+    for number in range(repeats + 1):  # the first warms up
+        after = clock
+        for name, (rollouts, iterations) in programs.items():
+            (_, state), rolled = common.seconds(rollouts, clock, state, hp)
+            (after, state, _), both = common.seconds(iterations, clock, state, hp, n)
+            if number:
+                found[f"{name}rollout_ms"].append(1e3 * rolled / int(n))
+                found[f"{name}update_ms"].append(1e3 * (both - rolled) / int(n))
+        clock = after
     return found
 
 
 def measure(team: Team, episodes: int, repeats: int) -> dict[str, Any]:
     """A row of the report."""
-    spec, algo = team.exp.env.spec, team.exp.config.algo
-    steps, found = lengths(team, episodes), times(team.exp, repeats)
-    sizes = {"agents": spec.n_agents, "horizon": spec.horizon, "envs": algo.n_envs, "batch": algo.batch_episodes}
+    spec, algo, steps = team.exp.env.spec, team.exp.config.algo, lengths(team, episodes)
+    mean, (played, read), found = float(steps.mean()), handled(team.exp, steps), times(team, repeats)
+    ours, full = (np.add(found[f"{name}rollout_ms"], found[f"{name}update_ms"]).tolist() for name in ("", "full_"))
+    sizes = {"agents": spec.n_agents, "horizon": spec.horizon, "seeds": team.exp.n_runs, "envs": algo.n_envs}
     return {
         "task": spec.task,
         "policy": team.policy,
         **sizes,
-        "episodes": len(steps),
+        "batch": algo.batch_episodes,
+        "episodes": steps.size,
         "early_share": float(np.mean(steps < spec.horizon)),
-        "length_steps": float(steps.mean()),
-        "masked_share": 1 - float(steps.mean()) / spec.horizon,
-        "masked_share_margin": 1.96 * float(steps.std()) / spec.horizon / len(steps) ** 0.5,  # of 95%
-        "rollout_ms": found.rollout,
-        "update_ms": found.update,
+        "length_steps": mean,
+        "masked_share": 1 - mean / spec.horizon,
+        "masked_share_margin": 1.96 * float(steps.std()) / spec.horizon / steps.size**0.5,  # of 95%
+        "played_masked_share": (played - mean) / spec.horizon,
+        "read_masked_share": (read - mean) / spec.horizon,
+        **found,
+        "speed_to_full": common.ratios(full, ours),
     }
 
 
-def saved(row: dict[str, Any], part: str) -> str:
-    """A cell: what a part could save at the very best, and its share of an iteration."""
-    whole = statistics.median(row["rollout_ms"]) + statistics.median(row["update_ms"])
-    most = row["masked_share"] * statistics.median(row[part])
-    return f"{most:.2f} ms, {most / whole:.1%}"
+def part(row: dict[str, Any], name: str) -> str:
+    """A cell: the time of a part of an iteration, and how many times as fast as the full one it is."""
+    ratio = statistics.median(common.ratios(row[f"full_{name}"], row[name]))
+    return f"{common.spread(row[name])}, {ratio:.2f} x"
 
 
 COLUMNS = {
@@ -122,15 +153,16 @@ COLUMNS = {
     "policy": lambda row: row["policy"],
     "N": lambda row: str(row["agents"]),
     "horizon": lambda row: str(row["horizon"]),
+    "runs, environments, batch": lambda row: f"{row['seeds']}, {row['envs']}, {row['batch']}",
     "episodes": lambda row: f"{row['episodes']:,}",
     "end early": lambda row: f"{row['early_share']:.1%}",
     "mean length": lambda row: f"{row['length_steps']:.1f}",
     "slots behind the end": lambda row: f"{row['masked_share']:.1%} (95% ± {row['masked_share_margin']:.1%})",
-    "environments, batch": lambda row: f"{row['envs']}, {row['batch']}",
-    "rollout, ms": lambda row: common.spread(row["rollout_ms"]),
-    "update, ms": lambda row: common.spread(row["update_ms"]),
-    "saved at most by rollouts, of an iteration": lambda row: saved(row, "rollout_ms"),
-    "by updates": lambda row: saved(row, "update_ms"),
+    "still played": lambda row: f"{row['played_masked_share']:.1%}",
+    "still read": lambda row: f"{row['read_masked_share']:.1%}",
+    "rollout, ms, times as fast as full": lambda row: part(row, "rollout_ms"),
+    "update, ms, times as fast as full": lambda row: part(row, "update_ms"),
+    "iteration, times as fast as full": lambda row: common.spread(row["speed_to_full"]),
 }
 
 
@@ -147,16 +179,11 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = common.parser(__doc__)
+    settings = ["algo=matched_qllm", "seeds=1", "algo.n_envs=8", "algo.batch_episodes=32", "algo.buffer_episodes=64"]
     parser.add_argument("tasks", nargs="*", default=TASKS, help=f"environments or run folders ({' '.join(TASKS)})")
-    parser.add_argument("--episodes", type=common.positive, default=2000, help="episodes for the share (2000)")
+    parser.add_argument("--episodes", type=common.positive, default=2000, help="episodes for the shares (2000)")
     parser.add_argument("--repeats", type=common.positive, default=7, metavar="R", help="rounds of timing (7)")
-    parser.add_argument(
-        "--settings",
-        nargs="+",
-        metavar="key=value",
-        default=["algo=matched_qllm", "seeds=1", "algo.n_envs=8", "algo.batch_episodes=32"],
-        help="of the training program (algo=matched_qllm seeds=1 algo.n_envs=8 algo.batch_episodes=32)",
-    )
+    parser.add_argument("--settings", nargs="+", metavar="key=value", default=settings, help=" ".join(settings))
     args = parser.parse_args()
     try:
         args.teams = [open_task(task, args.settings) for task in args.tasks]

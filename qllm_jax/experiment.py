@@ -48,12 +48,13 @@ class Experiment(NamedTuple):
         return self.config.algo.n_envs * self.env.spec.horizon
 
 
-def build(config: Config, mixer: Mixer | None = None) -> Experiment:
+def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) -> Experiment:
     """Build all parts of a validated configuration. UserError for a part or an option that does not exist.
 
-    `mixer` replaces the one that the configuration names, or the one of all functions that it sweeps.
+    `mixer` replaces the one that the configuration names, or the one of all functions that it sweeps; `env` replaces
+    the environment.
     """
-    env = make_env(config.env, config.n_agents)
+    env = env or make_env(config.env, config.n_agents)
     algo = config.algo
     agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
     mixer = mixer or make_mixer(config, env)

@@ -106,7 +106,7 @@ ROWS = {
     "env_step": [{"system": "jaxmarl", "envs": 64, "env_steps_per_s": [1e6, 2e6]}],
     "recurrent_core": [{"form": "(a)", "iteration_ms": [2.0], "floor_ms": 1.0}],
     "profile_update": [{"part": "head", "iteration_ms": 2.0, "share": 1.0}],
-    "early_termination": [{"task": "lbf", "policy": "random", "masked_share": 0.4}],
+    "early_termination": [{"task": "lbf", "policy": "random", "masked_share": 0.4, "speed_to_full": [1.5, 2.0]}],
     "memory": [
         {"agents": 25, "seeds": 5, "stage": "compiled", "peak_bytes": 2**30},
         {"agents": 25, "seeds": 5, "item": "replay", "bytes": 10},

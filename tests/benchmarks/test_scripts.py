@@ -12,7 +12,7 @@ import pytest
 from probes import probe
 
 from qllm_jax import agents
-from qllm_jax.rollout import epsilon_greedy
+from qllm_jax.rollout import epsilon_greedy, softmax_sampled
 
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
 SCRIPTS += ("gpu", "memory", "scaling", "sweep")
@@ -250,7 +250,8 @@ def test_env_step_counts_no_step_behind_an_end(env_programs):
         ("env_step", ["env=mpe_spread", "--peer-envs", "8"], "--peer-envs 8: choose from --envs, which is 1 64 1024"),
         ("env_step", ["env=lbf_10x10_3p_3f", "--peer-envs", "1"], "--peer-envs is for environments that jaxmarl has"),
         ("early_termination", ["lbff"], "env 'lbff' does not exist"),
-        ("early_termination", ["matrix", "--settings", "algo.n_envs=32"], "must be above n_envs=32"),
+        ("early_termination", ["matrix"], "no episode of matrix_climbing ends early"),
+        ("early_termination", ["lbf_8x8_2p_2f_coop", "--settings", "algo.n_envs=32"], "must be above n_envs=32"),
     ],
 )
 def test_a_mistake_is_a_sentence(script, arguments, sentence, load, capsys):
@@ -263,28 +264,56 @@ def test_a_mistake_is_a_sentence(script, arguments, sentence, load, capsys):
 @pytest.mark.usefixtures("quick_compile")
 def test_lengths_end_where_the_task_ends(load):
     env = probe(5, 2, lambda state, actions: 1.0)
-    agent, config = agents.make(env.spec, 4), SimpleNamespace(seeds=2, env={"time_limit_is_terminal": True})
-    params = jax.vmap(agent.init)(jax.random.split(jax.random.key(0), 2))
+    agent, algo = agents.make(env.spec, 4), SimpleNamespace(n_envs=2, batch_episodes=3)
+    config = SimpleNamespace(algo=algo, env={"time_limit_is_terminal": True})
+    exp = SimpleNamespace(env=env, agent=agent, config=config, learner=SimpleNamespace(act=epsilon_greedy), n_runs=2)
+    params = {"agent": jax.vmap(agent.init)(jax.random.split(jax.random.key(0), 2))}
     module = load("early_termination")
-    learner = SimpleNamespace(act=epsilon_greedy)
-    team = module.Team("random", SimpleNamespace(env=env, agent=agent, config=config, learner=learner), params, 1.0)
-    assert module.lengths(team, 3).tolist() == [2, 2, 2, 2]  # as many of each seed
+    found = module.lengths(module.Team("random", exp, params, 1.0), 3)
+    assert found.tolist() == [[[2, 2], [2, 2]]] * 2  # 3 episodes of each run for a batch, in rollouts of 2
+
+
+@pytest.mark.parametrize(("act", "read"), [(epsilon_greedy, (32 + 64) / 2), (softmax_sampled, 64)])
+def test_a_rollout_plays_to_its_last_end_and_an_update_reads_a_bucket(load, act, read):
+    config = SimpleNamespace(algo=SimpleNamespace(batch_episodes=4))
+    env = SimpleNamespace(spec=SimpleNamespace(horizon=64))
+    exp = SimpleNamespace(env=env, config=config, learner=SimpleNamespace(act=act))
+    # Rollouts of 2 runs and 2 environments. Two are a batch of each run; the fifth completes none.
+    steps = [[[9, 1], [2, 32]], [[3, 5], [4, 4]], [[7, 7], [7, 33]], [[1, 1], [1, 1]], [[64, 1], [1, 1]]]
+    assert load("early_termination").handled(exp, np.array(steps)) == ((32 + 5 + 33 + 1 + 64) / 5, read)
+
+
+TINY_LBF = "algo=matched_vdn seeds=2 env.horizon=4 algo.n_envs=2 algo.batch_episodes=4 algo.buffer_episodes=8"
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_the_timed_team_stays_as_it_is(load):
+    module = load("early_termination")
+    team = module.open_task("lbf_8x8_2p_2f_coop", [*TINY_LBF.split(), "algo.hidden_dim=4"])
+    team = team._replace(params=jax.tree.map(lambda x: x + 1.0, team.params), epsilon=0.3)
+    clock, state, hp = module.playing(team)
+    clock, state = team.exp.program.warmup(clock, state, hp)
+    clock, state, metrics = team.exp.program.chunk(clock, state, hp, jnp.asarray(2))
+    jax.tree.map(np.testing.assert_array_equal, state.learner.params, team.params)
+    np.testing.assert_allclose(metrics["epsilon"], 0.3, rtol=1e-6)
+    assert np.all(metrics["grad_norm"] > 0)
 
 
 @pytest.mark.usefixtures("quick_compile")
 def test_early_termination_prints_shares_and_times(load, capsys, monkeypatch):
-    tiny = "algo=matched_vdn seeds=2 env.horizon=4 algo.n_envs=2 algo.batch_episodes=4 algo.buffer_episodes=8"
-    arguments = ["matrix", "--repeats", "2", "--settings", *tiny.split(), "algo.hidden_dim=4"]
-    module = load("early_termination", *arguments)
-    monkeypatch.setattr(module, "lengths", lambda team, episodes: np.array([1, 4, 4, 4]))
+    settings = [*TINY_LBF.split(), "algo.hidden_dim=4"]
+    module = load("early_termination", "lbf_8x8_2p_2f_coop", "--repeats", "2", "--settings", *settings)
+    steps = np.array([[[1, 4], [3, 4]], [[3, 1], [2, 2]]])
+    monkeypatch.setattr(module, "lengths", lambda team, episodes: steps)
     module.main()
     row = capsys.readouterr().out.splitlines()[-1]
-    assert row.startswith("| matrix_climbing | random | 2 | 4 | 4 | 25.0% | 3.2 | 18.8% (95% ± 31.8%) | 2, 4 | ")
+    assert " | random | 2 | 4 | 2, 2, 4 | 8 | 75.0% | 2.5 | 37.5% (95% ± 19.4%) | 25.0% | 37.5% | " in row
+    assert row.count(" x | ") == 2
 
 
 def test_early_termination_opens_a_run(load, tiny_run):
     exp = load("early_termination")
-    with pytest.raises(exp.UserError, match="must be above n_envs=4"):
+    with pytest.raises(exp.UserError, match="no episode of mpe_spread_n3 ends early"):
         exp.open_task(str(tiny_run), [])
 
 
