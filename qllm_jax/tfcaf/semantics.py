@@ -74,7 +74,7 @@ def _boxes(checked: Checked, setting: Setting) -> dict[str, Box]:
     fields = setting.spec.fields
     if checked.entry == "QLLMNetwork":
         bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
-        return {STATE: probes.flat_box(setting.seen_state, bounded)}
+        return {STATE: probes.flat_box(np.concatenate([setting.seen_state, setting.reached_state]), bounded)}
     return {name: probes.box(field.low, field.high, setting.seen[name]) for name, field in fields.items()}
 
 

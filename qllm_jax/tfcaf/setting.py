@@ -30,6 +30,7 @@ class Setting(NamedTuple):
     spec: Spec
     seen: States  # fields in rollouts (R, ...)
     seen_state: np.ndarray  # (R, S)
+    reached_state: np.ndarray  # (2, S), lowest and highest of each number in all states of the rollouts; (0, S): none
     others: dict[int, Spec]  # the same environment with other numbers of agents
 
 
@@ -54,7 +55,8 @@ def of_spec(spec: Spec) -> Setting:
 def bare(spec: Spec) -> Setting:
     """A spec without rollouts: states come from the ranges of its fields alone."""
     seen = {name: np.zeros((0, *field.shape), np.float32) for name, field in spec.fields.items()}
-    return Setting(spec, seen, np.zeros((0, spec.state_dim), np.float32), {})
+    nothing = np.zeros((0, spec.state_dim), np.float32)
+    return Setting(spec, seen, nothing, nothing, {})
 
 
 @functools.lru_cache(maxsize=16)
@@ -62,7 +64,7 @@ def _made(description: str) -> Setting:
     options = json.loads(description)
     name = options.pop("name")
     env = qllm_envs.make(name, **options)
-    fields, state = jax.tree.map(np.asarray, _rollouts(env))
+    fields, state, reached = _rollouts(env)
     others = {}
     for n in OTHER_SIZES:
         try:
@@ -71,11 +73,11 @@ def _made(description: str) -> Setting:
             continue
         if n != env.spec.n_agents:
             others[n] = other
-    return Setting(env.spec, {key: fields[key] for key in env.spec.fields}, state, others)
+    return Setting(env.spec, {key: fields[key] for key in env.spec.fields}, state, reached, others)
 
 
-def _rollouts(env: Env) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Fields and flat states (R, ...) of episodes with random actions."""
+def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Of episodes with random actions: fields (R, ...), flat states (R, S), and what all of these reach (2, S)."""
 
     def step(carry: tuple, key: jax.Array) -> tuple:
         state, alive = carry
@@ -96,13 +98,16 @@ def _rollouts(env: Env) -> tuple[dict[str, jax.Array], jax.Array]:
     fields, state, alive = jax.tree.map(np.asarray, program(keys))
     visited = np.argwhere(alive)  # (visited, 2): episode, step
     rows, steps = visited[np.linspace(0, len(visited) - 1, KEPT).astype(int)].T
-    return jax.tree.map(lambda x: x[rows, steps].astype(np.float32), (fields, state))
+    kept = jax.tree.map(lambda x: x[rows, steps].astype(np.float32), (fields, state))
+    # A few states tell little of what is rare: that a unit is dead, or attacks a certain one of 64 enemies.
+    return *kept, np.stack([state[alive].min(0), state[alive].max(0)]).astype(np.float32)
 
 
 def pack(setting: Setting) -> tuple[dict[str, Any], bytes]:
     """The setting for another process: JSON and arrays."""
     arrays = io.BytesIO()
-    named = {"seen_state": setting.seen_state} | {f"field_{name}": x for name, x in setting.seen.items()}
+    flat = {"seen_state": setting.seen_state, "reached_state": setting.reached_state}
+    named = flat | {f"field_{name}": x for name, x in setting.seen.items()}
     np.savez(arrays, allow_pickle=False, **named)
     specs = {str(spec.n_agents): _sizes(spec) for spec in (setting.spec, *setting.others.values())}
     return {"n_agents": setting.spec.n_agents, "name": setting.spec.name, "specs": specs}, arrays.getvalue()
@@ -114,7 +119,7 @@ def unpack(packed: dict[str, Any], arrays: bytes) -> Setting:
     spec = specs.pop(packed["n_agents"])
     with np.load(io.BytesIO(arrays)) as stored:
         seen = {name: stored[f"field_{name}"] for name in spec.fields}
-        return Setting(spec, seen, stored["seen_state"], specs)
+        return Setting(spec, seen, stored["seen_state"], stored["reached_state"], specs)
 
 
 def _sizes(spec: Spec) -> dict[str, Any]:

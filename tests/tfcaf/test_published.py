@@ -74,7 +74,7 @@ def judge(name: str) -> Verdict:
     given = PUBLISHED[name]
     spec = Spec(name, given.n_agents, 5, 1, given.state_dim, 10, {}, (), "", "", "")
     seen = seen_of(given.n_agents, given.state_dim)
-    return gates.verify_in(given.text, name, setting.Setting(spec, {}, seen, {}))
+    return gates.verify_in(given.text, name, setting.Setting(spec, {}, seen, seen[:0], {}))
 
 
 @pytest.fixture(scope="module")

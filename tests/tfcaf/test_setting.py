@@ -1,0 +1,34 @@
+"""What the gates know of an environment: the states that they try hold what is rare in rollouts, too."""
+
+import numpy as np
+
+import qllm_envs
+from qllm_jax.tfcaf import probes, setting
+
+BATTLE = {"name": "smax", "scenario": "3s_vs_5z"}
+
+
+def test_every_last_action_of_a_battle_is_tried():
+    found = setting.of_config(BATTLE)
+    low, high = found.reached_state
+    assert (low <= found.seen_state.min(0)).all()
+    assert (high >= found.seen_state.max(0)).all()
+    n_last = found.spec.n_agents * found.spec.n_actions
+    assert found.seen_state[:, -n_last:].max(0).min() == 0.0  # the kept states alone do not show them all
+    np.testing.assert_array_equal(high[-n_last:], 1.0)
+    box = probes.flat_box(np.concatenate([found.seen_state, found.reached_state]), bounded=True)
+    np.testing.assert_array_equal(box.high[-n_last:], 1.0)
+    assert box.whole[-n_last:].all()
+
+
+def test_a_setting_that_crosses_to_another_process_stays_what_it_is():
+    found = setting.of_config(BATTLE)
+    there = setting.unpack(*setting.pack(found))
+    for name in ("seen_state", "reached_state"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(found, name))
+    assert list(there.seen) == list(found.seen)
+
+
+def test_an_environment_that_cannot_be_made_again_has_no_states():
+    bare = setting.bare(qllm_envs.make("mpe_spread", n_agents=3).spec)
+    assert bare.seen_state.shape == bare.reached_state.shape == (0, 54)
