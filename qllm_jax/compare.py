@@ -24,6 +24,7 @@ class Entry(NamedTuple):
     env_steps: int
     elapsed_s: float  # of all configurations of a sweep together
     configuration: str = ""  # of a sweep, see `Run.label`
+    win_rates: Float[np.ndarray, "runs evals"] | None = None  # None: the task knows no winner
 
 
 class Panel(NamedTuple):
@@ -46,32 +47,37 @@ def read(place: str) -> list[Entry]:
     entries = []
     for label, rows in sweep.rows(runs).items():
         own = [record for record in records if results.run_of(record)[0] == label]
-        steps, returns = curve(own, [runs[i].seed for i in rows])
+        steps, curves = evaluations(own, [runs[i].seed for i in rows])
         entry = Entry(
             path=path,
             config=config,
             task=spec.task,
             n_agents=spec.n_agents,
             steps=steps,
-            returns=returns,
+            returns=curves["return"],
             result=blocks.get(label),
             env_steps=own[-1]["env_steps"] if own else 0,
             elapsed_s=sum(times[-1]["elapsed_s"] for times in timing if times),
             configuration=label,
+            win_rates=curves.get("win_rate"),
         )
         entries.append(entry)
     return entries
 
 
-def curve(records: list[dict[str, Any]], seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (evals,) and returns (runs, evals) of the evaluations of one configuration."""
-    by_step: dict[int, dict[int, float]] = {}
+def evaluations(records: list[dict[str, Any]], seeds: list[int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Steps (evals,) of one configuration's evaluations; their "return" and, if the task knows it, "win_rate", each
+    (runs, evals).
+    """
+    by_step: dict[int, dict[int, dict[str, Any]]] = {}
     for record in records:
         if record["event"] == "eval":
-            by_step.setdefault(record["env_steps"], {})[record["seed"]] = record["return"]
+            by_step.setdefault(record["env_steps"], {})[record["seed"]] = record
     # A step whose records are cut short by a kill is left out.
-    steps = [step for step, found in by_step.items() if len(found) == len(seeds)]
-    return np.array(steps, int), np.array([[by_step[step][seed] for step in steps] for seed in seeds], float)
+    by_step = {step: found for step, found in by_step.items() if len(found) == len(seeds)}
+    of = lambda name: np.array([[found[seed][name] for found in by_step.values()] for seed in seeds], float)
+    names = ["return", *("win_rate" for found in list(by_step.values())[:1] if "win_rate" in found[seeds[0]])]
+    return np.array(list(by_step), int), {name: of(name) for name in names}
 
 
 def group(entries: list[Entry]) -> list[Panel]:

@@ -1,8 +1,12 @@
-"""Learning curves (Gorsane et al. 2022, arXiv 2209.10485): mean over seeds, 95% bootstrap band, a panel a task."""
+"""Learning curves (Gorsane et al. 2022, arXiv 2209.10485): mean over seeds and 95% bootstrap band.
 
+A task has a plot of returns and, where episodes are won, one of the share won.
+"""
+
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,22 +19,42 @@ DASHES = ("-", "-.", ":")  # "--" is the random policy
 COLUMNS = 3
 
 
+class Plot(NamedTuple):
+    """One of the pictures of a panel. Functions of an entry: its curves (runs, evals); the random policy's figure."""
+
+    panel: Panel
+    ylabel: str
+    curves: Callable[[Entry], np.ndarray | None]
+    random: Callable[[dict[str, Any]], float]  # of a result
+
+
+def plots_of(panel: Panel) -> list[Plot]:
+    """Returns, and the share of episodes won if the task knows winners."""
+    of_returns = lambda result: result["random_policy"]["mean"]
+    found = [Plot(panel, "return of an evaluation episode\n(sum of team rewards)", lambda e: e.returns, of_returns)]
+    if any(entry.win_rates is not None for entry in panel.entries):
+        of_wins = lambda result: result["random_policy_win_rate"]["mean"]
+        found.append(Plot(panel, "share of evaluation episodes won", lambda e: e.win_rates, of_wins))
+    return found
+
+
 def draw(panels: list[Panel], out: Path) -> None:
     """Write the picture, whole or not at all; its suffix names the format."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    n_columns = min(COLUMNS, len(panels))
-    n_rows = -(-len(panels) // n_columns)
+    plots = [plot for panel in panels for plot in plots_of(panel)]
+    n_columns = 2 if len(plots) == 2 * len(panels) else min(COLUMNS, len(plots))  # both plots of a task in one row
+    n_rows = -(-len(plots) // n_columns)
     # A figure of its own, without pyplot: no window and no global state.
     figure = Figure((5.6 * n_columns, 4.2 * n_rows), layout="constrained")
     FigureCanvasAgg(figure)
     styles = styles_of(panels)
-    for i, panel in enumerate(panels):
+    for i, plot in enumerate(plots):
         axes = figure.add_subplot(n_rows, n_columns, i + 1)
-        for entry, label in zip(panel.entries, panel.labels, strict=True):
-            draw_run(axes, entry, label + compare.running(entry), styles[label])
-        draw_frame(axes, panel)
+        for entry, label in zip(plot.panel.entries, plot.panel.labels, strict=True):
+            draw_run(axes, entry.steps, plot.curves(entry), label + compare.running(entry), styles[label])
+        draw_frame(axes, plot)
     temporary = out.with_name(out.name + ".tmp")
     figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=200)
     temporary.replace(out)
@@ -43,29 +67,30 @@ def styles_of(panels: list[Panel]) -> dict[str, tuple[str, str]]:
     return {name: looks[i % len(looks)] for i, name in enumerate(names)}
 
 
-def draw_run(axes: Any, entry: Entry, label: str, style: tuple[str, str]) -> None:
-    """The curve of one run with its band; nothing before its first evaluation."""
-    if not len(entry.steps):
+def draw_run(axes: Any, steps: np.ndarray, curves: np.ndarray | None, label: str, style: tuple[str, str]) -> None:
+    """The mean of curves (runs, evals) with its band; nothing before the first evaluation."""
+    if curves is None or not len(steps):
         return
     color, dash = style
-    marker = "o" if len(entry.steps) == 1 else None
-    axes.plot(entry.steps, entry.returns.mean(0), dash, color=color, marker=marker, linewidth=1.8, label=label)
-    if len(entry.returns) > 1:
-        axes.fill_between(entry.steps, *stats.band(entry.returns), color=color, alpha=0.18, linewidth=0)
+    marker = "o" if len(steps) == 1 else None
+    axes.plot(steps, curves.mean(0), dash, color=color, marker=marker, linewidth=1.8, label=label)
+    if len(curves) > 1:
+        axes.fill_between(steps, *stats.band(curves), color=color, alpha=0.18, linewidth=0)
 
 
-def draw_frame(axes: Any, panel: Panel) -> None:
+def draw_frame(axes: Any, plot: Plot) -> None:
     """The random policy, title, axes and legend."""
     from matplotlib.ticker import EngFormatter
 
-    random = [entry.result["random_policy"]["mean"] for entry in panel.entries if entry.result]
+    panel = plot.panel
+    random = [plot.random(entry.result) for entry in panel.entries if entry.result]
     if random:
         axes.axhline(np.mean(random), linestyle="--", color="gray", linewidth=1.2, label="random policy")
     counts = sorted({len(entry.returns) for entry in panel.entries})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     axes.set_title(f"{panel.title}, {seeds}", fontsize=11)
     axes.set_xlabel("environment steps per seed")
-    axes.set_ylabel("return of an evaluation episode\n(sum of team rewards)")
+    axes.set_ylabel(plot.ylabel)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from qllm_envs import mpe_spread
-from qllm_jax import cli, draw, mixers, saved, stats, tfcaf, train
+from qllm_jax import cli, compare, curves, draw, mixers, saved, stats, tfcaf, train
 from qllm_jax.commands import evaluate as evaluation
 from qllm_jax.commands import render
 from qllm_jax.commands.evaluate import evaluate
@@ -196,6 +196,30 @@ def test_report_keeps_returns_that_mean_different_things_apart(
     assert "| mpe_spread_n3 (drop_last_reward=false) | 3 | matched_qllm |" in printed
     assert "| mpe_spread_n3 (drop_last_reward=true) | 3 | matched_qllm (running) | 2 | 0 of 400 |" in printed
     assert "mpe_spread_n3 (drop_last_reward=true): no run is finished" in printed
+
+
+def test_a_task_with_winners_has_a_curve_of_battles_won(tiny_run: Path, tmp_path: Path):
+    record = lambda seed, step, won: {"event": "eval", "seed": seed, "env_steps": step, "return": 1.0 + seed, **won}
+    known = [record(seed, step, {"win_rate": step / 40}) for step in (10, 20) for seed in (0, 1)]
+    steps, found = compare.evaluations([*known, record(0, 30, {"win_rate": 1.0})], [0, 1])  # 30: cut short
+    assert steps.tolist() == [10, 20]
+    assert found["return"].tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    assert found["win_rate"].tolist() == [[0.25, 0.5], [0.25, 0.5]]
+    unknown = compare.evaluations([record(seed, 10, {}) for seed in (0, 1)], [0, 1])[1]
+    assert list(unknown) == ["return"]
+    assert compare.evaluations([], [0, 1])[1]["return"].shape == (2, 0)
+
+    (entry,) = compare.read(str(tiny_run))
+    (panel,) = compare.group([entry])
+    assert [plot.ylabel[:6] for plot in curves.plots_of(panel)] == ["return"]
+    assert entry.result
+    result = entry.result | {"random_policy_win_rate": {"mean": 0.25}}
+    (panel,) = compare.group([entry._replace(win_rates=entry.returns, result=result)])
+    returns, wins = curves.plots_of(panel)
+    assert (returns.random(result), wins.random(result)) == (result["random_policy"]["mean"], 0.25)
+    curves.draw([panel], tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 1.9 * picture.height * 5.6 / 4.2  # both side by side
 
 
 def test_band_is_the_bootstrap_of_every_column():
