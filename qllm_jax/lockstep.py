@@ -25,7 +25,7 @@ def vmap(function: Callable[..., Any], in_axes: Sequence[int | None] = (0,)) -> 
     """`jax.vmap` over leading axes, in which a lone copy is called without one.
 
     XLA:CPU leaves some loops over arrays with a leading axis of 1 unvectorized: battles of 66 units took five times as
-    long.
+    long. Gradient steps go the other way: QMIX's with 25 agents took 15% longer without the axis.
     """
 
     def call(*args: Any) -> Any:

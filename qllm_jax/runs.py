@@ -149,7 +149,7 @@ def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock
     over_runs = (None, 0, 0)
     runs, acted = lockstep.vmap(partial(collect, parts), over_runs)(clock, runs, hp)
     clock = after_rollout(parts, clock)._replace(updates=clock.updates + 1)
-    runs, learned = lockstep.vmap(partial(learn, parts), over_runs)(clock, runs, hp)
+    runs, learned = jax.vmap(partial(learn, parts), over_runs)(clock, runs, hp)
     return clock, runs, acted | learned
 
 
