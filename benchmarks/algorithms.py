@@ -13,9 +13,10 @@ import common
 import loops
 import workload
 
-from qllm_jax import config, devices, experiment
+from qllm_jax import config
 from qllm_jax.errors import UserError
-from qllm_jax.experiment import Experiment
+from qllm_jax.program import devices, experiment
+from qllm_jax.program.experiment import Experiment
 
 
 def build(algo: str, agents: int, seeds: int) -> Experiment:

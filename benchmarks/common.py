@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from qllm_jax import folder
+from qllm_jax.run import folder
 
 
 class Report(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import common
 
-from qllm_jax.curves import PALETTE
+from qllm_jax.reporting.curves import PALETTE
 
 Row = dict[str, Any]
 OURS, PEER, INK = PALETTE[0], PALETTE[1], "#20242a"

@@ -1,7 +1,7 @@
 """What leaving out the steps behind the ends of episodes saves: `python benchmarks/early_termination.py smac_3s_vs_5z`.
 
 Where episodes may end early, the rollouts of all runs on a device stop with their last episode, and an update of a
-value-based method reads the shortest of a few lengths that holds all that happened (see qllm_jax/lockstep.py). A task
+value-based method reads the shortest of a few lengths that holds all that happened (core/lockstep.py). A task
 is a file of configs/env, played by uniformly random agents, or the folder of a run, played by its best parameters;
 its runs are on one device. The team plays while times are taken and learns nothing (learning rate 0, fixed epsilon).
 
@@ -21,13 +21,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import config, devices, experiment, folder, lockstep, runs
-from qllm_jax import saved as saved_runs
+from qllm_jax import config
+from qllm_jax.core import lockstep
+from qllm_jax.core.rollout import epsilon_greedy, rollout
+from qllm_jax.core.types import Clock, Hp, Params
 from qllm_jax.errors import UserError
-from qllm_jax.experiment import Experiment
-from qllm_jax.rollout import epsilon_greedy, rollout
-from qllm_jax.runs import RunState
-from qllm_jax.types import Clock, Hp, Params
+from qllm_jax.program import compiled, devices, experiment
+from qllm_jax.program.compiled import RunState
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import folder
+from qllm_jax.run import reopen as saved_runs
 
 TASKS = ("smac_3s_vs_5z", "lbf_15x15_4p_3f", "lbf_8x8_2p_2f_coop")
 
@@ -100,7 +103,7 @@ def times(team: Team, repeats: int) -> dict[str, list[float]]:
     """
     exp, algo, (clock, state, hp) = team.exp, team.exp.config.algo, playing(team)
     full = experiment.build(exp.config, exp.mixer, exp.env._replace(spec=exp.env.spec._replace(ends_early=False)))
-    n = jnp.asarray(runs.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent))
+    n = jnp.asarray(compiled.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent))
     programs = {
         name: (common.compiled(p.warmup, clock, state, hp)[0], common.compiled(p.chunk, clock, state, hp, n)[0])
         for name, p in (("", exp.program), ("full_", full.program))

@@ -33,8 +33,9 @@ import workload
 from env_peers import JAXMARL, Game
 
 from qllm_envs import Env
-from qllm_jax import config, experiment
+from qllm_jax import config
 from qllm_jax.errors import UserError
+from qllm_jax.program import experiment
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import common
 import jax.numpy as jnp
 import workload
 
-from qllm_jax import experiment
-from qllm_jax.experiment import Experiment
+from qllm_jax.program import experiment
+from qllm_jax.program.experiment import Experiment
 
 
 class Loop(NamedTuple):

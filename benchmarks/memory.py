@@ -17,12 +17,14 @@ import systems
 import workload
 from workload import Sizes
 
-from qllm_jax import checkpoint, config, devices
-from qllm_jax import runs as run_axis
-from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax import config
+from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
-from qllm_jax.experiment import Experiment
-from qllm_jax.types import Clock
+from qllm_jax.program import compiled as run_axis
+from qllm_jax.program import devices
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import checkpoint
+from qllm_jax.run.checkpoint import HostState, Saved
 
 MACHINE = "machine"
 GIB = 2**30

@@ -42,7 +42,7 @@ def part_of(op: Op) -> str:
         return "matmuls without a named source" if op.matmul else "copies and fills by the compiler"
     if "/buffer.py:" in stack:
         return "buffer"
-    if "/runs.py:make.<locals>.collect" in stack:
+    if "/compiled.py:collect:" in stack:
         return "rollout: network" if "AgentNetwork" in stack else "rollout: environment and actions"
     if "/optax/" in stack or ":global_norm" in stack:
         return "optimizer"
@@ -60,7 +60,7 @@ def part_of(op: Op) -> str:
 def network_part(op: Op) -> str:
     """The part of the agents' network in the update."""
     stack, backward = " ".join(op.stack), "transpose(" in op.name
-    recurrent = "/recurrent.py:" in stack or "gru_cell(" in stack
+    recurrent = "/gru.py:" in stack or "gru_cell(" in stack
     if not op.matmul:
         return f"gates and activations (elementwise), {'backward' if backward else 'forward'}"
     layer = "recurrent matmuls" if recurrent else "head" if "/head/" in op.name else "first layer"

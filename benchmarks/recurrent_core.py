@@ -1,6 +1,6 @@
 """The agents' recurrent core in several forms: `python benchmarks/recurrent_core.py --agents 25 --batch 32 --runs 5`.
 
-The measurement behind the comments in qllm_jax/recurrent.py and agents.py: forward and gradient of a GRU over all slots
+The measurement behind the comments in qllm_jax/core/gru.py and agents.py: forward and gradient of a GRU over all slots
 of a batch, for R vmapped runs, inside a scan of a few iterations as in training, so that allocation is amortised. The
 gradient is taken of the weights and of a gain on the inputs, which stands for the layer below: it has to reach the
 inputs, but no gradient of their size is kept. All forms are first checked to give the same outputs and gradients.
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import workload
 
-from qllm_jax.recurrent import GruParams, gru_cell
+from qllm_jax.core.gru import GruParams, gru_cell
 
 TOLERANCE = 1e-4
 plain_cell = cast(Any, gru_cell).fun  # the same formula without the hand-written backward pass

@@ -15,8 +15,9 @@ import loops
 import workload
 from workload import Sizes
 
-from qllm_jax import config, devices
+from qllm_jax import config
 from qllm_jax.errors import UserError
+from qllm_jax.program import devices
 
 AXES = {  # of Sizes -> values
     "agents": [2, 4, 8, 16, 32],

@@ -14,9 +14,11 @@ import loops
 import workload
 from workload import Sizes
 
-from qllm_jax import config, devices, experiment, plan
+from qllm_jax import config
 from qllm_jax.errors import UserError
-from qllm_jax.experiment import Experiment
+from qllm_jax.program import devices, experiment
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.scaling import memory_plan
 
 COLUMNS = {
     "N": lambda row: str(row["agents"]),
@@ -55,7 +57,7 @@ def main() -> None:
     programs, planned = {}, {}
     for runs in sorted({1, *args.runs}):
         built = build(args, runs)
-        planned[runs] = plan.make(built)
+        planned[runs] = memory_plan.make(built)
         programs[runs] = loops.start(built)
         print(f"{runs} runs compiled", flush=True)
     found, rate = loops.times(programs, args.updates, args.repeats, of_runs=True), workload.matmul_rate()

@@ -16,8 +16,8 @@ import optax
 import workload
 from workload import Sizes
 
-from qllm_jax import devices
-from qllm_jax import runs as run_axis
+from qllm_jax.program import compiled as run_axis
+from qllm_jax.program import devices
 
 WARMUP = 3  # updates before the first timed one
 SAMPLES = 3  # timed loops in a process

@@ -11,8 +11,9 @@ import common
 import jax
 import jax.numpy as jnp
 
-from qllm_jax import config, experiment
-from qllm_jax.experiment import Experiment
+from qllm_jax import config
+from qllm_jax.program import experiment
+from qllm_jax.program.experiment import Experiment
 
 EMBED, HYPER = 32, 32  # of QMIX's mixer
 HORIZON = 25  # steps of an episode

@@ -19,7 +19,7 @@ from qllm_jax import cli
 def train(overrides: list[str]) -> int:
     """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
     if {"-m", "--multirun"} & set(overrides):
-        from qllm_jax import multirun
+        from qllm_jax.commands import multirun
 
         return multirun.multirun([override for override in overrides if override not in ("-m", "--multirun")])
     from qllm_jax.commands import train as command

@@ -9,10 +9,12 @@ import numpy as np
 from probes import probe
 
 from qllm_envs import Env, View
-from qllm_jax import agents, learners, mixers, runs
+from qllm_jax import learners, mixers
 from qllm_jax.commands import params
+from qllm_jax.core import agents
+from qllm_jax.core.types import Episode, Hp
 from qllm_jax.learners import Core, Learner
-from qllm_jax.types import Episode, Hp
+from qllm_jax.program import compiled
 
 
 def hp(n_runs: int | None = None, **changes: float) -> Hp:
@@ -59,9 +61,9 @@ def batch_of(env: Env, n_episodes: int = 2, seed: int = 0) -> Episode:
     """Random play, time-major: leaves (T or T+1, B, ...)."""
     core = core_of(env, 4)
     learner = learners.make("value", core._replace(mixer=mixers.make("vdn", env.spec)))
-    parts = runs.Parts(env, core.agent, learner, runs.Sizes(1, 1, 1, 1, True, 0.0))
+    parts = compiled.Parts(env, core.agent, learner, compiled.Sizes(1, 1, 1, 1, True, 0.0))
     key = jax.random.key(seed)
-    play = lambda params: runs.play_episodes(parts, learner.act, params, key, n_episodes, jnp.ones(()))
+    play = lambda params: compiled.play_episodes(parts, learner.act, params, key, n_episodes, jnp.ones(()))
     batch = jax.jit(play)({"agent": core.agent.init(key)})
     return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
 
@@ -80,10 +82,10 @@ class Trained(NamedTuple):
 
 
 def train_on(
-    core: Core, learner: Learner, updates: int, sizes: runs.Sizes, seeds: tuple[int, ...] = (0,), **numbers: float
+    core: Core, learner: Learner, updates: int, sizes: compiled.Sizes, seeds: tuple[int, ...] = (0,), **numbers: float
 ) -> Trained:
     """Train without exploration beyond the policy's own."""
-    program = runs.make(core.env, core.agent, learner, sizes)
+    program = compiled.make(core.env, core.agent, learner, sizes)
     each = hp(len(seeds), **{"epsilon_start": 0.0, "epsilon_end": 0.0, **numbers})
     clock, state = program.warmup(*program.init(jax.random.key(0), jnp.asarray(seeds)), each)
     clock, state, metrics = program.chunk(clock, state, each, jnp.asarray(updates))

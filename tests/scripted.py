@@ -6,7 +6,7 @@ from typing import Any
 
 from chat_server import Answer, Server, completion
 
-from qllm_jax.llm import source
+from qllm_jax.generation import source
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 

@@ -4,8 +4,9 @@ import jax
 import pytest
 from omegaconf import OmegaConf
 
-from qllm_jax import config, experiment
+from qllm_jax import config
 from qllm_jax.errors import UserError
+from qllm_jax.program import experiment
 from qllm_jax.tfcaf import gates
 
 SENTENCES = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qllm_jax import config
-from qllm_jax.llm import play
+from qllm_jax.generation import play
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = [

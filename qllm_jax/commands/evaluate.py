@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import cli, folder, results, saved, stats, sweep
+from qllm_jax import cli, stats
+from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
-from qllm_jax.saved import SavedRun
-from qllm_jax.types import Scores
+from qllm_jax.program import run_axis
+from qllm_jax.run import folder, reopen, results
+from qllm_jax.run.reopen import SavedRun
 
 DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None}
 
@@ -20,9 +22,9 @@ def evaluate(arguments: list[str]) -> int:
     """The command: open the run, play, print, write if asked to."""
     places, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(places, "evaluate")
-    out = saved.new_file(options["out"], (".json",)) if options["out"] is not None else None
+    out = reopen.new_file(options["out"], (".json",)) if options["out"] is not None else None
     given, episodes, seed = check(options)
-    run = saved.open_run(path, options["which"])
+    run = reopen.open_run(path, options["which"])
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
     scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
     print(f"{run}\n{table(run, scores, random, epsilon)}")
@@ -36,7 +38,7 @@ def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
     """Epsilon (None: the run's), episodes and seed. UserError for values that make no evaluation."""
     if options["episodes"] < 1:
         raise UserError(f"episodes must be at least 1, got {options['episodes']}")
-    seed = saved.key_number("seed", options["seed"])
+    seed = reopen.key_number("seed", options["seed"])
     if options["epsilon"] is None:
         return None, options["episodes"], seed
     epsilon = cli.convert("epsilon", options["epsilon"], 0.0)
@@ -47,7 +49,7 @@ def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
 
 def play(run: SavedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:
     """Scores (R, episodes) of the run's teams on the episodes of `seed`, as many runs at once as were trained."""
-    keys = saved.final_keys(run.exp, seed)
+    keys = reopen.final_keys(run.exp, seed)
     found = []
     for first in range(0, len(keys), run.at_once):
         some = slice(first, first + run.at_once)
@@ -58,7 +60,7 @@ def play(run: SavedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:
 
 def table(run: SavedRun, scores: Scores, random: Scores, epsilon: float) -> str:
     """A row a seed, or in a sweep a configuration: mean and deviation over its episodes; then means over seeds."""
-    runs = sweep.runs(run.exp.config)
+    runs = run_axis.runs(run.exp.config)
     means, by_seed = results.means(scores), results.random_by_seed(runs, results.means(random))
     heads = [f"return of {scores.returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
     width = max(map(len, heads))
@@ -75,7 +77,7 @@ def table(run: SavedRun, scores: Scores, random: Scores, epsilon: float) -> str:
 
 def record(run: SavedRun, scores: Scores, random: Scores, epsilon: float, seed: int) -> dict[str, Any]:
     """What `out` holds."""
-    runs = sweep.runs(run.exp.config)
+    runs = run_axis.runs(run.exp.config)
     by_seed = results.random_by_seed(runs, results.means(random))
     head = {"run": str(run.path), "which": run.which, "env_steps": run.env_steps}
     asked = {"epsilon": epsilon, "seed": seed, "episodes": int(scores.returns.shape[1])}

@@ -1,7 +1,7 @@
 """A generation by its folder: a new one, a copy that repeats another, or one that goes on."""
 
-from qllm_jax import folder
-from qllm_jax.llm import play, settings, start
+from qllm_jax.generation import play, settings, start
+from qllm_jax.run import folder
 
 
 def generate(overrides: list[str]) -> int:

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs import Env, EnvState, Scene, Spec, Step, View
-from qllm_jax import agents, config, experiment, mixers
+from qllm_jax import config, mixers
 from qllm_jax.config import Config
+from qllm_jax.core import agents
 from qllm_jax.learners import Core
+from qllm_jax.program import experiment
 
 
 class Task(NamedTuple):

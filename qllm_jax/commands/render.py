@@ -12,14 +12,17 @@ import numpy as np
 from jaxtyping import Array, Float
 from PIL import Image
 
-from qllm_jax import cli, draw, saved, stats, sweep
-from qllm_jax.draw import Film
-from qllm_jax.draw_style import PANEL, PAPER
+from qllm_jax import cli, stats
+from qllm_jax.core.rollout import rollout
+from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
-from qllm_jax.experiment import Experiment
-from qllm_jax.rollout import rollout
-from qllm_jax.saved import SavedRun
-from qllm_jax.types import Episode, Params
+from qllm_jax.program import run_axis
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.reporting import drawing
+from qllm_jax.reporting.drawing import Film
+from qllm_jax.reporting.style import PANEL, PAPER
+from qllm_jax.run import reopen
+from qllm_jax.run.reopen import SavedRun
 
 DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0}
 DEFAULT_OUT = "episode.gif"
@@ -31,13 +34,13 @@ def render(arguments: list[str]) -> int:
     """The command: open the run, play, draw, write."""
     places, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(places, "render")
-    out = saved.new_file(options["out"], (".gif",)) if options["out"] is not None else Path(path) / DEFAULT_OUT
-    key = saved.key_number("key", options["key"])
+    out = reopen.new_file(options["out"], (".gif",)) if options["out"] is not None else Path(path) / DEFAULT_OUT
+    key = reopen.key_number("key", options["key"])
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
-    run = saved.open_run(path, options["which"])
+    run = reopen.open_run(path, options["which"])
     film = film_of(run, place_of(run, options["configuration"], options["seed"]), key)
-    write_gif(draw.frames(film), out, options["fps"])
+    write_gif(drawing.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()
     if film.weights is None:
         weights = f"no weights: {run.exp.config.algo.name} has no mixer"
@@ -49,8 +52,8 @@ def render(arguments: list[str]) -> int:
 
 def place_of(run: SavedRun, configuration: str | None, seed: int) -> int:
     """The place on the run axis of a configuration, by its label or number, and a seed. UserError if there is none."""
-    runs = sweep.runs(run.exp.config)
-    rows = sweep.rows(runs)
+    runs = run_axis.runs(run.exp.config)
+    rows = run_axis.rows(runs)
     by_name = {name: label for i, label in enumerate(rows) for name in (label, str(i))}
     label = by_name.get(configuration or "0")
     if label is None:
@@ -65,10 +68,10 @@ def place_of(run: SavedRun, configuration: str | None, seed: int) -> int:
 def film_of(run: SavedRun, place: int, key: int) -> Film:
     """Play one evaluation episode of one of the runs, with epsilon 0. UserError when a weight is not finite."""
     exp, spec = run.exp, run.exp.env.spec
-    who = sweep.runs(exp.config)[place]
+    who = run_axis.runs(exp.config)[place]
     params = jax.tree.map(lambda x: x[place], run.params)
     # The first of the episodes that `evaluate` plays with seed=<key>.
-    episode_key = jax.random.split(saved.final_keys(exp, key)[place], 1)[0]
+    episode_key = jax.random.split(reopen.final_keys(exp, key)[place], 1)[0]
     episode, weights = jax.device_get(jax.jit(lambda p, k: record(exp, p, k))(params, episode_key))
     n_steps = int(episode.mask_t.sum())
     states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from qllm_jax import cli, compare, curves, saved, stats
-from qllm_jax.compare import Entry, Panel
+from qllm_jax import cli, stats
 from qllm_jax.errors import UserError
+from qllm_jax.reporting import comparison, curves
+from qllm_jax.reporting.comparison import Entry, Panel
+from qllm_jax.run import reopen
 
 DEFAULTS = {"out": "curves.png", "overwrite": "false"}
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -21,9 +23,9 @@ def report(arguments: list[str]) -> int:
         raise UserError("give the folders of the runs to compare, for example: python -m qllm_jax.report runs/*")
     if options["overwrite"] not in ("true", "false"):
         raise UserError(f"overwrite must be true or false, got {options['overwrite']!r}")
-    out = saved.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
+    out = reopen.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
     distinct = dict.fromkeys(str(Path(place)) for place in places)
-    panels = compare.group([entry for place in distinct for entry in compare.read(place)])
+    panels = comparison.group([entry for place in distinct for entry in comparison.read(place)])
     curves.draw(panels, out)
     print("\n".join([table(panels), "", *notes(panels), f"curves: {out}"]))
     return 0
@@ -36,7 +38,7 @@ def table(panels: list[Panel]) -> str:
     rows = [header, " | ".join("---" for _ in header.split(" | "))]
     for panel in panels:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
-            name = label + compare.running(entry)
+            name = label + comparison.running(entry)
             steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
             head = (panel.title, str(entry.n_agents), name, str(len(entry.returns)), steps)
             won = win_rates(entry) if with_winner else ()

@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from qllm_jax import cli, config, devices, experiment, folder, grouping, hosts, results, saved, sweep
-from qllm_jax.checkpoint import HostState, Saved
+from qllm_jax import cli, config
 from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
-from qllm_jax.experiment import Experiment
-from qllm_jax.hosts import Job
-from qllm_jax.session import Interrupt, Session
+from qllm_jax.program import devices, experiment, run_axis
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import folder, reopen, results
+from qllm_jax.run.checkpoint import HostState, Saved
+from qllm_jax.run.session import Interrupt, Session
+from qllm_jax.scaling import grouping, hosts
+from qllm_jax.scaling.hosts import Job
 
 ALONE = Job()
 CHANGEABLE = ("total_steps", "devices")  # beside resume=
@@ -107,7 +110,7 @@ def advance(session: Session, interrupt: Interrupt) -> bool:
 
 def first_state(exp: Experiment, path: Path) -> tuple[Saved, HostState]:
     """The newest checkpoint, or a fresh state after the warm-up rollouts."""
-    if found := saved.newest(exp, path):
+    if found := reopen.newest(exp, path):
         return found
     return Saved(*exp.program.warmup(*experiment.start(exp), exp.hp)), HostState(0, 0, 0.0)
 
@@ -168,7 +171,7 @@ def train(overrides: list[str]) -> int:
             opening = opened(settings, overrides, job.processes)
     exp, path = opening or joined(settings)
     spec, config_ = exp.env.spec, exp.config
-    print(f"{config_.algo.name} on {spec.task}: {spec.n_agents} agents, {sweep.size(config_)}, folder {path}")
+    print(f"{config_.algo.name} on {spec.task}: {spec.n_agents} agents, {run_axis.size(config_)}, folder {path}")
     ending = run_all(exp, path, job)
     if not ending.finished:
         print(f"\n{ending.text}; continue: python -m qllm_jax.train resume={path}")

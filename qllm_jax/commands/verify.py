@@ -5,7 +5,8 @@ from typing import Any
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf import confine, gates, loader
+from qllm_jax.tfcaf import gates, loader
+from qllm_jax.tfcaf.sandbox import confine
 from qllm_jax.tfcaf.verdict import CODES, Verdict
 
 _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "rollout_states", "searched_states")

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool
 
-from qllm_jax import rewards
+from qllm_jax.core import rewards
+from qllm_jax.core.types import Hp, Params
 from qllm_jax.learners import base
 from qllm_jax.learners.base import Core, LearnerState
-from qllm_jax.types import Hp, Params
 
 
 def initial(core: Core, params: dict[str, Params], followed: Iterable[str], key: jax.Array) -> LearnerState:

@@ -10,12 +10,12 @@ import rlax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, View
-from qllm_jax import rewards
-from qllm_jax.agents import Agent
+from qllm_jax.core import rewards
+from qllm_jax.core.agents import Agent
+from qllm_jax.core.rollout import Policy, epsilon_greedy
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import Mixer, MixerInputs
-from qllm_jax.rollout import Policy, epsilon_greedy
-from qllm_jax.types import Episode, Hp, Params
 
 
 class LearnerState(NamedTuple):

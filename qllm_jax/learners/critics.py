@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from qllm_jax.initializers import dense, uniform
-from qllm_jax.types import Params
+from qllm_jax.core.initializers import dense, uniform
+from qllm_jax.core.types import Params
 
 Inputs = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # own parts (N, ...) of the agents, and shared ones
 

@@ -9,11 +9,11 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax import lockstep
+from qllm_jax.core import lockstep
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import base
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import MixerInputs
-from qllm_jax.types import Episode, Hp, Params
 
 # (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
 Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], dict[str, Array]]]

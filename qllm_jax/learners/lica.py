@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax import options
-from qllm_jax.initializers import dense
+from qllm_jax.core import options
+from qllm_jax.core.initializers import dense
+from qllm_jax.core.rollout import softmax_sampled
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
-from qllm_jax.rollout import softmax_sampled
-from qllm_jax.types import Episode, Hp, Params
 
 PART = "learner 'lica'"
 

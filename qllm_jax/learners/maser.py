@@ -10,11 +10,11 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
-from qllm_jax import options
+from qllm_jax.core import options
+from qllm_jax.core.networks import Mlp
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import base, double_q, value
 from qllm_jax.learners.base import Core, Learner
-from qllm_jax.networks import Mlp
-from qllm_jax.types import Episode, Hp, Params
 
 PART = "learner 'maser'"
 AUXILIARY = 0.001  # of all losses but the team's, fixed in the released code

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_jax import options
+from qllm_jax.core import options
+from qllm_jax.core.rollout import Policy, epsilon_greedy, softmax_sampled
+from qllm_jax.core.types import Episode, Params
 from qllm_jax.learners import base
 from qllm_jax.learners.base import Core
-from qllm_jax.rollout import Policy, epsilon_greedy, softmax_sampled
-from qllm_jax.types import Episode, Params
 
 UNAVAILABLE = -1e10  # logit; finite, as gradients through -inf are NaN
 MIN_ENTROPY = 1e-6  # nats: below it the adaptive bonus fades instead of dividing by zero

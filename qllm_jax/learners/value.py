@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import View
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import base, double_q
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.mixers import Mixer, slopes
-from qllm_jax.types import Episode, Hp, Params
 
 
 def make(core: Core) -> Learner:

@@ -13,13 +13,13 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax import options, rewards
-from qllm_jax.initializers import Dense
+from qllm_jax.core import options, rewards
+from qllm_jax.core.initializers import Dense
+from qllm_jax.core.rollout import softmax_sampled
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import base, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
-from qllm_jax.rollout import softmax_sampled
-from qllm_jax.types import Episode, Hp, Params
 
 PART = "learner 'vmix'"
 HEAD = Dense(1)  # an agent's own value, from its hidden state

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax import options
+from qllm_jax.core import options
+from qllm_jax.core.networks import Mlp
+from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import base, double_q, value
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.mixers import Mixer, MixerInputs
-from qllm_jax.networks import Mlp
-from qllm_jax.types import Episode, Hp, Params
 
 PART = "learner 'wqmix'"
 CENTRAL = ("central_agent", "central")  # the only networks of which a target is read

@@ -1,1 +1,1 @@
-"""Generation of credit functions: a coder and an evaluator, both language models, around the verification gates."""
+"""Language models: providers, requests and replies, budgets, the transcript."""

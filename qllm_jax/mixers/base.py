@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Int
 
-from qllm_jax.types import Params
+from qllm_jax.core.types import Params
 
 
 class MixerInputs(NamedTuple):

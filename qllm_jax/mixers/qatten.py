@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs import Spec
-from qllm_jax import options
+from qllm_jax.core import options
+from qllm_jax.core.networks import Mlp, mlp_heads
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.base import Mixer, MixerInputs
-from qllm_jax.networks import Mlp, mlp_heads
 
 PART = "mixer 'qatten'"
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs import Spec
-from qllm_jax import options
-from qllm_jax.initializers import dense
+from qllm_jax.core import options
+from qllm_jax.core.initializers import dense
 from qllm_jax.mixers.base import Mixer, MixerInputs
 
 PART = "mixer 'qmix'"

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs import Spec
+from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.base import Mixer, MixerInputs
 from qllm_jax.tfcaf import CreditFunction, from_source, gates
 from qllm_jax.tfcaf.loader import find
-from qllm_jax.types import Params
 
 CHOICE = "choice"  # the parameter of `choosing`
 

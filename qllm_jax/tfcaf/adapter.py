@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from qllm_jax.tfcaf.contract import Credit
 from qllm_jax.tfcaf.explain import line_in
-from qllm_jax.tfcaf.program import primitives
+from qllm_jax.tfcaf.semantics.program import primitives
 from qllm_jax.tfcaf.verdict import Place, TfcafError
 
 Network = Callable[[jax.Array, jax.Array], jax.Array]

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qllm_jax.tfcaf.static.vocabulary import Signature
 from qllm_jax.tfcaf.verdict import Place, TfcafError
-from qllm_jax.tfcaf.vocabulary import Signature
 
 Fields = dict[str, jax.Array]  # one sample's named fields, shapes as in `Spec.fields`
 Credit = tuple[Float[Array, " agents"], Float[Array, ""]]  # weights, bias

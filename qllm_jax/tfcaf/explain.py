@@ -8,8 +8,8 @@ from jax import errors
 
 from qllm_envs.parts import suggest
 from qllm_jax.tfcaf.indexing import OutOfRangeError
+from qllm_jax.tfcaf.static.vocabulary import MAX_LOOP, LoopTooLongError
 from qllm_jax.tfcaf.verdict import Place, TfcafError
-from qllm_jax.tfcaf.vocabulary import MAX_LOOP, LoopTooLongError
 
 # Mistakes that JAX finds -> (what it is, what to do instead). The first that matches counts.
 _TRACING: tuple[tuple[type[Exception], str, str], ...] = (

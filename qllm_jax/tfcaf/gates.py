@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 
 from qllm_envs.core import Spec
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf import passes, sandbox, setting
+from qllm_jax.tfcaf import passes, setting
+from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.setting import Setting
-from qllm_jax.tfcaf.syntax import MAX_BYTES
+from qllm_jax.tfcaf.static.syntax import MAX_BYTES
 from qllm_jax.tfcaf.verdict import CODES, OK, Place, TfcafError, Verdict, raise_unless_ok, refusal, sha256
 
-_CHILD = Path(__file__).with_name("child.py")
+_CHILD = Path(__file__).parent / "sandbox" / "child.py"
 _OUTCOME = {"code", "layer", "problem", "line", "hint", "report", "sandbox", "cpu_seconds"}  # keys of the last line
 _NAME = "<credit function>"  # what the candidate's file is called in its process
 
@@ -103,21 +104,21 @@ def _check_text(source: str, file: str) -> None:
 
 def _request(source: str, given: Setting, limits: Limits) -> bytes:
     packed, arrays = setting.pack(given)
-    head = {"path": sandbox.import_path(), "text": source, "file": _NAME, "setting": packed, "parent": os.getpid()}
+    head = {"path": process.import_path(), "text": source, "file": _NAME, "setting": packed, "parent": os.getpid()}
     head |= {"cpu_s": limits.cpu_s, "memory_bytes": limits.memory_bytes}
     return json.dumps(head).encode() + b"\n" + arrays
 
 
-def _run(request: bytes, limits: Limits) -> sandbox.Ended:
+def _run(request: bytes, limits: Limits) -> process.Ended:
     """The process, a second time if the candidate need not be what ended it.
 
     So it is if it ran out of time without using any, which is the machine's doing, and if it died of SIGSEGV, which can
     be a fault of XLA: a candidate that does die of its memory dies twice.
     """
-    ended = sandbox.run(_CHILD, request, limits.wall_s, limits.output_bytes)
+    ended = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
     idle = ended.stopped == "time" and ended.cpu_s < limits.cpu_s / 2
     if idle or ended.code == -signal.SIGSEGV:
-        ended = sandbox.run(_CHILD, request, limits.wall_s, limits.output_bytes)
+        ended = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
     return ended
 
 
@@ -140,7 +141,7 @@ def _error(outcome: dict[str, Any], file: str) -> TfcafError:
     return TfcafError(outcome["code"], Place(file, outcome["line"]), outcome["problem"], outcome["hint"])
 
 
-def _broken_off(ended: sandbox.Ended, heard: Heard, file: str, limits: Limits) -> TfcafError:
+def _broken_off(ended: process.Ended, heard: Heard, file: str, limits: Limits) -> TfcafError:
     """Why there is no outcome. `UserError` if the candidate cannot be the reason."""
     if heard.layer in ("", "L5"):
         last = ended.errors.decode(errors="replace").strip().splitlines()[-1:]

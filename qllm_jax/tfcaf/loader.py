@@ -12,13 +12,13 @@ from qllm_envs.core import Spec
 from qllm_envs.parts import suggest
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf import adapter
-from qllm_jax.tfcaf.check import Checked, check
 from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, as_credit
 from qllm_jax.tfcaf.explain import explained
 from qllm_jax.tfcaf.indexing import Watch
 from qllm_jax.tfcaf.namespace import namespace
+from qllm_jax.tfcaf.static.check import Checked, check
+from qllm_jax.tfcaf.static.vocabulary import ENTRIES
 from qllm_jax.tfcaf.verdict import Place, TfcafError, sha256
-from qllm_jax.tfcaf.vocabulary import ENTRIES
 
 _LIBRARY = Path(__file__).parent / "library"
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.tfcaf.indexing import Watch, guarded
-from qllm_jax.tfcaf.vocabulary import BUILTINS, MODULES
+from qllm_jax.tfcaf.static.vocabulary import BUILTINS, MODULES
 
 
 class Frozen:

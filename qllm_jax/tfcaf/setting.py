@@ -13,7 +13,7 @@ import numpy as np
 import qllm_envs
 from qllm_envs.core import Env, Field, Spec
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf.probes import States
+from qllm_jax.tfcaf.semantics.probes import States
 
 RUN_KEYS = ("time_limit_is_terminal",)  # of an `env:` configuration; they are the run's and not the environment's
 EPISODES = 12

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from probes import probe
 
-from qllm_jax import agents
-from qllm_jax.rollout import epsilon_greedy, softmax_sampled
+from qllm_jax.core import agents
+from qllm_jax.core.rollout import epsilon_greedy, softmax_sampled
 
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
 SCRIPTS += ("gpu", "memory", "scaling", "sweep")
@@ -20,14 +20,14 @@ SCRIPTS += ("gpu", "memory", "scaling", "sweep")
 HLO = """HloModule jit_chunk
 
 FileNames
-1 "/x/qllm_jax/agents.py"
-2 "/x/qllm_jax/recurrent.py"
-3 "/x/qllm_jax/runs.py"
+1 "/x/qllm_jax/core/agents.py"
+2 "/x/qllm_jax/core/gru.py"
+3 "/x/qllm_jax/program/compiled.py"
 
 FunctionNames
 1 "AgentNetwork.__call__"
 2 "_forward"
-3 "make.<locals>.collect"
+3 "collect"
 
 FileLocations
 1 {file_name_id=1 function_name_id=1 line=48 end_line=48 column=1 end_column=2}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from qllm_envs import check_env, make
 from qllm_envs.lbf import State
-from qllm_jax import config, experiment
+from qllm_jax import config
+from qllm_jax.program import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qllm_envs import check_env, make, matrix
-from qllm_jax import agents, config, experiment
+from qllm_jax import config
+from qllm_jax.core import agents
+from qllm_jax.program import experiment
 from qllm_jax.tfcaf import load
 
 KEY = jax.random.key(0)

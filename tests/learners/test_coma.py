@@ -20,10 +20,11 @@ from learning import (
 )
 from probes import probe
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
 from qllm_jax.errors import UserError
 from qllm_jax.learners import coma
 from qllm_jax.learners.critics import Critic
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -134,7 +135,7 @@ def test_padding_changes_nothing():
 def trained(seeds: tuple[int, ...]) -> Trained:
     core = core_of(first_move())
     learner = learners.make("coma", core, critic_dim=16, n_step=2)
-    return train_on(core, learner, 120, runs.Sizes(8, 8, 8, 1, True, 0.0), seeds, lr=1e-2)
+    return train_on(core, learner, 120, compiled.Sizes(8, 8, 8, 1, True, 0.0), seeds, lr=1e-2)
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import pytest
 from learning import core_of, hp, train_on
 from probes import probe
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
+from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
 from qllm_jax.learners.iql import values_and_returns
-from qllm_jax.types import Episode
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -30,7 +31,7 @@ def test_each_agent_has_a_target_of_its_own():
 
 def test_each_agent_learns_the_team_s_constant_reward():
     core = core_of(probe(1, 1, lambda state, actions: 1.0))
-    sizes = runs.Sizes(8, 16, 64, 1, True, 0.0)
+    sizes = compiled.Sizes(8, 16, 64, 1, True, 0.0)
     trained = train_on(core, learners.make("iql", core), 300, sizes, epsilon_start=1.0, epsilon_end=1.0)
     obs = core.env.view(core.env.reset(jax.random.key(0))).obs
     _, q = core.agent.step(trained.params["agent"], core.agent.initial_hidden(), obs, jnp.full((2,), -1))

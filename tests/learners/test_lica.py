@@ -19,9 +19,10 @@ from learning import (
 )
 from probes import probe
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base, lica, policy
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -115,7 +116,7 @@ def test_padding_changes_nothing():
 def trained(seeds: tuple[int, ...]) -> Trained:
     core = core_of(first_move())
     learner = learners.make("lica", core, embed_dim=16, hypernet_dim=16)
-    sizes = runs.Sizes(8, 16, 32, 1, True, 0.0)
+    sizes = compiled.Sizes(8, 16, 32, 1, True, 0.0)
     return train_on(core, learner, 120, sizes, seeds, lr=1e-2, td_lambda=0.6)
 
 

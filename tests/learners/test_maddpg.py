@@ -18,10 +18,11 @@ from learning import (
 )
 from probes import probe
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base, critics, maddpg, policy
 from qllm_jax.learners.critics import Critic
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -125,7 +126,7 @@ def test_padding_changes_nothing_unless_the_released_mask_keeps_it_and_drops_the
 def trained(seeds: tuple[int, ...]) -> Trained:
     core = core_of(first_move())
     learner = learners.make("maddpg", core, critic_dim=16)
-    return train_on(core, learner, 120, runs.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2)
+    return train_on(core, learner, 120, compiled.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2)
 
 
 @pytest.fixture(scope="module")

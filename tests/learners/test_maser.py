@@ -10,10 +10,11 @@ from learning import batch_of, core_of, count, hp, sized, train_on
 from probes import probe
 from samples import numpy_mlp
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
+from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
 from qllm_jax.learners import LearnerState, base, maser
-from qllm_jax.types import Episode
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 QMIX = {"name": "qmix", "embed_dim": 4, "hypernet_layers": 1}
@@ -97,7 +98,7 @@ def unlike(q: np.ndarray, apart: np.ndarray, goal: int) -> float:
 
 
 @functools.cache
-def compiled(mode: str):
+def step(mode: str):
     """The gradient of the loss and its metrics, of parameters, target parameters and a batch."""
     core = setting()[0]
     method = maser.Method(core, maser.Mlp((8,), 3), mode, **WEIGHTS)
@@ -118,7 +119,7 @@ def test_all_losses_equal_loops(mode: str):
     expected = total["td"] / steps + 0.001 * (
         WEIGHTS["ind"] * total["individual"] / steps + WEIGHTS["mix"] * auxiliary / 3
     )
-    (loss, metrics), grads = compiled(mode)(state.params, state.target_params, batch)
+    (loss, metrics), grads = step(mode)(state.params, state.target_params, batch)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     np.testing.assert_allclose(metrics["individual_loss"], total["individual"] / steps, rtol=1e-4)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
@@ -156,7 +157,7 @@ def test_a_constant_reward_is_learnt():
     """Episodes of one step: every step is its own subgoal, so that no intrinsic reward is added."""
     core = core_of(probe(1, 1, lambda state, actions: 1.0), mixer={"name": "vdn"})
     learner = learners.make("maser", core, mode="as_intended", phi_dim=8)
-    sizes = runs.Sizes(8, 16, 64, 1, True, 0.0)
+    sizes = compiled.Sizes(8, 16, 64, 1, True, 0.0)
     trained = train_on(core, learner, 300, sizes, epsilon_start=1.0, epsilon_end=1.0)
     obs = core.env.view(core.env.reset(jax.random.key(0))).obs
     _, q = core.agent.step(trained.params["agent"], core.agent.initial_hidden(), obs, jnp.full((2,), -1))

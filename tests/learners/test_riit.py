@@ -19,13 +19,14 @@ from learning import (
 )
 from probes import probe
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
+from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base, riit
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers.tfcaf import from_credit
+from qllm_jax.program import compiled
 from qllm_jax.tfcaf import from_source
-from qllm_jax.types import Episode
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -171,7 +172,7 @@ def test_credit_weights_are_the_slopes_of_the_mixer_over_all_slots():
 def trained(seeds: tuple[int, ...]) -> Trained:
     core = core_of(first_move(), 16, QMIX)
     learner = learners.make("riit", core, critic_dim=16, recent_episodes=16)
-    return train_on(core, learner, 100, runs.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2, td_lambda=0.6)
+    return train_on(core, learner, 100, compiled.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2, td_lambda=0.6)
 
 
 @pytest.fixture(scope="module")

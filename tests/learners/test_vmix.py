@@ -20,9 +20,10 @@ from learning import (
 )
 from probes import probe
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base, vmix
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -111,7 +112,7 @@ def test_credit_weights_are_ones_with_vdn_and_slopes_with_qmix():
 
 def trained(seeds: tuple[int, ...]) -> Trained:
     core = core_of(first_move(), 16, QMIX)
-    sizes = runs.Sizes(8, 8, 8, 1, True, 0.0)
+    sizes = compiled.Sizes(8, 8, 8, 1, True, 0.0)
     return train_on(core, learners.make("vmix", core), 200, sizes, seeds, lr=1e-2, td_lambda=0.8)
 
 

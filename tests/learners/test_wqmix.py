@@ -10,10 +10,11 @@ from learning import batch_of, core_of, count, hp, sized, train_on
 from probes import probe
 from samples import numpy_mlp
 
-from qllm_jax import learners, runs
+from qllm_jax import learners
+from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base, wqmix
-from qllm_jax.types import Episode
+from qllm_jax.program import compiled
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 QMIX = {"name": "qmix", "embed_dim": 4, "hypernet_dim": 4}
@@ -116,7 +117,7 @@ def test_only_the_central_networks_have_targets_and_everything_else_learns():
 def test_a_constant_reward_is_learnt_by_mixer_and_central_network():
     core = core_of(probe(1, 1, lambda state, actions: 1.0), 8, QMIX)
     learner = learners.make("wqmix", core, central_dim=16)
-    sizes = runs.Sizes(8, 16, 64, 1, True, 0.0)
+    sizes = compiled.Sizes(8, 16, 64, 1, True, 0.0)
     trained = train_on(core, learner, 300, sizes, epsilon_start=1.0, epsilon_end=1.0)
     state = jax.tree.map(lambda x: x[0], trained.runs.learner)
     _, metrics = jax.jit(learner.update)(state, batch_of(core.env, 8), None, hp(), jnp.asarray(True))

@@ -7,7 +7,8 @@ import pytest
 from jax.test_util import check_grads
 from samples import ENV, count, sample
 
-from qllm_jax import agents, mixers
+from qllm_jax import mixers
+from qllm_jax.core import agents
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.tfcaf import from_credit
 from qllm_jax.tfcaf import from_source

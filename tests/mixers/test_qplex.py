@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from samples import ENV, count, numpy_mlp, sample
 
-from qllm_jax import agents, mixers
+from qllm_jax import mixers
+from qllm_jax.core import agents
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import MixerInputs
 

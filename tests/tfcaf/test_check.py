@@ -12,9 +12,9 @@ from tfcaf.candidates.static import GOOD, STATIC, credit
 
 import qllm_envs
 from qllm_jax.tfcaf import TfcafError, from_source
-from qllm_jax.tfcaf.check import check
 from qllm_jax.tfcaf.namespace import namespace
-from qllm_jax.tfcaf.vocabulary import BUILTINS, MAX_LOOP, MODULES, LoopTooLongError
+from qllm_jax.tfcaf.static.check import check
+from qllm_jax.tfcaf.static.vocabulary import BUILTINS, MAX_LOOP, MODULES, LoopTooLongError
 
 
 @pytest.mark.parametrize(("source", "line", "fragment"), STATIC.values(), ids=STATIC.keys())

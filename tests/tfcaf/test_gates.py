@@ -17,7 +17,7 @@ from tfcaf.candidates.ahead import ahead
 from tfcaf.candidates.traced import Candidate
 
 from qllm_jax.tfcaf import gates
-from qllm_jax.tfcaf.extract import extract
+from qllm_jax.tfcaf.static.extract import extract
 from qllm_jax.tfcaf.verdict import CODES, MAX_FEEDBACK, Verdict, sha256
 
 ENV = {"name": "mpe_spread", "n_agents": 3, "time_limit_is_terminal": True}

@@ -13,11 +13,12 @@ from tfcaf.candidates.replies import CODE, REPLIES
 from tfcaf.candidates.static import STATIC
 
 import qllm_envs
-from qllm_jax.tfcaf import probes, program, semantics, setting
-from qllm_jax.tfcaf.check import Checked, check
-from qllm_jax.tfcaf.extract import extract
+from qllm_jax.tfcaf import setting
+from qllm_jax.tfcaf.semantics import checks, probes, program
+from qllm_jax.tfcaf.static.check import Checked, check
+from qllm_jax.tfcaf.static.extract import extract
+from qllm_jax.tfcaf.static.vocabulary import MODULES
 from qllm_jax.tfcaf.verdict import CODES, MAX_FEEDBACK, Place, TfcafError, Verdict, refusal
-from qllm_jax.tfcaf.vocabulary import MODULES
 
 END = Place("file.py", 1)
 
@@ -157,7 +158,7 @@ def test_a_function_that_changes_is_nondeterministic():
     changing = Checked(compile(text, "f", "exec"), "credit", False, Place("f", 3))
     given = setting.of_config({"name": "mpe_spread", "n_agents": 3})
     with pytest.raises(TfcafError) as caught:
-        semantics.examine(changing, given, lambda layer, what: None)
+        checks.examine(changing, given, lambda layer, what: None)
     assert caught.value.code == "NONDET"
     with pytest.raises(TfcafError, match="default arguments"):
         check(text, "f")
@@ -186,11 +187,13 @@ def test_static_candidates_need_no_jax():
     import subprocess
     import sys
 
-    from qllm_jax.tfcaf import sandbox
+    from qllm_jax.tfcaf.sandbox import process
 
     code = (
-        f"import sys; sys.path[:] = {sandbox.import_path()!r}\n"
-        "from qllm_jax.tfcaf import check, confine, verdict\n"
+        f"import sys; sys.path[:] = {process.import_path()!r}\n"
+        "from qllm_jax.tfcaf import verdict\n"
+        "from qllm_jax.tfcaf.sandbox import confine\n"
+        "from qllm_jax.tfcaf.static import check\n"
         "assert not {'jax', 'numpy'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

@@ -7,7 +7,8 @@ import pytest
 
 import qllm_envs
 from qllm_jax import mixers, train, user_cache
-from qllm_jax.tfcaf import TfcafError, gates, loader, passes, sandbox
+from qllm_jax.tfcaf import TfcafError, gates, loader, passes
+from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.verdict import OK, Verdict, sha256
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
@@ -28,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_process(monkeypatch: pytest.MonkeyPatch):
     """Verification fails the test: it would start a process."""
-    monkeypatch.setattr(sandbox, "run", lambda *arguments: pytest.fail("a process was started"))
+    monkeypatch.setattr(process, "run", lambda *arguments: pytest.fail("a process was started"))
 
 
 def test_a_pass_is_for_one_source_one_environment_and_one_version(cache: Path, monkeypatch: pytest.MonkeyPatch):
@@ -75,7 +76,7 @@ def test_the_mixer_verifies_once(cache: Path, tmp_path: Path, monkeypatch: pytes
     file.write_text(GOOD)
     mixers.make("tfcaf", SPEC, function=str(file))
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(sandbox, "run", lambda *arguments: pytest.fail("a process was started"))
+    monkeypatch.setattr(process, "run", lambda *arguments: pytest.fail("a process was started"))
     assert mixers.make("tfcaf", SPEC, function=str(file)).sources == (GOOD,)
 
 

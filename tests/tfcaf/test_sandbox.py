@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf import gates, sandbox
-from qllm_jax.tfcaf.confine import ACTIVE
+from qllm_jax.tfcaf import gates
+from qllm_jax.tfcaf.sandbox import process
+from qllm_jax.tfcaf.sandbox.confine import ACTIVE
 
 ENV = {"name": "mpe_spread", "n_agents": 3}
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
@@ -23,7 +24,7 @@ PROBE = """
 import json, os, sys
 request = json.loads(sys.stdin.buffer.read())
 sys.path[:] = request["path"]
-from qllm_jax.tfcaf import confine
+from qllm_jax.tfcaf.sandbox import confine
 layers = confine.enter(5, 2**30, os.getppid())
 import ctypes, resource, signal, socket, subprocess
 layers |= confine.forbid_reading()
@@ -58,8 +59,8 @@ ATTEMPTS = {
 def probe(tmp_path: Path, attempts: dict[str, str]) -> dict:
     script = tmp_path / "probe.py"
     script.write_text(PROBE)
-    request = json.dumps({"path": sandbox.import_path(), "attempts": attempts}).encode()
-    ended = sandbox.run(script, request, 60.0, 2**16)
+    request = json.dumps({"path": process.import_path(), "attempts": attempts}).encode()
+    ended = process.run(script, request, 60.0, 2**16)
     assert ended.code == 0, ended.errors.decode()
     return json.loads(ended.answer)
 
@@ -93,10 +94,10 @@ def test_what_a_process_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "new.txt").exists()
 
 
-def run(tmp_path: Path, program: str, wall_s: float = 30.0, output_bytes: int = 1000) -> sandbox.Ended:
+def run(tmp_path: Path, program: str, wall_s: float = 30.0, output_bytes: int = 1000) -> process.Ended:
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(program))
-    return sandbox.run(script, b"", wall_s, output_bytes)
+    return process.run(script, b"", wall_s, output_bytes)
 
 
 def test_a_deadline_ends_all_of_its_processes(tmp_path: Path):
@@ -141,16 +142,16 @@ def test_code_and_errors_are_told(tmp_path: Path):
 def test_it_dies_with_its_parent(tmp_path: Path):
     program = f"""
         import os, sys, time
-        sys.path[:] = {sandbox.import_path()!r}
-        from qllm_jax.tfcaf import confine
+        sys.path[:] = {process.import_path()!r}
+        from qllm_jax.tfcaf.sandbox import confine
         open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
         layers = confine.enter(60, 2**30, os.getppid())
         time.sleep(60 if layers["dies_with_parent"] == "active" else 0)
     """
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(program))
-    call = f"from qllm_jax.tfcaf import sandbox; sandbox.run(sandbox.Path({str(script)!r}), b'', 60.0, 1000)"
-    path = os.pathsep.join(sandbox.import_path())
+    call = f"from qllm_jax.tfcaf.sandbox import process; process.run(process.Path({str(script)!r}), b'', 60.0, 1000)"
+    path = os.pathsep.join(process.import_path())
     parent = subprocess.Popen([sys.executable, "-c", call], env={**os.environ, "PYTHONPATH": path})
     deadline = time.monotonic() + 30
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
@@ -167,7 +168,7 @@ def test_it_dies_with_its_parent(tmp_path: Path):
 
 def test_a_process_that_only_waits_is_tried_again(monkeypatch: pytest.MonkeyPatch):
     calls = []
-    monkeypatch.setattr(sandbox, "run", lambda *arguments: calls.append(1) or sandbox.Ended(b"", b"", -9, "time", 0.1))
+    monkeypatch.setattr(process, "run", lambda *arguments: calls.append(1) or process.Ended(b"", b"", -9, "time", 0.1))
     with pytest.raises(UserError, match="took more than 60 s"):
         gates.verify(GOOD, "mine.py", ENV)
     assert len(calls) == 2
@@ -180,7 +181,7 @@ def test_active_layers_are_reported():
 
 
 def test_a_process_that_cannot_start_is_no_verdict(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sandbox, "import_path", list)
+    monkeypatch.setattr(process, "import_path", list)
     with pytest.raises(UserError, match=r"did not start.*No module named"):
         gates.verify(GOOD, "mine.py", ENV)
 

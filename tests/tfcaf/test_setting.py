@@ -3,7 +3,8 @@
 import numpy as np
 
 import qllm_envs
-from qllm_jax.tfcaf import probes, setting
+from qllm_jax.tfcaf import setting
+from qllm_jax.tfcaf.semantics import probes
 
 BATTLE = {"name": "smax", "scenario": "3s_vs_5z"}
 

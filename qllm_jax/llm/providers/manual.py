@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, validate_call
 
-from qllm_jax.folder import write_atomically
 from qllm_jax.llm import replies
 from qllm_jax.llm.records import Llm, Reply, Request, Usage, WaitingError
+from qllm_jax.run.folder import write_atomically
 
 PROMPTS, REPLIES = "prompts", "replies"
 UNKNOWN = Usage(None, None, None, None)

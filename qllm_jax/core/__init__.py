@@ -1,0 +1,1 @@
+"""The vocabulary of learning: records, networks, rollouts, replay."""

@@ -1,0 +1,101 @@
+"""The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from qllm_envs import EnvState, Spec
+from qllm_jax.core.gru import GruParams, gru_cell
+from qllm_jax.core.initializers import Dense, uniform
+from qllm_jax.core.types import Params
+
+Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O)
+Emit = Callable[[jax.Array, jax.Array], Any]  # (hidden, q) -> what an unroll keeps of a slot
+
+
+class Agent(NamedTuple):
+    """Pure functions of a team whose agents share parameters. `...` stands for any leading axes."""
+
+    init: Callable[[jax.Array], Params]  # the key is consumed
+    initial_hidden: Callable[..., Float[Array, "... agents hidden"]]  # (*leading)
+    # (params, hidden (..., N, H), obs (..., N, O), last_action (..., N), -1 for none) -> hidden, q (..., N, A)
+    step: Callable[..., tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]]
+    # (tuple of params, observe, env_state (T+1, ...), action_t (T, ..., N)) -> tuple of q (T+1, ..., N, A)
+    unroll: Callable[..., tuple[Float[Array, "slots ... agents actions"], ...]]
+    # (params, observe, env_state, action_t) -> hidden (T+1, ..., N, H), q: for a method with a second head
+    unroll_hidden: Callable[
+        ..., tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]]
+    ]
+
+
+class AgentNetwork(nn.Module):
+    """One step for rows = teams x agents, agent index fastest. Two GRU biases, as the paper's parameter counts say."""
+
+    n_agents: int
+    n_actions: int
+    hidden_dim: int
+    agent_id: bool
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        width, size = inputs.shape[-1], self.hidden_dim
+        fan_in = width + self.n_agents * self.agent_id
+        x = inputs @ self.param("in_kernel", uniform, (width, size), fan_in)
+        rows = self.param("in_bias", uniform, (size,), fan_in)[None]
+        if self.agent_id:
+            # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
+            rows = rows + self.param("id_kernel", uniform, (self.n_agents, size), fan_in)
+        x = nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
+        shapes = ((size, 3 * size), (size, 3 * size), (3 * size,), (3 * size,))
+        named = zip(GruParams._fields, shapes, strict=True)
+        gru = GruParams(*(self.param(f"gru_{name}", uniform, shape, size) for name, shape in named))
+        hidden = gru_cell(gru, hidden, x)
+        return hidden, Dense(self.n_actions, name="head")(hidden)
+
+
+def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool = False) -> Agent:
+    """The agent of an environment. `last_action` appends the one-hot last action to the observation."""
+    network = AgentNetwork(spec.n_agents, spec.n_actions, hidden_dim, agent_id)
+
+    def initial_hidden(*leading: int) -> jax.Array:
+        return jnp.zeros((*leading, spec.n_agents, hidden_dim))
+
+    def step(params: Params, hidden: jax.Array, obs: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+        inputs = jnp.concatenate([obs, jax.nn.one_hot(last, spec.n_actions)], -1) if last_action else obs
+        rows = network.apply(params, to_rows(hidden), to_rows(inputs))
+        new_hidden, q = cast(tuple[jax.Array, jax.Array], rows)
+        return new_hidden.reshape(hidden.shape), q.reshape(*hidden.shape[:-1], spec.n_actions)
+
+    def init(key: jax.Array) -> Params:
+        width = spec.obs_dim + spec.n_actions * last_action
+        return network.init(key, initial_hidden(), jnp.zeros((spec.n_agents, width)))
+
+    def scan(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit):
+        last = jnp.concatenate([jnp.full_like(action_t[:1], -1), action_t])  # (T+1, ..., N)
+
+        # Observations are made where they are used, once for all networks: all slots' worth of them would not fit
+        # into any cache. Projecting all slots' inputs before the scan was slower for the same reason.
+        def scan_step(hiddens: tuple[jax.Array, ...], x: tuple[EnvState, jax.Array]):
+            obs = observe(x[0])
+            outs = [step(params, hidden, obs, x[1]) for params, hidden in zip(networks, hiddens, strict=True)]
+            return tuple(hidden for hidden, _ in outs), tuple(emit(*out) for out in outs)
+
+        first = tuple(initial_hidden(*action_t.shape[1:-1]) for _ in networks)
+        return jax.lax.scan(scan_step, first, (env_state, last))[1]
+
+    def unroll(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array):
+        return scan(networks, observe, env_state, action_t, lambda hidden, q: q)
+
+    def unroll_hidden(params: Params, observe: Observe, env_state: EnvState, action_t: jax.Array):
+        return scan((params,), observe, env_state, action_t, lambda hidden, q: (hidden, q))[0]
+
+    return Agent(init, initial_hidden, step, unroll, unroll_hidden)
+
+
+def to_rows(x: jax.Array) -> jax.Array:
+    """(..., X) as (rows, X)."""
+    return x.reshape(-1, x.shape[-1])

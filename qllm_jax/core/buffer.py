@@ -1,0 +1,43 @@
+"""Replay of whole episodes: a ring whose cursor is shared by all runs, sampled without replacement."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from qllm_jax.core.types import Episode
+
+Storage = Any  # an Episode whose leaves have a leading axis C, the capacity in episodes
+
+
+def empty(episode: Episode, capacity: int) -> Storage:
+    """Storage for `capacity` episodes shaped like `episode` (arrays or ShapeDtypeStructs)."""
+    return jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), episode)
+
+
+def write(storage: Storage, episodes: Episode, stored: Int[Array, ""]) -> Storage:
+    """Put E episodes (leaves (E, ...)) behind the `stored` ones written so far, over the oldest when full."""
+    n_new = jax.tree.leaves(episodes)[0].shape[0]
+    capacity = jax.tree.leaves(storage)[0].shape[0]
+    rows = (stored + jnp.arange(n_new)) % capacity
+    return jax.tree.map(lambda old, new: old.at[rows].set(new, unique_indices=True), storage, episodes)
+
+
+def sample(storage: Storage, key: jax.Array, stored: Int[Array, ""], batch: int) -> Episode:
+    """`batch` different episodes, uniformly, time-major: leaves (T or T+1, B, ...). The key is consumed.
+
+    At least `batch` episodes must have been written.
+    """
+    capacity = jax.tree.leaves(storage)[0].shape[0]
+    score = jax.random.uniform(key, (capacity,))
+    score = jnp.where(jnp.arange(capacity) < stored, score, -1.0)
+    rows = jax.lax.top_k(score, batch)[1]  # the largest of independent uniforms: a uniform subset
+    return jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 0), storage)
+
+
+def latest(storage: Storage, stored: Int[Array, ""], n: int) -> Episode:
+    """The `n` newest episodes, oldest first, time-major. At least `n` must have been written."""
+    capacity = jax.tree.leaves(storage)[0].shape[0]
+    rows = (stored - n + jnp.arange(n)) % capacity
+    return jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 0), storage)

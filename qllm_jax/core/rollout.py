@@ -1,0 +1,118 @@
+"""Whole episodes of one team: one environment, fixed length, a mask instead of auto-reset.
+
+A batch of them stops with the last that goes on (see lockstep.py): what lies behind is filled in, not played.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_envs import Env, EnvState
+from qllm_jax.core import lockstep
+from qllm_jax.core.agents import Agent
+from qllm_jax.core.types import Episode, Params, Scores
+
+# (key, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,). With epsilon 1 any policy draws
+# uniformly from what is available. The key is consumed.
+Policy = Callable[[jax.Array, Float[Array, "agents actions"], Bool[Array, "agents actions"], jax.Array], jax.Array]
+
+
+class Carry(NamedTuple):
+    """What crosses the scan over steps."""
+
+    env_state: EnvState
+    hidden: Float[Array, "agents hidden"]
+    last_action: Int[Array, " agents"]
+    alive: Bool[Array, ""]
+
+
+def epsilon_greedy(
+    key: jax.Array, q: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+) -> Int[Array, " agents"]:
+    """Each agent on its own: its best available action, or with `epsilon` a uniform available one. Consumes the key."""
+    greedy = jax.nn.one_hot(jnp.argmax(jnp.where(avail, q, -jnp.inf), -1), q.shape[-1])
+    return distrax.Categorical(probs=mixed_with_uniform(greedy, avail, epsilon)).sample(seed=key)
+
+
+def softmax_sampled(
+    key: jax.Array, logits: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+) -> Int[Array, " agents"]:
+    """Each agent on its own: a draw from its softmax over available actions, with `epsilon` a uniform one instead."""
+    return distrax.Categorical(probs=mixed_with_uniform(softmax(logits, avail), avail, epsilon)).sample(seed=key)
+
+
+def softmax(
+    logits: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"]
+) -> Float[Array, "agents actions"]:
+    """Probabilities, 0 for what is not available."""
+    return jax.nn.softmax(jnp.where(avail, logits, -jnp.inf), -1)
+
+
+def mixed_with_uniform(
+    probs: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+) -> Float[Array, "agents actions"]:
+    """(1 - epsilon) probs + epsilon times uniform over the available actions."""
+    uniform = avail / jnp.sum(avail, -1, keepdims=True)
+    return (1.0 - epsilon) * probs + epsilon * uniform
+
+
+def rollout(
+    env: Env, agent: Agent, act: Policy, params: Params, key: jax.Array, epsilon: jax.Array, limit_ends: bool
+) -> Episode:
+    """Play one episode with the network `params`. The key is consumed.
+
+    `limit_ends`: reaching the horizon counts as a true terminal, as in all environments of the paper
+    (its runners never report the limit apart, so nothing is bootstrapped there).
+    """
+    key_reset, key_steps = jax.random.split(key)
+    first = Carry(
+        env_state=env.reset(key_reset),
+        hidden=agent.initial_hidden(),
+        last_action=jnp.full((env.spec.n_agents,), -1, jnp.int32),
+        alive=jnp.array(True),
+    )
+
+    def step(carry: Carry, key_t: jax.Array) -> tuple[Carry, Episode]:
+        key_env, key_act = jax.random.split(key_t)
+        view = env.view(carry.env_state)
+        hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
+        action = act(key_act, q, view.avail, epsilon)
+        out = env.step(key_env, carry.env_state, action)
+        terminated = carry.alive & (out.terminated | (out.truncated & limit_ends))
+        seen = Episode(
+            env_state=carry.env_state,
+            action_t=action,
+            reward_t=jnp.where(carry.alive, out.reward, 0.0),
+            terminated_t=terminated,
+            mask_t=carry.alive.astype(jnp.float32),
+        )
+        alive = carry.alive & ~(out.terminated | out.truncated)
+        # After the end the state stands still, so that an environment is never stepped beyond it.
+        env_state = jax.tree.map(lambda new, old: jnp.where(carry.alive, new, old), out.state, carry.env_state)
+        return Carry(env_state, hidden, action, alive), seen
+
+    def standing(carry: Carry) -> Episode:
+        return Episode(carry.env_state, carry.last_action, jnp.zeros(()), jnp.array(False), jnp.zeros(()))
+
+    keys = jax.random.split(key_steps, env.spec.horizon)
+    if env.spec.ends_early:
+        last, episode = lockstep.scan_while_any(lambda carry: carry.alive, step, standing, first, keys)
+    else:
+        last, episode = jax.lax.scan(step, first, keys)
+    slots = jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]]), episode.env_state, last.env_state)
+    return episode._replace(env_state=slots)
+
+
+def score(env: Env, episode: Episode) -> Scores:
+    """How one episode ended."""
+    last = jax.tree.map(lambda x: x[-1], episode.env_state)  # it stands still behind the end
+    return Scores(episode_return(episode), env.won(last) if env.won else None)
+
+
+def episode_return(episode: Episode) -> Float[Array, ""]:
+    """Undiscounted team return of one episode."""
+    return jnp.sum(episode.reward_t)

@@ -1,0 +1,1 @@
+"""The coder-evaluator loop in which language models write credit functions."""

@@ -1,0 +1,126 @@
+"""Short trainings of a round's functions side by side, for the evaluator to see (`select=train`).
+
+This is ours: the paper's evaluator only reads. All functions and seeds are runs of one compiled program, on a root seed
+that training refuses, so that no function is chosen by the seeds on which results are reported.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from omegaconf import OmegaConf
+
+from qllm_jax import config as configs
+from qllm_jax.config import TRIAL_SEED
+from qllm_jax.errors import UserError
+from qllm_jax.llm import transcript as transcripts
+from qllm_jax.llm.asking import Desk
+from qllm_jax.llm.records import Choice, Pool, Select
+from qllm_jax.mixers import tfcaf
+from qllm_jax.program import devices, experiment
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.stats import number
+from qllm_jax.tfcaf import from_source
+
+PRESET = "matched_qllm"  # of configs/algo
+POINTS = 5  # of a curve
+EPISODES = 32  # of an evaluation
+
+
+class Plan(NamedTuple):
+    """What is trained."""
+
+    env: dict[str, Any]  # as in a configuration of training
+    n_agents: int | None
+    steps: int  # environment steps of each run
+    seeds: int  # runs of each function
+    overrides: tuple[str, ...] = ()  # of the preset, as `algo.hidden_dim=8`
+
+
+class Curves(NamedTuple):
+    """Greedy returns, means over seeds and episodes."""
+
+    steps: list[int]
+    returns: list[list[float]]  # of each function, in the order in which they were given
+    random: float  # of the uniformly random policy
+
+
+def measure(plan: Plan, sources: list[str]) -> Curves:
+    """Train with each of the verified `sources` and evaluate on the way. `UserError` for what cannot be trained."""
+    devices.use_cores()
+    exp = _experiment(plan, sources)
+    clock, runs = experiment.start(exp)
+    clock, runs = exp.program.warmup(clock, runs, exp.hp)
+    steps, points = [], []
+    for point in range(1, POINTS + 1):
+        n = -(-(plan.steps * point // POINTS - int(clock.env_steps)) // exp.steps_per_iteration)
+        if n > 0:
+            clock, runs, _ = exp.program.chunk(clock, runs, exp.hp, jnp.asarray(n))
+        runs, scores = exp.program.evaluate(clock, runs, EPISODES)
+        steps.append(int(clock.env_steps))
+        points.append(np.asarray(scores.returns)[: exp.n_runs].reshape(len(sources), -1).mean(1))
+    keys = jax.random.split(exp.root, len(exp.seeds))
+    played = exp.program.play(runs.best_params, keys, EPISODES, jnp.asarray(1.0))
+    random = float(np.mean(np.asarray(played.returns)[: exp.n_runs]))
+    return Curves(steps, np.round(np.transpose(points), 4).tolist(), round(random, 4))
+
+
+def _experiment(plan: Plan, sources: list[str]) -> Experiment:
+    """One run for each function and seed; a seed is the same for all functions."""
+    base = configs.composed(configs.ROOT, [f"algo={PRESET}", *plan.overrides])
+    names = [f"function {i}" for i in range(len(sources))]
+    changes = {"env": plan.env, "n_agents": plan.n_agents, "seeds": plan.seeds, "total_steps": plan.steps}
+    changes |= {"algo": {"epsilon_steps": max(plan.steps // 2, 1)}, "sweep": {"tfcaf": names}}
+    settings = configs.from_dict(OmegaConf.merge(base, {"env": None}, changes))  # pyright: ignore
+    env = experiment.make_env(plan.env, plan.n_agents)
+    credits_ = [from_source(source, name, env.spec) for source, name in zip(sources, names, strict=True)]
+    scale = tfcaf.resolve_scale(settings.algo.mixer["scale"], env.spec.n_agents)
+    exp = experiment.build(settings, tfcaf.from_credits(credits_, scale))
+    return exp._replace(root=jax.random.key(TRIAL_SEED))
+
+
+class Trials(NamedTuple):
+    """The trainings of a generation. `lines(pool)`: what each function's gave, by its number."""
+
+    lines: Callable[[Pool], dict[int, str]]
+    best: Select  # the function with the highest last return
+
+
+def make(desk: Desk, plan: Plan) -> Trials:
+    """Trainings that are stored in the transcript: a generation that is resumed or replayed does not repeat them."""
+
+    def curves(pool: Pool) -> Curves:
+        sources = [candidate.source for candidate in pool.numbered().values()]
+        if stored := transcripts.find_trial(desk.transcript, sources):
+            return Curves(**stored)
+        size = f"{len(sources)} functions, {plan.seeds} seeds, {plan.steps:,} steps"
+        desk.say(f"round {pool.round}: short trainings with {size}")
+        try:
+            found = measure(plan, sources)
+        except UserError as error:
+            raise UserError(f"select=train: {error}") from error
+        transcripts.add_trial(desk.transcript, sources, found._asdict())
+        return found
+
+    def lines(pool: Pool) -> dict[int, str]:
+        found = curves(pool)
+        said = {i: _line(plan, found, row) for i, row in zip(pool.numbered(), found.returns, strict=True)}
+        for i, line in said.items():
+            desk.say(f"round {pool.round}, function {i}: {line}")
+        return said
+
+    def best(pool: Pool) -> Choice:
+        if pool.kept is not None and not pool.new:
+            return Choice(pool.kept, "rule", "no new function of this round passed")
+        last = [row[-1] for row in curves(pool).returns]
+        chosen = list(pool.numbered().values())[int(np.argmax(last))]
+        return Choice(chosen, "rule", f"the highest return after a short training: {number(max(last))}")
+
+    return Trials(lines, best)
+
+
+def _line(plan: Plan, curves: Curves, row: list[float]) -> str:
+    points = ", ".join(f"{number(x)} at step {step:,}" for step, x in zip(curves.steps, row, strict=True))
+    return f"trained for a short while ({plan.seeds} seeds), return {points}; random policy {number(curves.random)}"

@@ -1,0 +1,1 @@
+"""One compiled program for all runs: from a configuration to its parts, the run axis, devices."""

@@ -1,0 +1,153 @@
+"""From a configuration to the parts of a run: environment, mixer, learner, program and traced numbers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import qllm_envs
+from qllm_envs import Env
+from qllm_jax import learners, mixers
+from qllm_jax.config import Config
+from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
+from qllm_jax.core.types import Clock, Hp
+from qllm_jax.errors import UserError
+from qllm_jax.learners import Core, Learner
+from qllm_jax.mixers import Mixer, tfcaf
+from qllm_jax.program import compiled, devices, run_axis
+from qllm_jax.program.compiled import RunState
+from qllm_jax.program.devices import Pool
+from qllm_jax.values import function_name
+
+ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # keys of `env:` that the run reads; the rest are the environment's
+
+
+class Experiment(NamedTuple):
+    """Everything that a command needs to run, evaluate or draw a configuration."""
+
+    config: Config
+    env: Env
+    agent: Agent
+    mixer: Mixer | None  # None: a method without one
+    learner: Learner
+    program: compiled.Program
+    hp: Hp  # leaves (R,); R counts `n_runs` and, behind them, spare ones like the last (see devices.spare)
+    seeds: jax.Array  # (R,) the number of each run, folded into the root key
+    root: jax.Array  # the root key
+    choice: jax.Array | None = None  # (R, K) one-hot: the credit function of each run; None: all have the same
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs the configuration stands for."""
+        return len(run_axis.runs(self.config))
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Environment steps of one iteration of one run."""
+        return self.config.algo.n_envs * self.env.spec.horizon
+
+
+def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) -> Experiment:
+    """Build all parts of a validated configuration. UserError for a part or an option that does not exist.
+
+    `mixer` replaces the one that the configuration names, or the one of all functions that it sweeps; `env` replaces
+    the environment.
+    """
+    env = env or make_env(config.env, config.n_agents)
+    algo = config.algo
+    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
+    mixer = mixer or make_mixer(config, env)
+    learner = make_learner(config, Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards))
+    if algo.buffer_episodes < learner.n_recent:
+        raise UserError(
+            f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
+            f"from which algo.learner {algo.learner['name']!r} learns"
+        )
+    sizes = compiled.Sizes(
+        n_envs=algo.n_envs,
+        batch_episodes=algo.batch_episodes,
+        buffer_episodes=algo.buffer_episodes,
+        target_interval=algo.target_interval,
+        limit_ends=config.env["time_limit_is_terminal"],
+        eval_epsilon=algo.eval_epsilon,
+    )
+    pool = devices.pool(config.devices)
+    program = compiled.make(env, agent, learner, sizes, pool)
+    return Experiment(config, env, agent, mixer, learner, program, *axis_arrays(config, pool))
+
+
+def axis_arrays(config: Config, pool: Pool) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
+    """The numbers and seeds of a configuration's runs, the root key, and which credit function each uses."""
+    runs = run_axis.runs(config)
+    runs += runs[-1:] * devices.spare(len(runs), pool)
+    column = lambda name: [run.values.get(name, getattr(config.algo, name)) for run in runs]
+    hp = Hp(*(jnp.asarray(column(name), jnp.float32) for name in Hp._fields))
+    names = [function_name(function) for function in config.sweep.tfcaf or ()]
+    choice = jnp.eye(len(names))[jnp.asarray([names.index(run.values["tfcaf"]) for run in runs])] if names else None
+    return hp, jnp.asarray([run.seed for run in runs]), jax.random.key(config.seed), choice
+
+
+def at(exp: Experiment, first: int, behind: int) -> Experiment:
+    """The runs [first, behind) of an experiment's. Parts of the same size share one compiled program."""
+    before = exp.config.part[0] if exp.config.part else 0
+    config = replace(exp.config, part=(before + first, before + behind))
+    hp, seeds, _, choice = axis_arrays(config, exp.program.pool)
+    return exp._replace(config=config, hp=hp, seeds=seeds, choice=choice)
+
+
+def start(exp: Experiment) -> tuple[Clock, RunState]:
+    """A clock at zero and fresh runs, each with its credit function. Buffers are empty."""
+    clock, state = exp.program.init(exp.root, exp.seeds)
+    if (choice := exp.choice) is None:
+        return clock, state
+    put = lambda params: tfcaf.chosen(params, choice)
+    learner = state.learner._replace(params=put(state.learner.params), target_params=put(state.learner.target_params))
+    return clock, state._replace(learner=learner, best_params=put(state.best_params))
+
+
+def make_mixer(config: Config, env: Env) -> Mixer | None:
+    """The mixer of a configuration. UserError for one that does not exist, or that refuses its options."""
+    functions, given = config.sweep.tfcaf, config.algo.mixer.get("name")
+    if functions and given != "tfcaf":
+        raise UserError(f"sweep.tfcaf needs algo.mixer.name=tfcaf, as algo=matched_qllm has it, not {given!r}")
+    if not config.algo.mixer:
+        return None
+    name, options = named("algo.mixer", config.algo.mixer, mixers.names())
+    if not functions:
+        return mixers.make(name, env.spec, **options)
+    # Each is made, and so verified, as a single one is.
+    return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": one}) for one in functions])
+
+
+def make_learner(config: Config, core: Core) -> Learner:
+    """The learner of a configuration. UserError for one that does not exist, or that refuses its options."""
+    name, options = named("algo.learner", config.algo.learner, learners.names())
+    return learners.make(name, core, **options)
+
+
+def named(where: str, found: dict[str, Any], allowed: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The name of a part, and its options. UserError if there is no name."""
+    options = {str(key): value for key, value in found.items()}
+    if "name" not in options:
+        raise UserError(f"{where} needs a name: choose from {', '.join(allowed)}")
+    return options.pop("name"), options
+
+
+def make_env(env: dict[str, Any], n_agents: int | None) -> Env:
+    """The environment of a configuration's `env` and `n_agents`. UserError in place of the environment's ValueError."""
+    missing = [key for key in ENV_RUN_KEYS if key not in env]
+    if missing:
+        raise UserError(f"env needs the keys {', '.join(ENV_RUN_KEYS)}; missing: {', '.join(missing)}")
+    limit = env["time_limit_is_terminal"]
+    if not isinstance(limit, bool):
+        raise UserError(f"env.time_limit_is_terminal must be true or false, got {limit!r}")
+    options = {str(key): value for key, value in env.items() if key not in ENV_RUN_KEYS}
+    if n_agents is not None:
+        options["n_agents"] = n_agents
+    try:
+        return qllm_envs.make(env["name"], **options)
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Many runs: memory plan, groups, hosts."""

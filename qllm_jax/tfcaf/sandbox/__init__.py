@@ -1,0 +1,1 @@
+"""The process of a candidate, and what locks it in."""

@@ -1,0 +1,76 @@
+"""The process in which one candidate is read and tried: `python -I -S -B child.py`, a request in, lines of JSON out.
+
+The request is a line of JSON (see `gates.py`) and then the arrays of the setting. Every line of the answer says what is
+being done; the last one is the outcome. jax is imported only for a text that passes the static check.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def main() -> None:
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    head, _, arrays = sys.stdin.buffer.read().partition(b"\n")
+    os.dup2(null, 0)
+    request = json.loads(head)
+    sys.path[:] = request["path"]
+
+    def tell(**line: Any) -> None:
+        channel.write(json.dumps(line) + "\n")
+        channel.flush()
+
+    from qllm_jax.tfcaf.sandbox import confine
+
+    layers = confine.enter(request["cpu_s"], request["memory_bytes"], request["parent"])
+    tell(stage="L2", what="reading it", sandbox=layers)
+    outcome = _judge(request, arrays, layers, tell)
+    tell(**outcome, sandbox=layers, cpu_seconds=round(time.process_time(), 2))
+
+
+def _judge(request: dict[str, Any], arrays: bytes, layers: dict[str, str], tell: Callable[..., None]) -> dict[str, Any]:
+    """The outcome, but for `sandbox` and `cpu_seconds`. Raises only what is not the candidate's doing."""
+    from qllm_jax.tfcaf.sandbox import confine
+    from qllm_jax.tfcaf.static.check import check
+    from qllm_jax.tfcaf.verdict import OK, TfcafError
+
+    layer = "L2"
+
+    def stage(name: str, what: str) -> None:
+        nonlocal layer
+        layer = name
+        tell(stage=name, what=what)
+
+    def outcome(code: str, problem: str, line: int | None, hint: str) -> dict[str, Any]:
+        return {"code": code, "layer": layer, "problem": problem, "line": line, "hint": hint, "report": {}}
+
+    try:
+        checked = check(request["text"], request["file"])
+        stage("L5", "importing jax")
+        from qllm_jax.tfcaf import loader, setting
+        from qllm_jax.tfcaf.semantics import checks
+
+        given = setting.unpack(request["setting"], arrays)
+        loader.warm_up()
+        layers |= confine.forbid_reading()
+        report = checks.examine(checked, given, stage)
+        return outcome(OK, "", None, "") | {"report": report, "layer": "L8"}
+    except TfcafError as error:
+        layer = "L3" if error.code == "STATIC" and layer == "L2" else layer
+        return outcome(error.code, error.problem, error.place.line, error.hint)
+    except Exception as error:
+        if layer == "L5":
+            raise
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            return outcome("BUDGET", "out of memory", None, "use smaller arrays and no growing lists")
+        problem = f"an unexpected {type(error).__name__}: {str(error)[:300]}"
+        return outcome("RUNTIME", problem, None, "write it in a simpler way")
+
+
+if __name__ == "__main__":
+    main()

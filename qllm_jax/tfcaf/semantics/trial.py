@@ -1,0 +1,83 @@
+"""A credit function tried on many states at once: weights, bias, whether gradients are finite, and its guards."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import jaxpr_as_fun
+
+from qllm_jax.tfcaf.contract import Credit
+from qllm_jax.tfcaf.semantics.probes import Box, States
+from qllm_jax.tfcaf.semantics.walk import Guard, bind, guards, singular_value, walk
+
+CHUNK = 128  # states of one call; more are tried chunk by chunk, in one compiled program
+
+
+class Outcome(NamedTuple):
+    """What came out on P states."""
+
+    weights: np.ndarray  # (P, N)
+    bias: np.ndarray  # (P,)
+    smooth: np.ndarray  # (P,) gradients by all inputs are finite
+    singular: list[np.ndarray]  # (P, ...) the singular value of each guard
+
+    @property
+    def finite(self) -> np.ndarray:
+        return np.isfinite(self.weights).all(-1) & np.isfinite(self.bias)
+
+
+class Trial(NamedTuple):
+    """One traced credit function, ready to be tried."""
+
+    program: Any  # weights (N,) and bias () of the arrays of one state, in the order of their sorted names
+    guards: list[Guard]
+    boxes: dict[str, Box]
+    run: Callable[[States], Outcome]
+
+
+def make(credit: Callable[[dict[str, jax.Array]], Credit], boxes: dict[str, Box], file: str) -> Trial:
+    """Traces `credit`, whose argument is a dict of the arrays that `boxes` names."""
+    shapes = {name: jax.ShapeDtypeStruct(box.low.shape, jnp.float32) for name, box in sorted(boxes.items())}
+    program = jax.make_jaxpr(lambda inputs: credit(inputs))(shapes)  # a new function is traced, not looked up
+    found = guards(program, [bool(boxes[name].whole.any()) for name in shapes], file)
+    compiled = jax.jit(jax.vmap(lambda inputs: _try(program, found, inputs)))
+    return Trial(program, found, boxes, lambda states: _in_chunks(compiled, states))
+
+
+def singular_values(program: Any, found: list[Guard], inputs: list[jax.Array]) -> list[jax.Array]:
+    """The value of each guard on one state."""
+    wanted, values = {guard.place for guard in found}, []
+
+    def step(place: int, equation: Any, operands: Any, outermost: Any) -> Any:
+        del outermost
+        if place in wanted:
+            values.append(singular_value(equation, operands))
+        return bind(equation, operands)
+
+    walk(program, inputs, step, lambda value: value)
+    return values
+
+
+def gradients_finite(function: Callable[..., Any], inputs: list[jax.Array]) -> tuple[Any, jax.Array]:
+    """The weights and bias that `function(*inputs)` gives, and whether all their gradients are finite."""
+    (weights, bias), back = jax.vjp(function, *inputs)
+    # Uneven, so that gradients of weights with a fixed sum do not cancel.
+    slopes = back([1.0 + jnp.arange(weights.size, dtype=jnp.float32) / 7.0, jnp.ones_like(bias)])
+    return (weights, bias), jnp.stack([jnp.isfinite(slope).all() for slope in slopes]).all()
+
+
+def _try(program: Any, found: list[Guard], inputs: list[jax.Array]) -> tuple:
+    (weights, bias), smooth = gradients_finite(jaxpr_as_fun(program), inputs)
+    return weights, bias, smooth, singular_values(program, found, inputs)
+
+
+def _in_chunks(compiled: Callable[..., Any], states: States) -> Outcome:
+    arrays = [states[name] for name in sorted(states)]
+    total, parts = len(arrays[0]), []
+    for start in range(0, total, CHUNK):
+        rows = np.minimum(np.arange(start, start + CHUNK), total - 1)  # the last chunk repeats its last state
+        parts.append(jax.tree.map(np.asarray, compiled([array[rows] for array in arrays])))
+    whole = jax.tree.map(lambda *chunks: np.concatenate(chunks)[:total], *parts)
+    return Outcome(*whole)

@@ -1,0 +1,79 @@
+"""Statistics of a credit function's weights in rollouts: what the evaluator and a person are told about it."""
+
+from typing import Any
+
+import numpy as np
+
+from qllm_envs.core import Spec
+from qllm_jax.tfcaf.semantics.probes import States
+from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
+from qllm_jax.tfcaf.static.check import Checked
+
+CONSTANT = 1e-6  # relative spread over states below which weights count as constant
+LARGE, SMALL = 1e3, 1e-3  # sums of absolute weights that are worth a note
+ALIKE = 1e-4  # of the largest weight
+
+
+def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outcome) -> dict[str, Any]:
+    """JSON: statistics over the states of rollouts `seen` (over all that were `tried` if there are none), and notes."""
+    n_seen = len(next(iter(seen.values())))
+    weights, bias = (tried.weights[:n_seen], tried.bias[:n_seen]) if n_seen else (tried.weights, tried.bias)
+    statistics = _statistics(weights, bias) | {"lowest_weight_tried": _number(tried.weights.min())}
+    alike = _treats_alike(spec, trial, seen, weights) if n_seen else None
+    found = {"igm": checked.igm, "signature": "paper" if checked.entry == "QLLMNetwork" else "credit"}
+    return found | {"weights": statistics, "treats_agents_alike": alike, "notes": _notes(checked, statistics, alike)}
+
+
+def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+    """Of weights (P, N) and bias (P,)."""
+    sizes = np.abs(weights)
+    totals = sizes.sum(-1, keepdims=True)  # (P, 1)
+    shares = sizes / np.where(totals > 0, totals, 1.0)
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(-1).mean()
+    n = weights.shape[1]
+    found = {
+        "min": weights.min(),
+        "max": weights.max(),
+        "mean": weights.mean(),
+        "sum": weights.sum(-1).mean(),
+        "entropy": entropy / np.log(n) if n > 1 else 1.0,  # 1: equal shares, 0: all for one
+        "negative_share": (weights < 0).mean(),
+        "sensitivity": weights.std(0).mean() / max(sizes.mean(), 1e-30),  # spread over states, relative to the mean
+        "bias_min": bias.min(),
+        "bias_max": bias.max(),
+    }
+    return {name: _number(value) for name, value in found.items()}
+
+
+def _number(value: Any) -> float:
+    return float(f"{float(value):.6g}")
+
+
+def _treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) -> bool | None:
+    """Whether agents that swap places swap weights. None if it reads the flat state, or no field belongs to agents."""
+    own = [
+        name for name, field in spec.fields.items() if field.shape[:1] == (spec.n_agents,) and _is_agents(name, field)
+    ]
+    if not set(seen) <= set(spec.fields) or not own:
+        return None
+    moved = {name: np.roll(values, 1, axis=1) if name in own else values for name, values in seen.items()}
+    return bool(np.abs(trial.run(moved).weights - np.roll(weights, 1, axis=1)).max() <= ALIKE * np.abs(weights).max())
+
+
+def _is_agents(name: str, field: Any) -> bool:
+    return name.startswith("agent") or "each agent" in field.meaning
+
+
+def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None) -> list[str]:
+    notes = []
+    total = statistics["mean"] if statistics["negative_share"] == 0 else max(-statistics["min"], statistics["max"])
+    if not SMALL <= total <= LARGE:
+        notes.append(f"weights are of the order of {total:.1e}; Q_tot, its targets and its gradients get that scale")
+    if statistics["sensitivity"] < CONSTANT:
+        notes.append("the weights are the same on all states of rollouts: this is a fixed weighting of the agents")
+    if statistics["negative_share"] > 0 and not checked.igm:
+        share = statistics["negative_share"]
+        notes.append(f"{share:.0%} of the weights are negative: agents that act greedily need not maximize Q_tot")
+    if alike is False:
+        notes.append("agents that swap their fields do not swap weights: right only where the task tells agents apart")
+    return notes

@@ -1,0 +1,1 @@
+"""Checks of a candidate's text, before anything of it runs."""

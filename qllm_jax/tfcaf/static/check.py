@@ -1,0 +1,123 @@
+"""Static check of a credit function's source: an allow-list of syntax and of names, applied before anything runs.
+
+It is one layer and no security boundary (no allow-list of syntax is), and it bounds neither time nor memory: the gates
+that run in a process of their own build on it. What is compiled is the very tree that was checked, its indices guarded.
+"""
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from types import CodeType
+from typing import NamedTuple
+
+from qllm_jax.tfcaf.static import rules, syntax
+from qllm_jax.tfcaf.static.rules import Scope
+from qllm_jax.tfcaf.static.vocabulary import ARITY, ENTRIES
+from qllm_jax.tfcaf.verdict import Place
+
+
+class Checked(NamedTuple):
+    """A source that passed."""
+
+    code: CodeType  # compiled from the tree that was checked, without docstrings, annotations and imports
+    entry: str  # a key of `ENTRIES`
+    igm: bool
+    end: Place  # the last `return` of the entry: where to point at for what it returns
+
+
+def check(text: str, file: str) -> Checked:
+    """The checked and compiled source; `TfcafError` names a line of `file` that breaks a rule. Runs nothing of it."""
+    tree = syntax.parse(text, file)
+    scope = rules.scope_of(tree, file)
+    for node in _in_order(tree):
+        rules.apply(node, scope)
+    igm = _check_top_level(tree, scope)
+    _check_statements(tree, scope)
+    _check_recursion(scope)
+    entry = _check_entry(tree, scope)
+    returns = [node.lineno for node in ast.walk(entry) if isinstance(node, ast.Return)]
+    end = Place(file, max(returns, default=entry.lineno))
+    syntax.guard_indices(tree)
+    return Checked(syntax.compile_tree(tree, file), entry.name, igm, end)
+
+
+def _in_order(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes in the order of the text, so that the first mistake is the one reported."""
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop()
+        yield node
+        nodes += reversed(list(ast.iter_child_nodes(node)))
+
+
+def _check_top_level(tree: ast.Module, scope: Scope) -> bool:
+    """Only functions, and constants that cannot change; gives the IGM gate.
+
+    A source that has no `IGM` gets True: agents choose their actions one by one, and that maximizes Q_tot only if no
+    weight is negative.
+    """
+    constants: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+        if not (isinstance(node, ast.Assign) and isinstance(target, ast.Name)):
+            raise rules.error(node, scope, "a statement outside of a function", "move it inside, or leave it out")
+        if target.id in constants:
+            raise rules.error(node, scope, f"`{target.id}` is defined twice", "keep one")
+        if not _is_literal(node.value):
+            hint = "constants are numbers, True, False or tuples of these; compute the rest in the function"
+            raise rules.error(node, scope, f"`{target.id}` is not a constant", hint)
+        constants[target.id] = node.value
+    gate = constants.get("IGM", ast.Constant(True))
+    if not (isinstance(gate, ast.Constant) and isinstance(gate.value, bool)):
+        raise rules.error(gate, scope, "IGM is neither True nor False", "write IGM = True or IGM = False")
+    return gate.value
+
+
+def _is_literal(node: ast.expr) -> bool:
+    if isinstance(node, ast.Tuple):
+        return all(map(_is_literal, node.elts))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
+
+
+def _check_statements(tree: ast.Module, scope: Scope) -> None:
+    for node in _in_order(tree):
+        if isinstance(node, ast.Expr) and not (isinstance(node.value, ast.Call) and _is_append(node.value.func)):
+            hint = "assign it, as in x = x.at[i].set(value), or leave the line out"
+            raise rules.error(node, scope, "the result of this line is dropped", hint)
+
+
+def _is_append(func: ast.expr) -> bool:
+    return isinstance(func, ast.Attribute) and func.attr == "append"
+
+
+def _check_recursion(scope: Scope) -> None:
+    calls = {name: _called(function) & set(scope.functions) for name, function in scope.functions.items()}
+    try:
+        graphlib.TopologicalSorter(calls).prepare()
+    except graphlib.CycleError as error:
+        name = error.args[1][0]
+        raise rules.error(scope.functions[name], scope, f"`{name}` calls itself", "use a for loop") from error
+
+
+def _called(function: ast.FunctionDef) -> set[str]:
+    return {rules.path(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+
+
+def _check_entry(tree: ast.Module, scope: Scope) -> ast.FunctionDef:
+    """The one function to call, with as many arguments as its signature has."""
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    entries = [function for function in functions if function.name in ENTRIES]
+    define = "define credit(state), or the paper's QLLMNetwork(agents_q, global_state)"
+    if not entries:
+        found = ", ".join(function.name for function in functions) or "none"
+        raise rules.error(functions[0] if functions else tree, scope, f"no function to call (found: {found})", define)
+    if len(entries) > 1:
+        raise rules.error(entries[1], scope, "two functions to call", f"keep one: {define}")
+    entry = entries[0]
+    if len(entry.args.args) != ARITY[entry.name]:
+        raise rules.error(entry, scope, f"`{entry.name}` takes {len(entry.args.args)} arguments", define)
+    return entry

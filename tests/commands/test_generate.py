@@ -1,0 +1,287 @@
+"""The command: the whole loop against a real HTTP server, replays, answers by hand, and mistakes in one sentence."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import Answer, Server, completion, error, serving
+from scripted import arguments, fenced, function, gates, is_evaluator, judgement, numbered
+
+from qllm_envs import make
+from qllm_jax import config, tfcaf
+from qllm_jax.errors import UserError
+from qllm_jax.generate import generate
+from qllm_jax.generation import play, prompts, settings
+from qllm_jax.llm import providers, transcript
+from qllm_jax.run import folder
+
+KEY = "sk-very-secret-0123456789"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QLLM_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("TEST_KEY", KEY)
+
+
+@pytest.fixture
+def scripted_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(play.gates, "verify", gates)
+
+
+GOOD = '''
+import jax
+import jax.numpy as jnp
+
+IGM = True
+
+
+def credit(state):
+    """Agents near to a landmark matter. Each keeps some weight."""
+    apart = state["agent_pos"][:, None] - state["landmark_pos"][None]
+    near = jnp.min(jnp.sum(apart**2, axis=-1), axis=1)
+    return jax.nn.softmax(-NUMBER * near / (1.0 + near)), 0.0
+'''
+NAN_GRADIENT = GOOD.replace("jnp.sum(apart**2, axis=-1)", "jnp.linalg.norm(apart * 0.0, axis=-1)")
+WRONG_FIELD = GOOD.replace('state["landmark_pos"]', 'state["target_pos"]')
+
+
+def with_number(text: str, number: float) -> str:
+    return fenced(text.replace("NUMBER", str(number)).strip() + "\n")
+
+
+def misbehaving(request: dict[str, Any], n: int) -> Answer:
+    """One round of two, of which candidate 2 is wrong twice. The transport fails in between."""
+    del request
+    answers = [
+        completion(with_number(GOOD, 1.0), reasoning_content="a thought"),
+        error(503, "busy"),
+        completion(f"<think>```python\nno\n```</think>{with_number(WRONG_FIELD, 1.0)}"),
+        Answer("", how="drop"),
+        completion([{"type": "text", "text": with_number(NAN_GRADIENT, 1.0)}], usage=None),
+        Answer("<html>proxy</html>"),
+        completion(with_number(GOOD, 2.0)),
+        completion(None, finish="length"),
+        completion(f"Sure! ```json\n{judgement(choice=2, reason='milder', igm_reason='a sum')}\n```"),
+    ]
+    return answers[n]
+
+
+def texts(server: Server) -> list[str]:
+    return [request["messages"][1]["content"] for request in server.requests]
+
+
+def test_the_whole_loop(tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = tmp_path / "run"
+    with serving(misbehaving) as server:
+        assert generate(arguments(server, path, "rounds=1", "llm.api_key_env=TEST_KEY")) == 0
+    asked = texts(server)
+    # The first repair gets the field that does not exist, the second the gradient, each with the code it is about.
+    assert asked[3] == asked[4] != asked[2]
+    assert "target_pos" in asked[3]
+    assert "landmark_pos" in asked[3]
+    assert "NANGRAD" in asked[5]
+    assert "apart * 0.0" in asked[5]
+    assert "target_pos" not in asked[5]
+    # A reply without content was cut off: the evaluator is asked again.
+    assert is_evaluator(server.requests[7])
+    assert is_evaluator(server.requests[8])
+    assert "## Function 2" in asked[7]
+    source = (path / "tfcaf.py").read_text()
+    assert source.startswith("# A credit function (TFCAF) for mpe_spread, 3 agents, written by a language model.\n")
+    assert "# Model: loopback-1\n# Date: 2026-06-01, round_1_candidate_2_try_2" in source
+    assert "# Chosen by the evaluator: milder\n# IGM on: a sum\n" in source
+    assert tfcaf.load(str(path / "tfcaf.py"), make("mpe_spread", n_agents=3).spec).igm
+    check_files(path, server, capsys.readouterr().out)
+
+
+def check_files(path: Path, server: Server, printed: str) -> None:
+    names = {"tfcaf.py", "table.txt", "summary.json", "generate.yaml", "transcript.jsonl", "candidates"}
+    assert names <= {file.name for file in path.iterdir()}
+    tried = sorted(file.stem for file in (path / "candidates").glob("*.py"))
+    assert tried == ["round_1_candidate_1_try_0", *(f"round_1_candidate_2_try_{i}" for i in range(3))]
+    summary = json.loads((path / "summary.json").read_text())
+    assert [tried["verdict"]["code"] for tried in summary["tries"]] == ["OK", "RUNTIME", "NANGRAD", "OK"]
+    assert summary["chosen"]["place"] == "round_1_candidate_2_try_2"
+    assert (summary["calls"], summary["tokens"], summary["usd"]) == (len(server.requests), None, None)
+    table = (path / "table.txt").read_text()
+    assert table in printed
+    assert re.search(r"^1 +2 +2 +OK .* chosen$", table, re.MULTILINE)
+    assert "why: milder" in table
+    assert "IGM on: a sum" in table
+    assert "9 calls (3 failed), 600 tokens (1 replies report none), cost unknown" in table
+    assert f"algo.mixer.function={path / 'tfcaf.py'}" in printed
+    assert KEY not in printed
+    assert not [file for file in path.rglob("*") if file.is_file() and KEY in file.read_text()]
+
+
+@pytest.mark.usefixtures("scripted_gates")
+def test_a_replay_needs_no_key_and_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with serving(numbered) as server:
+        assert generate(arguments(server, tmp_path / "a", "llm.api_key_env=TEST_KEY", "llm.usd_per_1m_input=3")) == 0
+    monkeypatch.delenv("TEST_KEY")
+    for source, name in ((tmp_path / "a", "b"), (tmp_path / "b" / transcript.NAME, "c")):
+        assert generate(["llm=replay", f"llm.transcript={source}", f"run_dir={tmp_path / name}"]) == 0
+        for file in ("tfcaf.py", "table.txt", "summary.json", transcript.NAME, "generate.yaml"):
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "a" / file).read_bytes(), file
+        assert sorted(p.name for p in (tmp_path / name / "candidates").iterdir()) == sorted(
+            p.name for p in (tmp_path / "a" / "candidates").iterdir()
+        )
+
+
+@pytest.mark.usefixtures("scripted_gates")
+def test_edited_prompts_change_no_generation_that_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with serving(numbered) as server:
+        assert generate(arguments(server, tmp_path / "a", "max_calls=2")) == 3
+        monkeypatch.setattr(prompts, "prompts_dir", lambda: tmp_path / "nowhere")
+        assert generate([f"resume={tmp_path / 'a'}", "max_calls=99"]) == 0
+        systems = {request["messages"][0]["content"] for request in server.requests if not is_evaluator(request)}
+    assert len(systems) == 1
+
+
+@pytest.mark.usefixtures("scripted_gates")
+def test_answers_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = tmp_path / "run"
+    start = ["llm=manual", "llm.model=some chat", f"run_dir={path}", "k=2", "rounds=1"]
+    assert generate(start) == 4
+    questions = [path / "prompts" / f"round_1_candidate_{n}_try_0.md" for n in (1, 2)]
+    assert all(question.is_file() for question in questions)
+    printed = capsys.readouterr().out
+    assert f"{questions[1]} is to be answered in {path / 'replies' / questions[1].name}" in printed
+    assert f"resume={path}" in printed
+    assert "def credit(state):" in questions[0].read_text()
+    reply(path, "round_1_candidate_1_try_0", fenced(function("one")))
+    reply(path, "round_1_candidate_2_try_0", " \n")  # saved, and nothing pasted yet
+    assert generate([f"resume={path}"]) == 4
+    reply(path, "round_1_candidate_2_try_0", fenced(function("bad")))
+    assert generate([f"resume={path}"]) == 4
+    assert "the gradient is nan" in (path / "prompts" / "round_1_candidate_2_try_1.md").read_text()
+    reply(path, "round_1_candidate_2_try_1", fenced(function("two")))
+    assert generate([f"resume={path}"]) == 4
+    reply(path, "round_1_evaluator_try_0", judgement(choice=2))
+    assert generate([f"resume={path}"]) == 0
+    source = (path / "tfcaf.py").read_text()
+    assert '"""two"""' in source
+    assert "# Model: some chat\n" in source
+    assert "cost unknown" in (path / "table.txt").read_text()
+
+
+def reply(path: Path, place: str, text: str) -> None:
+    (path / "replies" / f"{place}.md").write_text(text)
+
+
+SENTENCES = [
+    (["k=0"], "k must be greater than or equal to 1, got 0"),
+    (["kk=1"], "unknown key 'kk': did you mean 'k'?"),
+    (["rounds=two"], "rounds must be a valid integer, got 'two'"),
+    (["repairs=-1"], "repairs must be greater than or equal to 0, got -1"),
+    (["evaluator=maybe"], "evaluator must be 'on' or 'off', got 'maybe'"),
+    (["signature=torch"], "signature must be 'credit' or 'paper', got 'torch'"),
+    (["hints=ours"], "hints must be 'none' or 'paper', got 'ours'"),
+    (
+        ["llm=manual", "hints=paper"],
+        "hints=paper: the paper gives no hints for mpe_spread_n3, only for smax with env.scenario=2c_vs_64zg and "
+        "smax with env.scenario=3s_vs_5z; choose hints=none",
+    ),
+    (["max_usd=0"], "max_usd must be greater than 0, got 0"),
+    (["max_calls"], "'max_calls' is not of the form key=value"),
+    (["llm=gpt"], "llm 'gpt' does not exist: did you mean 'gpt_4o'? choose from deepseek,"),
+    (["env=mpe_spred"], "env 'mpe_spred' does not exist: did you mean 'mpe_spread'?"),
+    (["llm.modle=x"], "unknown key 'llm.modle': did you mean 'model'?"),
+    (["llm=ollama", "llm.model=x", "+llm.modle=x"], "llm.provider 'openai' has no option 'modle'"),
+    (["llm=ollama"], "llm.model must be a valid string, got None"),
+    (["llm=deepseek", "llm.api_key_env=NOT_SET"], "set the environment variable NOT_SET to it"),
+    (["llm=manual", "max_usd=1"], "max_usd needs prices: set llm.usd_per_1m_input and llm.usd_per_1m_output"),
+    (["llm=manual", "env.horizon=0"], "mpe_spread: horizon must be an integer of at least 1, got 0"),
+    (["llm=replay"], "llm=replay needs llm.transcript=FOLDER of a generation"),
+    (
+        ["llm=replay", "llm.transcript=x", "k=1"],
+        "llm=replay repeats a generation as it was; only run_dir can be given",
+    ),
+    (["llm=replay", "llm.transcript=nowhere"], "there is no file 'nowhere'"),
+    (["resume=nowhere"], "'nowhere' is not the folder of a generation (it has no transcript.jsonl)"),
+    (["resume=x", "hints=none"], "only max_calls, max_tokens, max_usd, max_minutes can change, not hints"),
+    (["resume=x", "k=1"], "only max_calls, max_tokens, max_usd, max_minutes can change, not k"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), SENTENCES)
+def test_a_mistake_is_one_sentence(overrides: list[str], sentence: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        generate(overrides)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_never_overwritten(tmp_path: Path):
+    path = tmp_path / "run"
+    assert generate(["llm=manual", f"run_dir={path}", "k=1"]) == 4
+    before = (path / transcript.NAME).read_bytes()
+    for given in (["llm=manual"], ["llm=replay", f"llm.transcript={path}"]):
+        with pytest.raises(UserError, match="exists already: go on with resume="):
+            generate([*given, f"run_dir={path}"])
+    assert (path / transcript.NAME).read_bytes() == before
+
+
+def test_a_folder_is_used_by_one_process(tmp_path: Path):
+    path = tmp_path / "run"
+    assert generate(["llm=manual", f"run_dir={path}", "k=1"]) == 4
+    with folder.locked(path), pytest.raises(UserError, match="is in use"):
+        generate([f"resume={path}"])
+
+
+def test_a_folder_in_which_nothing_began_is_told(tmp_path: Path):
+    (tmp_path / transcript.NAME).write_text("")
+    with pytest.raises(UserError, match="stopped before it began"):
+        generate([f"resume={tmp_path}"])
+
+
+def test_settings_survive_being_recorded():
+    for overrides in (["evaluator=off", "max_usd=2"], ["evaluator=on", "llm=manual"], ["llm.params.temperature=0.5"]):
+        given = settings.load(overrides)
+        plain = json.loads(json.dumps(settings.to_dict(given)))
+        assert settings.from_dict(plain) == given
+
+
+@pytest.mark.parametrize("name", config.group_names("llm"))
+def test_every_llm_configuration_makes_a_way_to_ask(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / transcript.NAME).write_text("")
+    needed = {"ollama": ["llm.model=m"], "vllm": ["llm.model=m"], "replay": [f"llm.transcript={tmp_path}"]}
+    composed = settings.load([f"llm={name}", *needed.get(name, [])]).llm
+    if composed.get("api_key_env"):
+        monkeypatch.setenv(composed["api_key_env"], KEY)
+    assert providers.make(composed).model
+
+
+@pytest.mark.parametrize("name", config.group_names("env"))
+def test_every_environment_of_training_can_be_generated_for(name: str):
+    composed = settings.load([f"env={name}"])
+    assert (prompts.prompts_dir() / "tasks" / f"{composed.env['name']}.md").is_file()
+    assert settings.environment(composed)["name"] == composed.env["name"]
+
+
+def test_every_transcript_of_the_library_rebuilds_its_file(tmp_path: Path):
+    library = ROOT / "qllm_jax" / "tfcaf" / "library"
+    for recorded in sorted(library.glob("*.jsonl")):
+        path = tmp_path / recorded.stem
+        assert generate(["llm=replay", f"llm.transcript={recorded}", f"run_dir={path}"]) == 0
+        assert (path / "tfcaf.py").read_bytes() == recorded.with_suffix(".py").read_bytes()
+
+
+def test_help_and_exit_codes_of_the_command():
+    run: Callable = lambda *given: subprocess.run(
+        [sys.executable, "-m", "qllm_jax.generate", *given], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    shown = run("--help")
+    assert (shown.returncode, "resume=" in shown.stdout) == (0, True)
+    wrong = run("k=0")
+    assert (wrong.returncode, wrong.stderr) == (2, "error: k must be greater than or equal to 1, got 0\n")

@@ -1,0 +1,73 @@
+"""--multirun: each job is an ordinary run in a folder of its own, whatever launches it."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qllm_jax.run import folder
+
+SMALL = [
+    "env.horizon=4", "seeds=2", "total_steps=200", "log_interval=100", "eval_interval=100", "eval_episodes=2",
+    "final_episodes=4", "algo.n_envs=2", "algo.batch_episodes=2", "algo.buffer_episodes=8", "algo.hidden_dim=4",
+]  # fmt: skip
+
+
+def multirun(place: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["--multirun", *SMALL, *overrides, f"hydra.sweep.dir={place}"]
+    quick = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, "-m", "qllm_jax.train", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=quick)
+
+
+def assert_runs(done: subprocess.CompletedProcess[str], place: Path, names: list[str]) -> None:
+    """All jobs succeeded, and the last lines say where each run is."""
+    assert done.returncode == 0, done.stderr
+    for number, (name, line) in enumerate(zip(names, done.stdout.splitlines()[-len(names) :], strict=True)):
+        result = json.loads((place / str(number) / folder.RESULT).read_text())
+        assert re.split(r"  +", line) == [name, str(place / str(number)), f"return {result['return']['mean']:.4g}"]
+        assert folder.load(str(place / str(number)))[1].run_dir == str(place / str(number))
+
+
+def test_jobs_one_after_another(tmp_path: Path):
+    place = tmp_path / "jobs, one by one"
+    done = multirun(Path(f"'{place}'"), "algo=matched_vdn", "n_agents=2", "seed=0,1")
+    assert_runs(done, place, ["seed=0", "seed=1"])
+
+
+def test_a_job_that_fails_is_told_at_the_end(tmp_path: Path):
+    done = multirun(tmp_path / "jobs", "n_agents=2", "seed=-1,-2")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == [
+        f"seed={seed}  failed: seed must be greater than or equal to 0, got {seed}" for seed in (-1, -2)
+    ]
+    again = multirun(tmp_path / "jobs", "seed=1,2")
+    assert again.returncode == 2
+    assert "holds another multirun" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("resume=runs/x", "error: resume= is of one run, and --multirun starts many"),
+        ("n_agentz=1,2", "error: unknown key 'n_agentz': did you mean 'n_agents'?"),
+    ],
+)
+def test_a_mistake_starts_no_job(override: str, sentence: str, tmp_path: Path):
+    done = multirun(tmp_path / "jobs", override)
+    assert done.returncode == 2
+    assert done.stderr.startswith(sentence)
+    assert not (tmp_path / "jobs" / "jobs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="needs the extra slurm")
+def test_jobs_of_submitit_are_the_same(tmp_path: Path):
+    place = tmp_path / "jobs"
+    done = multirun(place, "hydra/launcher=submitit_local", "algo=matched_qmix,matched_vdn", "n_agents=1,2")
+    assert_runs(done, place, [f"algo={algo} n_agents={n}" for algo in ("matched_qmix", "matched_vdn") for n in (1, 2)])

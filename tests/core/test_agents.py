@@ -1,0 +1,96 @@
+"""The recurrent Q-network: parameter counts, torch's formula, gradients, and independence of rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import qllm_envs
+from qllm_jax.core import agents
+from qllm_jax.core.gru import GruParams, gru_cell
+
+SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
+
+
+def count(params) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize(("n_agents", "expected"), [(6, 105_221), (15, 113_285), (25, 122_245)])
+def test_parameters_equal_the_paper_s_table(n_agents: int, expected: int):
+    # N=6 is printed in the paper (105.221K); 15 and 25 follow from its network: 128 (7N + 1) + 99072 + 645.
+    spec = qllm_envs.make("mpe_spread", n_agents=n_agents).spec
+    assert expected == 128 * (7 * n_agents + 1) + 99_072 + 645
+    params = jax.eval_shape(agents.make(spec, 128).init, jax.random.key(0))
+    assert count(params) == expected
+
+
+def gru_inputs(rows: int = 4, hidden: int = 5, inputs: int = 3):
+    keys = jax.random.split(jax.random.key(1), 6)
+    shapes = [(inputs, 3 * hidden), (hidden, 3 * hidden), (3 * hidden,), (3 * hidden,)]
+    params = GruParams(*(jax.random.normal(k, s) * 0.5 for k, s in zip(keys[:4], shapes, strict=True)))
+    return params, jax.random.normal(keys[4], (rows, hidden)), jax.random.normal(keys[5], (rows, inputs))
+
+
+def torch_gru(params: GruParams, hidden: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """torch.nn.GRUCell's documented formula, in float64."""
+    p = [np.asarray(leaf, np.float64) for leaf in params]
+    sigmoid = lambda z: 1 / (1 + np.exp(-z))
+    (rx, zx, nx), (rh, zh, nh) = np.split(x @ p[0] + p[2], 3, -1), np.split(hidden @ p[1] + p[3], 3, -1)
+    r, z = sigmoid(rx + rh), sigmoid(zx + zh)
+    return (1 - z) * np.tanh(nx + r * nh) + z * hidden
+
+
+def test_gru_is_torch_s():
+    params, hidden, x = gru_inputs()
+    expected = torch_gru(params, np.asarray(hidden, np.float64), np.asarray(x, np.float64))
+    np.testing.assert_allclose(gru_cell(params, hidden, x), expected, atol=1e-6)
+
+
+def test_gru_gradient_equals_finite_differences():
+    check_grads(gru_cell, gru_inputs(), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("last_action", [False, True])
+def test_unroll_equals_steps_and_rows_are_independent(last_action: bool):
+    agent = agents.make(SPEC, 8, last_action=last_action)
+    params = agent.init(jax.random.key(0))
+    obs = jax.random.normal(jax.random.key(1), (4, 2, 3, SPEC.obs_dim))  # (T+1, B, N, O)
+    action_t = jax.random.randint(jax.random.key(2), (3, 2, 3), 0, 5)
+    (q,) = agent.unroll((params,), lambda x: x, obs, action_t)
+    hidden, last = agent.initial_hidden(), jnp.full((3,), -1)
+    for t in range(4):
+        hidden, q_t = agent.step(params, hidden, obs[t, 1], last)
+        np.testing.assert_allclose(q_t, q[t, 1], atol=1e-6)
+        last = action_t[min(t, 2), 1]
+
+
+def test_two_networks_in_one_unroll_equal_two_unrolls():
+    agent = agents.make(SPEC, 8)
+    both = tuple(agent.init(jax.random.key(i)) for i in range(2))
+    obs, action_t = jax.random.normal(jax.random.key(1), (3, 1, 3, SPEC.obs_dim)), jnp.zeros((2, 1, 3), jnp.int32)
+    together = agent.unroll(both, lambda x: x, obs, action_t)
+    for params, q in zip(both, together, strict=True):
+        np.testing.assert_allclose(agent.unroll((params,), lambda x: x, obs, action_t)[0], q, atol=1e-6)
+
+
+def test_the_id_rows_are_a_one_hot_input():
+    agent = agents.make(SPEC, 8)
+    params = agent.init(jax.random.key(0))
+    obs = jax.random.normal(jax.random.key(1), (3, SPEC.obs_dim))
+    p = params["params"]
+    with_ids = np.concatenate([obs, np.eye(3)], -1) @ np.concatenate([p["in_kernel"], p["id_kernel"]])
+    plain = agents.make(SPEC, 8, agent_id=False)
+    zero_in = {**{k: v for k, v in p.items() if k != "id_kernel"}, "in_kernel": np.eye(8), "in_bias": p["in_bias"]}
+    wide = agents.AgentNetwork(3, SPEC.n_actions, 8, False)
+    expected = wide.apply({"params": zero_in}, jnp.zeros((3, 8)), jnp.asarray(with_ids, jnp.float32))
+    got = agent.step(params, plain.initial_hidden(), obs, jnp.zeros(3))
+    np.testing.assert_allclose(got[1], np.asarray(expected[1]), atol=1e-5)
+
+
+def test_initial_weights_are_torch_s_uniform():
+    params = agents.make(SPEC, 64).init(jax.random.key(0))["params"]
+    for name, fan_in in (("in_kernel", SPEC.obs_dim + 3), ("id_kernel", SPEC.obs_dim + 3), ("gru_hidden_kernel", 64)):
+        bound = 1 / fan_in**0.5
+        assert bound * 0.9 < float(jnp.abs(params[name]).max()) <= bound

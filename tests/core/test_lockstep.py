@@ -1,0 +1,106 @@
+"""Copies in step: what is asked of all of them, loops and updates that end with the longest, and a lone copy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qllm_jax import config
+from qllm_jax.core import lockstep
+from qllm_jax.core.types import Episode
+from qllm_jax.program import experiment
+from qllm_jax.program.compiled import Parts, Sizes, play_episodes
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+LENGTH = 6
+
+
+def test_a_flag_set_in_any_copy_is_set_for_all_and_is_not_batched():
+    flags = jnp.array([[[False, False], [False, True]], [[False, False], [False, False]]])
+    asked = jax.vmap(jax.vmap(lockstep.in_any, out_axes=None), out_axes=None)(flags)  # which refuses what is batched
+    np.testing.assert_array_equal(asked, [False, True])
+    np.testing.assert_array_equal(lockstep.in_any(flags[0]), flags[0])
+
+
+@jax.jit
+def counted(ends: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Copies that go on for `ends` steps: how many steps each took, and t + 1 of each step, -1 for one left out."""
+
+    def alone(end: jax.Array):
+        body = lambda t, x: (t + 1, x)
+        return lockstep.scan_while_any(
+            lambda t: t < end, body, lambda t: jnp.int32(-1), jnp.int32(0), 1 + jnp.arange(LENGTH)
+        )
+
+    return jax.vmap(alone)(ends)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, LENGTH + 3), min_size=3, max_size=3))
+def test_a_scan_ends_with_the_last_copy_or_its_inputs(ends: list[int]):
+    taken, out = counted(jnp.array(ends))
+    longest = min(max(ends), LENGTH)
+    assert taken.tolist() == [longest] * 3
+    expected = [t + 1 if t < longest else -1 for t in range(LENGTH)]
+    np.testing.assert_array_equal(out, [expected] * 3)
+
+
+@pytest.mark.parametrize(("horizon", "found"), [(25, (25,)), (63, (63,)), (64, (32, 64)), (250, (63, 125, 250))])
+def test_lengths_are_halves_of_the_horizon(horizon: int, found: tuple[int, ...]):
+    assert lockstep.lengths(horizon) == found
+
+
+def batch_of(lengths: list[int], horizon: int = 128) -> Episode:
+    mask = (jnp.arange(horizon)[:, None] < jnp.array(lengths)[None]).astype(jnp.float32)
+    return Episode(jnp.zeros((horizon + 1, len(lengths))), mask, mask, mask > 0, mask)
+
+
+@pytest.mark.parametrize(
+    ("copies", "length"),
+    [
+        ([[1, 32], [5, 6]], 32),
+        ([[1, 33], [5, 6]], 64),
+        ([[1, 1], [5, 64]], 64),
+        ([[1, 1], [65, 2]], 128),
+        ([[128]], 128),
+    ],
+)
+def test_a_batch_is_cut_where_all_episodes_of_all_copies_have_ended(copies: list[list[int]], length: int):
+    seen = lambda batch: (jnp.int32(len(batch.mask_t)), jnp.int32(len(batch.env_state)), jnp.sum(batch.mask_t))
+    batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(batch_of, copies))
+    steps, slots, happened = jax.vmap(lambda batch: lockstep.of_beginning(seen, batch))(batches)
+    assert steps.tolist() == [length] * len(copies)
+    assert slots.tolist() == [length + 1] * len(copies)
+    assert happened.tolist() == [sum(lengths) for lengths in copies]
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_lone_copy_gets_what_vmap_gives(copies: int):
+    keys = jax.random.split(jax.random.key(0), copies)
+    draw = lambda scale, tree: {"x": scale * jax.random.normal(tree["key"], (2,))}
+    found = lockstep.vmap(draw, (None, 0))(2.0, {"key": keys})
+    np.testing.assert_array_equal(found["x"], jax.vmap(draw, (None, 0))(2.0, {"key": keys})["x"])
+
+
+@pytest.mark.parametrize("algo", ["iql", "qmix", "qplex", "qllm", "owqmix", "maser"])
+def test_an_update_from_the_beginning_is_the_update_from_all(algo: str, monkeypatch: pytest.MonkeyPatch):
+    overrides = ["env=lbf_8x8_2p_2f_coop", f"algo=matched_{algo}", "env.horizon=64", "algo.hidden_dim=8"]
+    exp = experiment.build(config.load(overrides))
+    parts = Parts(exp.env, exp.agent, exp.learner, Sizes(2, 3, 4, 1, True, 0.0))
+    key, hp = jax.random.key(0), jax.tree.map(lambda x: x[0], exp.hp)
+    state = exp.learner.init(key)
+    episodes = play_episodes(parts, exp.learner.act, state.params, key, 3, jnp.ones(()))
+    batch = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), episodes)
+    end = jnp.array([[20, 7, 31]]) - 1  # of each episode, whatever was played behind
+    t = jnp.arange(64)[:, None]
+    batch = batch._replace(
+        mask_t=(t <= end).astype(jnp.float32), terminated_t=t == end, reward_t=jnp.where(t <= end, 1.0, 0.0)
+    )
+    update = jax.jit(lambda batch: exp.learner.update(state, batch, None, hp, jnp.bool_(True)))
+    short = update(batch)
+    monkeypatch.setattr(lockstep, "SHORTEST", 64)
+    whole = jax.jit(lambda batch: exp.learner.update(state, batch, None, hp, jnp.bool_(True)))(batch)
+    for some, all_of_them in zip(jax.tree.leaves(short), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(some, all_of_them, rtol=2e-4, atol=1e-6)

@@ -1,0 +1,27 @@
+"""Running standardisation against NumPy."""
+
+import jax
+import numpy as np
+
+from qllm_jax.core import rewards
+
+
+def test_merged_moments_are_those_of_all_rewards_together():
+    draw = np.random.default_rng(0)
+    batches = [draw.normal(3.0, 2.0, (25, 8)).astype(np.float32) for _ in range(4)]
+    stats = rewards.initial()
+    for batch in batches:
+        stats = rewards.update(stats, jax.numpy.asarray(batch))
+    everything = np.concatenate(batches)
+    # epymarl merges unbiased batch variances as if they were biased ones: equal up to 1/n.
+    np.testing.assert_allclose(stats.mean, everything.mean(), rtol=1e-4)
+    np.testing.assert_allclose(stats.var, everything.var(), rtol=1e-2)
+    standardized = rewards.standardize(stats, jax.numpy.asarray(everything))
+    np.testing.assert_allclose(standardized, (everything - stats.mean) / np.sqrt(stats.var), rtol=1e-5)
+
+
+def test_the_first_batch_nearly_replaces_the_initial_moments():
+    batch = jax.numpy.asarray(np.random.default_rng(1).normal(-5.0, 1.0, (5, 2)).astype(np.float32))
+    stats = rewards.update(rewards.initial(), batch)
+    np.testing.assert_allclose(stats.mean, batch.mean(), rtol=1e-3)
+    np.testing.assert_allclose(stats.var, np.var(batch, ddof=1), rtol=1e-2)

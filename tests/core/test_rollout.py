@@ -1,0 +1,107 @@
+"""Episodes: exploration over available actions, masks after the end, and the time limit's two meanings."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import probe
+
+import qllm_envs
+from qllm_jax.core import agents
+from qllm_jax.core.rollout import Policy, episode_return, epsilon_greedy, rollout, score, softmax_sampled
+from qllm_jax.core.types import Scores
+
+
+def play(env, limit_ends: bool = True, epsilon: float = 1.0, seed: int = 0):
+    agent = agents.make(env.spec, 4)
+    params = agent.init(jax.random.key(9))
+    return jax.jit(lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.asarray(epsilon), limit_ends))(
+        jax.random.key(seed)
+    )
+
+
+def frequencies(act: Policy, epsilon: float) -> np.ndarray:
+    q = jnp.array([[3.0, 1.0, 2.0, 9.0]])  # the best action is not available
+    avail = jnp.array([[True, True, True, False]])
+    pick = jax.vmap(lambda key: act(key, q, avail, jnp.asarray(epsilon))[0])
+    return np.bincount(np.asarray(pick(jax.random.split(jax.random.key(0), 4000))), minlength=4) / 4000
+
+
+def test_actions_are_greedy_uniform_or_a_mixture_and_always_available():
+    np.testing.assert_array_equal(frequencies(epsilon_greedy, 0.0), [1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(frequencies(epsilon_greedy, 1.0), [1 / 3, 1 / 3, 1 / 3, 0.0], atol=0.03)
+    np.testing.assert_allclose(frequencies(epsilon_greedy, 0.3), [0.8, 0.1, 0.1, 0.0], atol=0.03)
+
+
+def test_a_softmax_policy_draws_by_its_probabilities_over_what_is_available():
+    probs = np.exp([3.0, 1.0, 2.0]) / np.exp([3.0, 1.0, 2.0]).sum()
+    np.testing.assert_allclose(frequencies(softmax_sampled, 0.0), [*probs, 0.0], atol=0.03)
+    np.testing.assert_allclose(frequencies(softmax_sampled, 0.4), [*(0.6 * probs + 0.4 / 3), 0.0], atol=0.03)
+    np.testing.assert_allclose(frequencies(softmax_sampled, 1.0), [1 / 3, 1 / 3, 1 / 3, 0.0], atol=0.03)
+
+
+@pytest.mark.parametrize("limit_ends", [True, False])
+def test_reaching_the_horizon_is_terminal_only_in_the_paper_s_mode(limit_ends: bool):
+    episode = play(probe(4, None, lambda state, actions: 1.0), limit_ends)
+    np.testing.assert_array_equal(episode.terminated_t, [False, False, False, limit_ends])
+    np.testing.assert_array_equal(episode.mask_t, [1, 1, 1, 1])
+    assert float(episode_return(episode)) == 4.0
+
+
+def test_after_an_early_end_there_is_padding():
+    episode = play(probe(5, 2, lambda state, actions: 1.0), limit_ends=False)
+    np.testing.assert_array_equal(episode.terminated_t, [False, True, False, False, False])
+    np.testing.assert_array_equal(episode.mask_t, [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(episode.reward_t, [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(episode.env_state.t, [0, 1, 2, 2, 2, 2])  # the state stands still
+
+
+def test_a_rollout_that_stops_with_its_last_episode_is_the_one_to_the_horizon():
+    sound = probe(9, 9, lambda state, actions: 1.0)
+
+    def step(key, state, actions):
+        after = sound.step(key, state, actions)
+        return after._replace(terminated=after.state.t >= jnp.where(state.cue > 0, 3, 5))
+
+    env = sound._replace(step=step)
+    whole = env._replace(spec=env.spec._replace(ends_early=False))
+    agent = agents.make(env.spec, 4)
+    params = agent.init(jax.random.key(9))
+
+    def episodes(env):
+        one = lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.ones(()), True)
+        return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 8))
+
+    stopped, full = episodes(env), episodes(whole)
+    assert set(full.mask_t.sum(-1).tolist()) == {3.0, 5.0}
+    for name in ("env_state", "reward_t", "terminated_t", "mask_t"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(stopped, name), getattr(full, name))
+    happened = np.asarray(full.mask_t) > 0
+    np.testing.assert_array_equal(stopped.action_t[happened], full.action_t[happened])
+
+
+def test_who_won_is_asked_of_the_last_state():
+    env = probe(5, 2, lambda state, actions: 1.0)
+    assert score(env, play(env)) == Scores(2.0, None)
+    ends = [score(env._replace(won=lambda state: state.t == t), play(env)) for t in (1, 2)]  # noqa: B023
+    assert [bool(end.won) for end in ends] == [False, True]
+
+
+def test_spread_episodes_have_25_rewards_and_26_states():
+    env = qllm_envs.make("mpe_spread", n_agents=3)
+    episode = play(env)
+    assert episode.reward_t.shape == (25,)
+    assert (episode.reward_t < 0).all()
+    assert episode.env_state.agent_pos.shape == (26, 3, 2)
+    np.testing.assert_array_equal(episode.terminated_t, np.arange(25) == 24)
+
+
+def test_a_recorded_episode_replays_through_the_environment():
+    env = qllm_envs.make("mpe_spread", n_agents=3)
+    episode = play(env, epsilon=0.5, seed=3)
+    state = jax.tree.map(lambda x: x[0], episode.env_state)
+    for t in range(25):
+        out = env.step(jax.random.key(0), state, episode.action_t[t])
+        np.testing.assert_allclose(out.reward, episode.reward_t[t], rtol=1e-5, atol=1e-5)
+        state = out.state
+    np.testing.assert_allclose(state.agent_pos, episode.env_state.agent_pos[-1], atol=1e-4)

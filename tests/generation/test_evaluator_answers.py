@@ -1,0 +1,78 @@
+"""What an evaluator may answer: the object is found in whatever surrounds it, and the rest is told what is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+
+from qllm_jax.generation.evaluator import read
+from qllm_jax.llm.records import Candidate
+
+SHOWN = {number: Candidate(1, number, ()) for number in (0, 1, 3)}
+FULL = {"choice": 3, "reason": "r", "advice": "a", "igm": False, "igm_reason": "i"}
+
+
+def answer(**changes: Any) -> str:
+    return json.dumps(FULL | changes)
+
+
+USABLE = {
+    "plain": answer(),
+    "fenced": f"```json\n{answer()}\n```",
+    "prose_around": f"I compared {{all}} of them, f(x) = {{x: 1}}.\n{answer()}\nGood luck {{!",
+    "draft_first": f"{answer(choice=1)} No, rather: {answer()}",
+    "nested": json.dumps({"scores": {"choice": "x"}, **FULL}),
+    "number_as_text": answer(choice="3"),
+    "number_with_name": answer(choice="Function 3"),
+    "line_breaks_in_strings": answer(reason="r").replace('"r"', '"\n r\n"'),
+    "other_keys": answer(confidence=0.9),
+}
+
+
+@pytest.mark.parametrize("text", USABLE.values(), ids=USABLE.keys())
+def test_usable_answers(text: str):
+    choice, problem = read(text, SHOWN)
+    assert problem == ""
+    assert choice is not None
+    assert choice.candidate is SHOWN[3]
+    assert (choice.by, choice.reason, choice.advice) == ("the evaluator", "r", "a")
+    assert (choice.igm, choice.igm_reason) == (False, "i")
+
+
+UNUSABLE = {
+    "empty": ("", 'there is no JSON object with the key "choice"'),
+    "prose": ("The third one is best.", 'there is no JSON object with the key "choice"'),
+    "the_papers_list": ("[0, 0, 1]", 'there is no JSON object with the key "choice"'),
+    "cut_off": (answer()[:20], 'there is no JSON object with the key "choice"'),
+    "not_shown": (answer(choice=2), "choice is 2, which is none of the numbers 0, 1, 3"),
+    "none": (answer(choice=None), "choice is None, which is none of the numbers 0, 1, 3"),
+    "true": (answer(choice=True), "choice is True, which is none of"),
+    "two": (answer(choice="1 or 3"), "choice is '1 or 3', which is none of"),
+    "list": (answer(choice=[3]), "choice is [3], which is none of"),
+    "deep": ('{"a":' * 100_000, 'there is no JSON object with the key "choice"'),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_unusable_answers(text: str, sentence: str):
+    choice, problem = read(text, SHOWN)
+    assert choice is None
+    assert problem.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("igm", "decided"),
+    [(True, True), ("on", True), ("False", False), ("OFF", False), (None, None), ("maybe", None), (1, None)],
+)
+def test_the_gate_is_read_leniently_and_left_alone_where_nothing_was_decided(igm: Any, decided: bool | None):
+    choice, _ = read(answer(igm=igm), SHOWN)
+    assert choice is not None
+    assert choice.igm is decided
+
+
+def test_words_are_kept_on_one_line_and_short():
+    choice, _ = read(json.dumps({"choice": 1, "reason": "a\x1b[2J\n\u2028b", "advice": "x" * 9999}), SHOWN)
+    assert choice is not None
+    assert choice.reason == "a [2J b"
+    assert len(choice.advice) < 2100
+    assert (choice.igm, choice.igm_reason) == (None, "")

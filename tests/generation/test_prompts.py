@@ -1,0 +1,132 @@
+"""Prompts: placeholders must fit exactly, every environment has its texts, and the state is described from the code."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qllm_envs
+from qllm_envs.core import Env, Field
+from qllm_jax.errors import UserError
+from qllm_jax.generation import meanings, prompts
+from qllm_jax.generation.terms import Meaning
+from qllm_jax.tfcaf.static.vocabulary import BUILTINS, METHODS, MODULES
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@functools.cache
+def env(name: str) -> Env:
+    return qllm_envs.make(name)
+
+
+def test_what_is_filled_in_is_not_looked_at_again():
+    filled = prompts.render("{{a}} {b} {{b}}", "x", a="{{b}}", b="\\1 {{a}}")
+    assert filled == "{{b}} {b} \\1 {{a}}"
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "sentence"),
+    [
+        ("{{a}}", {}, "prompts/x.md: the placeholder {{a}} is nothing that can be filled in here (placeholders: none)"),
+        ("text", {"a": "1"}, "prompts/x.md: the placeholder {{a}} is missing (placeholders: {{a}})"),
+        ("{{ a }}", {"a": "1"}, "prompts/x.md: the placeholder {{ a }} is nothing that can be filled in here"),
+        ("{{a}} {{bb}}", {"a": "1", "b": "2"}, "prompts/x.md: the placeholder {{b}} is missing"),
+    ],
+)
+def test_a_placeholder_that_does_not_fit_is_named(template: str, values: dict[str, str], sentence: str):
+    with pytest.raises(UserError) as caught:
+        prompts.render(template, "x", **values)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_task_without_a_text_is_told_with_its_file():
+    with pytest.raises(UserError, match=r"tasks/nowhere\.md' cannot be read: No such file"):
+        prompts.build(env("mpe_spread"), "nowhere", "credit")
+
+
+@pytest.mark.parametrize("name", qllm_envs.names())
+def test_every_environment_has_its_prompts_and_every_array_is_in_them(name: str):
+    spec, built = env(name).spec, prompts.build(env(name), name, "credit")
+    for text in (built.coder, built.evaluator):
+        flowing = " ".join(text.split())
+        assert "{{" not in text
+        assert spec.reward in flowing
+        assert f"There are {spec.n_agents} agents" in flowing
+        assert ", ".join(a if a == str(i) else f"{i} {a}" for i, a in enumerate(spec.action_names)) in flowing
+        for field, what in spec.fields.items():
+            assert (
+                f'state["{field}"], shape {what.shape}: {" ".join(what.meaning.split())}. Unit: {what.unit}' in flowing
+            )
+    assert set(built.messages) == set(prompts.MESSAGES)
+
+
+def test_the_words_are_those_of_the_static_check():
+    coder = prompts.build(env("mpe_spread"), "mpe_spread", "credit").coder
+    listed = {line.lstrip("- ").partition(": ")[0] for line in coder.split("\n") if line.startswith("  - ")}
+    assert listed == {"jnp", "jnp.linalg", "jax.nn", "of arrays", "of Python"}
+    words = set(coder.replace(":", " ").split())
+    assert (MODULES["jnp"] - {"linalg"}) | MODULES["jax.nn"] | METHODS | set(BUILTINS) <= words
+
+
+def test_the_contract_is_that_of_the_signature():
+    credit, paper = (prompts.build(env("mpe_spread"), "mpe_spread", kind).coder for kind in ("credit", "paper"))
+    assert "def credit(state):" in credit
+    assert "QLLMNetwork" not in credit
+    assert "def QLLMNetwork(agents_q, global_state):" in paper
+    assert "here (batch, 3)" in paper
+    assert "shape (batch, 54)" in paper
+    assert "def credit" not in paper
+
+
+def test_the_hash_is_of_every_text():
+    built = prompts.build(env("mpe_spread"), "mpe_spread", "credit")
+    changed = [built._replace(coder="x"), built._replace(evaluator="x"), built._replace(messages={})]
+    assert len({one.sha256() for one in (built, *changed)}) == 4
+    assert prompts.build(env("mpe_spread"), "mpe_spread", "credit").sha256() == built.sha256()
+
+
+def test_ranges_are_told_in_words():
+    field = Field((2,), "what", "m", -np.inf, np.inf)
+    said = [prompts._meaning(field._replace(low=low, high=high)) for low in (-np.inf, 0) for high in (np.inf, 1.5)]
+    ends = [text.partition("Range: ")[2] for text in said]
+    assert ends == ["not bounded.", "at most 1.5.", "at least 0.", "from 0 to 1.5."]
+
+
+@functools.cache
+def spread_meanings() -> list[Meaning]:
+    return meanings.meanings(env("mpe_spread"))
+
+
+def test_the_flat_state_of_spread_is_found_out():
+    texts = [str(meaning) for meaning in spread_meanings()]  # 3 agents, 18 numbers each
+    assert texts[:4] == ["agent_vel[0, 0]", "agent_vel[0, 1]", "agent_pos[0, 0]", "agent_pos[0, 1]"]
+    assert texts[18 + 4] == "landmark_pos[0, 0] - agent_pos[1, 0]"
+    assert texts[18 + 9] == "landmark_pos[2, 1] - agent_pos[1, 1]"
+    assert texts[18 + 10 : 18 + 12] == ["agent_pos[0, 0] - agent_pos[1, 0]", "agent_pos[0, 1] - agent_pos[1, 1]"]
+    assert texts[18 + 14 : 18 + 18] == [str(meanings.ZERO)] * 4
+
+
+def test_what_no_array_gives_is_not_described():
+    made = qllm_envs.make("mpe_spread", n_agents=1)
+    squares = lambda state: made.view(state)._replace(state=jnp.square(made.view(state).state).at[0].set(0.0))
+    found = meanings.meanings(made._replace(view=squares))
+    assert set(found) == {meanings.ZERO, meanings.UNKNOWN}
+
+
+def test_the_description_of_the_flat_state_holds_in_other_states():
+    made = env("mpe_spread")
+    view = jax.jit(made.view)(made.reset(jax.random.key(99)))
+    arrays = {name: np.asarray(array) for name, array in view.fields.items()}
+    for value, meaning in zip(view.state, spread_meanings(), strict=True):
+        said = 0.0 if meaning == meanings.ZERO else eval(str(meaning), {}, arrays)
+        assert float(value) == pytest.approx(float(said), abs=1e-6)
+
+
+def test_a_flat_state_that_is_too_large_to_describe_is_refused():
+    with pytest.raises(
+        UserError, match=r"mpe_spread has 1350 \(at most 600\): choose signature=credit, or fewer agents"
+    ):
+        prompts.build(qllm_envs.make("mpe_spread", n_agents=15), "mpe_spread", "paper")

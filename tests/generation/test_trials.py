@@ -1,0 +1,78 @@
+"""Short trainings: all functions in one program, as each alone; seen by the evaluator, stored, apart from results."""
+
+import numpy as np
+import pytest
+from scripted import judgement
+
+from qllm_jax import config
+from qllm_jax.errors import UserError
+from qllm_jax.generation import evaluator, trials
+from qllm_jax.generation.prompts import Prompts
+from qllm_jax.generation.trials import Curves, Plan
+from qllm_jax.llm import transcript
+from qllm_jax.llm.asking import Desk
+from qllm_jax.llm.budget import Budget
+from qllm_jax.llm.records import Candidate, Llm, Place, Pool, Reply, Try, Usage
+from qllm_jax.tfcaf.verdict import Verdict, sha256
+
+ENV = {"name": "mpe_spread", "time_limit_is_terminal": True, "horizon": 5}
+TINY = ("algo.n_envs=2", "algo.batch_episodes=2", "algo.buffer_episodes=8", "algo.hidden_dim=4")
+PLAN = Plan(ENV, 2, steps=100, seeds=2, overrides=TINY)
+EQUAL = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.full((2,), 0.5), 0.0\n"
+FIRST = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.array([0.9, 0.1]), 0.0\n"
+PROMPTS = Prompts("coder", "evaluator", {"evaluator_choose": "{{round}} {{rounds}} {{candidates}}"})
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def candidate(number: int, source: str) -> Candidate:
+    reply = Reply("", "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")
+    verdict = Verdict("OK", "L8", "", None, "", sha256(source), {})
+    return Candidate(1, number, (Try(Place(1, "coder", number, 0), reply, source, verdict),))
+
+
+POOL = Pool(1, None, (candidate(1, EQUAL), candidate(2, FIRST)))
+
+
+def test_functions_side_by_side_learn_what_each_learns_alone():
+    both = trials.measure(PLAN, [EQUAL, FIRST])
+    assert both.steps == [20, 40, 60, 80, 100]
+    for i, source in enumerate((EQUAL, FIRST)):
+        alone = trials.measure(PLAN, [source])
+        np.testing.assert_allclose(both.returns[i], alone.returns[0], atol=1e-3)
+    # The same seeds begin alike and part as they learn by different functions.
+    assert both.returns[0] != both.returns[1]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    asked = []
+
+    def answer(request, folder, seconds):
+        del folder, seconds
+        asked.append(request)
+        return Reply(judgement(choice=2), "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")
+
+    with transcript.opened(tmp_path / transcript.NAME) as lines:
+        yield Desk(Llm("m", {}, answer), lines, Budget(), tmp_path, lambda line: None), asked
+
+
+def test_the_evaluator_sees_the_curves_and_nothing_is_trained_twice(desk, monkeypatch):
+    runs = []
+    found = Curves([50, 100], [[-3.0, -2.0], [-3.0, -1.0]], -4.0)
+    monkeypatch.setattr(trials, "measure", lambda plan, sources: runs.append(sources) or found)
+    made = trials.make(desk[0], PLAN)
+    choice = evaluator.make(desk[0], PROMPTS, 1, made.lines)(POOL)
+    assert choice.candidate.number == 2
+    assert choice.by == "the evaluator, who saw short trainings"
+    shown = desk[1][0].user
+    assert "(2 seeds), return -3.000 at step 50, -2.000 at step 100; random policy -4.000" in shown
+    assert "return -3.000 at step 50, -1.000 at step 100" in shown
+    best = made.best(POOL)
+    assert (best.candidate.number, best.by) == (2, "rule")
+    assert runs == [[EQUAL, FIRST]]
+
+
+def test_no_result_can_use_the_seed_of_the_trials():
+    with pytest.raises(UserError, match="seed must be less than 4294967295"):
+        config.load([f"seed={config.TRIAL_SEED}"])

@@ -1,0 +1,130 @@
+"""The TD loss against arithmetic by hand, and learning on probes whose values are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from learning import by_hand, episode, hp
+from probes import probe
+
+from qllm_jax import learners, mixers
+from qllm_jax.core import agents
+from qllm_jax.learners import Core
+from qllm_jax.learners.base import mixer_inputs, targets
+from qllm_jax.learners.value import td_loss, team_values
+from qllm_jax.program import compiled
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("terminated", "mask"),
+    [([0, 0, 0, 0], [1, 1, 1, 1]), ([0, 0, 0, 1], [1, 1, 1, 1]), ([0, 1, 0, 0], [1, 1, 0, 0])],
+)
+def test_lambda_targets_are_the_recursion(lam: float, terminated: list[int], mask: list[int]):
+    reward, value = np.array([1.0, -2.0, 3.0, 0.5]) * mask, np.array([9.0, 1.0, 2.0, -1.0, 4.0])
+    got = targets(episode(reward, np.array(terminated, bool), mask), jnp.asarray(value), hp(td_lambda=lam))
+    expected = by_hand(reward, terminated, mask, value, 0.9, lam)
+    np.testing.assert_allclose(np.asarray(got) * mask, expected, rtol=1e-5)
+
+
+def test_the_target_is_the_target_network_s_value_of_the_online_network_s_best_available_action():
+    env = probe(1, None, lambda state, actions: 0.0, avail=(True, True, False))
+    view = jax.vmap(env.view)(jax.tree.map(lambda x: jnp.stack([x, x]), env.reset(jax.random.key(0))))
+    q = jnp.array([[[1.0, 2.0, 9.0], [4.0, 3.0, 9.0]]] * 2)  # (slots, agents, actions)
+    target_q = jnp.array([[[10.0, 20.0, 30.0], [40.0, 50.0, 60.0]]] * 2)
+    vdn = mixers.make("vdn", env.spec)
+    taken, best = team_values(vdn, {}, {}, q, target_q, view, jnp.array([[2, 1]]))
+    assert float(taken[0]) == 9.0 + 3.0
+    np.testing.assert_array_equal(best, [20.0 + 40.0] * 2)
+    inputs = mixer_inputs(q[0], jnp.array([2, 1]), jax.tree.map(lambda x: x[0], view))
+    np.testing.assert_array_equal(inputs.max_q, [2.0, 4.0])  # the third action is not available
+
+
+def core(env, agent, mixer: str) -> Core:
+    return Core(env, agent, mixers.make(mixer, env.spec), "adam", standardize=False)
+
+
+def trained(env, mixer: str, updates: int, n_runs: int = 1, batch: int = 16, n_envs: int = 8, **changes: float):
+    """Train on a probe and return the agent and its parameters (leading axis R)."""
+    agent = agents.make(env.spec, 16)
+    parts = learners.make("value", core(env, agent, mixer))
+    program = compiled.make(env, agent, parts, compiled.Sizes(n_envs, batch, 128, 1, True, 0.0))
+    numbers = hp(n_runs, **changes)
+    clock, state = program.init(jax.random.key(0), jnp.arange(n_runs))
+    clock, state = program.warmup(clock, state, numbers)
+    clock, state, metrics = program.chunk(clock, state, numbers, jnp.asarray(updates))
+    return agent, state, metrics
+
+
+def q_of_first_step(agent, state, env):
+    params = jax.tree.map(lambda x: x[0], state.learner.params["agent"])
+    view = env.view(env.reset(jax.random.key(0)))
+    return agent.step(params, agent.initial_hidden(), view.obs, jnp.full((2,), -1))[1]
+
+
+def test_a_constant_reward_is_learnt_as_the_team_value():
+    env = probe(1, 1, lambda state, actions: 1.0)
+    agent, state, _ = trained(env, "vdn", 400)
+    np.testing.assert_allclose(q_of_first_step(agent, state, env).sum(0), [1.0] * 3, atol=0.1)
+
+
+def test_rewards_are_discounted_to_the_step_before():
+    env = probe(2, 2, lambda state, actions: state.t.astype(jnp.float32))  # 0 and then 1
+    agent, state, _ = trained(env, "vdn", 600)
+    np.testing.assert_allclose(q_of_first_step(agent, state, env).sum(0), [0.9] * 3, atol=0.1)
+
+
+def test_without_a_terminal_the_value_behind_the_limit_is_bootstrapped():
+    env = probe(1, None, lambda state, actions: 1.0)
+    agent = agents.make(env.spec, 16)
+    parts = learners.make("value", core(env, agent, "vdn"))
+    numbers, key = hp(), jax.random.key(0)
+    for limit_ends, bound in ((True, 1.2), (False, 3.0)):
+        program = compiled.make(env, agent, parts, compiled.Sizes(8, 16, 64, 1, limit_ends, 0.0))
+        batched = jax.tree.map(lambda x: x[None], numbers)
+        clock, state = program.warmup(*program.init(key, jnp.arange(1)), batched)
+        clock, state, _ = program.chunk(clock, state, batched, jnp.asarray(800))
+        total = float(q_of_first_step(agent, state, env).sum(0).max())
+        assert (total < bound) == limit_ends  # 1 with a terminal; towards 1/(1-gamma) = 10 without
+
+
+def test_acting_on_a_cue_seen_before_needs_the_recurrent_state():
+    def reward(state, actions):
+        wanted = jnp.where(state.cue > 0, 2, 0)
+        return jnp.where(state.t == 1, jnp.mean((actions == wanted).astype(jnp.float32)), 0.0)
+
+    env = probe(2, 2, reward)
+    _, _, metrics = trained(env, "vdn", 1000, lr=1e-2, epsilon_steps=2000.0, epsilon_end=0.0)
+    assert float(metrics["return"][0]) > 0.6  # mean over training; 1/3 by chance, 1/2 without memory
+
+
+@pytest.mark.parametrize("mixer", ["vdn", "qmix"])
+def test_one_episode_a_batch_and_one_environment_work(mixer: str):
+    env = probe(3, None, lambda state, actions: 1.0)
+    _, state, metrics = trained(env, mixer, 5, batch=1, n_envs=1)
+    assert metrics["loss"].shape == (1,)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.learner.params))
+
+
+def test_update_equals_a_gradient_step_written_out():
+    """One update without clipping: the loss is the masked mean of squared one-step errors of a VDN."""
+    env = probe(3, 2, lambda state, actions: 1.0)
+    agent = agents.make(env.spec, 4)
+    parts = learners.make("value", core(env, agent, "vdn"))
+    program = compiled.make(env, agent, parts, compiled.Sizes(4, 4, 4, 1, True, 0.0))
+    numbers = hp(1)
+    _, state = program.warmup(*program.init(jax.random.key(0), jnp.arange(1)), numbers)
+    batch = jax.tree.map(lambda x: jnp.moveaxis(x[0], 1, 0), state.storage)  # all zeros: nothing written yet
+    batch = batch._replace(reward_t=jnp.ones((3, 4)), mask_t=jnp.ones((3, 4)).at[2, :2].set(0.0))
+    batch = batch._replace(terminated_t=jnp.zeros((3, 4), bool).at[2, 2:].set(True).at[1, :2].set(True))
+    params = jax.tree.map(lambda x: x[0], state.learner.params)
+    view = jax.vmap(jax.vmap(env.view))(batch.env_state)
+    (q,) = agent.unroll((params["agent"],), lambda s: jax.vmap(env.view)(s).obs, batch.env_state, batch.action_t)
+    q = np.asarray(q)
+    total, value = q[..., 0].sum(-1), q.max(-1).sum(-1)  # all actions are 0; the target network equals the online one
+    error = total[:-1] - (1.0 + 0.9 * (1 - np.asarray(batch.terminated_t)) * value[1:])
+    expected = (np.asarray(batch.mask_t) * error**2).sum() / np.asarray(batch.mask_t).sum()
+    one = jax.tree.map(lambda x: x[0], numbers)
+    loss, metrics = td_loss(core(env, agent, "vdn"), params, params, batch, view, one)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)

@@ -1,0 +1,157 @@
+"""The program of all runs: run i of many is run i alone, chunks compose, and what must not be compiled is not there."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import probe
+
+from qllm_jax import config, learners, mixers
+from qllm_jax.core import agents
+from qllm_jax.core.types import Hp
+from qllm_jax.learners import Core
+from qllm_jax.program import compiled, experiment
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+SMALL = [
+    "algo.hidden_dim=8", "algo.batch_episodes=4", "algo.buffer_episodes=16", "algo.n_envs=2", "env.horizon=5",
+    "eval_episodes=4", "final_episodes=4",
+]  # fmt: skip
+
+
+@functools.cache  # tests of one configuration share its compiled programs
+def build(*overrides: str) -> experiment.Experiment:
+    return experiment.build(config.load([*SMALL, *overrides]))
+
+
+def trained(exp: experiment.Experiment, *chunks: int, seeds=None):
+    """State, metrics and evaluation returns after chunks of the given lengths."""
+    numbers = exp.seeds if seeds is None else jnp.asarray(seeds)
+    hp = Hp(*(leaf[: len(numbers)] for leaf in exp.hp))
+    clock, state = exp.program.warmup(*exp.program.init(exp.root, numbers), hp)
+    metrics = {}
+    for n in chunks:
+        clock, state, metrics = exp.program.chunk(clock, state, hp, jnp.asarray(n))
+    state, scores = exp.program.evaluate(clock, state, 4)
+    return clock, state, metrics, np.asarray(scores.returns)
+
+
+def raw(tree):
+    """Leaves as NumPy arrays, typed keys as their words."""
+    is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("algo", ["matched_qllm", "matched_maser"])
+def test_run_i_of_many_equals_run_i_alone(algo: str):
+    exp = build("seeds=2", f"algo={algo}")
+    _, together, _, returns = trained(exp, 6)
+    for i in (0, 1):
+        _, alone, _, returns_alone = trained(exp, 6, seeds=[i])
+        for many, one in zip(raw(together), raw(alone), strict=True):
+            np.testing.assert_allclose(many[i], one[0], rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(returns[i], returns_alone[0], rtol=2e-5)
+
+
+def test_runs_differ_and_a_seed_repeats():
+    exp = build("seeds=2", "algo=matched_qllm")
+    first, again = trained(exp, 3), trained(exp, 3)
+    for a, b in zip(raw(first[1]), raw(again[1]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[3][0], first[3][1])
+
+
+def test_chunks_compose_bit_for_bit():
+    exp = build("seeds=2", "algo=matched_qllm")
+    for a, b in zip(raw(trained(exp, 5)[:2]), raw(trained(exp, 2, 3)[:2]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_clock_counts_warmup_and_iterations():
+    exp = build("seeds=2", "algo=matched_qllm")
+    clock = trained(exp, 5)[0]
+    assert compiled.warmup_rollouts(2, 4, exp.learner.n_recent) == 1  # the second rollout completes a batch of 4
+    assert (int(clock.env_steps), int(clock.episodes), int(clock.updates)) == (6 * 2 * 5, 12, 5)
+
+
+def test_epsilon_anneals_linearly_and_stays():
+    hp = Hp(*(jnp.asarray(0.0) for _ in Hp._fields))
+    hp = hp._replace(epsilon_start=jnp.asarray(1.0), epsilon_end=jnp.asarray(0.05), epsilon_steps=jnp.asarray(200.0))
+    got = [float(compiled.epsilon_at(hp, jnp.asarray(step))) for step in (0, 100, 200, 999)]
+    np.testing.assert_allclose(got, [1.0, 0.525, 0.05, 0.05], rtol=1e-6)
+
+
+def test_hard_targets_are_copied_every_interval_and_stand_still_between():
+    exp = build("seeds=1", "algo.target_interval=3", "algo.target_tau=1.0")
+    after = {n: trained(exp, n)[1].learner for n in (2, 3, 4)}
+    start = exp.program.init(exp.root, exp.seeds)[1].learner
+    for a, b in zip(raw(after[2].target_params), raw(start.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(raw(after[3].target_params), raw(after[3].params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(raw(after[4].target_params), raw(after[3].params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_evaluation_keeps_the_best_parameters():
+    exp = build("seeds=2", "algo=matched_qllm")
+    clock, state, _, returns = trained(exp, 3)
+    np.testing.assert_allclose(state.best_return, returns.mean(-1), rtol=1e-5)
+    never = state._replace(best_return=jnp.full((2,), 1e9), best_params=jax.tree.map(jnp.zeros_like, state.best_params))
+    kept, _ = exp.program.evaluate(clock, never, 4)
+    assert all((leaf == 0).all() for leaf in raw(kept.best_params))
+
+
+def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
+    env = probe(3, None, lambda state, actions: 1.0)._replace(won=lambda state: state.cue > 0)
+    agent = agents.make(env.spec, 4)
+    learner = learners.make("value", Core(env, agent, mixers.make("vdn", env.spec), "adam", False))
+    program = compiled.make(env, agent, learner, compiled.Sizes(4, 4, 8, 1, True, 0.0))
+    numbers = Hp(*(jnp.ones(2) for _ in Hp._fields))
+    clock, state, metrics = program.chunk(*program.init(jax.random.key(0), jnp.arange(2)), numbers, jnp.asarray(1))
+    state, scores = program.evaluate(clock, state, 64)
+    played = np.asarray(state.storage.env_state.cue)[:, :4, -1] > 0
+    np.testing.assert_allclose(metrics["win_rate"], played.mean(1))
+    assert scores.won.shape == scores.returns.shape == (2, 64)
+    assert 0.3 < np.asarray(scores.won).mean() < 0.7  # the cue is drawn with equal chances
+
+
+@pytest.mark.parametrize(
+    "overrides", [["n_agents=1", "seeds=1"], ["seeds=1", "algo.batch_episodes=1", "algo.n_envs=1"]]
+)
+def test_one_agent_and_batches_of_one(overrides: list[str]):
+    _, state, metrics, returns = trained(build(*overrides), 3)
+    assert all(np.isfinite(leaf).all() for leaf in raw((state.learner.params, metrics)))
+    assert np.isfinite(returns).all()
+
+
+def primitives(jaxpr) -> set[str]:
+    """Names of all primitives in a jaxpr, inner ones included."""
+    found = set()
+    for eqn in jaxpr.eqns:
+        found.add(eqn.primitive.name)
+        for inner in jax.tree.leaves(eqn.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                found |= primitives(getattr(inner, "jaxpr", inner))
+    return found
+
+
+@pytest.mark.parametrize("algo", config.group_names("algo"))
+def test_nothing_that_must_not_be_compiled_is(algo: str):
+    """No callback, no `cond` (under vmap it runs both branches), no QR (it deadlocks XLA:CPU) in init or chunk."""
+    exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many
+    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    programs = {
+        "init": exp.program.init.trace(exp.root, exp.seeds),  # pyright: ignore
+        "chunk": exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1)),  # pyright: ignore
+        "evaluate": exp.program.evaluate.trace(clock, state, 4),  # pyright: ignore
+    }
+    for name, traced in programs.items():
+        found = primitives(traced.jaxpr.jaxpr)
+        assert {"dot_general", "random_bits"} & found, name  # the walk sees inner jaxprs
+        assert not [p for p in found if "callback" in p or p in ("cond", "qr", "geqrf", "householder_product")], name
+    if algo == "matched_qmix":  # what XLA makes of it is checked once: that takes seconds
+        assert "conditional(" not in programs["chunk"].lower().compile().as_text()

@@ -1,0 +1,240 @@
+"""A sweep is its configurations trained alone: at once or in groups, killed or not, and in every command."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY_RUN
+
+from qllm_jax import config
+from qllm_jax.commands import train
+from qllm_jax.core.types import Hp, Scores
+from qllm_jax.errors import UserError
+from qllm_jax.evaluate import evaluate
+from qllm_jax.program import experiment, run_axis
+from qllm_jax.render import render
+from qllm_jax.report import report
+from qllm_jax.reporting import comparison
+from qllm_jax.run import folder, results, wandb_log
+from qllm_jax.tfcaf.loader import find
+
+GRID = ["sweep.lr=[0.003,0.0005]", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]"]
+LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in ("mpe_spread", "mpe_spread_paper")]
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def arguments(path: Path, *more: str) -> list[str]:
+    return [*TINY_RUN.split(), *more, f"run_dir={path}"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four configurations of two seeds, all at once."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    assert train.train(arguments(path, *GRID)) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in groups of two runs, the program compiled once."""
+    path = tmp_path_factory.mktemp("runs") / "grouped"
+    exp = experiment.build(config.load(arguments(path, *GRID)))
+    assert exp.mixer is not None
+    folder.create(path, exp.config, exp.mixer.sources, {"groups": {"runs": [[0, 2], [2, 4], [4, 6], [6, 8]]}})
+    assert train.run_all(exp, path).finished
+    assert exp.program.chunk._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
+    return path
+
+
+def without(record: dict, *keys: str) -> dict:
+    return {key: value for key, value in record.items() if key not in keys}
+
+
+def assert_alike(found: list[dict], expected: list[dict]) -> None:
+    """The same records up to rounding: programs of other sizes add in another order."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            np.testing.assert_allclose(value, other[key], rtol=1e-3, atol=1e-5, err_msg=key) if key != "event" else None
+
+
+def test_a_run_of_a_sweep_is_its_configuration_trained_alone(whole: Path, tmp_path: Path):
+    alone = tmp_path / "alone"
+    chosen = ["algo.lr=0.0005", "algo.mixer.function=mpe_spread_paper"]
+    assert train.train(arguments(alone, *chosen)) == 0
+    records = [r for r in folder.records(whole) if r["configuration"] == LABELS[3]]
+    assert {r["seed"] for r in records} == {0, 1}
+    assert_alike([without(r, "configuration") for r in records], folder.records(alone))
+    swept, single = (json.loads((path / folder.RESULT).read_text()) for path in (whole, alone))
+    np.testing.assert_allclose(swept["configurations"][3]["returns"], single["returns"], rtol=1e-3)
+    assert swept["random_policy"] == pytest.approx(single["random_policy"])
+
+
+def test_configurations_differ_and_seeds_begin_alike(whole: Path):
+    losses = {(r["configuration"], r["seed"]): r["loss"] for r in folder.records(whole) if r["event"] == "train"}
+    assert len(set(losses.values())) == 8
+    first = [r["return"] for r in folder.records(whole) if r["env_steps"] == 0]
+    assert first == first[:2] * 4
+
+
+def test_groups_are_whole_runs_and_together_the_same_sweep(whole: Path, grouped: Path):
+    in_order = lambda path: sorted(folder.records(path), key=lambda r: (results.run_of(r), r["env_steps"], r["event"]))
+    assert_alike(*([without(r, "configuration") for r in in_order(path)] for path in (grouped, whole)))
+    of_groups, of_whole = (json.loads((path / folder.RESULT).read_text()) for path in (grouped, whole))
+    assert [c["configuration"] for c in of_groups["configurations"]] == LABELS
+    for one, other in zip(of_groups["configurations"], of_whole["configurations"], strict=True):
+        np.testing.assert_allclose(one["returns"], other["returns"], rtol=1e-3)
+    marl = [
+        json.loads((path / folder.MARL_EVAL).read_text())["mpe_spread"]["mpe_spread_n3"] for path in (grouped, whole)
+    ]
+    assert list(marl[0]) == list(marl[1]) == [f"matched_qllm {label}" for label in LABELS]
+    assert all(set(runs) == {"seed_0", "seed_1"} for runs in marl[0].values())
+
+
+def test_a_resumed_sweep_skips_what_is_finished(grouped: Path, capsys: pytest.CaptureFixture[str]):
+    before = {path: path.stat().st_mtime_ns for path in grouped.rglob("metrics.jsonl")}
+    assert train.train([f"resume={grouped}"]) == 0
+    assert "group 0 (" not in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in grouped.rglob("metrics.jsonl")} == before
+
+
+@pytest.mark.slow
+def test_killed_in_its_second_group_and_resumed_equals_never_stopped(tmp_path: Path):
+    small = ["sweep.lr=[0.003,0.0005]", "seeds=1", "group=1", "algo=matched_vdn", "log_interval=40"]
+    small += ["total_steps=2000", "eval_interval=400"]
+    never, killed = tmp_path / "never", tmp_path / "killed"
+    assert train.train(arguments(never, *small)) == 0
+    second = killed / "group_001" / folder.METRICS
+    lines = lambda: len(second.read_text().splitlines()) if second.is_file() else 0
+    command = [sys.executable, "-m", "qllm_jax.train", *arguments(killed, *small)]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # as this process
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while lines() < 30 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert 30 <= lines() < 57
+    first = (killed / "group_000" / folder.METRICS).stat().st_mtime_ns
+    assert train.train([f"resume={killed}"]) == 0
+    assert (killed / "group_000" / folder.METRICS).stat().st_mtime_ns == first
+    for group in ("group_000", "group_001"):
+        assert (killed / group / folder.METRICS).read_bytes() == (never / group / folder.METRICS).read_bytes()
+    assert (killed / folder.RESULT).read_bytes() == (never / folder.RESULT).read_bytes()
+
+
+def test_an_old_sweep_keeps_its_own_credit_functions(whole: Path):
+    _, recorded = folder.load(str(whole))
+    copies = recorded.sweep.tfcaf or []
+    assert copies == [str(whole / "tfcaf" / f"{name}.py") for name in ("mpe_spread", "mpe_spread_paper")]
+    assert all(Path(copy).read_text() == find(Path(copy).stem).text for copy in copies)
+    assert list(run_axis.rows(run_axis.runs(recorded))) == LABELS
+    with pytest.raises(UserError, match="must not hold two functions called 'mine'"):
+        config.load(["sweep.tfcaf=[a/mine.py,b/mine.py]"])
+
+
+@pytest.mark.parametrize("name", ["whole", "grouped"])
+def test_commands_know_the_configurations(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = request.getfixturevalue(name)
+    result = json.loads((path / folder.RESULT).read_text())
+    assert evaluate([str(path), "episodes=16", f"out={tmp_path / 'numbers.json'}"]) == 0
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    for one, other in zip(found["configurations"], result["configurations"], strict=True):
+        assert one["returns"] == other["returns"]
+        assert one["params_env_steps"] == other["best_checkpoint_env_steps"]
+    films = [tmp_path / "number.gif", tmp_path / "label.gif"]
+    for film, configuration in zip(films, ("3", LABELS[3]), strict=True):
+        assert render([str(path), f"configuration={configuration}", "seed=1", f"out={film}"]) == 0
+    assert films[0].read_bytes() == films[1].read_bytes()
+    with pytest.raises(
+        UserError, match=r"configuration=4 is not in this run: it has 0 \(lr=0.003 tfcaf=mpe_spread\); 1 \("
+    ):
+        render([str(path), "configuration=4", f"out={tmp_path / 'none.gif'}"])
+    capsys.readouterr()
+    assert report([str(path), f"out={tmp_path / 'curves.svg'}"]) == 0
+    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| mpe_spread_n3")]
+    assert [row[2] for row in table] == [f"matched_qllm {label}" for label in LABELS]
+    assert [row[5] for row in table] == [f"{c['return']['mean']:.1f}" for c in result["configurations"]]
+
+
+def test_a_group_is_a_run_of_its_own(grouped: Path, capsys: pytest.CaptureFixture[str]):
+    group = grouped / "group_003"
+    assert evaluate([str(group), "episodes=16"]) == 0
+    assert LABELS[3] in (printed := capsys.readouterr().out)
+    assert LABELS[1] not in printed
+    (entry,) = comparison.read(str(group))
+    assert (entry.configuration, entry.returns.shape) == (LABELS[3], (2, 3))
+
+
+def test_wandb_groups_the_runs_of_a_configuration(whole: Path):
+    _, settings = folder.load(str(whole))
+    started = []
+    fake = SimpleNamespace(
+        init=lambda **given: started.append(given) or SimpleNamespace(define_metric=lambda *a, **k: 0)
+    )
+    for i, run in enumerate(run_axis.runs(settings)):
+        wandb_log.start(fake, settings, whole, i, run)
+    assert [given["group"] for given in started] == [f"whole {label}" for label in LABELS for _ in range(2)]
+    assert len({given["id"] for given in started}) == len({given["name"] for given in started}) == 8
+    algo = started[7]["config"]["algo"]
+    assert (algo["lr"], algo["mixer"]["function"], started[7]["config"]["run"]) == (0.0005, "mpe_spread_paper", 1)
+
+
+def test_all_numbers_that_change_no_shape_can_be_swept_under_the_rules_of_their_key():
+    keys = [item.name for item in dataclasses.fields(config.Sweep)]
+    assert keys == [*Hp._fields, "tfcaf"] == list(config.composed(config.ROOT, []).sweep)
+    for key in Hp._fields:
+        for bad in ("-1", "one", "true"):
+            sentences = []
+            for override in (f"algo.{key}={bad}", f"sweep.{key}=[{bad}]"):
+                with pytest.raises(UserError) as error:
+                    config.load([override])
+                sentences.append(str(error.value).partition(" ")[2])
+            assert sentences[0] == sentences[1]
+
+
+@pytest.mark.parametrize("name", config.group_names("sweep"))
+def test_stored_sweeps_load(name: str):
+    settings = config.load([f"sweep={name}"])
+    assert len(run_axis.runs(settings)) == 5 * len(run_axis.configurations(settings))
+    assert (name == "none") == (run_axis.configurations(settings) == [{}])
+
+
+def test_functions_are_swept_with_their_mixer_alone():
+    with pytest.raises(
+        UserError, match=r"sweep.tfcaf needs algo.mixer.name=tfcaf, as algo=matched_qllm has it, not 'qmix'"
+    ):
+        experiment.build(config.load(["algo=matched_qmix", "sweep.tfcaf=[mpe_spread]"]))
+    with pytest.raises(UserError, match="credit function 'none' does not exist"):
+        experiment.build(config.load(["sweep.tfcaf=[mpe_spread,none]"]))
+
+
+@pytest.mark.parametrize("won", [None, np.eye(3, 2, dtype=bool)], ids=["returns", "wins"])
+def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path, won: np.ndarray | None):
+    settings = config.load(["seeds=3", f"run_dir={tmp_path}"])
+    scores = Scores(np.arange(6.0).reshape(3, 2), won)
+    final = results.Final(8, scores, results.means(scores), [4, 8, 8])
+    folder.create(tmp_path, settings, (), {"groups": {"runs": [[0, 2], [2, 3]]}})
+    for i, (first, behind) in enumerate(folder.groups(tmp_path)):
+        part = dataclasses.replace(settings, part=(first, behind))
+        folder.create(group := tmp_path / folder.GROUP.format(i), part, ())
+        some = slice(first, behind)
+        of_some = lambda tree: jax.tree.map(lambda x: x[some], tree)  # noqa: B023
+        own = results.Final(8, of_some(final.scores), of_some(final.random), final.best_steps[some])
+        (group / folder.RESULT).write_text(json.dumps(results.result(part, own)))
+    collected = results.collected(tmp_path)
+    assert results.result(settings, collected) == results.result(settings, final)
+    assert results.table(settings, collected) == results.table(settings, final)
+    assert ("won: 33.3% (95% CI" in results.table(settings, final)) == (won is not None)

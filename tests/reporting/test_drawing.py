@@ -1,0 +1,58 @@
+"""What a frame shows, pixel by pixel: rings end at the frame of the scene, bars are as long as their shares."""
+
+import numpy as np
+from PIL import Image
+
+from qllm_envs.core import Bar, Line, Scene, Shape
+from qllm_jax.reporting.scene import draw_scene, ghost, place
+from qllm_jax.reporting.style import PAPER, SCENE, SIZE, Scale, rgb
+
+BOUNDS = (0.0, 0.0, 10.0, 10.0)
+SCALE = Scale(BOUNDS, 0.0, 2.0, ())
+
+
+def drawn(*shapes: Shape, lines: tuple[Line, ...] = ()) -> np.ndarray:
+    """The large picture of a scene, (height, width, 3)."""
+    image = Image.new("RGB", SIZE, PAPER)
+    draw_scene(image, Scene(shapes, BOUNDS, lines), None, SCALE)
+    return np.asarray(image)
+
+
+def where(picture: np.ndarray, color: str | tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of all pixels of a color."""
+    y, x = np.nonzero((picture == np.array(rgb(color) if isinstance(color, str) else color)).all(-1))
+    return x, y
+
+
+def test_rings_lie_below_and_end_at_the_frame():
+    ring, disc = Shape("ring", (1.0, 5.0), 4.0, "red", ""), Shape("circle", (5.0, 5.0), 0.5, "lime", "")
+    picture = drawn(disc, ring)
+    x, y = where(picture, ghost("red"))
+    left, _, right, _ = SCENE
+    assert x.min() == left + 3
+    assert right > x.max() > right / 3
+    assert np.ptp(y) > 700  # of a circle of 784 pixels that is cut at its left
+    center = tuple(round(c) for c in place(disc.center, 0.0, SCALE)[:2])
+    assert tuple(picture[center[1], center[0]]) == rgb("lime")
+    assert tuple(picture[600, 10]) == PAPER
+
+
+def test_bars_are_as_long_as_their_shares():
+    shape = Shape("square", (5.0, 5.0), 2.0, "white", "", bars=(Bar(0.5, "blue"), Bar(1.0, "lime"), Bar(0.0, "red")))
+    picture = drawn(shape)
+    spans = {color: where(picture, color) for color in ("blue", "lime")}
+    (half, top), (full, below) = spans.values()
+    assert abs(np.ptp(half) / np.ptp(full) - 0.5) < 0.01
+    assert half.min() == full.min()
+    assert top.max() < below.min()
+    assert where(picture, "red")[0].size == 0
+
+
+def test_lines_go_over_shapes_and_end_in_a_dot():
+    shape = Shape("circle", (8.0, 2.0), 1.0, "lime", "")
+    x, y = where(drawn(shape, lines=(Line((2.0, 2.0), (8.0, 2.0), "maroon"),)), "maroon")
+    start, end = (place((at, 2.0), 0.0, SCALE)[0] for at in (2.0, 8.0))
+    assert abs(x.min() - start) <= 1
+    assert x.max() > end + 3
+    thick = {at: np.ptp(y[x == round(at)]) for at in (start + 50, end)}
+    assert thick[end] > 2 * thick[start + 50]

@@ -1,0 +1,100 @@
+"""The memory plan agrees with what XLA plans, and runs that do not fit or do not pay together become groups."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from qllm_jax import config
+from qllm_jax.errors import UserError
+from qllm_jax.program import experiment
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.scaling import grouping, jaxpr_memory, memory_plan
+
+
+def build(*overrides: str) -> Experiment:
+    return experiment.build(config.load(["n_agents=3", "seeds=2", "algo.buffer_episodes=64", *overrides]))
+
+
+@pytest.mark.parametrize("algo", ["matched_qllm", "matched_riit"])
+def test_estimates_are_what_xla_plans(algo: str):
+    exp = build(f"algo={algo}")
+    found = memory_plan.make(exp)
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    traced = exp.program.chunk.trace(*state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
+    planned = traced.lower().compile().memory_analysis()
+    working = found.items["batch"] + found.items["rest of an update"]
+    assert 0.75 < working / planned.temp_size_in_bytes < 1.75
+    assert (found.total - working) / planned.argument_size_in_bytes == pytest.approx(1, rel=0.01)
+
+
+def test_evaluations_count_where_they_take_more_than_updates():
+    exp = build("final_episodes=20000")
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)[1]
+    traced = exp.program.play.trace(state.best_params, state.key, 20000, jnp.asarray(0.0))  # pyright: ignore
+    planned = traced.lower().compile().memory_analysis()
+    assert 0.75 < memory_plan.make(exp).items["an evaluation"] / planned.temp_size_in_bytes < 2
+
+
+def test_values_count_while_they_are_needed():
+    def program(x):
+        y = jnp.sin(x)  # 4,000 bytes, read last by the sum
+        z = jnp.outer(y, y)  # 4,000,000
+        return jnp.sum(y) + jnp.sum(z)
+
+    x = jax.ShapeDtypeStruct((1000,), jnp.float32)
+    assert 4_004_000 <= jaxpr_memory.peak(jax.make_jaxpr(program)(x).jaxpr) < 4_100_000
+    in_place = jax.make_jaxpr(lambda x: x.at[0].set(1.0))(x)
+    assert jaxpr_memory.peak(in_place.jaxpr) < 100
+
+
+def test_limits_of_a_job_and_of_what_is_around_it_count(tmp_path: Path):
+    (own := tmp_path / "own").write_text("0::/slurm/job\n")
+    (job := tmp_path / "slurm" / "job").mkdir(parents=True)
+    for place, limit, used in ((job, "max", 10), (job.parent, "1000", 300)):
+        (place / "memory.max").write_text(f"{limit}\n")
+        (place / "memory.current").write_text(f"{used}\n")
+        (place / "memory.stat").write_text("anon 200\ninactive_file 100\n")
+    assert memory_plan.limits(own, tmp_path) == [1000 - 300 + 100]
+    assert memory_plan.limits(tmp_path / "none", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("n_runs", "size", "groups"),
+    [(20, 20, [20]), (20, 99, [20]), (20, 6, [5, 5, 5, 5]), (8, 3, [2, 2, 2, 2]), (7, 3, [3, 3, 1]), (3, 1, [1, 1, 1])],
+)
+def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: list[int]):
+    found = memory_plan.split(n_runs, size)
+    assert [behind - first for first, behind in found] == groups
+    assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
+
+
+def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(grouping, "measured", lambda exp, widest: {})
+    few = ["sweep.lr=[0.1,0.2,0.3]"]
+    needed = memory_plan.make(build(*few, "memory_gib=3"))
+    assert needed.available == 3 * memory_plan.GIB
+    half = f"memory_gib={needed.total / memory_plan.GIB / 2}"
+    assert grouping.choose(build(*few, half)).record["groups"]["runs"] == [(0, 2), (2, 4), (4, 6)]
+    assert "; 2 runs fit" in capsys.readouterr().out
+    assert grouping.choose(build(*few, half, "group=4")).runs == [(0, 3), (3, 6)]
+    sentence = r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
+    with pytest.raises(UserError, match=sentence):
+        memory_plan.fitting(needed._replace(available=1024))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "total_steps", "groups", "timed"),
+    [
+        ({8: 1.0, 2: 0.5, 1: 0.6}, 10**9, [(0, 2), (2, 4), (4, 6), (6, 8)], {8, 2, 1}),
+        ({8: 1.0, 2: 0.97, 1: 2.0}, 10**9, [(0, 8)], {8, 2, 1}),  # not worth three more groups
+        ({8: 1e-9}, 100, [(0, 8)], set()),  # training is too short for a measurement to pay
+    ],
+)
+def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, groups, timed, monkeypatch):
+    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width, iterations: seconds[width])
+    found = grouping.choose(build("sweep.lr=[0.1,0.2,0.3,0.4]", f"total_steps={total_steps}"))
+    assert found.runs == groups
+    assert set(found.seconds) == timed
+    assert bool(found.record) == bool(timed)  # without a measurement and groups the folder is as without a sweep
