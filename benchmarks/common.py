@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from qllm_jax import files
 from qllm_jax.run import folder
 
 
@@ -45,7 +46,7 @@ def add(report: Report, *rows: dict[str, Any]) -> None:
     report.rows.extend(rows)
     if report.out:
         record = {key: value for key, value in report._asdict().items() if key != "out"}
-        folder.write_atomically(report.out, json.dumps(record, indent=2) + "\n")
+        files.write_atomically(report.out, json.dumps(record, indent=2) + "\n")
 
 
 def describe(*packages: str) -> dict[str, str]:

@@ -1,15 +1,13 @@
 """What all commands share: `key=value` arguments, help, and errors as one sentence with exit code 2."""
 
-import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from qllm_envs.parts import suggest
+from qllm_jax import files
 from qllm_jax.errors import UserError
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # full, over quota, not allowed
 
 
 def main(command: Callable[[list[str]], int], usage: str | None) -> None:
@@ -27,19 +25,14 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in files.DISK_ERRORS:
             raise
-        print(f"error: {disk_error(error)}", file=sys.stderr)
+        print(f"error: {files.disk_error(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 130
     sys.exit(code)
-
-
-def disk_error(error: OSError) -> str:
-    """The sentence for a write that the operating system refused."""
-    return f"could not write {error.filename or 'to disk'}: {error.strerror}"
 
 
 def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

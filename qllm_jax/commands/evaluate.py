@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import cli, stats
+from qllm_jax import cli, files, stats
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import folder, reopen, results
+from qllm_jax.run import reopen, results
 from qllm_jax.run.reopen import SavedRun
 
 DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None}
@@ -22,14 +22,14 @@ def evaluate(arguments: list[str]) -> int:
     """The command: open the run, play, print, write if asked to."""
     places, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(places, "evaluate")
-    out = reopen.new_file(options["out"], (".json",)) if options["out"] is not None else None
+    out = files.new_file(options["out"], (".json",)) if options["out"] is not None else None
     given, episodes, seed = check(options)
     run = reopen.open_run(path, options["which"])
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
     scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
     print(f"{run}\n{table(run, scores, random, epsilon)}")
     if out is not None:
-        folder.write_atomically(out, json.dumps(record(run, scores, random, epsilon, seed)) + "\n")
+        files.write_atomically(out, json.dumps(record(run, scores, random, epsilon, seed)) + "\n")
         print(f"written: {out}")
     return 0
 

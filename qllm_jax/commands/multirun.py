@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from qllm_jax import compile_cache, config
+from qllm_jax import compile_cache, config, files
 from qllm_jax.commands import train
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
@@ -100,7 +100,7 @@ def job(composed: DictConfig) -> float:
     finally:
         jobs = output.parent / JOBS
         jobs.mkdir(exist_ok=True)
-        folder.write_atomically(jobs / f"{hydra.job.num:04d}.json", json.dumps(record) + "\n")
+        files.write_atomically(jobs / f"{hydra.job.num:04d}.json", json.dumps(record) + "\n")
 
 
 def final_return(path: Path) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from PIL import Image
 
-from qllm_jax import cli, stats
+from qllm_jax import cli, files, stats
 from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
@@ -34,7 +34,7 @@ def render(arguments: list[str]) -> int:
     """The command: open the run, play, draw, write."""
     places, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(places, "render")
-    out = reopen.new_file(options["out"], (".gif",)) if options["out"] is not None else Path(path) / DEFAULT_OUT
+    out = files.new_file(options["out"], (".gif",)) if options["out"] is not None else Path(path) / DEFAULT_OUT
     key = reopen.key_number("key", options["key"])
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")

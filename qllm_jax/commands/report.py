@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from qllm_jax import cli, stats
+from qllm_jax import cli, files, stats
 from qllm_jax.errors import UserError
 from qllm_jax.reporting import comparison, curves
 from qllm_jax.reporting.comparison import Entry, Panel
-from qllm_jax.run import reopen
 
 DEFAULTS = {"out": "curves.png", "overwrite": "false"}
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -23,7 +22,7 @@ def report(arguments: list[str]) -> int:
         raise UserError("give the folders of the runs to compare, for example: python -m qllm_jax.report runs/*")
     if options["overwrite"] not in ("true", "false"):
         raise UserError(f"overwrite must be true or false, got {options['overwrite']!r}")
-    out = reopen.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
+    out = files.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
     distinct = dict.fromkeys(str(Path(place)) for place in places)
     panels = comparison.group([entry for place in distinct for entry in comparison.read(place)])
     curves.draw(panels, out)

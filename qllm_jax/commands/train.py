@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from qllm_jax import cli, config
+from qllm_jax import config, files
 from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment, run_axis
@@ -41,9 +41,9 @@ def run(exp: Experiment, path: Path) -> Ending:
                 session.close()
                 interrupt.restore()
     except OSError as error:
-        if error.errno not in cli.DISK_ERRORS:
+        if error.errno not in files.DISK_ERRORS:
             raise
-        sentence = f"{cli.disk_error(error)}; when there is room: python -m qllm_jax.train resume={path}"
+        sentence = f"{files.disk_error(error)}; when there is room: python -m qllm_jax.train resume={path}"
         raise UserError(sentence) from error
 
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qllm_jax import files
 from qllm_jax.generation import source as sources
 from qllm_jax.generation.measurements import in_short
 from qllm_jax.llm import budget as budgets
 from qllm_jax.llm.records import Choice, Price, Try
 from qllm_jax.llm.replies import brief
-from qllm_jax.run.folder import write_atomically
 from qllm_jax.tfcaf.verdict import Verdict
 
 TFCAF, TABLE, SUMMARY, CANDIDATES = "tfcaf.py", "table.txt", "summary.json", "candidates"
@@ -37,8 +37,8 @@ def write_try(folder: Path, tried: Try) -> None:
     place = folder / CANDIDATES
     place.mkdir(exist_ok=True)
     text = tried.reply.text if tried.source is None else tried.source
-    write_atomically(place / sources.name_of(tried), text.rstrip("\n") + "\n")
-    write_atomically(place / f"{tried.place}.json", json.dumps(_verdict(tried.verdict), indent=2) + "\n")
+    files.write_atomically(place / sources.name_of(tried), text.rstrip("\n") + "\n")
+    files.write_atomically(place / f"{tried.place}.json", json.dumps(_verdict(tried.verdict), indent=2) + "\n")
 
 
 def tried_line(tried: Try, price: Price | None) -> str:
@@ -55,10 +55,10 @@ def tried_line(tried: Try, price: Price | None) -> str:
 def write(folder: Path, outcome: Outcome, text: str | None, verdict: Verdict | None) -> str:
     """Write table, summary and the chosen file; gives the table."""
     table = render(outcome)
-    write_atomically(folder / TABLE, table + "\n")
-    write_atomically(folder / SUMMARY, json.dumps(_summary(outcome, verdict), indent=2) + "\n")
+    files.write_atomically(folder / TABLE, table + "\n")
+    files.write_atomically(folder / SUMMARY, json.dumps(_summary(outcome, verdict), indent=2) + "\n")
     if text is not None:
-        write_atomically(folder / TFCAF, text)
+        files.write_atomically(folder / TFCAF, text)
     return table
 
 

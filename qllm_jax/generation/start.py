@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.generation import prompts, settings
 from qllm_jax.generation.prompts import Prompts
@@ -86,7 +87,7 @@ def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
         llm = _affordable(providers.make(opened.settings.llm), opened.settings)
         if limits:
             transcripts.append(transcript, "resume", limits=limits)
-    folder.write_atomically(path / CONFIG, settings.to_yaml(opened.settings))
+    files.write_atomically(path / CONFIG, settings.to_yaml(opened.settings))
     return opened, llm
 
 
@@ -103,7 +104,7 @@ def _make(path: Path, config: Settings) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"run_dir {str(path)!r} exists already: go on with resume={path}, or choose another run_dir")
     path.mkdir(parents=True, exist_ok=True)
-    folder.write_atomically(path / CONFIG, settings.to_yaml(config))
+    files.write_atomically(path / CONFIG, settings.to_yaml(config))
 
 
 def _default_path(config: Settings, model: str) -> Path:

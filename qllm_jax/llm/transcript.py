@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qllm_jax.errors import UserError
+from qllm_jax.files import JsonLines
 from qllm_jax.llm.records import Place, Reply, Request, Usage
-from qllm_jax.run.log import JsonLines
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 NAME = "transcript.jsonl"

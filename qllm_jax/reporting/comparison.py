@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.program import experiment, run_axis
-from qllm_jax.run import folder, log, results
+from qllm_jax.run import folder, results
 
 
 class Entry(NamedTuple):
@@ -40,7 +41,9 @@ def read(place: str) -> list[Entry]:
     """One run, or all configurations of a sweep, from its files. UserError when it is no run."""
     path, config = folder.load(place)
     records = folder.records(path)
-    timing = [log.read(part / folder.TIMING) for part in folder.parts(path) if (part / folder.TIMING).is_file()]
+    timing = [
+        files.read_json_lines(part / folder.TIMING) for part in folder.parts(path) if (part / folder.TIMING).is_file()
+    ]
     result = results.finished(path, records)
     blocks = results.blocks(result) if result else {}
     spec = experiment.make_env(config.env, config.n_agents).spec

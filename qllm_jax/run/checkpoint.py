@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from qllm_jax import cli
+from qllm_jax import files
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
 from qllm_jax.program.compiled import RunState
@@ -82,7 +82,7 @@ def quiet() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What the operating system said, or the first line of a longer story."""
     text = str(error).strip() or type(error).__name__
-    known = (os.strerror(code) for code in cli.DISK_ERRORS)
+    known = (os.strerror(code) for code in files.DISK_ERRORS)
     return next((words for words in known if words in text), text.splitlines()[0][:200])
 
 

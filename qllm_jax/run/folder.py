@@ -16,9 +16,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from qllm_jax import config as configs
+from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
-from qllm_jax.run import log
 from qllm_jax.values import function_name
 
 CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
@@ -56,7 +56,7 @@ def create(path: Path, config: Config, sources: Sequence[str], more: dict[str, A
         (path / name).write_text(source)
     (path / META).write_text(json.dumps(describe() | (more or {}), indent=2) + "\n")
     # Written last: a folder with a config.yaml is a run.
-    write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
+    files.write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
 
 
 def function_files(config: Config) -> list[str]:
@@ -108,7 +108,7 @@ def parts(path: Path) -> list[Path]:
 def records(path: Path) -> list[dict[str, Any]]:
     """All records of a run, group after group."""
     files = [part / METRICS for part in parts(path)]
-    return [record for file in files if file.is_file() for record in log.read(file)]
+    return [record for file in files if file.is_file() for record in files.read_json_lines(file)]
 
 
 def extend(path: Path, total_steps: int) -> None:
@@ -116,7 +116,7 @@ def extend(path: Path, total_steps: int) -> None:
     for part in {path, *parts(path)}:
         recorded = OmegaConf.load(part / CONFIG)
         OmegaConf.update(recorded, "total_steps", total_steps)  # pyright: ignore[reportArgumentType]
-        write_atomically(part / CONFIG, OmegaConf.to_yaml(recorded))
+        files.write_atomically(part / CONFIG, OmegaConf.to_yaml(recorded))
 
 
 @contextmanager
@@ -164,10 +164,3 @@ def commit() -> str | None:
         return head + ("+dirty" if git("status", "--porcelain", "-uno").stdout.strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a reader never sees half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)

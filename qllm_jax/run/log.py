@@ -1,46 +1,12 @@
-"""Records of a run on the host: append-only JSON lines that a resumed run can rewind, and a progress bar."""
+"""Records of a run on the host, one for each run, and a progress bar."""
 
-import errno
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from qllm_jax import stats
-
-
-class JsonLines:
-    """An append-only file of JSON lines, one record each."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        """Open `path` and cut it to `size` bytes: what a checkpoint did not cover is computed and written again."""
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open as long as the run
-        self._file.truncate(size)
-
-    def write(self, records: list[dict[str, Any]]) -> None:
-        """Append records and hand them to the operating system, so that kill -9 loses none of them."""
-        text = "".join(json.dumps(record) + "\n" for record in records).encode()
-        if self._file.write(text) != len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
-
-    def size(self) -> int:
-        """Bytes on disk, for the checkpoint."""
-        os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """All records of a file. A last line cut short by a kill is left out."""
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
 
 
 def per_run(

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs.parts import suggest
+from qllm_jax import files
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment, run_axis
 from qllm_jax.program.compiled import FINAL_STREAM, shapes, stream
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import checkpoint, folder, log, results
+from qllm_jax.run import checkpoint, folder, results
 from qllm_jax.run.checkpoint import HostState, Saved
 
 WHICH = ("best", "last")  # each seed's parameters of its best evaluation, or of the checkpoint
@@ -62,7 +63,7 @@ def of_part(exp: Experiment, path: Path, which: str) -> SavedRun:
     env_steps, n_runs = int(clock.env_steps), exp.n_runs
     if which == "last":
         return SavedRun(path, exp, which, runs.learner.params, [env_steps] * n_runs, env_steps, n_runs)
-    records = [r for r in log.read(path / folder.METRICS) if r["env_steps"] <= env_steps]
+    records = [r for r in files.read_json_lines(path / folder.METRICS) if r["env_steps"] <= env_steps]
     steps = results.best_steps(records, [run.head for run in run_axis.runs(exp.config)])
     return SavedRun(path, exp, which, runs.best_params, steps, env_steps, n_runs)
 
@@ -100,15 +101,3 @@ def key_number(name: str, number: int) -> int:
     if not 0 <= number < 2**32:
         raise UserError(f"{name} must be at least 0 and less than 2^32, got {number}")
     return number
-
-
-def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:
-    """`out` as a path that may be written. UserError for a wrong suffix, a missing folder, or a file that exists."""
-    path = Path(out)
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"out={out} must end in {' or '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise UserError(f"out={out} cannot be written: there is no folder {str(path.parent)!r}")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise UserError(f"out={out} exists already: choose another name, or remove it")
-    return path

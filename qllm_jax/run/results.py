@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qllm_jax import stats
+from qllm_jax import files, stats
 from qllm_jax.config import Config
 from qllm_jax.core.types import Scores
 from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
-from qllm_jax.run import folder, log
+from qllm_jax.run import folder
 
 
 class Final(NamedTuple):
@@ -28,7 +28,7 @@ class Final(NamedTuple):
 
 def write(path: Path, config: Config, task: str, final: Final) -> str:
     """Write result.json and marl_eval.json, and give the closing table."""
-    folder.write_atomically(path / folder.RESULT, json.dumps(result(config, final)) + "\n")
+    files.write_atomically(path / folder.RESULT, json.dumps(result(config, final)) + "\n")
     marl_eval(path, config, task)
     return table(config, final)
 
@@ -147,8 +147,8 @@ def marl_eval(path: Path, config: Config, task: str) -> None:
     """
     algos: dict[str, Any] = {}
     for part in folder.parts(path):
-        timing = {r["env_steps"]: r["elapsed_s"] for r in log.read(part / folder.TIMING)}
-        for record in log.read(part / folder.METRICS):
+        timing = {r["env_steps"]: r["elapsed_s"] for r in files.read_json_lines(part / folder.TIMING)}
+        for record in files.read_json_lines(part / folder.METRICS):
             if record["event"] not in ("eval", "final"):
                 continue
             label, seed = run_of(record)
@@ -161,7 +161,7 @@ def marl_eval(path: Path, config: Config, task: str) -> None:
     # marl-eval cannot read names with commas.
     plain = lambda name: name.replace(",", "_")
     nested = {plain(config.env["name"]): {plain(task): {plain(name): runs for name, runs in algos.items()}}}
-    folder.write_atomically(path / folder.MARL_EVAL, json.dumps(nested) + "\n")
+    files.write_atomically(path / folder.MARL_EVAL, json.dumps(nested) + "\n")
 
 
 def measured(record: dict[str, Any]) -> dict[str, list[float]]:

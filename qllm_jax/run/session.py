@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import config, stats
+from qllm_jax import config, files, stats
 from qllm_jax.core.types import Scores
 from qllm_jax.program import run_axis
 from qllm_jax.program.experiment import Experiment
@@ -47,8 +47,8 @@ class Session:
         self.clock, self.runs = saved
         self.kind = "runs" if config.swept(exp.config.sweep) else "seeds"
         self.heads = [run.head for run in run_axis.runs(exp.config)]
-        self.metrics = log.JsonLines(path / folder.METRICS, host.metrics_bytes)
-        self.timing = log.JsonLines(path / folder.TIMING, host.timing_bytes)
+        self.metrics = files.JsonLines(path / folder.METRICS, host.metrics_bytes)
+        self.timing = files.JsonLines(path / folder.TIMING, host.timing_bytes)
         self.wandb = wandb_log.make(exp.config, path)
         self.progress = log.Progress(exp.config.total_steps, exp.n_runs, self.env_steps)
         self.is_fresh = host.metrics_bytes == 0  # nothing was logged before this process
@@ -99,7 +99,7 @@ class Session:
         """Evaluate the best checkpoint, write the results and give the closing table."""
         exp, episodes = self.exp, self.exp.config.final_episodes
         scores, random = final_scores(exp, self.runs.best_params, episodes, exp.config.algo.eval_epsilon)
-        best = results.best_steps(log.read(self.path / folder.METRICS), self.heads)
+        best = results.best_steps(files.read_json_lines(self.path / folder.METRICS), self.heads)
         self.record("final", results.recorded(scores))
         return results.write(self.path, exp.config, exp.env.spec.task, Final(self.env_steps, scores, random, best))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from qllm_jax import files
 from qllm_jax.errors import UserError
-from qllm_jax.run import folder, log
+from qllm_jax.run import folder
 from qllm_jax.train import train
 
 SMALL = [
@@ -52,7 +53,7 @@ def test_a_run_leaves_what_is_needed_to_repeat_and_to_report_it(whole: Path):
     assert {"result.json", "marl_eval.json", "wandb"} <= names
     assert "def credit(state)" in (whole / "tfcaf.py").read_text()
     assert json.loads((whole / "meta.json").read_text())["versions"]["jax"]
-    evaluations = [r for r in log.read(whole / folder.METRICS) if r["event"] == "eval"]
+    evaluations = [r for r in files.read_json_lines(whole / folder.METRICS) if r["event"] == "eval"]
     assert [r["env_steps"] for r in evaluations if r["seed"] == 0] == [0, 500, 1000, 1500, 2000, 2500, 3000]
     assert len(list((whole / "checkpoints").iterdir())) == 1
 

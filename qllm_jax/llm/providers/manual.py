@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, validate_call
 
+from qllm_jax import files
 from qllm_jax.llm import replies
 from qllm_jax.llm.records import Llm, Reply, Request, Usage, WaitingError
-from qllm_jax.run.folder import write_atomically
 
 PROMPTS, REPLIES = "prompts", "replies"
 UNKNOWN = Usage(None, None, None, None)
@@ -28,5 +28,5 @@ def _ask(model: str, request: Request, folder: Path) -> Reply:
         return Reply(text.strip(), "", None, UNKNOWN, model, replies.date())
     for file in (question, answer):
         file.parent.mkdir(exist_ok=True)
-    write_atomically(question, f"{request.system.strip()}\n\n{request.user.strip()}\n")
+    files.write_atomically(question, f"{request.system.strip()}\n\n{request.user.strip()}\n")
     raise WaitingError(f"{question} is to be answered in {answer}")
