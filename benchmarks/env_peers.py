@@ -35,17 +35,17 @@ def stock_smax(game: Game) -> Any:
     """SMAX against its own enemies, told of our scenario and units by its arguments: no splash, no SMAC around it."""
     from jaxmarl.environments.smax import HeuristicEnemySMAX
 
-    from qllm_envs import _smax_scenarios, _smax_units, _smax_world
+    from qllm_envs._smax import scenarios, units, world
 
     fidelity = game["fidelity"]
-    scenario = _smax_scenarios.find(game["scenario"], fidelity)
-    table = _smax_units.table(scenario, fidelity)
-    start = _smax_world.formation(scenario, table, fidelity)
-    told = _smax_world.arguments(scenario, table, _smax_units.TICK[fidelity], start)
+    scenario = scenarios.find(game["scenario"], fidelity)
+    table = units.table(scenario, fidelity)
+    start = world.formation(scenario, table, fidelity)
+    told = world.arguments(scenario, table, units.TICK[fidelity], start)
     horizon = scenario.limit if game["horizon"] is None else game["horizon"]
     env = HeuristicEnemySMAX(max_steps=horizon - 1, **told)
     if start is not None:
-        env._env.position_generator = _smax_world.always(start)
+        env._env.position_generator = world.always(start)
     return env
 
 

@@ -14,8 +14,9 @@ import math
 from functools import partial
 from typing import Any
 
-from qllm_envs import _lbf_view, options
-from qllm_envs._lbf_game import ACTION_NAMES, LEVELS_OF_FOOD, REACH, Rules, State, reset, step
+from qllm_envs import options
+from qllm_envs._lbf import view as seen
+from qllm_envs._lbf.game import ACTION_NAMES, LEVELS_OF_FOOD, REACH, Rules, State, reset, step
 from qllm_envs.core import Env, Field, Spec
 
 __all__ = ["State", "make"]
@@ -69,8 +70,8 @@ def make(
         spec=_spec(rules),
         reset=partial(reset, rules),
         step=partial(step, rules),
-        view=partial(_lbf_view.view, rules),
-        scene=partial(_lbf_view.scene, rules),
+        view=partial(seen.view, rules),
+        scene=partial(seen.scene, rules),
     )
 
 

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe, _mpe_task, opponents
-from qllm_envs._mpe_task import UNIT, Rules
+from qllm_envs import opponents
+from qllm_envs._mpe import physics, task
+from qllm_envs._mpe.task import UNIT, Rules
 from qllm_envs.core import Env, Field, Scene, Step, View
 from qllm_envs.opponents.scripts import Policy
 
@@ -44,12 +45,12 @@ def make(
     """Deception with `n_agents` good agents, as many landmarks and one adversary.
 
     `opponent` and `opponent_action_order` choose what the adversary does: `qllm_envs.opponents.make` says how.
-    `drop_last_reward`: see `_mpe_task.end_step`.
+    `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
-    rules = _mpe_task.rules(NAME, n_agents, horizon, drop_last_reward)
+    rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
     adversary = opponents.make(NAME, "adversary", rules.n_agents, opponent, opponent_action_order)
     return Env(
-        spec=_mpe_task.spec(
+        spec=task.spec(
             NAME, rules, 2 + 4 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_adversary_v3"
         ),
         reset=partial(reset, rules.n_agents),
@@ -62,11 +63,11 @@ def make(
 def reset(n_agents: int, key: jax.Array) -> State:
     key_agents, key_adversary, key_landmarks, key_goal = jax.random.split(key, 4)
     return State(
-        agent_pos=_mpe.scattered(key_agents, n_agents, 2),
+        agent_pos=physics.scattered(key_agents, n_agents, 2),
         agent_vel=jnp.zeros((n_agents, 2)),
-        adversary_pos=_mpe.scattered(key_adversary, 2),
+        adversary_pos=physics.scattered(key_adversary, 2),
         adversary_vel=jnp.zeros(2),
-        landmark_pos=_mpe.scattered(key_landmarks, n_agents, 2),
+        landmark_pos=physics.scattered(key_landmarks, n_agents, 2),
         goal=jax.random.randint(key_goal, (), 0, n_agents),
         t=jnp.int32(0),
     )
@@ -76,7 +77,7 @@ def _step(rules: Rules, adversary: Policy, key: jax.Array, state: State, actions
     moved = move(state, actions, adversary(key, adversary_obs(state)))
     agents, adversary_distance = distances(moved)
     reward = rules.n_agents * (adversary_distance - agents.min())
-    return _mpe_task.end_step(rules, state, moved, reward)
+    return task.end_step(rules, state, moved, reward)
 
 
 def move(state: State, actions: Int[Array, " n"], adversary_action: Int[Array, ""]) -> State:
@@ -84,28 +85,28 @@ def move(state: State, actions: Int[Array, " n"], adversary_action: Int[Array, "
     n = len(actions)
     pos = jnp.concatenate([state.agent_pos, state.adversary_pos[None]])  # (N+1, 2), the adversary last
     vel = jnp.concatenate([state.agent_vel, state.adversary_vel[None]])
-    pos, vel = _mpe.integrate(pos, vel, _mpe.thrust(jnp.append(actions, adversary_action), ACCELERATION))
+    pos, vel = physics.integrate(pos, vel, physics.thrust(jnp.append(actions, adversary_action), ACCELERATION))
     return state._replace(agent_pos=pos[:n], agent_vel=vel[:n], adversary_pos=pos[n], adversary_vel=vel[n])
 
 
 def distances(state: State) -> tuple[Float[Array, " n"], Float[Array, ""]]:
     """From each good agent, and from the adversary, to the goal."""
     everyone = jnp.concatenate([state.agent_pos, state.adversary_pos[None]])
-    to_goal = jnp.sqrt(_mpe.square_distance(everyone, state.landmark_pos[state.goal][None])[:, 0])
+    to_goal = jnp.sqrt(physics.square_distance(everyone, state.landmark_pos[state.goal][None])[:, 0])
     return to_goal[:-1], to_goal[-1]
 
 
 def adversary_obs(state: State) -> Float[Array, " 4n"]:
     """What the adversary sees, in mpe2's order: landmarks and good agents relative to it."""
     own = state.adversary_pos[None]
-    return jnp.concatenate([_mpe.relative(own, state.landmark_pos), _mpe.relative(own, state.agent_pos)], -1)[0]
+    return jnp.concatenate([physics.relative(own, state.landmark_pos), physics.relative(own, state.agent_pos)], -1)[0]
 
 
 def view(state: State) -> View:
     pos = state.agent_pos
     goal_pos = state.landmark_pos[state.goal]
     things = jnp.concatenate([goal_pos[None], state.landmark_pos, state.adversary_pos[None]])
-    obs = jnp.concatenate([_mpe.relative(pos, things), _mpe.relative_others(pos)], -1)  # (N, 2+4N)
+    obs = jnp.concatenate([physics.relative(pos, things), physics.relative_others(pos)], -1)  # (N, 2+4N)
     # Velocities are no fields: the flat state has none, and both are to tell a mixer the same.
     fields = {
         "agent_pos": pos,
@@ -113,11 +114,11 @@ def view(state: State) -> View:
         "goal_pos": goal_pos,
         "landmark_pos": state.landmark_pos,
     }
-    return _mpe_task.seen(obs, fields)
+    return task.seen(obs, fields)
 
 
 def _reward_sentence(rules: Rules) -> str:
-    last = _mpe_task.dropped(rules)
+    last = task.dropped(rules)
     return (
         f"The sum over all {rules.n_agents} agents of the distance from the adversary to the goal minus the distance "
         f"from the goal to the agent nearest to it, which is the same for every agent{last}."
@@ -126,7 +127,7 @@ def _reward_sentence(rules: Rules) -> str:
 
 def _fields(rules: Rules) -> dict[str, Field]:
     n = rules.n_agents
-    reach = _mpe.reach(ACCELERATION, rules.horizon)
+    reach = physics.reach(ACCELERATION, rules.horizon)
     start = "starts in the square from -1 to 1, is held by no wall and blocks nobody; x grows to the right, y upwards"
     agent_pos = f"center (x, y) of each agent, row i for agent i; each {start}"
     adversary_pos = (
@@ -137,15 +138,15 @@ def _fields(rules: Rules) -> dict[str, Field]:
     return {
         "agent_pos": Field((n, 2), agent_pos, UNIT, -reach, reach),
         "adversary_pos": Field((2,), adversary_pos, UNIT, -reach, reach),
-        "goal_pos": Field((2,), goal_pos, UNIT, -_mpe.START, _mpe.START),
-        "landmark_pos": Field((n, 2), landmark_pos, UNIT, -_mpe.START, _mpe.START),
+        "goal_pos": Field((2,), goal_pos, UNIT, -physics.START, physics.START),
+        "landmark_pos": Field((n, 2), landmark_pos, UNIT, -physics.START, physics.START),
     }
 
 
 def _scene(state: Any) -> Scene:
-    shapes = _mpe_task.agent_discs(state.agent_pos, AGENT_RADIUS)
-    shapes += _mpe_task.discs(state.adversary_pos, AGENT_RADIUS, "tab:red", "adversary")
+    shapes = task.agent_discs(state.agent_pos, AGENT_RADIUS)
+    shapes += task.discs(state.adversary_pos, AGENT_RADIUS, "tab:red", "adversary")
     # Landmarks come last, so that one that somebody stands on still shows.
     for i, pos in enumerate(state.landmark_pos):
-        shapes += _mpe_task.discs(pos, LANDMARK_RADIUS, "tab:green" if i == int(state.goal) else "gray")
-    return _mpe_task.scene(shapes)
+        shapes += task.discs(pos, LANDMARK_RADIUS, "tab:green" if i == int(state.goal) else "gray")
+    return task.scene(shapes)

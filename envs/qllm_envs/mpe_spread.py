@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe, _mpe_task, options
-from qllm_envs._mpe_task import SPEED_UNIT, UNIT, Rules
+from qllm_envs import options
+from qllm_envs._mpe import physics, task
+from qllm_envs._mpe.task import SPEED_UNIT, UNIT, Rules
 from qllm_envs.core import Env, Field, Scene, Step, View
 
 NAME = "mpe_spread"
@@ -34,12 +35,12 @@ def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop
     """Spread with as many landmarks as agents.
 
     `local_ratio`, 0 to 1, is the weight of an agent's own contacts; the shared coverage has the rest.
-    `drop_last_reward`: see `_mpe_task.end_step`.
+    `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
-    rules = _mpe_task.rules(NAME, n_agents, horizon, drop_last_reward)
+    rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
     ratio = options.number(NAME, "local_ratio", local_ratio, low=0, high=1)
     return Env(
-        spec=_mpe_task.spec(
+        spec=task.spec(
             NAME, rules, 6 * rules.n_agents, _fields(rules), _reward_sentence(rules, ratio), "simple_spread_v3"
         ),
         reset=partial(_reset, rules.n_agents),
@@ -52,20 +53,20 @@ def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop
 def _reset(n_agents: int, key: jax.Array) -> State:
     key_agents, key_landmarks = jax.random.split(key)
     return State(
-        agent_pos=_mpe.scattered(key_agents, n_agents, 2),
+        agent_pos=physics.scattered(key_agents, n_agents, 2),
         agent_vel=jnp.zeros((n_agents, 2)),
-        landmark_pos=_mpe.scattered(key_landmarks, n_agents, 2),
+        landmark_pos=physics.scattered(key_landmarks, n_agents, 2),
         t=jnp.int32(0),
     )
 
 
 def _step(rules: Rules, local_ratio: float, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
     del key  # nothing is random after the reset
-    force = _mpe.thrust(actions, ACCELERATION)
-    force += _mpe.contact_force(state.agent_pos, state.agent_pos, 2 * AGENT_RADIUS)
-    pos, vel = _mpe.integrate(state.agent_pos, state.agent_vel, force)
+    force = physics.thrust(actions, ACCELERATION)
+    force += physics.contact_force(state.agent_pos, state.agent_pos, 2 * AGENT_RADIUS)
+    pos, vel = physics.integrate(state.agent_pos, state.agent_vel, force)
     reward = _team_reward(pos, state.landmark_pos, local_ratio)
-    return _mpe_task.end_step(rules, state, state._replace(agent_pos=pos, agent_vel=vel), reward)
+    return task.end_step(rules, state, state._replace(agent_pos=pos, agent_vel=vel), reward)
 
 
 def _team_reward(
@@ -73,8 +74,8 @@ def _team_reward(
 ) -> Float[Array, ""]:
     n = agent_pos.shape[0]
     # The root is taken of the N minima and not of the N^2 distances.
-    nearest = jnp.sqrt(_mpe.square_distance(landmark_pos, agent_pos).min(1))  # (N,) of each landmark
-    contacts = _mpe.touching(agent_pos, agent_pos, 2 * AGENT_RADIUS).sum() - n  # an agent touches itself
+    nearest = jnp.sqrt(physics.square_distance(landmark_pos, agent_pos).min(1))  # (N,) of each landmark
+    contacts = physics.touching(agent_pos, agent_pos, 2 * AGENT_RADIUS).sum() - n  # an agent touches itself
     # Every agent is paid the shared part, so the sum over agents counts it n times.
     return -n * (1 - local_ratio) * nearest.sum() - local_ratio * contacts
 
@@ -84,14 +85,14 @@ def _view(state: State) -> View:
     n = pos.shape[0]
     silence = jnp.zeros((n, 2 * (n - 1)))
     obs = jnp.concatenate(
-        [state.agent_vel, pos, _mpe.relative(pos, state.landmark_pos), _mpe.relative_others(pos), silence], -1
+        [state.agent_vel, pos, physics.relative(pos, state.landmark_pos), physics.relative_others(pos), silence], -1
     )  # (N, 6N)
     fields = {"agent_pos": pos, "agent_vel": state.agent_vel, "landmark_pos": state.landmark_pos}
-    return _mpe_task.seen(obs, fields)
+    return task.seen(obs, fields)
 
 
 def _reward_sentence(rules: Rules, local_ratio: float) -> str:
-    last = _mpe_task.dropped(rules)
+    last = task.dropped(rules)
     return (
         f"The sum over all {rules.n_agents} agents of {1 - local_ratio:g} times the coverage, which is minus the "
         f"sum over landmarks of the distance from the landmark to the agent nearest to it, plus {local_ratio:g} "
@@ -100,7 +101,7 @@ def _reward_sentence(rules: Rules, local_ratio: float) -> str:
 
 
 def _fields(rules: Rules) -> dict[str, Field]:
-    n, reach = rules.n_agents, _mpe.unpushed_reach(ACCELERATION, rules.horizon)
+    n, reach = rules.n_agents, physics.unpushed_reach(ACCELERATION, rules.horizon)
     agent_pos = (
         f"center (x, y) of each agent, row i for agent i; each is a disc of radius {AGENT_RADIUS}, starts in the "
         "square from -1 to 1 and is held by no wall; x grows to the right, y upwards; "
@@ -108,7 +109,8 @@ def _fields(rules: Rules) -> dict[str, Field]:
     )
     agent_vel = (
         "velocity (vx, vy) of each agent, row i for agent i; 0 at the start; a step moves the agent by "
-        f"{_mpe.DT} times its velocity; own thrust alone gives at most 2 on either axis, a push by others can exceed it"
+        f"{physics.DT} times its velocity; own thrust alone gives at most 2 on either axis, "
+        "a push by others can exceed it"
     )
     landmark_pos = (
         "center (x, y) of each landmark, row l for landmark l; fixed in an episode, drawn anew for each; "
@@ -123,5 +125,5 @@ def _fields(rules: Rules) -> dict[str, Field]:
 
 def _scene(state: Any) -> Scene:
     # Landmarks come last, so that one that is covered still shows.
-    landmarks = _mpe_task.discs(state.landmark_pos, LANDMARK_RADIUS, "gray")
-    return _mpe_task.scene(_mpe_task.agent_discs(state.agent_pos, AGENT_RADIUS) + landmarks)
+    landmarks = task.discs(state.landmark_pos, LANDMARK_RADIUS, "gray")
+    return task.scene(task.agent_discs(state.agent_pos, AGENT_RADIUS) + landmarks)

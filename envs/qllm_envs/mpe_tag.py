@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_envs import _mpe, _mpe_task, opponents
-from qllm_envs._mpe_task import SPEED_UNIT, UNIT, Rules
+from qllm_envs import opponents
+from qllm_envs._mpe import physics, task
+from qllm_envs._mpe.task import SPEED_UNIT, UNIT, Rules
 from qllm_envs.core import Env, Field, Scene, Step, View
 from qllm_envs.opponents.scripts import Policy
 
@@ -47,14 +48,12 @@ def make(
     """Tag with `n_agents` predators, one prey and two obstacles.
 
     `opponent` and `opponent_action_order` choose what the prey does: `qllm_envs.opponents.make` says how.
-    `drop_last_reward`: see `_mpe_task.end_step`.
+    `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
-    rules = _mpe_task.rules(NAME, n_agents, horizon, drop_last_reward)
+    rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
     prey = opponents.make(NAME, "prey", rules.n_agents, opponent, opponent_action_order)
     return Env(
-        spec=_mpe_task.spec(
-            NAME, rules, 10 + 2 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_tag_v3"
-        ),
+        spec=task.spec(NAME, rules, 10 + 2 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_tag_v3"),
         reset=partial(reset, rules.n_agents),
         step=partial(_step, rules, prey),
         view=view,
@@ -65,11 +64,11 @@ def make(
 def reset(n_agents: int, key: jax.Array) -> State:
     key_agents, key_prey, key_obstacles = jax.random.split(key, 3)
     return State(
-        agent_pos=_mpe.scattered(key_agents, n_agents, 2),
+        agent_pos=physics.scattered(key_agents, n_agents, 2),
         agent_vel=jnp.zeros((n_agents, 2)),
-        prey_pos=_mpe.scattered(key_prey, 2),
+        prey_pos=physics.scattered(key_prey, 2),
         prey_vel=jnp.zeros(2),
-        obstacle_pos=_mpe.scattered(key_obstacles, N_OBSTACLES, 2, bound=OBSTACLE_START),
+        obstacle_pos=physics.scattered(key_obstacles, N_OBSTACLES, 2, bound=OBSTACLE_START),
         t=jnp.int32(0),
     )
 
@@ -77,7 +76,7 @@ def reset(n_agents: int, key: jax.Array) -> State:
 def _step(rules: Rules, prey: Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
     moved = move(state, actions, prey(key, prey_obs(state)))
     reward = CATCH_REWARD * rules.n_agents * caught(moved).sum()
-    return _mpe_task.end_step(rules, state, moved, reward)
+    return task.end_step(rules, state, moved, reward)
 
 
 def move(state: State, actions: Int[Array, " n"], prey_action: Int[Array, ""]) -> State:
@@ -88,38 +87,38 @@ def move(state: State, actions: Int[Array, " n"], prey_action: Int[Array, ""]) -
     radius = jnp.array([AGENT_RADIUS] * n + [PREY_RADIUS] + [OBSTACLE_RADIUS] * N_OBSTACLES)
     acceleration = jnp.array([[AGENT_ACCELERATION]] * n + [[PREY_ACCELERATION]])
     max_speed = jnp.array([[AGENT_MAX_SPEED]] * n + [[PREY_MAX_SPEED]])
-    force = _mpe.thrust(jnp.append(actions, prey_action), acceleration)
+    force = physics.thrust(jnp.append(actions, prey_action), acceleration)
     everything = jnp.concatenate([pos, state.obstacle_pos])  # (N+3, 2): all of it collides
-    force += _mpe.contact_force(pos, everything, radius[: n + 1, None] + radius[None])
-    pos, vel = _mpe.integrate(pos, vel, force, max_speed)
+    force += physics.contact_force(pos, everything, radius[: n + 1, None] + radius[None])
+    pos, vel = physics.integrate(pos, vel, force, max_speed)
     return state._replace(agent_pos=pos[:n], agent_vel=vel[:n], prey_pos=pos[n], prey_vel=vel[n])
 
 
 def caught(state: State) -> Bool[Array, " n"]:
     """Which predators touch the prey."""
-    return _mpe.touching(state.agent_pos, state.prey_pos[None], CATCH_DISTANCE)[:, 0]
+    return physics.touching(state.agent_pos, state.prey_pos[None], CATCH_DISTANCE)[:, 0]
 
 
 def prey_obs(state: State) -> Float[Array, " 8+2n"]:
     """What the prey sees, in mpe2's order: own velocity and position, then obstacles and predators relative to it."""
     own = state.prey_pos[None]
-    others = jnp.concatenate([_mpe.relative(own, state.obstacle_pos), _mpe.relative(own, state.agent_pos)], -1)[0]
+    others = jnp.concatenate([physics.relative(own, state.obstacle_pos), physics.relative(own, state.agent_pos)], -1)[0]
     return jnp.concatenate([state.prey_vel, state.prey_pos, others])
 
 
 def view(state: State) -> View:
     pos, vel = state.agent_pos, state.agent_vel
     n = len(pos)
-    prey = [_mpe.relative(pos, state.prey_pos[None]), jnp.broadcast_to(state.prey_vel[None], (n, 2))]
+    prey = [physics.relative(pos, state.prey_pos[None]), jnp.broadcast_to(state.prey_vel[None], (n, 2))]
     obs = jnp.concatenate(
-        [vel, pos, _mpe.relative(pos, state.obstacle_pos), _mpe.relative_others(pos), *prey], -1
+        [vel, pos, physics.relative(pos, state.obstacle_pos), physics.relative_others(pos), *prey], -1
     )  # (N, 10+2N)
     fields = {name: getattr(state, name) for name in State._fields if name != "t"}
-    return _mpe_task.seen(obs, fields)
+    return task.seen(obs, fields)
 
 
 def _reward_sentence(rules: Rules) -> str:
-    n, last = rules.n_agents, _mpe_task.dropped(rules)
+    n, last = rules.n_agents, task.dropped(rules)
     return (
         f"The sum over all {n} agents of {CATCH_REWARD:g} times the number of agents that touch the prey (centers "
         f"nearer than {CATCH_DISTANCE:g}): {CATCH_REWARD * n:g} for each agent that touches it{last}."
@@ -129,9 +128,9 @@ def _reward_sentence(rules: Rules) -> str:
 def _fields(rules: Rules) -> dict[str, Field]:
     n = rules.n_agents
     start = "starts in the square from -1 to 1 and is held by no wall; x grows to the right, y upwards"
-    step = f"0 at the start; a step moves by {_mpe.DT} times the velocity; the speed is at most"
-    reach = _mpe.reach(AGENT_ACCELERATION, rules.horizon, AGENT_MAX_SPEED)
-    prey_reach = _mpe.reach(PREY_ACCELERATION, rules.horizon, PREY_MAX_SPEED)
+    step = f"0 at the start; a step moves by {physics.DT} times the velocity; the speed is at most"
+    reach = physics.reach(AGENT_ACCELERATION, rules.horizon, AGENT_MAX_SPEED)
+    prey_reach = physics.reach(PREY_ACCELERATION, rules.horizon, PREY_MAX_SPEED)
     agent_pos = f"center (x, y) of each agent, row i for agent i; each is a disc of radius {AGENT_RADIUS}, {start}"
     agent_vel = f"velocity (vx, vy) of each agent, row i for agent i; {step} {AGENT_MAX_SPEED}"
     prey_pos = f"center (x, y) of the prey, a disc of radius {PREY_RADIUS} that no agent controls; it {start}"
@@ -150,6 +149,6 @@ def _fields(rules: Rules) -> dict[str, Field]:
 
 
 def _scene(state: Any) -> Scene:
-    obstacles = _mpe_task.discs(state.obstacle_pos, OBSTACLE_RADIUS, "gray")
-    agents = _mpe_task.agent_discs(state.agent_pos, AGENT_RADIUS)
-    return _mpe_task.scene([*obstacles, *agents, *_mpe_task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")])
+    obstacles = task.discs(state.obstacle_pos, OBSTACLE_RADIUS, "gray")
+    agents = task.agent_discs(state.agent_pos, AGENT_RADIUS)
+    return task.scene([*obstacles, *agents, *task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")])

@@ -36,34 +36,23 @@ def make(
     `splash`: whether a colossus's beam also hits enemies beside its target.
     """
     # Here, as importing jaxmarl takes seconds and starts the device.
-    from qllm_envs import (
-        _smax_enemies,
-        _smax_fields,
-        _smax_game,
-        _smax_scenarios,
-        _smax_scene,
-        _smax_state,
-        _smax_units,
-        _smax_view,
-        _smax_world,
-    )
+    from qllm_envs._smax import enemies, game, scenarios, scene, spec, state, units, view
+    from qllm_envs._smax import world as worlds
 
-    found = _smax_scenarios.find(
-        options.choice(NAME, "scenario", scenario, _smax_scenarios.names()),
-        options.choice(NAME, "fidelity", fidelity, _smax_scenarios.FIDELITIES),
+    found = scenarios.find(
+        options.choice(NAME, "scenario", scenario, scenarios.names()),
+        options.choice(NAME, "fidelity", fidelity, scenarios.FIDELITIES),
     )
-    table = _smax_units.table(found, fidelity)
+    table = units.table(found, fidelity)
     splash = options.flag(NAME, "splash", splash)
-    world = _smax_world.make(
-        found, table, fidelity, options.choice(NAME, "opponent", opponent, _smax_enemies.OPPONENTS), splash
-    )
+    world = worlds.make(found, table, fidelity, options.choice(NAME, "opponent", opponent, enemies.OPPONENTS), splash)
     limit = found.limit if horizon is None else options.integer(NAME, "horizon", horizon, low=1)
-    rules = _smax_state.rules_of(found, table, world, limit, fidelity, opponent)
+    rules = state.rules_of(found, table, world, limit, fidelity, opponent)
     return Env(
-        spec=_smax_fields.spec(rules),
-        reset=partial(_smax_game.reset, rules),
-        step=partial(_smax_game.step, rules),
-        view=partial(_smax_view.view, rules),
-        scene=partial(_smax_scene.scene, rules),
-        won=partial(_smax_state.won, rules),
+        spec=spec.spec(rules),
+        reset=partial(game.reset, rules),
+        step=partial(game.step, rules),
+        view=partial(view.view, rules),
+        scene=partial(scene.scene, rules),
+        won=partial(state.won, rules),
     )

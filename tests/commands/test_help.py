@@ -27,7 +27,7 @@ print("imported:", *sorted(set({HEAVY}) & set(sys.modules)))
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-@pytest.mark.parametrize("module", [*COMMANDS, "qllm_envs.opponents.train", "qllm_envs.opponents.evaluate"])
+@pytest.mark.parametrize("module", [*COMMANDS, "qllm_envs.selfplay.train", "qllm_envs.selfplay.evaluate"])
 def test_help_imports_nothing_that_takes_time(module: str, flag: str):
     done = subprocess.run([sys.executable, "-c", HELPED, module, flag], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,10 @@ import pytest
 from jaxmarl.environments.mpe.simple import State as PeerState
 from mpe2 import simple_adversary_v3, simple_spread_v3, simple_tag_v3
 
-from qllm_envs import _mpe, make, mpe_adversary, mpe_tag
+from qllm_envs import make, mpe_adversary, mpe_tag
+from qllm_envs._mpe import physics
 from qllm_envs.mpe_spread import State
-from qllm_envs.opponents import game
+from qllm_envs.selfplay import game
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -119,9 +120,9 @@ def test_25_agents_equal_jaxmarl_in_every_step_and_in_episode_length():
 def tag_step(state, actions, accel, max_speed, radius):
     """Four agents among two obstacles, all of which collide: what spread leaves out of the shared physics."""
     entities = jnp.concatenate([state.agent_pos, state.landmark_pos])
-    force = _mpe.thrust(actions, accel)
-    force += _mpe.contact_force(state.agent_pos, entities, radius[:4, None] + radius[None])
-    return _mpe.integrate(state.agent_pos, state.agent_vel, force, max_speed)
+    force = physics.thrust(actions, accel)
+    force += physics.contact_force(state.agent_pos, entities, radius[:4, None] + radius[None])
+    return physics.integrate(state.agent_pos, state.agent_vel, force, max_speed)
 
 
 def test_shared_physics_equals_tag_of_mpe2_with_speed_limits_and_obstacles():

@@ -24,7 +24,8 @@ from playing import (
     player,
 )
 
-from qllm_envs import _mpe, make
+from qllm_envs import make
+from qllm_envs._mpe import physics
 from qllm_envs.mpe_spread import State
 
 spread = partial(compiled, "mpe_spread")
@@ -69,8 +70,8 @@ def test_an_action_gives_half_a_unit_of_speed_and_moves_a_step_later(action, way
 
 def test_agents_in_one_place_give_finite_forces_and_gradients():
     pos = jnp.zeros((3, 2))
-    assert not _mpe.contact_force(pos, pos, 0.3).any()
-    assert jnp.isfinite(jax.jit(jax.jacobian(lambda pos: _mpe.contact_force(pos, pos, 0.3)))(pos)).all()
+    assert not physics.contact_force(pos, pos, 0.3).any()
+    assert jnp.isfinite(jax.jit(jax.jacobian(lambda pos: physics.contact_force(pos, pos, 0.3)))(pos)).all()
 
 
 @st.composite

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import KEY, LEFT, NONE, any_actions, assert_shown, assert_sound, close, compiled, grid, player
 
-from qllm_envs import _mpe, make, mpe_tag
+from qllm_envs import make, mpe_tag
+from qllm_envs._mpe import physics
 from qllm_envs.mpe_tag import State
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -110,5 +111,5 @@ def test_the_scene_shows_predators_by_number_the_prey_in_red_and_obstacles_in_gr
 def test_top_speed_holds_to_the_last_bit_in_any_direction():
     # Scaling to a length can round up along an axis, and a field's range is exact.
     vel = jax.random.normal(KEY, (1000, 2)) * jnp.array([[3.0, 0.0]])
-    _, limited = _mpe.integrate(vel, vel, vel, mpe_tag.PREY_MAX_SPEED)
+    _, limited = physics.integrate(vel, vel, vel, mpe_tag.PREY_MAX_SPEED)
     assert (jnp.abs(limited) <= mpe_tag.PREY_MAX_SPEED).all()

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qllm_envs import opponents
-from qllm_envs.opponents import evaluate, game, measure, network, ppo, scripts, train
+from qllm_envs.opponents import network, scripts
 from qllm_envs.opponents.frame import frame, layout
-from qllm_envs.opponents.ppo import Sample
+from qllm_envs.selfplay import evaluate, game, measure, ppo, train
+from qllm_envs.selfplay.plan import VERSION, Plan, meta_of
+from qllm_envs.selfplay.ppo import Sample
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -104,9 +106,12 @@ def test_a_shipped_file_says_how_it_came_about(role, n_agents):
     meta = network.load_meta(path)
     plan, out = train.parse(meta["command"].split()[3:])
     assert (plan.role, plan.n_agents, out) == (role, n_agents, path)
-    assert plan == train.Plan(role, n_agents)  # the defaults gave it
-    assert json.loads(json.dumps(train.meta(plan))) | {"versions": meta["versions"]} == meta
-    assert (meta["name"], meta["version"]) == (role, train.VERSION)
+    assert plan == Plan(role, n_agents)  # the defaults gave it
+    # Files of version 1 have the command by the module's first name.
+    command = meta["command"].replace("qllm_envs.opponents.train", "qllm_envs.selfplay.train")
+    kept = {"versions": meta["versions"]}
+    assert json.loads(json.dumps(meta_of(plan))) | kept == meta | {"command": command}
+    assert (meta["name"], meta["version"]) == (role, VERSION)
     assert set(meta["versions"]) == {"jax", "jaxlib", "numpy", "optax"}
     for name, shape in zip(("team", "opponent"), game.make(role, n_agents).layouts, strict=True):
         net = network.load(path, name)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qllm_envs import _smax_jaxmarl, _smax_scenarios, _smax_world, check_env, make
-from qllm_envs import _smax_units as units
-from qllm_envs._smax_scenarios import TWO_COLOSSI
-from qllm_envs._smax_world import in_beam
+from qllm_envs import check_env, make
+from qllm_envs._smax import jaxmarl, scenarios, units
+from qllm_envs._smax import world as worlds
+from qllm_envs._smax.scenarios import TWO_COLOSSI
+from qllm_envs._smax.world import in_beam
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -200,7 +201,7 @@ def test_a_beam_hits_what_a_rectangle_across_the_shot_touches():
 def one_tick(splash):
     """A world tick of 2c_vs_64zg: (state, actions of all units by SMAX's numbers) -> pools."""
     table = units.table(TWO_COLOSSI, "smac")
-    world = _smax_world.make(TWO_COLOSSI, table, "smac", "heuristic", splash)
+    world = worlds.make(TWO_COLOSSI, table, "smac", "heuristic", splash)
     start: Any = world.reset(KEY)[1]
 
     def tick(pos, pool, cooldown, attacks):
@@ -297,7 +298,7 @@ def test_teams_start_in_formation_by_starcrafts_rules_and_in_boxes_by_smaxs():
     [("smac", (13, 1.34, 7.125), (16, 0.86, 1.225 + 3.15 / 22.4)), ("smax", (13, 1.87, 6), (8, 0.86, 2))],
 )
 def test_what_each_fidelity_says_of_attack_cooldown_and_reach(fidelity, stalker, zealot):
-    table = units.table(_smax_scenarios.find("3s_vs_5z", fidelity), fidelity)
+    table = units.table(scenarios.find("3s_vs_5z", fidelity), fidelity)
     for kind, wanted in ((2, stalker), (3, zealot)):
         row = table.attacks[kind], table.weapon_cooldowns[kind], table.attack_ranges[kind]
         np.testing.assert_allclose(row, wanted, rtol=1e-6)
@@ -321,11 +322,11 @@ def test_a_battle_is_built_in_silence_and_leaves_redirected_streams():
 
 
 def test_only_the_known_lines_of_an_import_are_left_out(capsys):
-    with _smax_jaxmarl.without_its_lines():
-        print(_smax_jaxmarl.SAID[0])
-        print(_smax_jaxmarl.SAID[0], "and more")
-    print(_smax_jaxmarl.SAID[1])
-    assert capsys.readouterr().out == f"{_smax_jaxmarl.SAID[0]} and more\n{_smax_jaxmarl.SAID[1]}\n"
+    with jaxmarl.without_its_lines():
+        print(jaxmarl.SAID[0])
+        print(jaxmarl.SAID[0], "and more")
+    print(jaxmarl.SAID[1])
+    assert capsys.readouterr().out == f"{jaxmarl.SAID[0]} and more\n{jaxmarl.SAID[1]}\n"
 
 
 def test_a_state_in_a_buffer_is_small():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qllm_envs import make
-from qllm_envs._smax_state import Recharge
+from qllm_envs._smax.state import Recharge
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

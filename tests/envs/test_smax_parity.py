@@ -12,9 +12,10 @@ from jaxmarl.environments.smax.heuristic_enemy import HeuristicPolicyState
 from jaxmarl.environments.smax.heuristic_enemy_smax_env import State as PeerState
 from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, SMAX
 
-from qllm_envs import _smax_units as units
-from qllm_envs import _smax_world, make
-from qllm_envs._smax_scenarios import TWO_COLOSSI
+from qllm_envs import make
+from qllm_envs._smax import units
+from qllm_envs._smax import world as worlds
+from qllm_envs._smax.scenarios import TWO_COLOSSI
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -27,7 +28,7 @@ def stock(scenario):
     if scenario in MAP_NAME_TO_SCENARIO:
         return HeuristicEnemySMAX(scenario=MAP_NAME_TO_SCENARIO[scenario], walls_cause_death=False)
     table = units.table(TWO_COLOSSI, "smax")
-    return HeuristicEnemySMAX(**_smax_world.arguments(TWO_COLOSSI, table, 1 / 16, start=None))
+    return HeuristicEnemySMAX(**worlds.arguments(TWO_COLOSSI, table, 1 / 16, start=None))
 
 
 def held(peer, state, types):
@@ -88,7 +89,7 @@ def test_each_step_equals_jaxmarl(scenario, atol):
 
 
 def test_the_push_of_66_units_has_the_numbers_of_jaxmarl():
-    world = _smax_world.make(TWO_COLOSSI, units.table(TWO_COLOSSI, "smax"), "smax", "heuristic", splash=False)
+    world = worlds.make(TWO_COLOSSI, units.table(TWO_COLOSSI, "smax"), "smax", "heuristic", splash=False)
     state: Any = world.reset(jax.random.key(0))[1]
     crowd = 16 + 3 * jax.random.uniform(jax.random.key(1), (66, 2))
     state = state.replace(unit_positions=crowd, unit_alive=jnp.arange(66) % 7 > 0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from qllm_envs import Scene, make
-from qllm_envs._smax_enemies import Memory
-from qllm_envs._smax_scene import COLORS, HEALTH, SHIELD, SHOTS
+from qllm_envs._smax.enemies import Memory
+from qllm_envs._smax.scene import COLORS, HEALTH, SHIELD, SHOTS
 from qllm_envs.core import Bar
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

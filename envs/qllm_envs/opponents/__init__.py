@@ -22,7 +22,7 @@ MIRRORED = (0, 2, 1, 4, 3)  # left for right and down for up
 def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> "Policy":
     """The policy of `role` (prey or adversary) in `env`; ValueError names what is wrong and what is allowed.
 
-    `kind`: "trained" is a network that learned in self-play (`qllm_envs.opponents.train`) and takes its best action;
+    `kind`: "trained" is a network that learned in self-play (`qllm_envs.selfplay.train`) and takes its best action;
     it exists for some numbers of agents. "heuristic" is a rule, "random" draws any action, "still" never pushes.
 
     `action_order`: "corrected", or "paper" for a trained player that acts as mirrored as the one of the paper's runs.

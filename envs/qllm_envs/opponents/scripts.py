@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe
+from qllm_envs._mpe import physics
 
 Policy = Callable[[jax.Array, Float[Array, " obs"]], Int[Array, ""]]  # of one player; the key is consumed
 TeamPolicy = Callable[[jax.Array, Float[Array, "n obs"]], Int[Array, " n"]]  # of all players of a side
@@ -29,7 +29,7 @@ def still(key: jax.Array, obs: Float[Array, " obs"]) -> Int[Array, ""]:
 
 def random(key: jax.Array, obs: Float[Array, " obs"]) -> Int[Array, ""]:
     del obs
-    return jax.random.randint(key, (), 0, len(_mpe.ACTION_NAMES))
+    return jax.random.randint(key, (), 0, len(physics.ACTION_NAMES))
 
 
 def flee(key: jax.Array, obs: Float[Array, " 8+2n"]) -> Int[Array, ""]:
@@ -37,11 +37,11 @@ def flee(key: jax.Array, obs: Float[Array, " 8+2n"]) -> Int[Array, ""]:
     del key
     vel, pos, others = obs[:2], obs[2:4], obs[4:].reshape(-1, 2)
     obstacles, predators = others[:N_OBSTACLES], others[N_OBSTACLES:]
-    ways = _mpe.thrust(jnp.arange(len(_mpe.ACTION_NAMES)), STRIDE)
+    ways = physics.thrust(jnp.arange(len(physics.ACTION_NAMES)), STRIDE)
     ahead = GLIDE * vel[None] + ways  # (A, 2) from here, after each action
-    nearest = jnp.sqrt(_mpe.square_distance(ahead, predators).min(1))
+    nearest = jnp.sqrt(physics.square_distance(ahead, predators).min(1))
     outside = jax.nn.relu(jnp.abs(pos[None] + ahead) - ARENA).sum(1)
-    blocked = jax.nn.relu(MARGIN - jnp.sqrt(_mpe.square_distance(ahead, obstacles).min(1)))
+    blocked = jax.nn.relu(MARGIN - jnp.sqrt(physics.square_distance(ahead, obstacles).min(1)))
     return jnp.argmax(nearest - 3.0 * outside - blocked).astype(jnp.int32)
 
 
@@ -49,7 +49,7 @@ def follow(key: jax.Array, obs: Float[Array, " 4n"]) -> Int[Array, ""]:
     """The adversary takes the landmark nearest to any good agent for the goal and goes there."""
     del key
     landmarks, agents = jnp.split(obs.reshape(-1, 2), 2)
-    guess = jnp.argmin(_mpe.square_distance(landmarks, agents).min(1))
+    guess = jnp.argmin(physics.square_distance(landmarks, agents).min(1))
     return towards(landmarks[guess])
 
 

@@ -12,12 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from qllm_envs import _smax_enemies as enemies
-from qllm_envs import _smax_units as units
-from qllm_envs._smax_enemies import N_MOVES
-from qllm_envs._smax_jaxmarl import SMAX, SmaxScenario
-from qllm_envs._smax_scenarios import COLOSSUS, MAP_SIZE, TWO_COLOSSI, Scenario, block
-from qllm_envs._smax_units import Table
+from qllm_envs._smax import enemies, units
+from qllm_envs._smax.enemies import N_MOVES
+from qllm_envs._smax.jaxmarl import SMAX, SmaxScenario
+from qllm_envs._smax.scenarios import COLOSSUS, MAP_SIZE, TWO_COLOSSI, Scenario, block
+from qllm_envs._smax.units import Table
 
 # The colossus's beam: a rectangle around its target, across the shot (smaclite/env/units/smaclite_units/colossus.json).
 BEAM_HALF_WIDTH, BEAM_HALF_DEPTH = 1.4, 0.15

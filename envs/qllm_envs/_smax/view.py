@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from qllm_envs import _smax_units as units
-from qllm_envs._smax_scenarios import MAP_SIZE
-from qllm_envs._smax_state import FIRST_ATTACK, Force, Rules, State, force
+from qllm_envs._smax import units
+from qllm_envs._smax.scenarios import MAP_SIZE
+from qllm_envs._smax.state import FIRST_ATTACK, Force, Rules, State, force
 from qllm_envs.core import View
 
 FIRST_MOVE = 2
@@ -90,7 +90,7 @@ def weapon(rules: Rules, state: State, now: Force) -> Float[Array, " agents"]:
 
 
 def _fields(rules: Rules, state: State, now: Force) -> dict[str, Array]:
-    """The arrays that `_smax_fields` describes. A dead unit's are 0 but for its last action and its type."""
+    """The arrays that `qllm_envs._smax.spec` describes. A dead unit's are 0 but for its last action and its type."""
     n = rules.scenario.n_allies
     fields = {}
     for team, name, part in ((0, "agent", slice(None, n)), (1, "enemy", slice(n, None))):

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qllm_envs import opponents
-from qllm_envs.opponents import game, network, scripts
-from qllm_envs.opponents.game import TEAM, Game
+from qllm_envs.opponents import network, scripts
 from qllm_envs.opponents.scripts import TeamPolicy
+from qllm_envs.selfplay import game
+from qllm_envs.selfplay.game import TEAM, Game
 
 KINDS = ("trained", "heuristic", "random", "still", "paper")  # the last is "trained" in the paper's order of actions
 TITLES = {

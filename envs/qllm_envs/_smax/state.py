@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from qllm_envs import _smax_enemies as enemies
-from qllm_envs import _smax_units as units
-from qllm_envs._smax_scenarios import MAP_SIZE, Scenario
-from qllm_envs._smax_units import Table
-from qllm_envs._smax_world import World
+from qllm_envs._smax import enemies, units
+from qllm_envs._smax.scenarios import MAP_SIZE, Scenario
+from qllm_envs._smax.units import Table
+from qllm_envs._smax.world import World
 
 FIRST_ATTACK = 6  # SMAC's number of the attack on enemy 0
 CALM_STEPS = 20  # without damage until shields recharge: 160 game loops

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qllm_envs._smax_jaxmarl import SMAX
-from qllm_envs._smax_scenarios import COLOSSUS, Scenario
+from qllm_envs._smax.jaxmarl import SMAX
+from qllm_envs._smax.scenarios import COLOSSUS, Scenario
 
 TICKS = 8  # world ticks of a step, SMAC's step_mul
 # Seconds: a game loop at speed "faster", the time base of all of StarCraft II's numbers below; and SMAX's.

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from qllm_envs import _smax_enemies as enemies
-from qllm_envs import _smax_units as units
-from qllm_envs._smax_jaxmarl import SmaxState
-from qllm_envs._smax_state import (
+from qllm_envs._smax import enemies, units
+from qllm_envs._smax.jaxmarl import SmaxState
+from qllm_envs._smax.state import (
     CALM_STEPS,
     FIRST_ATTACK,
     KILL_REWARD,

@@ -1,10 +1,10 @@
 """What is static about a battle: sizes, sentences, and the fields with their ranges."""
 
-from qllm_envs import _smax_units as units
-from qllm_envs._smax_game import ACTION_NAMES, MAX_RETURN
-from qllm_envs._smax_scenarios import MAP_SIZE
-from qllm_envs._smax_state import CALM_STEPS, KILL_REWARD, WIN_REWARD, Rules
-from qllm_envs._smax_view import REACH, SIGHT
+from qllm_envs._smax import units
+from qllm_envs._smax.game import ACTION_NAMES, MAX_RETURN
+from qllm_envs._smax.scenarios import MAP_SIZE
+from qllm_envs._smax.state import CALM_STEPS, KILL_REWARD, WIN_REWARD, Rules
+from qllm_envs._smax.view import REACH, SIGHT
 from qllm_envs.core import Field, Spec
 
 NAME = "smax"

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from qllm_envs import _smax_enemies as enemies
-from qllm_envs._smax_game import smax_state
-from qllm_envs._smax_scenarios import MAP_SIZE
-from qllm_envs._smax_state import FIRST_ATTACK, Force, Rules, State, force
-from qllm_envs._smax_view import REACH
+from qllm_envs._smax import enemies
+from qllm_envs._smax.game import smax_state
+from qllm_envs._smax.scenarios import MAP_SIZE
+from qllm_envs._smax.state import FIRST_ATTACK, Force, Rules, State, force
+from qllm_envs._smax.view import REACH
 from qllm_envs.core import Bar, Line, Scene, Shape
 
 COLORS = ("tab:blue", "tab:red")  # of agents and enemies

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from qllm_envs import _mpe, mpe_adversary, mpe_tag
+from qllm_envs import mpe_adversary, mpe_tag
+from qllm_envs._mpe import physics
 from qllm_envs.opponents import scripts
 from qllm_envs.opponents.frame import Layout, layout
 from qllm_envs.opponents.scripts import TeamPolicy
@@ -92,7 +93,7 @@ def outside(state: mpe_tag.State) -> Float[Array, ""]:
 def tag_lesson(state: mpe_tag.State) -> Rewards:
     """As `tag_rewards`, in catches, and with a cost of near misses, since catches are too rare to learn from alone."""
     caught = mpe_tag.caught(state).sum().astype(jnp.float32)
-    gap = jnp.sqrt(_mpe.square_distance(state.agent_pos, state.prey_pos[None])) - mpe_tag.CATCH_DISTANCE
+    gap = jnp.sqrt(physics.square_distance(state.agent_pos, state.prey_pos[None])) - mpe_tag.CATCH_DISTANCE
     near = NEAR_MISS * jnp.exp(-jax.nn.relu(gap) / NEAR).sum()
     return caught, -caught - near - OUTSIDE / mpe_tag.CATCH_REWARD * outside(state)
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from qllm_envs import _mpe, options
+from qllm_envs import options
+from qllm_envs._mpe import physics
 from qllm_envs.core import Field, Scene, Shape, Spec, Step, View
 
 UNIT = "half the side of the starting square"
-SPEED_UNIT = f"{UNIT}, per second (a step is {_mpe.DT} s)"
+SPEED_UNIT = f"{UNIT}, per second (a step is {physics.DT} s)"
 
 
 class Rules(NamedTuple):
@@ -56,7 +57,7 @@ def dropped(rules: Rules) -> str:
 
 def seen(obs: Float[Array, "n obs"], fields: dict[str, Array]) -> View:
     """All actions are available at all times; the flat state is everybody's observation."""
-    return View(obs, jnp.ones((len(obs), len(_mpe.ACTION_NAMES)), bool), obs.reshape(-1), fields)
+    return View(obs, jnp.ones((len(obs), len(physics.ACTION_NAMES)), bool), obs.reshape(-1), fields)
 
 
 def spec(name: str, rules: Rules, obs_dim: int, fields: Mapping[str, Field], reward: str, scenario: str) -> Spec:
@@ -64,12 +65,12 @@ def spec(name: str, rules: Rules, obs_dim: int, fields: Mapping[str, Field], rew
     return Spec(
         name=name,
         n_agents=rules.n_agents,
-        n_actions=len(_mpe.ACTION_NAMES),
+        n_actions=len(physics.ACTION_NAMES),
         obs_dim=obs_dim,
         state_dim=rules.n_agents * obs_dim,
         horizon=rules.horizon,
         fields=fields,
-        action_names=_mpe.ACTION_NAMES,
+        action_names=physics.ACTION_NAMES,
         reward=reward,
         source=f"Lowe et al. 2017 (arxiv.org/abs/1706.02275), {scenario} of mpe2 1.1.1",
         task=f"{name}_n{rules.n_agents}",

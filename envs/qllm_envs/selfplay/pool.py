@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from qllm_envs.opponents import network, ppo
+from qllm_envs.opponents import network
 from qllm_envs.opponents.frame import Framed, frame
-from qllm_envs.opponents.game import TEAM, Game
 from qllm_envs.opponents.network import Network
-from qllm_envs.opponents.ppo import Learner, Nets, Sample
+from qllm_envs.selfplay import ppo
+from qllm_envs.selfplay.game import TEAM, Game
+from qllm_envs.selfplay.ppo import Learner, Nets, Sample
 
 NETWORK = -1  # as the script of a rival: it plays by its network
 

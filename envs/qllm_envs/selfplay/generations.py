@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 
-from qllm_envs._mpe import ACTION_NAMES
-from qllm_envs.opponents import game, ppo, selfplay
-from qllm_envs.opponents.game import OPPONENT, TEAM
+from qllm_envs._mpe.physics import ACTION_NAMES
 from qllm_envs.opponents.network import Network
-from qllm_envs.opponents.ppo import Learner
-from qllm_envs.opponents.selfplay import Sizes
-from qllm_envs.opponents.train import Plan
+from qllm_envs.selfplay import game, pool, ppo
+from qllm_envs.selfplay.game import OPPONENT, TEAM
+from qllm_envs.selfplay.plan import Plan
+from qllm_envs.selfplay.pool import Sizes
+from qllm_envs.selfplay.ppo import Learner
 
 
 def train(plan: Plan, report: Callable[[str], Any]) -> dict[str, Network]:
@@ -26,15 +26,15 @@ def train(plan: Plan, report: Callable[[str], Any]) -> dict[str, Network]:
     for side, key_init in ((TEAM, key_team), (OPPONENT, key_opponent)):
         nets = ppo.init(key_init, 4 * the_game.layouts[side].size, len(ACTION_NAMES), plan.hidden)
         learners.append(Learner(nets, optimizer.init(nets)))
-        pools.append(selfplay.pool_of(the_game, side, nets.policy, plan.snapshots))
-        improve.append(jax.jit(partial(selfplay.improve, the_game, side, sizes, optimizer)))
+        pools.append(pool.pool_of(the_game, side, nets.policy, plan.snapshots))
+        improve.append(jax.jit(partial(pool.improve, the_game, side, sizes, optimizer)))
     for generation in range(plan.generations):
         # The team comes last, so that what is saved of it has met the opponent that is saved.
         for side, name in ((OPPONENT, plan.role), (TEAM, "team")):
             start = time.perf_counter()
             key, key_improve = jax.random.split(key)
             learners[side], earned = improve[side](learners[side], pools[1 - side], key_improve)
-            pools[side] = selfplay.remember(pools[side], learners[side].nets.policy, generation % plan.snapshots)
+            pools[side] = pool.remember(pools[side], learners[side].nets.policy, generation % plan.snapshots)
             scores = ", ".join(f"{score:.2f}" for score in earned[-10:].mean(0).tolist())
             took = time.perf_counter() - start
             report(f"generation {generation + 1} of {plan.generations}, {name}: earned {scores} ({took:.0f} s)")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from qllm_envs._lbf_game import ACTION_NAMES, LOAD, Rules, State
+from qllm_envs._lbf.game import ACTION_NAMES, LOAD, Rules, State
 from qllm_envs.core import Scene, Shape, View
 
 BITS = 10  # of a number in a packed slot: sides are at most 1000 and levels 300, see `MAX_SIDE` and `MAX_LEVEL` of lbf

@@ -1,0 +1,1 @@
+"""Level-based foraging: rules, and what is seen."""

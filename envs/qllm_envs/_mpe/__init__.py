@@ -1,0 +1,1 @@
+"""The particle world: physics, and what its tasks share."""

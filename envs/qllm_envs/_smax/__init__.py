@@ -1,0 +1,1 @@
+"""Parts of `smax`: scenarios, units, world, enemies, rules, views."""
