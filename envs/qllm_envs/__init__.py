@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qllm_envs.check import EnvContractError, check_env
-    from qllm_envs.core import Bar, Env, EnvState, Field, Line, Scene, Shape, Spec, Step, View
+    from qllm_envs.core import Bar, Entries, Env, EnvState, Field, Line, Scene, Shape, Spec, StateBlock, Step, View
     from qllm_envs.registry import make, names
 
 __all__ = [
     "Bar",
+    "Entries",
     "Env",
     "EnvContractError",
     "EnvState",
@@ -21,6 +22,7 @@ __all__ = [
     "Scene",
     "Shape",
     "Spec",
+    "StateBlock",
     "Step",
     "View",
     "check_env",

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_envs import options
+from qllm_envs import layout, options
 from qllm_envs.core import Env, EnvState, Scene, Spec, Step, View
 
+N_SAMPLED = 10  # states of the episode in which the layout of the flat state is compared
 N_BATCH = 3  # copies that are run under vmap
 RTOL, ATOL = 1e-4, 1e-5  # of floats, where two programs compute one thing: each rounds in its own order
 
@@ -56,6 +57,7 @@ def check_env(env: Env, n_steps: int | None = None, seed: int = 0) -> None:
     length = spec.horizon if n_steps is None else min(options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
     play = jax.device_get(jax.jit(partial(_play, env, length))(key_play))
     _check_seen(spec, play)
+    _check_layout(spec, play)
     _check_end(spec, play)
 
 
@@ -75,6 +77,8 @@ def _check_spec(spec: Spec) -> None:
         _expect(all(type(size) is int for size in field.shape), spec, f"{what}.shape", "a tuple of ints", field.shape)
         _expect(field.low <= field.high, spec, f"{what} range", "low <= high", (field.low, field.high))
         _expect(field.meaning and field.unit, spec, f"{what} meaning and unit", "text", (field.meaning, field.unit))
+    size = layout.size(spec.state_layout)
+    _expect(size == spec.state_dim, spec, "spec.state_layout", f"{spec.state_dim} entries", size)
 
 
 def _check_shapes(env: Env) -> None:
@@ -166,9 +170,8 @@ def _play(env: Env, length: int, key: jax.Array) -> Play:
 
 
 def _check_seen(spec: Spec, play: Play) -> None:
-    """What is seen is finite and in range up to the end of the episode; what comes after it is nobody's business."""
-    ends = np.flatnonzero(play.terminated)
-    n_steps = int(ends[0]) + 1 if ends.size else len(play.reward)
+    """Check that views are finite and in range up to the end of the episode. Nothing is promised of steps after it."""
+    n_steps = _n_steps(play)
     seen = jax.tree.map(lambda leaf: leaf[: n_steps + 1], play.view)
     _expect_at_each_step(seen.avail.any(-1), spec, "view.avail", "an available action for each agent", seen.avail)
     arrays = {"step.reward": play.reward[:n_steps], "view.obs": seen.obs, "view.state": seen.state}
@@ -178,6 +181,26 @@ def _check_seen(spec: Spec, play: Play) -> None:
         low, high = spec.fields[name].low, spec.fields[name].high
         in_range = np.isfinite(array) & (low <= array) & (array <= high)
         _expect_at_each_step(in_range, spec, f"view.fields[{name!r}]", f"finite, in [{low:g}, {high:g}]", array)
+
+
+def _check_layout(spec: Spec, play: Play) -> None:
+    """Check the layout of the flat state against the fields, in some states up to the end of the episode."""
+    for t in np.unique(np.linspace(0, _n_steps(play), N_SAMPLED).astype(int)).tolist():
+        what = f"spec.state_layout at index {t} of the episode"
+        try:
+            declared = layout.flat_state(spec.state_layout, {name: x[t] for name, x in play.view.fields.items()})
+        except ValueError as error:
+            raise EnvContractError(f"{spec.name}: {what}: {error}") from error
+        off = ~np.isclose(declared, play.view.state[t], rtol=RTOL, atol=ATOL)
+        where = np.flatnonzero(off)[:3].tolist()
+        expected = f"the entries of view.state, {play.view.state[t][where].tolist()} at {where}"
+        _expect(not off.any(), spec, what, expected, declared[where].tolist())
+
+
+def _n_steps(play: Play) -> int:
+    """Number of steps up to the end of the episode."""
+    ends = np.flatnonzero(play.terminated)
+    return int(ends[0]) + 1 if ends.size else len(play.reward)
 
 
 def _expect_at_each_step(ok: np.ndarray, spec: Spec, what: str, expected: str, array: np.ndarray) -> None:

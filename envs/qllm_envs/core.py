@@ -1,7 +1,15 @@
-"""The environment contract: an `Env` is a record of pure functions over one episode.
+"""The contract of an environment: `Env`, a record of pure functions over one episode, and the records they exchange.
 
-Axis letters used in shapes: N agents, A actions, O observation, S flat global state.
-Write for one environment; callers add batch axes with `jax.vmap`.
+    env = qllm_envs.make("mpe_spread", n_agents=3)
+    state = env.reset(key)                  # private to the environment
+    view = env.view(state)                  # what agents and mixers see: obs, avail, state, fields
+    step = env.step(key, state, actions)    # the next state, the team's reward, and whether the episode ended
+
+All functions are written for one environment; callers add batch axes with `jax.vmap` and time with `jax.lax.scan`.
+Nothing resets itself: a caller plays `spec.horizon` steps and masks those after the first termination.
+`qllm_envs.check_env` tests all that is promised here.
+
+Axis letters in shapes: N agents, A actions, O numbers of an observation, S numbers of the flat state.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,82 +19,107 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
-EnvState = Any  # a pytree of arrays with static shapes, private to the environment
+EnvState = Any  # a pytree of arrays of static shapes and dtypes, private to the environment; a replay buffer keeps it
 
 
 class Field(NamedTuple):
-    """One named array of the global state, as a credit function and a prompt see it.
+    """Description of one named array of the global state, for credit functions and for prompts.
 
-    `shape` may hold ints only; `low` and `high` bound every entry (use +-inf where nothing bounds it).
+    `low` and `high` bound every entry, both included; infinite where nothing bounds it.
     """
 
     shape: tuple[int, ...]
-    meaning: str
+    meaning: str  # the axes, the start of an episode, special values such as -1
     unit: str
     low: float
     high: float
 
 
-class Spec(NamedTuple):
-    """What is static about an environment."""
+class Entries(NamedTuple):
+    """Consecutive entries of the flat state that one formula gives.
 
-    name: str
-    n_agents: int
-    n_actions: int
-    obs_dim: int
-    state_dim: int
-    horizon: int  # steps in an episode that does not terminate early
-    fields: Mapping[str, Field]
-    action_names: tuple[str, ...]
-    reward: str  # one sentence: what the team reward is
+    `formula` is a Python expression of the named arrays and of the block's index, such as "food_pos[f]". The value of
+    an array or of a list of arrays fills `size` entries in row-major order; a number fills each of them.
+    """
+
+    formula: str
+    size: int
+
+
+class StateBlock(NamedTuple):
+    """A block of the flat state: `entries` in order, once for each `index` from 0 to `count` - 1.
+
+    StateBlock((Entries("food_pos[f]", 2), Entries("food_level[f]", 1)), index="f", count=3)  # 9 entries
+    """
+
+    entries: tuple[Entries, ...]
+    index: str = ""  # a letter that formulas use; empty for a block that occurs once
+    count: int = 1
+
+    @property
+    def width(self) -> int:
+        """Number of entries for one value of the index."""
+        return sum(part.size for part in self.entries)
+
+
+class Spec(NamedTuple):
+    """Static facts of an environment: sizes, names, and texts from which prompts are generated."""
+
+    name: str  # of the file that `qllm_envs.make` finds
+    n_agents: int  # N
+    n_actions: int  # A
+    obs_dim: int  # O
+    state_dim: int  # S
+    horizon: int  # steps of an episode that does not terminate early
+    fields: Mapping[str, Field]  # of `View.fields`, by name
+    action_names: tuple[str, ...]  # (A,)
+    reward: str  # one sentence that defines the team reward
     source: str  # paper or package that defines the task
-    task: str  # short name of the game with its sizes (mpe_spread_n6); names run folders, plots and tables
-    ends_early: bool = False  # whether an episode may terminate before the horizon; programs leave out what is behind
-    options: Mapping[str, Any] = MappingProxyType({})  # `qllm_envs.make(name, **options)` makes it again; set there
+    task: str  # short name of the game with its sizes (mpe_spread_n6), for run folders, plots and tables
+    ends_early: bool = False  # True if an episode may terminate before the horizon; programs then skip the steps after
+    state_layout: tuple[StateBlock, ...] = ()  # `View.state` in terms of the fields; consecutive, S entries in all
+    options: Mapping[str, Any] = MappingProxyType({})  # set by `qllm_envs.make`; `make(name, **options)` is this task
 
 
 class View(NamedTuple):
-    """What is seen of an environment state."""
+    """The visible part of an environment state."""
 
     obs: Float[Array, "agents obs"]
-    avail: Bool[Array, "agents actions"]
-    state: Float[Array, " state"]  # the paper's flat global state
-    fields: dict[str, Array]  # the same state by name, shapes as in `Spec.fields`
+    avail: Bool[Array, "agents actions"]  # at least one action is available to each agent
+    state: Float[Array, " state"]  # the flat global state of the paper, for mixing networks
+    fields: dict[str, Array]  # the global state as named arrays, in float32, int32 or bool; shapes as in `Spec.fields`
 
 
 class Step(NamedTuple):
-    """Outcome of one step. `terminated`: the task ended; `truncated`: the horizon was reached.
-
-    Both may hold at once. The reward is the team's scalar reward.
-    """
+    """Outcome of one step."""
 
     state: EnvState
-    reward: Float[Array, ""]
-    terminated: Bool[Array, ""]
-    truncated: Bool[Array, ""]
+    reward: Float[Array, ""]  # one for the team
+    terminated: Bool[Array, ""]  # the task ended in this step
+    truncated: Bool[Array, ""]  # the horizon was reached in this step; may coincide with `terminated`
 
 
 class Bar(NamedTuple):
-    """A share of its most that something has, such as health."""
+    """A bar on a shape, such as health."""
 
-    share: float  # in [0, 1]
-    color: str
+    share: float  # of the full length, in [0, 1]
+    color: str  # a color of Matplotlib, as all colors here
 
 
 class Shape(NamedTuple):
-    """One thing to draw. `agent` is the index of the agent that it shows, or None."""
+    """One shape of a picture."""
 
     kind: str  # "circle", "square", or "ring": a thin circle below all others, cut off where the scene ends
     center: tuple[float, float]
-    radius: float  # half the side for a square, in units of the scene
+    radius: float  # half the side of a square, in units of the scene
     color: str
     label: str
-    agent: int | None = None
+    agent: int | None = None  # index of the agent that the shape shows
     bars: tuple[Bar, ...] = ()  # drawn on its upper part, the first on top
 
 
 class Line(NamedTuple):
-    """From one place to another, such as a shot."""
+    """A line of a picture, such as a shot."""
 
     start: tuple[float, float]
     end: tuple[float, float]
@@ -94,20 +127,19 @@ class Line(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A picture of one environment state: shapes in drawing order inside `bounds` (x0, y0, x1, y1)."""
+    """Picture of one environment state."""
 
-    shapes: tuple[Shape, ...]
-    bounds: tuple[float, float, float, float]
+    shapes: tuple[Shape, ...]  # in drawing order
+    bounds: tuple[float, float, float, float]  # x0, y0, x1, y1
     lines: tuple[Line, ...] = ()  # drawn over the shapes
 
 
 class Env(NamedTuple):
-    """An environment. All functions but `scene` are pure and can be jitted and vmapped."""
+    """An environment. All functions but `scene` are pure, and can be traced, vmapped and scanned."""
 
     spec: Spec
-    reset: Callable[[jax.Array], EnvState]  # the key is consumed
-    step: Callable[[jax.Array, EnvState, Int[Array, " agents"]], Step]  # the key is consumed
+    reset: Callable[[jax.Array], EnvState]  # (key) -> the first state of an episode; the key is consumed
+    step: Callable[[jax.Array, EnvState, Int[Array, " agents"]], Step]  # (key, state, actions); the key is consumed
     view: Callable[[EnvState], View]
-    scene: Callable[[EnvState], Scene]  # host only: takes concrete arrays
-    # Whether the game is won, of the last state of an episode. None: the task knows returns and no winner.
-    won: Callable[[EnvState], Bool[Array, ""]] | None = None
+    scene: Callable[[EnvState], Scene]  # on the host, of concrete arrays
+    won: Callable[[EnvState], Bool[Array, ""]] | None = None  # of the last state of an episode; None: no task to win

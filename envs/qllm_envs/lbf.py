@@ -115,6 +115,7 @@ def _spec(rules: Rules) -> Spec:
         reward=_reward_sentence(rules),
         source="Papoudakis et al. 2021 (arxiv.org/abs/2006.07869), lbforaging 2.0.0; state of arxiv.org/abs/2504.12961",
         task=f"{NAME}_{rules.rows}x{rules.cols}_{n}p_{f}f{coop}",
+        state_layout=seen.layout(rules),
     )
 
 

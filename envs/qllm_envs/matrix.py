@@ -15,7 +15,7 @@ from jaxtyping import Array, Int
 
 from qllm_envs import _payoffs, options
 from qllm_envs._payoffs import Payoff
-from qllm_envs.core import Env, Field, Scene, Shape, Spec, Step, View
+from qllm_envs.core import Entries, Env, Field, Scene, Shape, Spec, StateBlock, Step, View
 
 NAME = "matrix"
 CELL, AGENT = 0.47, 0.25  # half a side, and a radius, in a scene whose cells are 1 apart
@@ -109,6 +109,7 @@ def _spec(rules: Game) -> Spec:
         reward=f"The payoff of the joint action, from {low:g} to {high:g}, once for the team of {n}.",
         source=rules.source,
         task=f"{NAME}_{rules.title}",
+        state_layout=(StateBlock((Entries("last_action", n),)),),
     )
 
 

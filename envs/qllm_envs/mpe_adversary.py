@@ -6,7 +6,6 @@ sees everything but which landmark it is. The adversary is a part of the environ
 hold no velocities and no positions but relative ones, so that networks have the paper's sizes.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from qllm_envs import opponents
-from qllm_envs._mpe import physics, task
+from qllm_envs._mpe import physics, task, versus
 from qllm_envs._mpe.task import UNIT, Rules
-from qllm_envs.core import Env, Field, Scene, Step, View
-from qllm_envs.opponents.scripts import Policy
+from qllm_envs.core import Entries, Env, Field, Scene, View
 
-NAME = "mpe_adversary"
+NAME, ROLE = "mpe_adversary", "adversary"
 AGENT_RADIUS, LANDMARK_RADIUS = 0.15, 0.08  # drawn only: nothing touches anything here
 ACCELERATION = 5.0
 
@@ -48,16 +46,7 @@ def make(
     `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
     rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
-    adversary = opponents.make(NAME, "adversary", rules.n_agents, opponent, opponent_action_order)
-    return Env(
-        spec=task.spec(
-            NAME, rules, 2 + 4 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_adversary_v3"
-        ),
-        reset=partial(reset, rules.n_agents),
-        step=partial(_step, rules, adversary),
-        view=view,
-        scene=_scene,
-    )
+    return versus.make(_TASK, rules, opponents.make(NAME, ROLE, rules.n_agents, opponent, opponent_action_order))
 
 
 def reset(n_agents: int, key: jax.Array) -> State:
@@ -73,20 +62,16 @@ def reset(n_agents: int, key: jax.Array) -> State:
     )
 
 
-def _step(rules: Rules, adversary: Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
-    moved = move(state, actions, adversary(key, adversary_obs(state)))
-    agents, adversary_distance = distances(moved)
-    reward = rules.n_agents * (adversary_distance - agents.min())
-    return task.end_step(rules, state, moved, reward)
-
-
 def move(state: State, actions: Int[Array, " n"], adversary_action: Int[Array, ""]) -> State:
-    """A step of the physics, whoever chose the actions. Time is not counted here."""
-    n = len(actions)
-    pos = jnp.concatenate([state.agent_pos, state.adversary_pos[None]])  # (N+1, 2), the adversary last
-    vel = jnp.concatenate([state.agent_vel, state.adversary_vel[None]])
-    pos, vel = physics.integrate(pos, vel, physics.thrust(jnp.append(actions, adversary_action), ACCELERATION))
-    return state._replace(agent_pos=pos[:n], agent_vel=vel[:n], adversary_pos=pos[n], adversary_vel=vel[n])
+    """Return the state after a step of the physics, whoever chose the actions. `t` stays."""
+    pos, vel = versus.bodies(state, ROLE)  # (N+1, 2)
+    force = physics.thrust(jnp.append(actions, adversary_action), ACCELERATION)
+    return versus.with_bodies(state, ROLE, *physics.integrate(pos, vel, force))
+
+
+def _reward(state: State) -> Float[Array, ""]:
+    agents, adversary = distances(state)
+    return len(agents) * (adversary - agents.min())
 
 
 def distances(state: State) -> tuple[Float[Array, " n"], Float[Array, ""]]:
@@ -115,6 +100,16 @@ def view(state: State) -> View:
         "landmark_pos": state.landmark_pos,
     }
     return task.seen(obs, fields)
+
+
+def _obs_entries(n: int) -> tuple[Entries, ...]:
+    """Layout of the observation of agent i, as `view` builds it."""
+    return (
+        Entries("goal_pos - agent_pos[i]", 2),
+        task.relative("landmark_pos", n, "l"),
+        Entries("adversary_pos - agent_pos[i]", 2),
+        task.relative_others(n),
+    )
 
 
 def _reward_sentence(rules: Rules) -> str:
@@ -150,3 +145,18 @@ def _scene(state: Any) -> Scene:
     for i, pos in enumerate(state.landmark_pos):
         shapes += task.discs(pos, LANDMARK_RADIUS, "tab:green" if i == int(state.goal) else "gray")
     return task.scene(shapes)
+
+
+_TASK = versus.Task(
+    name=NAME,
+    scenario="simple_adversary_v3",
+    reset=reset,
+    move=move,
+    opponent_obs=adversary_obs,
+    reward=_reward,
+    view=view,
+    scene=_scene,
+    obs_entries=_obs_entries,
+    fields=_fields,
+    reward_sentence=_reward_sentence,
+)

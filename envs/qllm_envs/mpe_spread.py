@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from qllm_envs import options
 from qllm_envs._mpe import physics, task
 from qllm_envs._mpe.task import SPEED_UNIT, UNIT, Rules
-from qllm_envs.core import Env, Field, Scene, Step, View
+from qllm_envs.core import Entries, Env, Field, Scene, Step, View
 
 NAME = "mpe_spread"
 AGENT_RADIUS = 0.15
@@ -39,10 +39,9 @@ def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop
     """
     rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
     ratio = options.number(NAME, "local_ratio", local_ratio, low=0, high=1)
+    sentence, fields = _reward_sentence(rules, ratio), _fields(rules)
     return Env(
-        spec=task.spec(
-            NAME, rules, 6 * rules.n_agents, _fields(rules), _reward_sentence(rules, ratio), "simple_spread_v3"
-        ),
+        spec=task.spec(NAME, rules, _obs_entries(rules.n_agents), fields, sentence, "simple_spread_v3"),
         reset=partial(_reset, rules.n_agents),
         step=partial(_step, rules, ratio),
         view=_view,
@@ -89,6 +88,17 @@ def _view(state: State) -> View:
     )  # (N, 6N)
     fields = {"agent_pos": pos, "agent_vel": state.agent_vel, "landmark_pos": state.landmark_pos}
     return task.seen(obs, fields)
+
+
+def _obs_entries(n: int) -> tuple[Entries, ...]:
+    """Layout of the observation of agent i, as `_view` builds it."""
+    return (
+        Entries("agent_vel[i]", 2),
+        Entries("agent_pos[i]", 2),
+        task.relative("landmark_pos", n, "l"),
+        task.relative_others(n),
+        Entries("0", 2 * (n - 1)),
+    )
 
 
 def _reward_sentence(rules: Rules, local_ratio: float) -> str:

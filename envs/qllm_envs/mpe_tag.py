@@ -5,7 +5,6 @@ environment and plays a policy of `qllm_envs.opponents`. Observations are in mpe
 N (10 + 2N) in the flat state.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import opponents
-from qllm_envs._mpe import physics, task
+from qllm_envs._mpe import physics, task, versus
 from qllm_envs._mpe.task import SPEED_UNIT, UNIT, Rules
-from qllm_envs.core import Env, Field, Scene, Step, View
-from qllm_envs.opponents.scripts import Policy
+from qllm_envs.core import Entries, Env, Field, Scene, View
 
-NAME = "mpe_tag"
+NAME, ROLE = "mpe_tag", "prey"
 N_OBSTACLES = 2
 AGENT_RADIUS, PREY_RADIUS, OBSTACLE_RADIUS = 0.075, 0.05, 0.2
 AGENT_ACCELERATION, PREY_ACCELERATION = 3.0, 4.0
@@ -51,14 +49,7 @@ def make(
     `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
     rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
-    prey = opponents.make(NAME, "prey", rules.n_agents, opponent, opponent_action_order)
-    return Env(
-        spec=task.spec(NAME, rules, 10 + 2 * rules.n_agents, _fields(rules), _reward_sentence(rules), "simple_tag_v3"),
-        reset=partial(reset, rules.n_agents),
-        step=partial(_step, rules, prey),
-        view=view,
-        scene=_scene,
-    )
+    return versus.make(_TASK, rules, opponents.make(NAME, ROLE, rules.n_agents, opponent, opponent_action_order))
 
 
 def reset(n_agents: int, key: jax.Array) -> State:
@@ -73,25 +64,21 @@ def reset(n_agents: int, key: jax.Array) -> State:
     )
 
 
-def _step(rules: Rules, prey: Policy, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
-    moved = move(state, actions, prey(key, prey_obs(state)))
-    reward = CATCH_REWARD * rules.n_agents * caught(moved).sum()
-    return task.end_step(rules, state, moved, reward)
-
-
 def move(state: State, actions: Int[Array, " n"], prey_action: Int[Array, ""]) -> State:
-    """A step of the physics, whoever chose the actions. Time is not counted here."""
+    """Return the state after a step of the physics, whoever chose the actions. `t` stays."""
     n = len(actions)
-    pos = jnp.concatenate([state.agent_pos, state.prey_pos[None]])  # (N+1, 2), the prey last
-    vel = jnp.concatenate([state.agent_vel, state.prey_vel[None]])
+    pos, vel = versus.bodies(state, ROLE)  # (N+1, 2)
     radius = jnp.array([AGENT_RADIUS] * n + [PREY_RADIUS] + [OBSTACLE_RADIUS] * N_OBSTACLES)
     acceleration = jnp.array([[AGENT_ACCELERATION]] * n + [[PREY_ACCELERATION]])
     max_speed = jnp.array([[AGENT_MAX_SPEED]] * n + [[PREY_MAX_SPEED]])
     force = physics.thrust(jnp.append(actions, prey_action), acceleration)
     everything = jnp.concatenate([pos, state.obstacle_pos])  # (N+3, 2): all of it collides
     force += physics.contact_force(pos, everything, radius[: n + 1, None] + radius[None])
-    pos, vel = physics.integrate(pos, vel, force, max_speed)
-    return state._replace(agent_pos=pos[:n], agent_vel=vel[:n], prey_pos=pos[n], prey_vel=vel[n])
+    return versus.with_bodies(state, ROLE, *physics.integrate(pos, vel, force, max_speed))
+
+
+def _reward(state: State) -> Float[Array, ""]:
+    return CATCH_REWARD * len(state.agent_pos) * caught(state).sum()
 
 
 def caught(state: State) -> Bool[Array, " n"]:
@@ -115,6 +102,18 @@ def view(state: State) -> View:
     )  # (N, 10+2N)
     fields = {name: getattr(state, name) for name in State._fields if name != "t"}
     return task.seen(obs, fields)
+
+
+def _obs_entries(n: int) -> tuple[Entries, ...]:
+    """Layout of the observation of agent i, as `view` builds it."""
+    return (
+        Entries("agent_vel[i]", 2),
+        Entries("agent_pos[i]", 2),
+        task.relative("obstacle_pos", N_OBSTACLES, "m"),
+        task.relative_others(n),
+        Entries("prey_pos - agent_pos[i]", 2),
+        Entries("prey_vel", 2),
+    )
 
 
 def _reward_sentence(rules: Rules) -> str:
@@ -152,3 +151,18 @@ def _scene(state: Any) -> Scene:
     obstacles = task.discs(state.obstacle_pos, OBSTACLE_RADIUS, "gray")
     agents = task.agent_discs(state.agent_pos, AGENT_RADIUS)
     return task.scene([*obstacles, *agents, *task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")])
+
+
+_TASK = versus.Task(
+    name=NAME,
+    scenario="simple_tag_v3",
+    reset=reset,
+    move=move,
+    opponent_obs=prey_obs,
+    reward=_reward,
+    view=view,
+    scene=_scene,
+    obs_entries=_obs_entries,
+    fields=_fields,
+    reward_sentence=_reward_sentence,
+)

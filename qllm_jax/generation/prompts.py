@@ -13,7 +13,7 @@ from qllm_envs import Env
 from qllm_envs.core import Field, Spec
 from qllm_jax.config import config_dir
 from qllm_jax.errors import UserError
-from qllm_jax.generation import flat
+from qllm_jax.generation import flat_state
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, METHODS, MODULES, Signature
 from qllm_jax.tfcaf.verdict import sha256
 
@@ -50,7 +50,7 @@ def build(env: Env, name: str, signature: Signature, select: str = "read", hints
         state = _fields(spec, 'state["{}"]')
         contract = fill("contract_credit", n_agents=str(spec.n_agents), words=words)
     else:
-        state = flat.describe(env, _fields(spec, "{}"))
+        state = flat_state.describe(spec, _fields(spec, "{}"))
         sizes = {"n_agents": str(spec.n_agents), "state_dim": str(spec.state_dim)}
         contract = fill("contract_paper", words=words, **sizes)
     task = fill(
@@ -116,7 +116,9 @@ def _hints(spec: Spec, name: str) -> str:
 def _fields(spec: Spec, way: str) -> str:
     """One paragraph for each array of the state; `way` is how a function gets at the array of a name."""
     described = ((way.format(name), field) for name, field in spec.fields.items())
-    return "\n".join(flat.paragraph(f"{name}, shape {field.shape}: {_meaning(field)}") for name, field in described)
+    return "\n".join(
+        flat_state.paragraph(f"{name}, shape {field.shape}: {_meaning(field)}") for name, field in described
+    )
 
 
 def _action(number: int, name: str) -> str:
@@ -141,4 +143,4 @@ def _words() -> list[str]:
     plain = {module: [name for name in names if f"{module}.{name}" not in MODULES] for module, names in MODULES.items()}
     plain |= {"of arrays": list(METHODS), "of Python": list(BUILTINS)}
     texts = [f"{where}: {' '.join(sorted(names))}" for where, names in plain.items() if names]
-    return [line for text in texts for line in flat.paragraph(text).split("\n")]
+    return [line for text in texts for line in flat_state.paragraph(text).split("\n")]

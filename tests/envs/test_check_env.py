@@ -8,7 +8,21 @@ import jax.numpy as jnp
 import pytest
 from jax.core import Tracer
 
-from qllm_envs import Env, EnvContractError, Field, Scene, Shape, Spec, Step, View, check_env, make, names
+from qllm_envs import (
+    Entries,
+    Env,
+    EnvContractError,
+    Field,
+    Scene,
+    Shape,
+    Spec,
+    StateBlock,
+    Step,
+    View,
+    check_env,
+    make,
+    names,
+)
 from qllm_envs.core import Bar, Line
 
 HORIZON = 4
@@ -24,6 +38,7 @@ SPEC = Spec(
     reward="The sum of heights.",
     source="this test",
     task="toy",
+    state_layout=(StateBlock((Entries("height[i]", 1),), "i", 2),),
 )
 
 
@@ -143,6 +158,18 @@ BROKEN = {
     "no horizon": (
         in_spec(horizon=0),
         "toy: spec.horizon: expected an int of at least 1, got 0",
+    ),
+    "no layout of the flat state": (
+        in_spec(state_layout=()),
+        "toy: spec.state_layout: expected 2 entries, got 0",
+    ),
+    "a layout of another state": (
+        in_view(state=lambda s: late(s, 2.0)),
+        "toy: spec.state_layout at index 2 of the episode: expected the entries of view.state, [2.0",
+    ),
+    "a layout of what is no field": (
+        in_spec(state_layout=(StateBlock((Entries("width", 2),)),)),
+        "toy: spec.state_layout at index 0 of the episode: the formula 'width' fails with NameError",
     ),
     "range upside down": (
         in_spec(fields={"height": Field((2,), "height", "meter", 1.0, 0.0)}),

@@ -10,6 +10,7 @@ import pytest
 
 from qllm_envs import make
 from qllm_envs._smax.state import Recharge
+from qllm_envs.layout import flat_state
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -149,6 +150,8 @@ def test_observation_state_and_availability_are_smacs(scenario, fidelity):
         wanted = [obs_of(i, allies, enemies, bits) for i in range(len(allies))]
         np.testing.assert_allclose(view.obs, wanted, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(view.state, state_of(allies, enemies, last, bits), rtol=1e-4, atol=1e-5)
+        declared = flat_state(env.spec.state_layout, view.fields)
+        np.testing.assert_allclose(declared, view.state, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scenario", "fidelity"), TASKS)

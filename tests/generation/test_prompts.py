@@ -2,16 +2,13 @@
 
 import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import qllm_envs
 from qllm_envs.core import Env, Field
 from qllm_jax.errors import UserError
-from qllm_jax.generation import meanings, prompts
-from qllm_jax.generation.terms import Meaning
+from qllm_jax.generation import prompts
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, METHODS, MODULES
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -93,40 +90,3 @@ def test_ranges_are_told_in_words():
     said = [prompts._meaning(field._replace(low=low, high=high)) for low in (-np.inf, 0) for high in (np.inf, 1.5)]
     ends = [text.partition("Range: ")[2] for text in said]
     assert ends == ["not bounded.", "at most 1.5.", "at least 0.", "from 0 to 1.5."]
-
-
-@functools.cache
-def spread_meanings() -> list[Meaning]:
-    return meanings.meanings(env("mpe_spread"))
-
-
-def test_the_flat_state_of_spread_is_found_out():
-    texts = [str(meaning) for meaning in spread_meanings()]  # 3 agents, 18 numbers each
-    assert texts[:4] == ["agent_vel[0, 0]", "agent_vel[0, 1]", "agent_pos[0, 0]", "agent_pos[0, 1]"]
-    assert texts[18 + 4] == "landmark_pos[0, 0] - agent_pos[1, 0]"
-    assert texts[18 + 9] == "landmark_pos[2, 1] - agent_pos[1, 1]"
-    assert texts[18 + 10 : 18 + 12] == ["agent_pos[0, 0] - agent_pos[1, 0]", "agent_pos[0, 1] - agent_pos[1, 1]"]
-    assert texts[18 + 14 : 18 + 18] == [str(meanings.ZERO)] * 4
-
-
-def test_what_no_array_gives_is_not_described():
-    made = qllm_envs.make("mpe_spread", n_agents=1)
-    squares = lambda state: made.view(state)._replace(state=jnp.square(made.view(state).state).at[0].set(0.0))
-    found = meanings.meanings(made._replace(view=squares))
-    assert set(found) == {meanings.ZERO, meanings.UNKNOWN}
-
-
-def test_the_description_of_the_flat_state_holds_in_other_states():
-    made = env("mpe_spread")
-    view = jax.jit(made.view)(made.reset(jax.random.key(99)))
-    arrays = {name: np.asarray(array) for name, array in view.fields.items()}
-    for value, meaning in zip(view.state, spread_meanings(), strict=True):
-        said = 0.0 if meaning == meanings.ZERO else eval(str(meaning), {}, arrays)
-        assert float(value) == pytest.approx(float(said), abs=1e-6)
-
-
-def test_a_flat_state_that_is_too_large_to_describe_is_refused():
-    with pytest.raises(
-        UserError, match=r"mpe_spread has 1350 \(at most 600\): choose signature=credit, or fewer agents"
-    ):
-        prompts.build(qllm_envs.make("mpe_spread", n_agents=15), "mpe_spread", "paper")

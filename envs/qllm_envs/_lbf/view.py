@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs._lbf.game import ACTION_NAMES, LOAD, Rules, State
-from qllm_envs.core import Scene, Shape, View
+from qllm_envs.core import Entries, Scene, Shape, StateBlock, View
 
 BITS = 10  # of a number in a packed slot: sides are at most 1000 and levels 300, see `MAX_SIDE` and `MAX_LEVEL` of lbf
 
@@ -32,6 +32,15 @@ def view(rules: Rules, state: State) -> View:
         avail=jnp.ones((n, len(ACTION_NAMES)), bool),
         state=jnp.concatenate([*things, fields["last_action"]]),
         fields=fields,
+    )
+
+
+def layout(rules: Rules) -> tuple[StateBlock, ...]:
+    """Layout of the flat state, as `view` builds it."""
+    return (
+        StateBlock((Entries("agent_pos[i]", 2), Entries("agent_level[i]", 1)), "i", rules.n_agents),
+        StateBlock((Entries("food_pos[f]", 2), Entries("food_level[f]", 1)), "f", rules.n_foods),
+        StateBlock((Entries("last_action", rules.n_agents),)),
     )
 
 

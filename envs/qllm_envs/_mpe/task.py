@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from qllm_envs import options
 from qllm_envs._mpe import physics
-from qllm_envs.core import Field, Scene, Shape, Spec, Step, View
+from qllm_envs.core import Entries, Field, Scene, Shape, Spec, StateBlock, Step, View
 
 UNIT = "half the side of the starting square"
 SPEED_UNIT = f"{UNIT}, per second (a step is {physics.DT} s)"
@@ -56,24 +56,38 @@ def dropped(rules: Rules) -> str:
 
 
 def seen(obs: Float[Array, "n obs"], fields: dict[str, Array]) -> View:
-    """All actions are available at all times; the flat state is everybody's observation."""
+    """Return the view: all actions are available, and the flat state is the observations of all agents in order."""
     return View(obs, jnp.ones((len(obs), len(physics.ACTION_NAMES)), bool), obs.reshape(-1), fields)
 
 
-def spec(name: str, rules: Rules, obs_dim: int, fields: Mapping[str, Field], reward: str, scenario: str) -> Spec:
-    """The spec of task `name`, which is mpe2's `scenario`."""
+def relative(name: str, count: int, letter: str) -> Entries:
+    """Entries that `physics.relative` gives agent i of `count` positions, the rows of a field."""
+    return Entries(f"[{name}[{letter}] - agent_pos[i] for {letter} in range({count})]", 2 * count)
+
+
+def relative_others(n_agents: int) -> Entries:
+    """Entries that `physics.relative_others` gives agent i."""
+    return Entries(f"[agent_pos[j] - agent_pos[i] for j in range({n_agents}) if j != i]", 2 * (n_agents - 1))
+
+
+def spec(
+    name: str, rules: Rules, obs: Iterable[Entries], fields: Mapping[str, Field], reward: str, scenario: str
+) -> Spec:
+    """Return the spec of task `name`, which is `scenario` of mpe2. `obs` lays out the observation of agent i."""
+    block = StateBlock(tuple(part for part in obs if part.size), "i", rules.n_agents)
     return Spec(
         name=name,
         n_agents=rules.n_agents,
         n_actions=len(physics.ACTION_NAMES),
-        obs_dim=obs_dim,
-        state_dim=rules.n_agents * obs_dim,
+        obs_dim=block.width,
+        state_dim=rules.n_agents * block.width,
         horizon=rules.horizon,
         fields=fields,
         action_names=physics.ACTION_NAMES,
         reward=reward,
         source=f"Lowe et al. 2017 (arxiv.org/abs/1706.02275), {scenario} of mpe2 1.1.1",
         task=f"{name}_n{rules.n_agents}",
+        state_layout=(block,),
     )
 
 

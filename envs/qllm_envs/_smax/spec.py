@@ -4,7 +4,7 @@ from qllm_envs._smax import units
 from qllm_envs._smax.game import ACTION_NAMES, MAX_RETURN
 from qllm_envs._smax.scenarios import MAP_SIZE
 from qllm_envs._smax.state import CALM_STEPS, KILL_REWARD, WIN_REWARD, Rules
-from qllm_envs._smax.view import REACH, SIGHT
+from qllm_envs._smax.view import REACH, SIGHT, layout
 from qllm_envs.core import Field, Spec
 
 NAME = "smax"
@@ -26,6 +26,7 @@ def spec(rules: Rules) -> Spec:
         reward=_reward_sentence(rules),
         source="SMAX of jaxmarl 0.2.0 (arxiv.org/abs/2311.10090) with the interface of SMAC (arxiv.org/abs/1902.04043)",
         task=_task(rules),
+        state_layout=layout(rules),
     )
 
 

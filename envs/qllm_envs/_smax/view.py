@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from qllm_envs._smax import units
 from qllm_envs._smax.scenarios import MAP_SIZE
 from qllm_envs._smax.state import FIRST_ATTACK, Force, Rules, State, force
-from qllm_envs.core import View
+from qllm_envs.core import Entries, StateBlock, View
 
 FIRST_MOVE = 2
 SIGHT, REACH = 9.0, 6.0  # SMAC's for every unit, between centers
@@ -80,6 +80,28 @@ def _flat_state(rules: Rules, state: State, now: Force) -> Float[Array, " state"
     last = jax.nn.one_hot(state.last_action, rules.n_actions)  # zeros where it is -1
     parts = jnp.where(now.alive[:n, None], allies, 0.0), jnp.where(now.alive[n:, None], enemies, 0.0), last
     return jnp.concatenate([part.reshape(-1) for part in parts])
+
+
+def layout(rules: Rules) -> tuple[StateBlock, ...]:
+    """Layout of the flat state, as `_flat_state` builds it."""
+    n, e = rules.scenario.n_allies, rules.scenario.n_enemies
+    ally, enemy = _unit_entries(rules, 0), _unit_entries(rules, 1)
+    last = f"[1 if last_action[i] == a else 0 for a in range({rules.n_actions})]"
+    return (
+        StateBlock((ally[0], Entries("agent_cooldown[i]", 1), *ally[1:]), "i", n),
+        StateBlock(enemy, "k", e),
+        StateBlock((Entries(last, rules.n_actions),), "i", n),
+    )
+
+
+def _unit_entries(rules: Rules, team: int) -> tuple[Entries, ...]:
+    """Health, place, and shield and one-hot type as `_condition` has them."""
+    name, i = (("agent", "i"), ("enemy", "k"))[team]
+    place = f"({name}_pos[{i}] - {MAP_SIZE / 2:g}) / {STATE_SCALE:g} if {name}_alive[{i}] else 0"
+    kinds, same = len(rules.kinds), f"{name}_alive[{i}] and {name}_type[{i}] == t"
+    shield = (Entries(f"{name}_shield[{i}]", 1),) if rules.shields[team] else ()
+    types = (Entries(f"[1 if {same} else 0 for t in range({kinds})]", kinds),) if kinds else ()
+    return (Entries(f"{name}_health[{i}]", 1), Entries(place, 2), *shield, *types)
 
 
 def weapon(rules: Rules, state: State, now: Force) -> Float[Array, " agents"]:
