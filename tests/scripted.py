@@ -6,7 +6,7 @@ from typing import Any
 
 from chat_server import Answer, Server, completion
 
-from qllm_jax.generation import source
+from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 
@@ -25,7 +25,7 @@ def gates(text: str, file: str, env: dict[str, Any] | None = None) -> Verdict:
     del file, env
     if "bad" in text:
         return Verdict("NANGRAD", "L6", "the gradient is nan", 2, "bound what you divide by", sha256(text), {})
-    if "negative" in text and source.read_igm(text):
+    if "negative" in text and igm_gate.read(text):
         return Verdict("NONMONO", "L6", "a weight is negative", 2, "make it positive", sha256(text), {})
     return Verdict("OK", "L8", "", None, "", sha256(text), {"weights": {"negative_share": 0.25}})
 

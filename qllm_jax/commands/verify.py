@@ -5,7 +5,7 @@ from typing import Any
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf import gates, loader
+from qllm_jax.tfcaf import find, gates
 from qllm_jax.tfcaf.sandbox import confine
 from qllm_jax.tfcaf.verdict import CODES, Verdict
 
@@ -21,7 +21,7 @@ def verify(arguments: list[str]) -> int:
         )
     settings = config.load([argument for argument in arguments if argument not in places])
     env = settings.env | ({"n_agents": settings.n_agents} if settings.n_agents is not None else {})
-    found = loader.find(places[0])
+    found = find(places[0])
     verdict = gates.verify(found.text, found.file, env)
     print("\n".join(table(verdict, found.file)))
     return 0 if verdict.ok else 1

@@ -8,10 +8,11 @@ from qllm_jax.generation.prompts import Prompts, render
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.asking import Desk, ask
 from qllm_jax.llm.records import KEPT, Candidate, Choice, Place, Reply, Request, Try, WaitingError
+from qllm_jax.tfcaf.static import igm as gate
+from qllm_jax.tfcaf.static import text as texts
 from qllm_jax.tfcaf.static.extract import extract
-from qllm_jax.tfcaf.static.syntax import MAX_BYTES
 from qllm_jax.tfcaf.static.vocabulary import Signature
-from qllm_jax.tfcaf.verdict import Verdict, sha256
+from qllm_jax.tfcaf.verdict import TfcafError, Verdict, refusal, sha256
 
 # (source, name of its file) -> verdict: the gates, for one environment.
 Verify = Callable[[str, str], Verdict]
@@ -62,9 +63,9 @@ def with_igm(coder: Coder, round_: int, choice: Choice) -> Choice:
     rewrite it, as often as a candidate is repaired. If that fails, the function keeps the gate that it passed with.
     """
     candidate, igm = choice.candidate, choice.igm
-    if igm is None or sources.read_igm(candidate.source) == igm:
+    if igm is None or gate.read(candidate.source) == igm:
         return choice
-    changed = sources.write_igm(candidate.source, igm)
+    changed = gate.write(candidate.source, igm)
     last = candidate.last._replace(source=changed, verdict=_verify(coder, changed, candidate.last.place))
     if igm and not last.verdict.ok:
         last = _rewritten(coder, round_, choice, last)
@@ -104,7 +105,7 @@ def _attempts(
 def _repair(prompts: Prompts, assignment: str, refused: Try) -> str:
     said = refused.reply.text if refused.source is None else refused.source
     feedback = refused.verdict.feedback()
-    given = {"assignment": assignment, "source": said[: 2 * MAX_BYTES].strip(), "feedback": feedback}
+    given = {"assignment": assignment, "source": said[: 2 * texts.MAX_BYTES].strip(), "feedback": feedback}
     return render(prompts.messages["coder_repair"], "coder_repair", **given)
 
 
@@ -118,17 +119,20 @@ def _examine(coder: Coder, place: Place, reply: Reply, igm: bool | None) -> Try:
         wanted = {"credit": "credit(state)", "paper": "QLLMNetwork(agents_q, global_state)"}[coder.signature]
         problem = "the file does not define the function that was asked for"
         verdict = _refusal("L3", found, problem, f"define {wanted}")
-    if verdict.ok and igm is not None and sources.read_igm(found) != igm:
-        found = sources.write_igm(found, igm)
+    if verdict.ok and igm is not None and gate.read(found) != igm:
+        found = gate.write(found, igm)
         verdict = _verify(coder, found, place)
     return Try(place, reply, found, verdict)
 
 
 def _code(reply: Reply) -> str | Verdict:
     found = extract(reply.text, truncated=reply.finish == "length")
-    limit = MAX_BYTES - sources.HEADER_BYTES
-    if isinstance(found, str) and len(found.encode(errors="replace")) > limit:
-        return _refusal("L1", found, f"longer than {limit // 1024} KiB", "write a shorter function")
+    if isinstance(found, Verdict):
+        return found
+    try:
+        texts.verify_size(found, "reply", texts.MAX_BYTES - sources.HEADER_BYTES)
+    except TfcafError as error:
+        return refusal(error, "L1", found, {})
     return found
 
 

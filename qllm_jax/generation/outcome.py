@@ -10,6 +10,7 @@ from qllm_jax.generation.measurements import in_short
 from qllm_jax.llm import budget as budgets
 from qllm_jax.llm.records import Choice, Price, Try
 from qllm_jax.llm.replies import brief
+from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.verdict import Verdict
 
 TFCAF, TABLE, SUMMARY, CANDIDATES = "tfcaf.py", "table.txt", "summary.json", "candidates"
@@ -96,7 +97,7 @@ def _row(tried: Try, outcome: Outcome) -> list[str]:
 
 
 def _reason(round_: int, choice: Choice) -> str:
-    igm = "on" if sources.read_igm(choice.candidate.source) else "off"
+    igm = "on" if gate.read(choice.candidate.source) else "off"
     why_igm = choice.note or choice.igm_reason
     lines = [
         f"Round {round_}: {str(choice.candidate.last.place).replace('_', ' ')}, chosen by {choice.by}",
@@ -142,7 +143,7 @@ def _tried(tried: Try, price: Price | None) -> dict[str, Any]:
 
 def _choice(choice: Choice) -> dict[str, Any]:
     rest = {key: getattr(choice, key) for key in ("by", "reason", "advice", "igm_reason", "note")}
-    return {"place": str(choice.candidate.last.place), "igm": sources.read_igm(choice.candidate.source), **rest}
+    return {"place": str(choice.candidate.last.place), "igm": gate.read(choice.candidate.source), **rest}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The text of a function that passed the gates: its IGM gate, its signature, and the file that is made of it.
+"""The text of a function that passed the gates: its signature, and the file that is made of it.
 
 Only verified text comes here: parsing it is safe, as a child process did so before under the same limits.
 """
@@ -9,28 +9,11 @@ import textwrap
 from qllm_jax.generation.prompts import Hints
 from qllm_jax.llm.records import Choice, Try
 from qllm_jax.llm.replies import brief
+from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.static.vocabulary import ENTRIES, Signature
 
 HEADER_BYTES = 4096  # the most that the header of a file takes
 REASON, MODEL = 600, 100  # characters of a model's sentence and of its name in the header
-
-
-def read_igm(source: str) -> bool:
-    """The gate as the text sets it; True if it does not, as in the check."""
-    value = _igm(ast.parse(source))
-    return value is None or value.value is True
-
-
-def write_igm(source: str, igm: bool) -> str:
-    """The text with the gate set, and nothing else changed."""
-    tree = ast.parse(source)
-    value, lines = _igm(tree), source.split("\n")
-    if value is None:
-        entry = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in ENTRIES)
-        return "\n".join([*lines[: entry.lineno - 1], f"IGM = {igm}", "", "", *lines[entry.lineno - 1 :]])
-    line = lines[value.lineno - 1].encode()
-    lines[value.lineno - 1] = (line[: value.col_offset] + str(igm).encode() + line[value.end_col_offset :]).decode()
-    return "\n".join(lines)
 
 
 def signature(source: str) -> Signature:
@@ -45,7 +28,7 @@ def compose(choice: Choice, task: str, prompts_sha256: str, hints: Hints = "none
     Nothing in it depends on when or where it is composed.
     """
     written = choice.candidate.last
-    igm = read_igm(choice.candidate.source)
+    igm = gate.read(choice.candidate.source)
     with_hints = "" if hints == "none" else f", with hints={hints}"
     head = [
         f"A credit function (TFCAF) for {task}, written by a language model.",
@@ -61,15 +44,6 @@ def compose(choice: Choice, task: str, prompts_sha256: str, hints: Hints = "none
 def name_of(tried: Try) -> str:
     """The name of the file in which a try is kept."""
     return f"{tried.place}.{'py' if tried.source is not None else 'txt'}"
-
-
-def _igm(tree: ast.Module) -> ast.Constant | None:
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == "IGM" for target in targets):
-            value = getattr(node, "value", None)
-            return value if isinstance(value, ast.Constant) else None
-    return None
 
 
 def _wrapped(text: str) -> list[str]:

@@ -6,11 +6,11 @@ status 200, a web page with status 200, no usage, blank lines before the JSON (D
 """
 
 import json
-import re
 import time
 from typing import Any
 
 from qllm_jax.llm.records import NoAnswerError, Reply, Usage
+from qllm_jax.tfcaf.static.extract import split_reasoning
 
 _YEAR_2020, _YEAR_2100 = 1577836800, 4102444800
 
@@ -31,7 +31,7 @@ def read(body: str, model: str) -> Reply:
             f"the answer has no message but {brief(json.dumps(data.get('error', data)))!r}", transient=True
         )
     text, reasoning = _content(message.get("content"))
-    inline, text = _split_thoughts(text)
+    inline, text, _ = split_reasoning(text)
     said = [_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
     return Reply(
         text=_clean(text.strip() or _text(message.get("refusal"))),
@@ -73,21 +73,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return _text(value.get("text"))
     return "".join(map(_text, value)) if isinstance(value, list) else ""
-
-
-def _split_thoughts(text: str) -> tuple[str, str]:
-    """Thoughts in tags, and the text without them.
-
-    Some templates put the opening tag into the prompt, so that only `</think>` is in the reply. A thought that does not
-    end was cut off, and nothing after it is an answer.
-    """
-    thoughts = re.findall(r"<think>(.*?)</think>", text, re.DOTALL)
-    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
-    head, closed, tail = text.rpartition("</think>")
-    if closed:
-        thoughts, text = [*thoughts, head], tail
-    text, opened, cut = text.partition("<think>")
-    return "\n".join(part.strip() for part in (*thoughts, cut if opened else "") if part.strip()), text
 
 
 def _usage(usage: Any) -> Usage:

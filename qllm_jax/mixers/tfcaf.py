@@ -10,8 +10,7 @@ from qllm_envs import Spec
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.base import Mixer, MixerInputs
-from qllm_jax.tfcaf import CreditFunction, from_source, gates
-from qllm_jax.tfcaf.loader import find
+from qllm_jax.tfcaf import CreditFunction, find, from_source, gates
 
 CHOICE = "choice"  # the parameter of `choosing`
 

@@ -7,15 +7,22 @@ from qllm_jax.tfcaf.verdict import TfcafError, Verdict
 
 if TYPE_CHECKING:
     from qllm_jax.tfcaf.contract import CreditFunction
-    from qllm_jax.tfcaf.loader import from_source, load, names
+    from qllm_jax.tfcaf.loading.loader import from_source, load
+    from qllm_jax.tfcaf.loading.source import find, names
 
-__all__ = ["CreditFunction", "TfcafError", "Verdict", "from_source", "load", "names"]
+__all__ = ["CreditFunction", "TfcafError", "Verdict", "find", "from_source", "load", "names"]
 
-_LAZY = {"CreditFunction": "contract", "from_source": "loader", "load": "loader", "names": "loader"}
+_LAZY = {
+    "CreditFunction": "contract",
+    "find": "loading.source",
+    "from_source": "loading.loader",
+    "load": "loading.loader",
+    "names": "loading.source",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # The process that reads a candidate imports jax only if its text passes: the package must not do it for it.
+    # The process of a candidate imports jax only if its text passes, so the package must not import it.
     if name in _LAZY:
         return getattr(import_module(f"qllm_jax.tfcaf.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_jax.tfcaf.static.vocabulary import Signature
-from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 Fields = dict[str, jax.Array]  # one sample's named fields, shapes as in `Spec.fields`
 Credit = tuple[Float[Array, " agents"], Float[Array, ""]]  # weights, bias
@@ -28,28 +28,28 @@ class CreditFunction(NamedTuple):
     sha256: str  # of `source` in UTF-8
 
 
-def as_credit(outcome: Any, n_agents: int, place: Place) -> Credit:
-    """What a credit function returned, as float32 weights (N,) and bias (); `TfcafError` if it is something else."""
+def as_credit(outcome: Any, n_agents: int, location: Location) -> Credit:
+    """Return the outcome of a credit function as float32 weights (N,) and bias (). `TfcafError` if it is not."""
     if not (isinstance(outcome, tuple) and len(outcome) == 2):
-        raise TfcafError("SHAPE", place, f"`credit` returns {_kind(outcome)}", "return the pair (weights, bias)")
+        raise TfcafError("SHAPE", location, f"`credit` returns {_kind(outcome)}", "return the pair (weights, bias)")
     weights, bias = outcome
     if not isinstance(weights, jax.Array):
         hint = "make one array of them with jnp.stack or jnp.array"
-        raise TfcafError("SHAPE", place, f"the weights are {_kind(weights)}", hint)
+        raise TfcafError("SHAPE", location, f"the weights are {_kind(weights)}", hint)
     if weights.shape != (n_agents,):
         hint = "return one weight an agent: sum, index or reshape the other axes away"
-        raise TfcafError("SHAPE", place, f"the weights are of shape {weights.shape}, not {(n_agents,)}", hint)
+        raise TfcafError("SHAPE", location, f"the weights are of shape {weights.shape}, not {(n_agents,)}", hint)
     if not jnp.issubdtype(weights.dtype, jnp.floating):
         hint = "make them floats with .astype(jnp.float32)"
-        raise TfcafError("DTYPE", place, f"the weights are {weights.dtype}", hint)
-    return weights.astype(jnp.float32), _as_bias(bias, place)
+        raise TfcafError("DTYPE", location, f"the weights are {weights.dtype}", hint)
+    return weights.astype(jnp.float32), _as_bias(bias, location)
 
 
-def _as_bias(bias: Any, place: Place) -> Float[Array, ""]:
+def _as_bias(bias: Any, location: Location) -> Float[Array, ""]:
     if not isinstance(bias, (int, float, jax.Array)) or jnp.shape(bias) != ():
-        raise TfcafError("SHAPE", place, f"the bias is {_kind(bias)}", "return one number, 0.0 for none")
+        raise TfcafError("SHAPE", location, f"the bias is {_kind(bias)}", "return one number, 0.0 for none")
     if jnp.iscomplexobj(bias):
-        raise TfcafError("DTYPE", place, "the bias is complex", "return a real number")
+        raise TfcafError("DTYPE", location, "the bias is complex", "return a real number")
     return jnp.asarray(bias, jnp.float32)
 
 

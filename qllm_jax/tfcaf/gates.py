@@ -1,15 +1,20 @@
 """All gates for one source: from text to a verdict, with the candidate in a process of its own.
 
-L0  extract.py                the function in a reply
-L1  here                      size and characters
-L2  syntax.py                 parse
-L3  check.py, rules.py        allow-list of syntax and of words (vocabulary.py)
-L4  syntax.py, namespace.py   compiled from the checked tree, indices guarded (indexing.py), run with its words alone
-L5  sandbox.py, confine.py    the process (child.py) and its limits
-L6  semantics.py              what it computes: on probes.py, on what search.py and crossing.py find, what JAX hides
-                              (hidden.py), what the paper's signature allows (adapter.py)
-L7  program.py                what its program is made of, and its size
-L8  passes.py                 the stored pass, without which training loads nothing
+L0  static/extract.py          the function in a reply
+L1  static/text.py             size and characters
+L2  static/syntax.py           parse
+L3  static/check.py            allow-list of syntax (rules.py, syntax.py) and of words (vocabulary.py), the IGM gate
+                               (igm.py)
+L4  loading/loader.py          compiled from the checked tree, with indices guarded (indexing.py), run with its words
+                               alone (namespace.py), traced (trace_errors.py)
+L5  sandbox/child.py           the process (process.py) and its limits (confine.py, landlock.py, seccomp.py)
+L6  semantics/checks.py        outputs on probe states (probes.py, task.py, rollouts.py) and on states that a search
+                               finds (search.py), causes (causes.py), mistakes that JAX hides (hidden.py); for the
+                               paper's signature loading/paper_signature.py
+L7  semantics/budget.py        operations and size of its program
+L8  passes.py                  the stored pass, without which training loads nothing
+
+This file runs L1 and starts the process of a candidate, which runs L2 to L7. Codes and verdicts are in verdict.py.
 """
 
 import json
@@ -21,19 +26,20 @@ from typing import Any, NamedTuple
 
 from qllm_envs.core import Spec
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf import passes, setting
+from qllm_jax.tfcaf import passes
 from qllm_jax.tfcaf.sandbox import process
-from qllm_jax.tfcaf.setting import Setting
-from qllm_jax.tfcaf.static.syntax import MAX_BYTES
-from qllm_jax.tfcaf.verdict import CODES, OK, Place, TfcafError, Verdict, raise_unless_ok, refusal, sha256
+from qllm_jax.tfcaf.semantics import rollouts, task
+from qllm_jax.tfcaf.semantics.task import Task
+from qllm_jax.tfcaf.static import text
+from qllm_jax.tfcaf.verdict import CODES, OK, Location, TfcafError, Verdict, raise_unless_ok, refusal, sha256
 
 _CHILD = Path(__file__).parent / "sandbox" / "child.py"
 _OUTCOME = {"code", "layer", "problem", "line", "hint", "report", "sandbox", "cpu_seconds"}  # keys of the last line
-_NAME = "<credit function>"  # what the candidate's file is called in its process
+_NAME = "<credit function>"  # name of the candidate's file in its process
 
 
 class Limits(NamedTuple):
-    """What the process of one candidate may use. `cpu_s` is what a loaded machine cannot stretch."""
+    """Limits of the process of one candidate. A loaded machine cannot stretch `cpu_s`."""
 
     wall_s: float = 60.0
     cpu_s: int = 20
@@ -41,120 +47,109 @@ class Limits(NamedTuple):
     output_bytes: int = 256 * 1024
 
 
-USUAL = Limits()
+DEFAULT_LIMITS = Limits()
 
 
-class Heard(NamedTuple):
-    """What the process has told so far."""
+class Answer(NamedTuple):
+    """Lines of the process of a candidate, read so far."""
 
     layer: str
-    what: str
+    activity: str
     sandbox: dict[str, str]
     outcome: dict[str, Any] | None
 
 
-def verify(source: str, file: str, env: Mapping[str, Any], *, limits: Limits = USUAL) -> Verdict:
-    """The verdict on `source` for the environment of an `env:` configuration; a pass is stored.
+def verify(source: str, file: str, env: Mapping[str, Any], *, limits: Limits = DEFAULT_LIMITS) -> Verdict:
+    """Return the verdict on `source` for the environment of an `env:` configuration, and store a pass.
 
     Never raises for a bad source. `UserError` for an environment that does not exist, and where no process can be
     started.
     """
-    return verify_in(source, file, setting.of_config(env), limits=limits)
+    return verify_in(source, file, rollouts.from_config(env), limits=limits)
 
 
-def verify_in(source: str, file: str, given: Setting, *, limits: Limits = USUAL) -> Verdict:
-    """`verify` in a setting that is at hand."""
+def verify_in(source: str, file: str, of: Task, *, limits: Limits = DEFAULT_LIMITS) -> Verdict:
+    """Return the verdict on `source` for a task, as `verify` does."""
     try:
-        _check_text(source, file)
+        text.verify(source, file)
     except TfcafError as error:
         return refusal(error, "L1", source, {})
-    ended = _run(_request(source, given, limits), limits)
-    heard = _hear(ended.answer)
-    report = {"env": given.spec.name, "n_agents": given.spec.n_agents, "sandbox": heard.sandbox}
-    if ended.stopped or heard.outcome is None:
-        return refusal(_broken_off(ended, heard, file, limits), heard.layer, source, report)
-    report["cpu_seconds"] = heard.outcome["cpu_seconds"]
-    if heard.outcome["code"] != OK:
-        return refusal(_error(heard.outcome, file), heard.layer, source, report)
-    verdict = Verdict(OK, "L8", "", None, "", sha256(source), report | heard.outcome["report"])
-    passes.store(source, given.spec, verdict)
+    result = _run(_request(source, of, limits), limits)
+    answer = _read(result.answer)
+    report = {"env": of.spec.name, "n_agents": of.spec.n_agents, "sandbox": answer.sandbox}
+    if result.stopped or answer.outcome is None:
+        return refusal(_no_outcome(result, answer, file, limits), answer.layer, source, report)
+    report["cpu_seconds"] = answer.outcome["cpu_seconds"]
+    verdict = verdict_of(answer.outcome, source, file, report)
+    if verdict.ok:
+        passes.store(source, of.spec, verdict)
     return verdict
 
 
+def verdict_of(outcome: dict[str, Any], source: str, file: str, report: dict[str, Any]) -> Verdict:
+    """Return the verdict for the outcome of a candidate's process. `report` heads that of the verdict."""
+    if outcome["code"] == OK:
+        return Verdict(OK, "L8", "", None, "", sha256(source), report | outcome["report"])
+    location = Location(file, outcome["line"])
+    error = TfcafError(outcome["code"], location, outcome["problem"], outcome["hint"])
+    return refusal(error, outcome["layer"], source, report)
+
+
 def require(source: str, file: str, spec: Spec) -> None:
-    """`TfcafError` unless `source` has a stored pass for environments of `spec`, or passes now."""
+    """Raise `TfcafError` unless `source` has a stored pass for environments of `spec`, or passes now."""
     if passes.find(source, spec) is None:
-        raise_unless_ok(verify_in(source, file, setting.of_spec(spec)), file)
+        raise_unless_ok(verify_in(source, file, rollouts.from_spec(spec)), file)
 
 
-def _check_text(source: str, file: str) -> None:
-    try:
-        size = len(source.encode())
-    except UnicodeEncodeError as error:
-        raise TfcafError(
-            "PARSE", Place(file, None), "not Python: no text in UTF-8", "write plain characters"
-        ) from error
-    if size > MAX_BYTES:
-        problem = f"longer than {MAX_BYTES // 1024} KiB"
-        raise TfcafError("STATIC", Place(file, None), problem, "write a shorter function")
-    if "\0" in source:
-        line = source[: source.index("\0")].count("\n") + 1
-        raise TfcafError("PARSE", Place(file, line), "not Python: holds a NUL character", "write plain characters")
-
-
-def _request(source: str, given: Setting, limits: Limits) -> bytes:
-    packed, arrays = setting.pack(given)
-    head = {"path": process.import_path(), "text": source, "file": _NAME, "setting": packed, "parent": os.getpid()}
+def _request(source: str, of: Task, limits: Limits) -> bytes:
+    packed, arrays = task.pack(of)
+    head = {"path": process.import_path(), "text": source, "file": _NAME, "task": packed, "parent": os.getpid()}
     head |= {"cpu_s": limits.cpu_s, "memory_bytes": limits.memory_bytes}
     return json.dumps(head).encode() + b"\n" + arrays
 
 
-def _run(request: bytes, limits: Limits) -> process.Ended:
-    """The process, a second time if the candidate need not be what ended it.
+def _run(request: bytes, limits: Limits) -> process.Result:
+    """Run the process, and a second time if the candidate need not be the reason for its end.
 
-    So it is if it ran out of time without using any, which is the machine's doing, and if it died of SIGSEGV, which can
-    be a fault of XLA: a candidate that does die of its memory dies twice.
+    It need not be if the process ran out of time without using any, which is the machine's doing, or died of SIGSEGV,
+    which can be a fault of XLA: a candidate that does die of its memory dies twice.
     """
-    ended = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
-    idle = ended.stopped == "time" and ended.cpu_s < limits.cpu_s / 2
-    if idle or ended.code == -signal.SIGSEGV:
-        ended = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
-    return ended
+    result = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
+    idle = result.stopped == "time" and result.cpu_s < limits.cpu_s / 2
+    if idle or result.code == -signal.SIGSEGV:
+        result = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
+    return result
 
 
-def _hear(answer: bytes) -> Heard:
-    """What whole lines of the answer say, up to the first that the process cannot have written."""
-    heard = Heard("", "", {}, None)
-    for text in answer.split(b"\n")[:-1]:
+def _read(answer: bytes) -> Answer:
+    """Read whole lines of an answer, up to the first that the process cannot have written."""
+    found = Answer("", "", {}, None)
+    for line in answer.split(b"\n")[:-1]:
         try:
-            line = json.loads(text)
-            if "stage" in line:
-                heard = Heard(line["stage"], line["what"], line.get("sandbox", heard.sandbox), None)
-            elif set(line) >= _OUTCOME and line["code"] in CODES:
-                heard = Heard(line["layer"], heard.what, line["sandbox"], line)
+            said = json.loads(line)
+            if "activity" in said:
+                found = Answer(said["layer"], said["activity"], said.get("sandbox", found.sandbox), None)
+            elif set(said) >= _OUTCOME and said["code"] in CODES:
+                found = Answer(said["layer"], found.activity, said["sandbox"], said)
         except (ValueError, TypeError, KeyError):
             break
-    return heard
+    return found
 
 
-def _error(outcome: dict[str, Any], file: str) -> TfcafError:
-    return TfcafError(outcome["code"], Place(file, outcome["line"]), outcome["problem"], outcome["hint"])
-
-
-def _broken_off(ended: process.Ended, heard: Heard, file: str, limits: Limits) -> TfcafError:
-    """Why there is no outcome. `UserError` if the candidate cannot be the reason."""
-    if heard.layer in ("", "L5"):
-        last = ended.errors.decode(errors="replace").strip().splitlines()[-1:]
-        how = f"took more than {limits.wall_s:g} s" if ended.stopped else f"ended with code {ended.code}"
-        raise UserError(f"the process that checks credit functions did not start; it {how}: {' '.join(last)}")
-    if ended.stopped == "time":
-        problem = f"{heard.what} took more than {limits.wall_s:g} s"
-    elif ended.stopped == "output":
-        problem = f"{heard.what} gave more than {limits.output_bytes // 1024} KiB of output"
-    elif ended.code in (-signal.SIGXCPU, -signal.SIGKILL):
-        problem = f"{heard.what} took more than {limits.cpu_s} s of processor time, or too much memory"
+def _no_outcome(result: process.Result, answer: Answer, file: str, limits: Limits) -> TfcafError:
+    """Return the reason for a missing outcome. `UserError` if the candidate cannot be the reason."""
+    if answer.layer in ("", "L5"):
+        last = result.errors.decode(errors="replace").strip().splitlines()[-1:]
+        end = f"took more than {limits.wall_s:g} s" if result.stopped else f"ended with code {result.code}"
+        raise UserError(f"the process that checks credit functions did not start; it {end}: {' '.join(last)}")
+    if result.stopped == "time":
+        problem = f"{answer.activity} took more than {limits.wall_s:g} s"
+    elif result.stopped == "output":
+        problem = f"{answer.activity} gave more than {limits.output_bytes // 1024} KiB of output"
+    elif result.code in (-signal.SIGXCPU, -signal.SIGKILL):
+        problem = f"{answer.activity} took more than {limits.cpu_s} s of processor time, or too much memory"
     else:
-        name = signal.Signals(-ended.code).name if ended.code < 0 else f"exit code {ended.code}"
-        problem = f"its process died while {heard.what} ({name}), as it does when memory runs out"
+        name = signal.Signals(-result.code).name if result.code < 0 else f"exit code {result.code}"
+        problem = f"its process died while {answer.activity} ({name}), as it does when memory runs out"
     hint = "use array operations in place of Python loops, and smaller arrays"
-    return TfcafError("BUDGET", Place(file, None), problem, hint)
+    return TfcafError("BUDGET", Location(file, None), problem, hint)

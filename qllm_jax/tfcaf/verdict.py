@@ -1,6 +1,6 @@
-"""What the gates say about a source: one vocabulary of codes, and the text that goes back to the coder.
+"""Verdicts of the gates on a source: one vocabulary of codes, and the text that goes back to the coder.
 
-Nothing here imports jax: what only reads text answers before jax is loaded.
+Nothing here imports jax: a text that is refused unread is refused before jax is loaded.
 """
 
 import hashlib
@@ -32,34 +32,34 @@ CODES = {
 MAX_FEEDBACK = 1500  # bytes
 
 
-class Place(NamedTuple):
-    """Where a message points: a file's name and the line in it, or None where no line is to blame."""
+class Location(NamedTuple):
+    """Location that a message points to: a file's name and the line in it, or None where no line is to blame."""
 
     file: str
     line: int | None
 
 
 class TfcafError(UserError):
-    """A source that breaks the contract: what is wrong at which line, and what to do instead."""
+    """A source that breaks the contract: the code, the location, the problem, and the hint what to do instead."""
 
-    def __init__(self, code: str, place: Place, problem: str, hint: str):
+    def __init__(self, code: str, location: Location, problem: str, hint: str):
         # All arguments go to Exception, so that the error survives pickling.
-        super().__init__(code, place, problem, hint)
+        super().__init__(code, location, problem, hint)
         self.code = code
-        self.place = place
+        self.location = location
         self.problem = problem
         self.hint = hint
 
     def __str__(self) -> str:
-        line = "" if self.place.line is None else f":{self.place.line}"
-        return f"{self.place.file}{line}: {self.problem}; {self.hint}"
+        line = "" if self.location.line is None else f":{self.location.line}"
+        return f"{self.location.file}{line}: {self.problem}; {self.hint}"
 
 
 class Verdict(NamedTuple):
     """The outcome of all gates for one source. A failure is a verdict of its own and never a score."""
 
     code: str  # a key of `CODES`
-    layer: str  # which gate answered, "L0" to "L8"
+    layer: str  # of the gate that answered, "L0" to "L8"
     problem: str  # one sentence; "" when it passed
     line: int | None  # of the source
     hint: str  # what to do instead
@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
         return self.code == OK
 
     def feedback(self) -> str:
-        """What the coder is told: code, sentence, the line in question, what to do. At most `MAX_FEEDBACK` bytes."""
+        """Return the text for the coder: code, sentence, the line, what to do. At most `MAX_FEEDBACK` bytes."""
         notes = [f"Note: {note}" for note in self.report.get("notes", ())]
         if self.ok:
             lines = ["OK: the function passed every check.", *notes]
@@ -83,19 +83,19 @@ class Verdict(NamedTuple):
 
 
 def sha256(source: str) -> str:
-    """The name under which a source is known. Text that is not UTF-8 has one, too."""
+    """Return the SHA-256 of a source, also of text that is not UTF-8."""
     return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
 
 
 def refusal(error: TfcafError, layer: str, source: str, report: dict[str, Any]) -> Verdict:
-    """The verdict for what `error` found in `source`."""
-    line = error.place.line
+    """Return the verdict for `error` in `source`."""
+    line = error.location.line
     lines = source.split("\n")
     text = {"line_text": lines[line - 1]} if line is not None and 0 < line <= len(lines) else {}
     return Verdict(error.code, layer, error.problem, line, error.hint, sha256(source), report | text)
 
 
 def raise_unless_ok(verdict: Verdict, file: str) -> None:
-    """`TfcafError` with the verdict's sentence if it is a refusal."""
+    """Raise `TfcafError` with the sentence of a refusal."""
     if not verdict.ok:
-        raise TfcafError(verdict.code, Place(file, verdict.line), verdict.problem, verdict.hint)
+        raise TfcafError(verdict.code, Location(file, verdict.line), verdict.problem, verdict.hint)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from scripted import fenced, function, gates
 
-from qllm_jax.generation import evaluator, loop, source
+from qllm_jax.generation import evaluator, loop
 from qllm_jax.generation.coder import Coder
 from qllm_jax.generation.loop import Shape
 from qllm_jax.generation.prompts import MESSAGES, Prompts, read
@@ -16,6 +16,7 @@ from qllm_jax.llm import transcript
 from qllm_jax.llm.asking import Desk
 from qllm_jax.llm.budget import Budget
 from qllm_jax.llm.records import Choice, Llm, Place, Reply, Request, Try, Usage
+from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.verdict import Verdict
 
 PROMPTS = Prompts("the coder's system text", "the evaluator's system text", {name: read(name) for name in MESSAGES})
@@ -230,7 +231,7 @@ def test_the_gate_is_set_as_it_was_decided(play, written: str | None, decided: b
     answers = {"round_1_candidate_1_try_0": fenced(function("plain", written))}
     played = play(scripted({**answers, "round_1_evaluator_try_0": verdict(1, decided, igm_reason="why")}), k=1)
     as_written = written != "False"
-    assert source.read_igm(played.best) is (as_written if decided is None else decided)
+    assert igm_gate.read(played.best) is (as_written if decided is None else decided)
     assert played.best in played.verified
     assert len(played.requests) == 2
 
@@ -249,7 +250,7 @@ def test_igm_on_and_negative_weights_go_back_to_the_coder(play):
     assert "NONMONO" in first
     assert function("still negative", "True").strip() in second
     assert "positive" in played.best
-    assert source.read_igm(played.best)
+    assert igm_gate.read(played.best)
     assert played.choices[-1][1].note == ""
 
 
@@ -263,7 +264,7 @@ def test_a_function_that_cannot_be_made_monotone_keeps_the_gate_that_it_passed_w
     }
     played = play(scripted(answers), k=1, rounds=2, repairs=1)
     choice = played.choices[-1][1]
-    assert source.read_igm(choice.candidate.source) is False
+    assert igm_gate.read(choice.candidate.source) is False
     assert choice.note == "the evaluator wanted it on (a sum), but the function could not be made to pass with it"
     assert places(played)[2] == "round_1_candidate_1_try_1"
     assert places(played)[-1] == "round_2_candidate_0_try_1"

@@ -7,7 +7,8 @@ import pytest
 from qllm_jax.generation import source
 from qllm_jax.llm.records import Candidate, Choice, Place, Reply, Try, Usage
 from qllm_jax.tfcaf.static import check
-from qllm_jax.tfcaf.static.syntax import MAX_BYTES
+from qllm_jax.tfcaf.static import igm as igm_gate
+from qllm_jax.tfcaf.static.text import MAX_BYTES
 from qllm_jax.tfcaf.verdict import Verdict
 
 BODY = 'def credit(state):\n    """IGM = True\nIGM = True"""\n    return state["w"], 0.0\n'
@@ -32,11 +33,11 @@ def functions(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("text", "igm"), TEXTS.values(), ids=TEXTS.keys())
 def test_the_gate_is_read_and_set_and_the_function_stays(text: str, igm: bool):
-    assert source.read_igm(text) is igm
+    assert igm_gate.read(text) is igm
     for value in (True, False):
-        changed = source.write_igm(text, value)
-        assert source.read_igm(changed) is value
-        assert source.write_igm(changed, source.read_igm(changed)) == changed
+        changed = igm_gate.write(text, value)
+        assert igm_gate.read(changed) is value
+        assert igm_gate.write(changed, igm_gate.read(changed)) == changed
         functions = lambda text: [
             ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)
         ]
@@ -46,7 +47,7 @@ def test_the_gate_is_read_and_set_and_the_function_stays(text: str, igm: bool):
 
 def test_the_gate_that_is_read_is_the_one_that_is_checked():
     for text in ("IGM = True\n" + BODY, "IGM = False\n" + BODY, BODY):
-        assert check.check(text, "f").igm is source.read_igm(text)
+        assert check.check(text, "f").igm is igm_gate.read(text)
 
 
 def test_the_signature_is_told_by_the_function():

@@ -24,7 +24,7 @@ from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.reporting import comparison
 from qllm_jax.run import folder, results, wandb_log
-from qllm_jax.tfcaf.loader import find
+from qllm_jax.tfcaf import find
 
 GRID = ["sweep.lr=[0.003,0.0005]", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]"]
 LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in ("mpe_spread", "mpe_spread_paper")]

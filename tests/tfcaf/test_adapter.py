@@ -49,7 +49,7 @@ def test_break_of_the_contract_is_refused(source: str, line: int, verdict: str, 
     with pytest.raises(TfcafError) as caught:
         from_source(source, "file.py", SPEC)
     assert caught.value.code == verdict
-    assert caught.value.place == ("file.py", line)
+    assert caught.value.location == ("file.py", line)
     assert fragment in str(caught.value)
 
 

@@ -12,7 +12,7 @@ from tfcaf.candidates.static import GOOD, STATIC, credit
 
 import qllm_envs
 from qllm_jax.tfcaf import TfcafError, from_source
-from qllm_jax.tfcaf.namespace import namespace
+from qllm_jax.tfcaf.loading.namespace import namespace
 from qllm_jax.tfcaf.static.check import check
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, MAX_LOOP, MODULES, LoopTooLongError
 
@@ -24,7 +24,7 @@ def test_bad_source_is_refused_with_its_line(source: str, line: int | None, frag
     assert fragment in str(caught.value)
     assert caught.value.code in ("PARSE", "STATIC")
     if line is not None:
-        assert caught.value.place == ("file.py", line)
+        assert caught.value.location == ("file.py", line)
         assert str(caught.value).startswith(f"file.py:{line}: ")
 
 

@@ -47,7 +47,7 @@ def verdict_on(name: str) -> Verdict:
 @pytest.fixture(scope="module")
 def state_of_the_process(empty_folder: Path) -> Iterator[dict]:
     """What no candidate may change, before; the folder for temporary files is watched."""
-    gates.setting.of_config(ENV)
+    gates.rollouts.from_config(ENV)
     usual, tempfile.tempdir = tempfile.tempdir, str(empty_folder)
     yield seen_of_the_process()
     tempfile.tempdir = usual
@@ -128,7 +128,7 @@ def test_the_report_of_a_pass():
     report = verdict.report
     assert (report["igm"], report["signature"], report["treats_agents_alike"]) == (False, "credit", True)
     assert report["traces_for_n_agents"] == [2, 3, 6, 25]
-    assert report["rollout_states"] == gates.setting.KEPT
+    assert report["rollout_states"] == gates.rollouts.KEPT
     weights = report["weights"]
     assert weights["min"] < 0 < weights["max"]
     assert 0.3 < weights["negative_share"] < 0.7

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qllm_jax.tfcaf.indexing import OutOfRangeError, Watch, guarded
+from qllm_jax.tfcaf.loading.indexing import OutOfRangeError, Watch, guarded
 
 X = jnp.arange(60.0).reshape(3, 4, 5)
 ROWS, MORE, ONE = jnp.array([0, 2]), jnp.array([[1], [3]]), jnp.int32(2)

@@ -13,14 +13,14 @@ from tfcaf.candidates.replies import CODE, REPLIES
 from tfcaf.candidates.static import STATIC
 
 import qllm_envs
-from qllm_jax.tfcaf import setting
-from qllm_jax.tfcaf.semantics import checks, probes, program
+from qllm_jax.tfcaf import jaxprs
+from qllm_jax.tfcaf.semantics import budget, checks, probes, rollouts, task
 from qllm_jax.tfcaf.static.check import Checked, check
 from qllm_jax.tfcaf.static.extract import extract
 from qllm_jax.tfcaf.static.vocabulary import MODULES
-from qllm_jax.tfcaf.verdict import CODES, MAX_FEEDBACK, Place, TfcafError, Verdict, refusal
+from qllm_jax.tfcaf.verdict import CODES, MAX_FEEDBACK, Location, TfcafError, Verdict, refusal
 
-END = Place("file.py", 1)
+END = Location("file.py", 1)
 
 
 @pytest.mark.parametrize(("reply", "code"), REPLIES.values(), ids=REPLIES.keys())
@@ -52,10 +52,10 @@ def test_extraction_never_raises(parts: list[str]):
 
 def test_feedback_is_short_and_names_the_line():
     source = "a\n" + "b" * 5000
-    error = TfcafError("STATIC", Place("f", 2), "p" * 3000, "h")
+    error = TfcafError("STATIC", Location("f", 2), "p" * 3000, "h")
     told = refusal(error, "L3", source, {}).feedback()
     assert len(told.encode()) == MAX_FEEDBACK
-    short = refusal(TfcafError("STATIC", Place("f", 2), "is wrong", "mend it"), "L3", source, {}).feedback()
+    short = refusal(TfcafError("STATIC", Location("f", 2), "is wrong", "mend it"), "L3", source, {}).feedback()
     assert short == f"STATIC ({CODES['STATIC']}): is wrong\nLine 2: {'b' * 200}\nWhat to do: mend it"
 
 
@@ -76,7 +76,7 @@ def forbidden() -> dict:
 def test_programs_with_other_operations_are_refused():
     for name, traced in forbidden().items():
         with pytest.raises(TfcafError) as caught:
-            program.verify(traced, END)
+            budget.verify(traced, END)
         assert caught.value.code == "STATIC", name
 
 
@@ -96,9 +96,9 @@ def test_every_allowed_function_is_made_of_allowed_operations():
     for module, names in MODULES.items():
         for name in names - SKIPPED:
             traced = jax.make_jaxpr(lambda x, root=roots[module], n=name: call(getattr(root, n), n, x))(x)
-            assert set(program.primitives(traced)) <= program.PRIMITIVES, name
+            assert set(jaxprs.primitives(traced)) <= budget.PRIMITIVES, name
     more = lambda x: jnp.einsum("ij,jk", x, x) + jnp.tensordot(x, x, 1) + jnp.take_along_axis(x, jnp.argsort(x), 1)
-    assert set(program.primitives(jax.make_jaxpr(more)(x))) <= program.PRIMITIVES
+    assert set(jaxprs.primitives(jax.make_jaxpr(more)(x))) <= budget.PRIMITIVES
 
 
 def call(function, name: str, x: jax.Array):
@@ -128,7 +128,7 @@ def takes_two(function) -> bool:
 
 
 def test_probes_stay_in_the_ranges_of_fields():
-    found = setting.of_config({"name": "lbf"})
+    found = rollouts.from_config({"name": "lbf"})
     boxes = {name: probes.box(f.low, f.high, found.seen[name]) for name, f in found.spec.fields.items()}
     states, kinds = probes.states(boxes, found.seen)
     more, more_kinds = probes.spikes(boxes)
@@ -141,7 +141,7 @@ def test_probes_stay_in_the_ranges_of_fields():
 
 
 def test_probes_hold_what_breaks_functions():
-    found = setting.of_config({"name": "mpe_spread", "n_agents": 3})
+    found = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
     boxes = {name: probes.box(f.low, f.high, found.seen[name]) for name, f in found.spec.fields.items()}
     states, kinds = probes.states(boxes, found.seen)
     pos, goal = states["agent_pos"], states["landmark_pos"]
@@ -149,24 +149,24 @@ def test_probes_hold_what_breaks_functions():
     assert (pos[:, 0] == pos[:, 1]).all(-1).any()
     assert (pos == goal).all((1, 2)).any()
     assert np.abs(pos).max() == probes.LARGE
-    assert kinds.count("of a rollout") == setting.KEPT
+    assert kinds.count("of a rollout") == rollouts.KEPT
 
 
 def test_a_function_that_changes_is_nondeterministic():
     """No source can do this; the check is a second fence."""
     text = "def credit(state, calls=[]):\n    calls.append(1)\n    return state['agent_pos'][:, 0] * len(calls), 0.0\n"
-    changing = Checked(compile(text, "f", "exec"), "credit", False, Place("f", 3))
-    given = setting.of_config({"name": "mpe_spread", "n_agents": 3})
+    changing = Checked(compile(text, "f", "exec"), "credit", False, Location("f", 3))
+    given = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
     with pytest.raises(TfcafError) as caught:
-        checks.examine(changing, given, lambda layer, what: None)
+        checks.verify(changing, given, lambda layer, what: None)
     assert caught.value.code == "NONDET"
     with pytest.raises(TfcafError, match="default arguments"):
         check(text, "f")
 
 
 def test_setting_survives_packing():
-    given = setting.of_config({"name": "mpe_spread", "n_agents": 3})
-    copy = setting.unpack(*setting.pack(given))
+    given = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
+    copy = task.unpack(*task.pack(given))
     shapes = lambda spec: {name: (f.shape, f.low, f.high) for name, f in spec.fields.items()}
     assert shapes(copy.spec) == shapes(given.spec)
     assert {n: shapes(spec) for n, spec in copy.others.items()} == {n: shapes(spec) for n, spec in given.others.items()}
@@ -174,9 +174,9 @@ def test_setting_survives_packing():
 
 
 def test_settings_are_deterministic_and_follow_the_environment():
-    first = setting.of_config({"name": "mpe_spread", "n_agents": 3})
-    setting._made.cache_clear()
-    again = setting.of_config({"n_agents": 3, "name": "mpe_spread", "time_limit_is_terminal": True})
+    first = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
+    rollouts._make.cache_clear()
+    again = rollouts.from_config({"n_agents": 3, "name": "mpe_spread", "time_limit_is_terminal": True})
     assert all((again.seen[name] == first.seen[name]).all() for name in first.seen)
     assert sorted(first.others) == [2, 6, 25]
     assert first.spec == qllm_envs.make("mpe_spread", n_agents=3).spec

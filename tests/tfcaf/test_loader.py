@@ -68,7 +68,7 @@ def test_mistake_is_told_with_its_line(source: str, line: int, verdict: str, fra
     with pytest.raises(TfcafError) as caught:
         from_source(source, "file.py", SPEC)
     assert caught.value.code == verdict
-    assert caught.value.place == ("file.py", line)
+    assert caught.value.location == ("file.py", line)
     assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -7,7 +7,8 @@ import pytest
 
 import qllm_envs
 from qllm_jax import mixers, train, user_cache
-from qllm_jax.tfcaf import TfcafError, gates, loader, passes
+from qllm_jax.tfcaf import TfcafError, gates, passes
+from qllm_jax.tfcaf.loading import loader
 from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.verdict import OK, Verdict, sha256
 

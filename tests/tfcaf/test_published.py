@@ -10,7 +10,8 @@ from tfcaf.candidates.published import PUBLISHED
 
 import qllm_envs
 from qllm_envs.core import Spec
-from qllm_jax.tfcaf import gates, loader, setting
+from qllm_jax.tfcaf import find, gates, load, names
+from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.verdict import TfcafError, Verdict
 
 SIZES = (2, 3, 25)
@@ -30,7 +31,7 @@ NAMED = {
 def shipped() -> dict[str, tuple[str, dict]]:
     """Name of the test -> (credit function, `env:` configuration), for all sizes that the function is written for."""
     found = {}
-    for function in loader.names():
+    for function in names():
         env = next(name for name in sorted(qllm_envs.names(), key=len, reverse=True) if function.startswith(name))
         numbers = RELEASE if function.endswith("_paper") else SIZES
         for size in NAMED.get(env, [{"n_agents": n} for n in numbers]):
@@ -45,7 +46,7 @@ def is_written_for(function: str, spec: Spec) -> bool:
     if not function.endswith("_paper"):
         return True
     try:
-        loader.load(function, spec)
+        load(function, spec)
     except TfcafError as error:
         return error.code not in ("TRACE", "SHAPE", "OOB")
     return True
@@ -69,12 +70,12 @@ def seen_of(n_agents: int, state_dim: int) -> np.ndarray:
 def judge(name: str) -> Verdict:
     if name in SHIPPED:
         function, env = SHIPPED[name]
-        found = loader.find(function)
+        found = find(function)
         return gates.verify(found.text, found.file, env)
     given = PUBLISHED[name]
     spec = Spec(name, given.n_agents, 5, 1, given.state_dim, 10, {}, (), "", "", "")
     seen = seen_of(given.n_agents, given.state_dim)
-    return gates.verify_in(given.text, name, setting.Setting(spec, {}, seen, seen[:0], {}))
+    return gates.verify_in(given.text, name, Task(spec, {}, seen, seen[:0], {}))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_no_false_alarm_on_what_is_shipped(name: str, verdicts: dict[str, Future
 
 
 def test_every_shipped_function_is_among_them():
-    assert {function for function, _ in SHIPPED.values()} == set(loader.names())
+    assert {function for function, _ in SHIPPED.values()} == set(names())
     assert {f"mpe_spread_{n}" for n in SIZES} <= set(SHIPPED)
 
 

@@ -94,7 +94,7 @@ def test_what_a_process_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "new.txt").exists()
 
 
-def run(tmp_path: Path, program: str, wall_s: float = 30.0, output_bytes: int = 1000) -> process.Ended:
+def run(tmp_path: Path, program: str, wall_s: float = 30.0, output_bytes: int = 1000) -> process.Result:
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(program))
     return process.run(script, b"", wall_s, output_bytes)
@@ -168,7 +168,7 @@ def test_it_dies_with_its_parent(tmp_path: Path):
 
 def test_a_process_that_only_waits_is_tried_again(monkeypatch: pytest.MonkeyPatch):
     calls = []
-    monkeypatch.setattr(process, "run", lambda *arguments: calls.append(1) or process.Ended(b"", b"", -9, "time", 0.1))
+    monkeypatch.setattr(process, "run", lambda *arguments: calls.append(1) or process.Result(b"", b"", -9, "time", 0.1))
     with pytest.raises(UserError, match="took more than 60 s"):
         gates.verify(GOOD, "mine.py", ENV)
     assert len(calls) == 2

@@ -3,14 +3,13 @@
 import numpy as np
 
 import qllm_envs
-from qllm_jax.tfcaf import setting
-from qllm_jax.tfcaf.semantics import probes
+from qllm_jax.tfcaf.semantics import probes, rollouts, task
 
 BATTLE = {"name": "smax", "scenario": "3s_vs_5z"}
 
 
 def test_every_last_action_of_a_battle_is_tried():
-    found = setting.of_config(BATTLE)
+    found = rollouts.from_config(BATTLE)
     low, high = found.reached_state
     assert (low <= found.seen_state.min(0)).all()
     assert (high >= found.seen_state.max(0)).all()
@@ -23,13 +22,13 @@ def test_every_last_action_of_a_battle_is_tried():
 
 
 def test_a_setting_that_crosses_to_another_process_stays_what_it_is():
-    found = setting.of_config(BATTLE)
-    there = setting.unpack(*setting.pack(found))
+    found = rollouts.from_config(BATTLE)
+    there = task.unpack(*task.pack(found))
     for name in ("seen_state", "reached_state"):
         np.testing.assert_array_equal(getattr(there, name), getattr(found, name))
     assert list(there.seen) == list(found.seen)
 
 
 def test_an_environment_that_cannot_be_made_again_has_no_states():
-    bare = setting.bare(qllm_envs.make("mpe_spread", n_agents=3).spec)
+    bare = rollouts.without_rollouts(qllm_envs.make("mpe_spread", n_agents=3).spec)
     assert bare.seen_state.shape == bare.reached_state.shape == (0, 54)

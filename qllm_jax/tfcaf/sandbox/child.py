@@ -1,7 +1,7 @@
-"""The process in which one candidate is read and tried: `python -I -S -B child.py`, a request in, lines of JSON out.
+"""Process of one candidate: `python -I -S -B child.py`, a request in, lines of JSON out.
 
-The request is a line of JSON (see `gates.py`) and then the arrays of the setting. Every line of the answer says what is
-being done; the last one is the outcome. jax is imported only for a text that passes the static check.
+The request is a line of JSON (see `gates.py`) and then the arrays of the task. Each line of the answer names a layer
+and an activity; the last one is the outcome. jax is imported only for a text that passes the static check.
 """
 
 import json
@@ -21,48 +21,48 @@ def main() -> None:
     request = json.loads(head)
     sys.path[:] = request["path"]
 
-    def tell(**line: Any) -> None:
+    def send(**line: Any) -> None:
         channel.write(json.dumps(line) + "\n")
         channel.flush()
 
     from qllm_jax.tfcaf.sandbox import confine
 
     layers = confine.enter(request["cpu_s"], request["memory_bytes"], request["parent"])
-    tell(stage="L2", what="reading it", sandbox=layers)
-    outcome = _judge(request, arrays, layers, tell)
-    tell(**outcome, sandbox=layers, cpu_seconds=round(time.process_time(), 2))
+    send(layer="L2", activity="reading it", sandbox=layers)
+    outcome = verify(request, arrays, layers, send)
+    send(**outcome, sandbox=layers, cpu_seconds=round(time.process_time(), 2))
 
 
-def _judge(request: dict[str, Any], arrays: bytes, layers: dict[str, str], tell: Callable[..., None]) -> dict[str, Any]:
-    """The outcome, but for `sandbox` and `cpu_seconds`. Raises only what is not the candidate's doing."""
+def verify(request: dict[str, Any], arrays: bytes, layers: dict[str, str], send: Callable[..., None]) -> dict[str, Any]:
+    """Return the outcome, but for `sandbox` and `cpu_seconds`. Raises only what is not the candidate's doing."""
     from qllm_jax.tfcaf.sandbox import confine
     from qllm_jax.tfcaf.static.check import check
     from qllm_jax.tfcaf.verdict import OK, TfcafError
 
     layer = "L2"
 
-    def stage(name: str, what: str) -> None:
+    def enter(entered: str, activity: str) -> None:
         nonlocal layer
-        layer = name
-        tell(stage=name, what=what)
+        layer = entered
+        send(layer=layer, activity=activity)
 
     def outcome(code: str, problem: str, line: int | None, hint: str) -> dict[str, Any]:
         return {"code": code, "layer": layer, "problem": problem, "line": line, "hint": hint, "report": {}}
 
     try:
         checked = check(request["text"], request["file"])
-        stage("L5", "importing jax")
-        from qllm_jax.tfcaf import loader, setting
-        from qllm_jax.tfcaf.semantics import checks
+        enter("L5", "importing jax")
+        from qllm_jax.tfcaf.loading import loader
+        from qllm_jax.tfcaf.semantics import checks, task
 
-        given = setting.unpack(request["setting"], arrays)
+        given = task.unpack(request["task"], arrays)
         loader.warm_up()
         layers |= confine.forbid_reading()
-        report = checks.examine(checked, given, stage)
+        report = checks.verify(checked, given, enter)
         return outcome(OK, "", None, "") | {"report": report, "layer": "L8"}
     except TfcafError as error:
         layer = "L3" if error.code == "STATIC" and layer == "L2" else layer
-        return outcome(error.code, error.problem, error.place.line, error.hint)
+        return outcome(error.code, error.problem, error.location.line, error.hint)
     except Exception as error:
         if layer == "L5":
             raise

@@ -1,4 +1,4 @@
-"""What a process does to lock itself in, before it reads a candidate. Each layer that the system lacks is reported.
+"""Layers by which a process locks itself in before it reads a candidate. Each that the system lacks is reported.
 
 Nothing here imports jax or numpy; the first steps have to be done by a process of one thread.
 """
@@ -23,7 +23,7 @@ ACTIVE = "active"
 
 
 def enter(cpu_s: int, memory_bytes: int, parent: int) -> dict[str, str]:
-    """Limits, then privileges, then system calls. For each layer "active" or the reason why it is not."""
+    """Set limits, then drop privileges, then forbid system calls. Returns "active" or the reason why not, by layer."""
     libc = ctypes.CDLL(None, use_errno=True)
     return {
         "limits": _attempt(lambda: _set_limits(cpu_s, memory_bytes)),
@@ -38,13 +38,13 @@ def enter(cpu_s: int, memory_bytes: int, parent: int) -> dict[str, str]:
 
 
 def forbid_reading() -> dict[str, str]:
-    """After the imports: what can still be read is Python's library and the packages that are in use."""
+    """Forbid reading, after the imports, but of Python's library and of the packages that are in use."""
     libc = ctypes.CDLL(None, use_errno=True)
     return {"landlock_reading": _attempt(lambda: landlock.forbid_reading(libc, _in_use()))}
 
 
 def has_no_network(layers: dict[str, str]) -> bool:
-    """Whether some active layer keeps the process off the network."""
+    """True if some active layer keeps the process off the network."""
     return ACTIVE in (layers.get("namespaces"), layers.get("seccomp"))
 
 
@@ -91,7 +91,7 @@ def _die_with(libc: ctypes.CDLL, parent: int) -> None:
 
 
 def _in_use() -> Iterable[Path]:
-    """Folders of the standard library and of imported packages; single files of modules outside of packages."""
+    """Return folders of the standard library and of imported packages, and single files of other modules."""
     found = {Path(os.__file__).parent}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

@@ -1,4 +1,4 @@
-"""Landlock through ctypes: no writing, no TCP, no signals to others, and reading in given places only (landlock(7))."""
+"""Landlock through ctypes: no writing, no TCP, no signals to others, and reading in given folders (landlock(7))."""
 
 import ctypes
 import os
@@ -17,14 +17,14 @@ _SCOPES = 0b11  # abstract sockets and signals, from version 6
 
 
 def version(libc: ctypes.CDLL) -> int:
-    """Of the kernel's interface; OSError if it has none, or it is switched off."""
+    """Return the version of the kernel's interface; OSError if it has none, or it is switched off."""
     if sys.platform != "linux":
         raise OSError("Linux only")  # the same numbers are other calls elsewhere
     return _call(libc, _CREATE, None, 0, _VERSION)
 
 
 def forbid_effects(libc: ctypes.CDLL) -> None:
-    """This thread and those that it starts can no longer write, run programs, use TCP or signal other processes."""
+    """Forbid this thread and those that it starts to write, run programs, use TCP or signal other processes."""
     known = version(libc)
     files = max(rights for since, rights in _ALL_FILES.items() if since <= known)
     _restrict(
@@ -33,7 +33,7 @@ def forbid_effects(libc: ctypes.CDLL) -> None:
 
 
 def forbid_reading(libc: ctypes.CDLL, but: Iterable[Path]) -> None:
-    """This thread can no longer open files to read them, but in the folders and of the files given."""
+    """Forbid this thread to open files for reading, but in the folders and of the files given."""
     _restrict(libc, version(libc), _READ_FILE | _READ_DIR, 0, 0, but)
 
 

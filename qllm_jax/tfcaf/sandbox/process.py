@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import IO, NamedTuple
 
-# All that the process gets to see of the environment. A loader path is kept: on many clusters Python needs it to start.
-_KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_SET = {
+# The only variables that the process inherits. On many clusters Python needs a loader path to start.
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",  # an accelerator's driver reserves more address space than any limit
     # The simplifier turns 0/0 into 0 where a truth value is divided: a nan that another compiler would not hide.
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_disable_hlo_passes=algsimp",
@@ -26,55 +26,65 @@ _SET = {
 }
 
 
-class Ended(NamedTuple):
-    """How the process ended and what it said."""
+class Result(NamedTuple):
+    """End of a process, and its output."""
 
-    answer: bytes
-    errors: bytes
+    answer: bytes  # stdout
+    errors: bytes  # stderr
     code: int  # negative: the signal that killed it
-    stopped: str  # "" or what it was stopped for: "time", "output"
-    cpu_s: float  # processor time that it took
+    stopped: str  # "", or the limit for which it was stopped: "time", "output"
+    cpu_s: float  # processor time
 
 
 def import_path() -> list[str]:
-    """Where the process finds jax and this package: it looks at no .pth file and no PYTHONPATH of its own."""
+    """Return the folders of jax and of this package: the process reads no .pth file and no PYTHONPATH."""
     return [os.path.abspath(entry) for entry in sys.path if os.path.exists(entry or ".")]
 
 
-def run(script: Path, request: bytes, wall_s: float, output_bytes: int) -> Ended:
-    """Runs `script` on `request` in its own session, and ends all of the session when it is done or stopped."""
+def command(script: Path) -> list[str]:
+    """Return the command of an isolated interpreter that runs `script`."""
+    return [sys.executable, "-I", "-S", "-B", str(script)]
+
+
+def environment(folder: str) -> dict[str, str]:
+    """Return all environment variables of the process, whose home is `folder`."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return _ENVIRONMENT | inherited | {"HOME": folder, "TMPDIR": folder}
+
+
+def run(script: Path, request: bytes, wall_s: float, output_bytes: int) -> Result:
+    """Run `script` on `request` in its own session, and end all of the session when it is done or stopped."""
     with tempfile.TemporaryDirectory(prefix="qllm_jax_", ignore_cleanup_errors=True) as folder:
         deadline = time.monotonic() + wall_s
         process, in_time = _start(script, request, folder), None
         try:
-            answer, errors, stopped = _listen(process, deadline, output_bytes)
+            answer, errors, stopped = _read(process, deadline, output_bytes)
             in_time = None if stopped else _wait(process.pid, deadline)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             code, cpu_s = in_time or _wait(process.pid, float("inf")) or (0, 0.0)
             process.returncode = code  # or Popen would wait for it, too
-        return Ended(answer, errors, code, stopped or ("" if in_time else "time"), cpu_s)
+        return Result(answer, errors, code, stopped or ("" if in_time else "time"), cpu_s)
 
 
 def _start(script: Path, request: bytes, folder: str) -> subprocess.Popen[bytes]:
-    environment = _SET | {name: os.environ[name] for name in _KEPT if name in os.environ}
     with tempfile.TemporaryFile() as given:  # a pipe could fill up before it is read
         given.write(request)
         given.seek(0)
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(script)],
+            command(script),
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env=environment | {"HOME": folder, "TMPDIR": folder},
+            env=environment(folder),
             start_new_session=True,
         )
 
 
-def _listen(process: subprocess.Popen[bytes], deadline: float, output_bytes: int) -> tuple[bytes, bytes, str]:
-    """Answer, errors and what stopped it: reads until both pipes are closed, too much came, or the time is up."""
+def _read(process: subprocess.Popen[bytes], deadline: float, output_bytes: int) -> tuple[bytes, bytes, str]:
+    """Read answer and errors until both pipes are closed, too much came, or the time is up, which comes third."""
     assert process.stdout is not None
     assert process.stderr is not None
     pipes: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
@@ -97,7 +107,7 @@ def _listen(process: subprocess.Popen[bytes], deadline: float, output_bytes: int
 
 
 def _wait(pid: int, deadline: float) -> tuple[int, float] | None:
-    """How a process ended and its processor time, or None if it goes on: it may have closed its pipes long before."""
+    """Return exit code and processor time, or None if it goes on: it may have closed its pipes long before."""
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:

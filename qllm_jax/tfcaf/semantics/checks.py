@@ -1,4 +1,4 @@
-"""What a credit function computes, tried on many states: finite, smooth, in range, linear, monotone, deterministic."""
+"""L6: outputs of a credit function on many states: finite, smooth, in range, linear, monotone, deterministic."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,22 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_envs.core import Spec
-from qllm_jax.tfcaf import adapter, loader
-from qllm_jax.tfcaf.explain import explained
-from qllm_jax.tfcaf.semantics import blame, crossing, hidden, probes, program, search, trial, weights
+from qllm_jax.tfcaf.loading import loader, paper_signature
+from qllm_jax.tfcaf.loading.trace_errors import translated
+from qllm_jax.tfcaf.semantics import budget, causes, hidden, probes, report, search, trial
 from qllm_jax.tfcaf.semantics.probes import Box, States
+from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
-from qllm_jax.tfcaf.setting import Setting
 from qllm_jax.tfcaf.static.check import Checked
 from qllm_jax.tfcaf.verdict import TfcafError
 
 STATE = "global_state"  # the one array that a function of the paper's signature reads
 IN_RANGE = "in the fields' ranges"
-SLACK = 1e-6  # of the largest weight: what counts as negative
+SLACK = 1e-6  # of the largest weight: weights below minus that are negative
 
 
 class Tried(NamedTuple):
-    """All states that were tried, with what came out."""
+    """All states that were tried, with the outcome."""
 
     trial: Trial
     states: States
@@ -31,70 +31,69 @@ class Tried(NamedTuple):
     outcome: Outcome
 
 
-def examine(checked: Checked, setting: Setting, stage: Callable[[str, str], None]) -> dict[str, Any]:
-    """What is worth knowing about a function that passes; `TfcafError` for one that does not.
+def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> dict[str, Any]:
+    """Return the report of a function that passes; raise `TfcafError` for one that does not.
 
-    `stage(layer, what)` is told what is being done, for the case that it never ends.
+    `enter(layer, activity)` is called before each step, so that one that never ends can be named.
     """
-    spec, file = setting.spec, checked.end.file
-    stage("L6", "tracing it")
-    with explained(file, spec.fields):
+    spec, file = task.spec, checked.end.file
+    enter("L6", "tracing it")
+    with translated(file, spec.fields):
         if checked.entry == "QLLMNetwork":
-            adapter.verify_shapes(loader.define(checked), spec.n_agents, spec.state_dim, checked.end)
+            paper_signature.verify_shapes(loader.define(checked), spec.n_agents, spec.state_dim, checked.end)
         credit = _credit(checked, spec)
-        attempt = trial.make(credit, _boxes(checked, setting), file)
-    stage("L7", "sizing its program")
-    sizes = program.verify(attempt.program, checked.end)
-    stage("L6", "tracing it again")
+        attempt = trial.make(credit, _boxes(checked, task), file)
+    enter("L7", "sizing its program")
+    sizes = budget.verify(attempt.program, checked.end)
+    enter("L6", "tracing it again")
     if str(trial.make(credit, attempt.boxes, file).program) != str(attempt.program):
         raise TfcafError("NONDET", checked.end, "two traces give different programs", "compute from the state alone")
-    stage("L6", "compiling it and trying states")
-    tried = _try_states(checked, setting, attempt)
-    stage("L6", "searching for states that break it")
+    enter("L6", "compiling it and trying states")
+    tried = _try_states(checked, task, attempt)
+    enter("L6", "searching for states that break it")
     tried = _search(checked, tried)
-    stage("L6", "checking indices and weights")
+    enter("L6", "checking indices and weights")
     hidden.verify(checked, spec, attempt, tried.states, tried.kinds)
     _verify_weights(checked, tried)
-    n_seen = len(setting.seen_state)
-    report = weights.report(
-        checked, setting.spec, attempt, {k: v[:n_seen] for k, v in tried.states.items()}, tried.outcome
-    )
+    n_seen = len(task.seen_state)
+    seen = {name: values[:n_seen] for name, values in tried.states.items()}
     counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": tried.kinds.count(IN_RANGE)}
-    return sizes | counts | report | {"traces_for_n_agents": _other_sizes(checked, setting)}
+    found = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
+    return found | {"traces_for_n_agents": _other_sizes(checked, task)}
 
 
 def _credit(checked: Checked, spec: Spec) -> Callable[[dict[str, jax.Array]], Any]:
-    """The function of the dict of what it reads, in globals of its own."""
+    """Return the function of the dict of arrays that it reads, in globals of its own."""
     credit = loader.wrap(loader.define(checked), spec, checked)
     if checked.entry == "QLLMNetwork":
         return lambda inputs: credit({}, inputs[STATE])
     return lambda inputs: credit(inputs, jnp.zeros(0))
 
 
-def _boxes(checked: Checked, setting: Setting) -> dict[str, Box]:
-    fields = setting.spec.fields
+def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
+    fields = task.spec.fields
     if checked.entry == "QLLMNetwork":
         bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
-        return {STATE: probes.flat_box(np.concatenate([setting.seen_state, setting.reached_state]), bounded)}
-    return {name: probes.box(field.low, field.high, setting.seen[name]) for name, field in fields.items()}
+        return {STATE: probes.flat_box(np.concatenate([task.seen_state, task.reached_state]), bounded)}
+    return {name: probes.box(field.low, field.high, task.seen[name]) for name, field in fields.items()}
 
 
-def _try_states(checked: Checked, setting: Setting, attempt: Trial) -> Tried:
+def _try_states(checked: Checked, task: Task, attempt: Trial) -> Tried:
     paper = checked.entry == "QLLMNetwork"
-    states, kinds = probes.states(attempt.boxes, {STATE: setting.seen_state} if paper else setting.seen)
+    states, kinds = probes.states(attempt.boxes, {STATE: task.seen_state} if paper else task.seen)
     tried = Tried(attempt, states, kinds, attempt.run(states))
     _verify_finite(checked, tried)
     if paper:
         rows = np.linspace(0, len(kinds) - 1, 32).astype(int)
         network = loader.define(checked)
-        adapter.verify_values(network, setting.spec.n_agents, states[STATE][rows], checked.end)
+        paper_signature.verify_values(network, task.spec.n_agents, states[STATE][rows], checked.end)
     return tried
 
 
 def _search(checked: Checked, tried: Tried) -> Tried:
-    for found in crossing.crossings(tried.trial, tried.states, tried.outcome):
+    for found in search.crossings(tried.trial, tried.states, tried.outcome):
         problem = "divides by what is negative on some states and positive on others, and 0 in between"
-        hint = f"adding a small number does not help here; {blame.cause_of('div', None).hint}"
+        hint = f"adding a small number does not help here; {causes.cause_of('div', None).hint}"
         raise TfcafError(found.code, checked.end._replace(line=found.guard.line), problem, hint)
     ends = search.ends(tried.trial, tried.states, tried.outcome)
     n_ends = len(next(iter(ends.values())))
@@ -111,24 +110,23 @@ def _verify_finite(checked: Checked, tried: Tried) -> None:
     outcome, end = tried.outcome, checked.end
     if not outcome.finite.all():
         row = int((~outcome.finite).argmax())
-        found = blame.of_value(
-            tried.trial, {name: array[row : row + 1] for name, array in tried.states.items()}, end.file
-        )
+        state = {name: array[row : row + 1] for name, array in tried.states.items()}
+        cause = causes.of_value(tried.trial, state, end.file)
         values, what = (
             (outcome.weights[row], "weights") if np.isfinite(outcome.bias[row]) else (outcome.bias[row], "bias")
         )
         size = "nan" if np.isnan(values).any() else "inf"
         verb = "are" if what == "weights" else "is"
-        code, problem = "NONFINITE", f"the {what} {verb} {size} on a state {tried.kinds[row]}{found.cause}"
+        code, problem = "NONFINITE", f"the {what} {verb} {size} on a state {tried.kinds[row]}{cause.clause}"
         if checked.entry == "QLLMNetwork" and what == "weights":  # they are its gradient, the bias is its value
-            code, problem = "NANGRAD", f"its gradient by agents_q is {size} on a state {tried.kinds[row]}{found.cause}"
-        raise TfcafError(code, end._replace(line=found.line or end.line), problem, found.hint)
+            code, problem = "NANGRAD", f"its gradient by agents_q is {size} on a state {tried.kinds[row]}{cause.clause}"
+        raise TfcafError(code, end._replace(line=cause.line or end.line), problem, cause.hint)
     rough = ~outcome.smooth & probes.are_usual(tried.trial.boxes, tried.states)
     if rough.any():
         row = int(rough.argmax())
-        found = blame.of_gradient(tried.trial, outcome, row)
-        problem = f"its gradient by the state is inf or nan on a state {tried.kinds[row]}{found.cause}"
-        raise TfcafError("NANGRAD", end._replace(line=found.line or end.line), problem, found.hint)
+        cause = causes.of_gradient(tried.trial, outcome, row)
+        problem = f"its gradient by the state is inf or nan on a state {tried.kinds[row]}{cause.clause}"
+        raise TfcafError("NANGRAD", end._replace(line=cause.line or end.line), problem, cause.hint)
 
 
 def _verify_weights(checked: Checked, tried: Tried) -> None:
@@ -146,10 +144,10 @@ def _verify_weights(checked: Checked, tried: Tried) -> None:
         raise TfcafError("NONMONO", end, problem, hint)
 
 
-def _other_sizes(checked: Checked, setting: Setting) -> list[int]:
-    """The numbers of agents for which it can be traced."""
-    works = [setting.spec.n_agents]
-    for n, spec in setting.others.items():
+def _other_sizes(checked: Checked, task: Task) -> list[int]:
+    """Return the numbers of agents for which it can be traced."""
+    works = [task.spec.n_agents]
+    for n, spec in task.others.items():
         credit = loader.wrap(loader.define(checked), spec, checked)
         try:
             jax.eval_shape(credit, loader.field_shapes(spec), jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32))

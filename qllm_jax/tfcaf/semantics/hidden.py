@@ -1,6 +1,6 @@
-"""What JAX does without a word: it reads another entry for an index out of range, and divides whole numbers by 0.
+"""Mistakes that JAX hides: it reads another entry for an index out of range, and divides whole numbers by 0.
 
-Both are found by poison: what was read or divided wrongly is replaced, and the function is refused if that changes its
+Both are found by poison: the wrong value is replaced by another, and the function is refused if that changes its
 outcome. A wrong value that it masks does no harm.
 """
 
@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_envs.core import Spec
-from qllm_jax.tfcaf import loader
-from qllm_jax.tfcaf.indexing import Site, Watch
+from qllm_jax.tfcaf.jaxprs import bind, line_of, operations, walk
+from qllm_jax.tfcaf.loading import loader
+from qllm_jax.tfcaf.loading.indexing import Site, Watch
 from qllm_jax.tfcaf.semantics import probes
 from qllm_jax.tfcaf.semantics.probes import States
-from qllm_jax.tfcaf.semantics.program import line_of, operations
 from qllm_jax.tfcaf.semantics.trial import Trial
-from qllm_jax.tfcaf.semantics.walk import bind, walk
 from qllm_jax.tfcaf.static.check import Checked
 from qllm_jax.tfcaf.verdict import TfcafError
 
@@ -27,7 +26,7 @@ _INDEXED = frozenset({"gather", "dynamic_slice", "dynamic_update_slice"})
 
 
 def verify(checked: Checked, spec: Spec, trial: Trial, states: States, kinds: list[str]) -> None:
-    """`TfcafError` if on some state (P, ...) an index out of range or a whole number over 0 changes the outcome."""
+    """Raise `TfcafError` if an index out of range or a whole number over 0 changes the outcome on a state (P, ...)."""
     names = {operation.equation.primitive.name for operation in operations(trial.program)}
     if names & _INDEXED or any(name.startswith("scatter") for name in names):
         more, more_kinds = probes.spikes(trial.boxes)
@@ -59,7 +58,7 @@ def _verify_indices(checked: Checked, spec: Spec, states: States, kinds: list[st
 
 
 def _outcome(checked: Checked, spec: Spec, watch: Watch, inputs: dict[str, jax.Array]) -> list[jax.Array]:
-    """Weights and bias; for the paper's signature the team value of some Q-values."""
+    """Return weights and bias; for the paper's signature the team value of some Q-values."""
     function: Callable[..., Any] = loader.define(checked, watch)
     if checked.entry == "QLLMNetwork":
         (state,) = inputs.values()
@@ -74,8 +73,8 @@ def _verify_divisions(checked: Checked, trial: Trial, states: States, kinds: lis
     def once(inputs: list[jax.Array], poison: int | None) -> tuple[list[jax.Array], list[jax.Array]]:
         zeros: list[jax.Array] = []
 
-        def step(place: int, equation: Any, operands: list, outermost: Any) -> Any:
-            del place
+        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
+            del position
             outputs = bind(equation, operands)
             if _divides_whole(equation):
                 zero = jnp.broadcast_to(operands[1] == 0, outputs[0].shape)
@@ -84,7 +83,7 @@ def _verify_divisions(checked: Checked, trial: Trial, states: States, kinds: lis
                 outputs = outputs if poison is None else [jnp.where(zero, poison, outputs[0])]
             return outputs
 
-        return walk(trial.program, inputs, step, lambda value: value), zeros
+        return walk(trial.program, inputs, step), zeros
 
     def run(inputs: list[jax.Array]) -> tuple:
         plain, zeros = once(inputs, None)
@@ -105,6 +104,6 @@ def _divides_whole(equation: Any) -> bool:
 
 
 def _changes(plain: list[jax.Array], poisoned: list[list[jax.Array]]) -> jax.Array:
-    """Whether some poisoned outcome is not the plain one; nan is not."""
+    """Return True () if some poisoned outcome differs from the plain one; nan differs."""
     close = lambda a, b: (jnp.abs(a - b) <= 1e-6 * (1.0 + jnp.abs(a))).all()
     return ~jnp.stack([close(a, b) for other in poisoned for a, b in zip(plain, other, strict=True)]).all()

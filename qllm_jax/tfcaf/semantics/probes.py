@@ -1,4 +1,4 @@
-"""The states that a credit function is tried on: those of rollouts, and the corners of what the fields may hold.
+"""Probe states: the states that a credit function is tried on, of rollouts and at the corners of the fields' ranges.
 
 No probe leaves the range of its field, and fields of whole numbers stay whole: a function answers for the states that
 its environment describes and for no others.
@@ -18,7 +18,7 @@ States = dict[str, np.ndarray]  # name -> (P, ...): P states
 
 
 class Box(NamedTuple):
-    """What one array of a state may hold. All have its shape and are finite."""
+    """Range of one array of a state. All have its shape and are finite."""
 
     low: np.ndarray
     high: np.ndarray
@@ -27,24 +27,24 @@ class Box(NamedTuple):
 
     @property
     def usual(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest values, with `REACH` in place of missing bounds."""
+        """Return lowest and highest values, with `REACH` in place of missing bounds."""
         low = np.where(self.low <= -LARGE, -REACH * self.near, self.low)
         return low, np.where(self.high >= LARGE, REACH * self.near, self.high)
 
     def fit(self, values: np.ndarray) -> np.ndarray:
-        """`values` (..., *shape) brought into the range."""
+        """Bring `values` (..., *shape) into the range."""
         return np.clip(np.where(self.whole, np.rint(values), values), self.low, self.high).astype(np.float32)
 
 
 def box(low: float, high: float, seen: np.ndarray) -> Box:
-    """The box of a field from its bounds, which may be infinite, and its values in rollouts (R, ...)."""
+    """Return the box of a field from its bounds, which may be infinite, and its values in rollouts (R, ...)."""
     shape = seen.shape[1:]
     whole = np.full(shape, len(seen) > 0 and bool((seen == np.rint(seen)).all()))
     return _box(np.full(shape, low), np.full(shape, high), whole, seen)
 
 
 def flat_box(seen: np.ndarray, bounded: bool) -> Box:
-    """The box of the flat state (S,): what rollouts show of each number, or any number where fields have no bounds.
+    """Return the box of the flat state (S,): the range of each number in rollouts, or any if fields have no bounds.
 
     It holds zeros always, since the paper's own check is a state of zeros.
     """
@@ -61,7 +61,7 @@ def _box(low: np.ndarray, high: np.ndarray, whole: np.ndarray, seen: np.ndarray)
 
 
 def states(boxes: dict[str, Box], seen: States) -> tuple[States, list[str]]:
-    """All probes (P, ...) and, for each, a phrase that follows "on a state"."""
+    """Return all probe states (P, ...) and, for each, a phrase that follows "on a state"."""
     draw = np.random.default_rng(0)
     n_seen = len(next(iter(seen.values())))
     made = [({name: values[i] for name, values in seen.items()}, "of a rollout") for i in range(n_seen)]
@@ -74,7 +74,7 @@ def states(boxes: dict[str, Box], seen: States) -> tuple[States, list[str]]:
 
 
 def are_usual(boxes: dict[str, Box], states: States) -> np.ndarray:
-    """Which of the states (P, ...) have all numbers in their usual range."""
+    """True (P,) for states (P, ...) that have all numbers in their usual range."""
     inside = np.ones(len(next(iter(states.values()))), bool)
     for name, box in boxes.items():
         low, high = box.usual
@@ -83,7 +83,7 @@ def are_usual(boxes: dict[str, Box], states: States) -> np.ndarray:
 
 
 def spikes(boxes: dict[str, Box]) -> tuple[States, list[str]]:
-    """Each number in turn the largest or the smallest of all, as indices by argmax and argmin depend on it."""
+    """Return states in which one number is the largest or smallest of all, as argmax and argmin depend on it."""
     made = []
     for name, box in boxes.items():
         rows = np.linspace(0, box.low.size - 1, min(box.low.size, MAX_SPIKES)).astype(int)
@@ -119,7 +119,7 @@ def _corners(boxes: dict[str, Box], seen: States, draw: np.random.Generator) -> 
 
 
 def _coincidences(boxes: dict[str, Box], seen: States, draw: np.random.Generator) -> Iterator[tuple[States, str]]:
-    """Things in one place: rows of a field that are equal to each other, or to those of another field."""
+    """Yield coincidences: rows of a field that are equal to each other, or to those of another field."""
     for name, box in boxes.items():
         base = _base(boxes, seen, draw)
         if box.low.ndim and box.low.shape[0] > 1:
@@ -137,7 +137,7 @@ def _coincidences(boxes: dict[str, Box], seen: States, draw: np.random.Generator
 
 
 def _base(boxes: dict[str, Box], seen: States, draw: np.random.Generator) -> States:
-    """A state of the rollouts, or a random one."""
+    """Return a state of the rollouts, or a random one."""
     n_seen = len(next(iter(seen.values())))
     if not n_seen:
         return {name: _random(box, draw) for name, box in boxes.items()}
@@ -151,6 +151,6 @@ def _random(box: Box, draw: np.random.Generator) -> np.ndarray:
 
 
 def _shuffled(seen: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Each number from a rollout of its own."""
+    """Draw each number from a rollout of its own."""
     flat = seen.reshape(len(seen), -1)
     return flat[draw.integers(len(flat), size=flat.shape[1]), np.arange(flat.shape[1])].reshape(seen.shape[1:])

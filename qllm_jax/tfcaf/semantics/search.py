@@ -1,67 +1,101 @@
-"""A search for states on which a credit function breaks, where states tried at random would not find them.
+"""Search for states on which a credit function breaks, where states tried at random would not find them.
 
-What breaks is a division by 0, a root or logarithm of it, an overflow: the guards of a trial. Newton's method drives
-the value of each to 0 from several states; the states it ends at are tried like all others, and only what happens
-there counts.
+A function breaks where the singular value of a guard is 0: at a division by 0, a root or logarithm of it, an overflow.
+`ends` drives each value to 0 by Newton's method from several states; the states at which it ends are tried like all
+others. `crossings` finds divisors that have both signs: one that is continuous is 0 in between, whether or not a state
+in float32 hits it. Adding a small number to a divisor is the usual mistake that this finds: a sum of both signs plus
+1e-6 is 0, too.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qllm_jax.tfcaf.semantics.probes import Box, States
-from qllm_jax.tfcaf.semantics.trial import Outcome, Trial, singular_values
+from qllm_jax.tfcaf.jaxprs import bind, walk
+from qllm_jax.tfcaf.semantics.guards import Guard, singular_values
+from qllm_jax.tfcaf.semantics.probes import Box, States, are_usual
+from qllm_jax.tfcaf.semantics.trial import Outcome, Trial, gradients_finite
 
 STARTS = 4  # states that the search for one guard starts from
 STEPS = 16
 FACTORS = (1.0, 2.0)  # of Newton's step: 2 is right where the value is a square, as under the root of a norm
 GRIDS = (2.0**10, 2.0**4)  # ends are rounded to these, too: rounding errors keep equal things apart by 1e-8
 MAX_GUARDS = 32
-# The process of a candidate runs without XLA's simplifier (see sandbox.py). Without it, XLA:CPU (jaxlib 0.10.2) gives
-# programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify: its ends are tried.
+# The process of a candidate runs without XLA's simplifier (see sandbox/process.py). Without it, XLA:CPU (jaxlib
+# 0.10.2) gives programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify: its
+# ends are tried.
 _SIMPLIFIED: Any = {"xla_disable_hlo_passes": ""}
 TINY = 1e-4  # entries of states that are smaller count as 0
 
 
+class Crossing(NamedTuple):
+    """A divisor that is 0 between two states and whose quotient counts there."""
+
+    guard: Guard
+    code: str  # NONFINITE, or NANGRAD if the gradient alone breaks
+
+
 def ends(trial: Trial, states: States, outcome: Outcome) -> States:
-    """States (P, ...) in which the guards of `trial` are 0 or near to it. `outcome` is that of `states`."""
+    """Return states (P, ...) in which the guards of `trial` are 0 or near to it. `outcome` is that of `states`."""
     chosen = [k for k, values in enumerate(outcome.singular) if np.isfinite(_nearest(values)).any()][:MAX_GUARDS]
     if not chosen:
         return {name: values[:0] for name, values in states.items()}
     flat = _flatten(trial.boxes, states)
     low, high = (_flatten(trial.boxes, {n: box.usual[i][None] for n, box in trial.boxes.items()})[0] for i in (0, 1))
     starts = [
-        (flat[row], place, factor)
-        for place, k in enumerate(chosen)
+        (flat[row], which, factor)
+        for which, k in enumerate(chosen)
         for row in _spread(_nearest(outcome.singular[k]))
         for factor in FACTORS
     ]
     descend = jax.jit(jax.vmap(lambda x, k, f: _descend(trial, chosen, x, k, f, low, high)))
     columns = [jnp.array(np.array(column)) for column in zip(*starts, strict=True)]
     found = np.asarray(descend.lower(*columns).compile(_SIMPLIFIED)(*columns))
-    # Who chooses between 0 and more by `x > 0` means 0, and not 1e-15: the slope at that is inf, and no state has it.
+    # A choice between 0 and more by `x > 0` means 0, and not 1e-15, where the slope is inf: no state has that.
     found = np.where(np.abs(found) < TINY, 0.0, found)
     found = np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)])
     return _unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
 
 
+def crossings(trial: Trial, states: States, outcome: Outcome) -> Iterator[Crossing]:
+    """Yield the divisors that are 0 between two of `states` and whose quotient counts there."""
+    usual = are_usual(trial.boxes, states)
+    for k, guard in enumerate(trial.guards):
+        divides = guard.name in ("div", "rem", "integer_pow")
+        if not divides or guard.kind.jumps or guard.kind.whole:
+            continue
+        values = outcome.singular[k].reshape(len(usual), -1)  # (P, entries)
+        # Gradients need to be finite on usual states alone, so that these come first.
+        found = next((pair for rows in (usual, usual | True) if (pair := _signs(values, rows))), None)
+        if found is None:
+            continue
+        entry, low, high = found
+        state = _between(trial, states, k, entry, (low, high))
+        finite, smooth = _at_zero(trial, guard, entry, state)
+        if not finite:
+            yield Crossing(guard, "NONFINITE")
+        elif not smooth and are_usual(trial.boxes, state).all():
+            yield Crossing(guard, "NANGRAD")
+
+
 def _nearest(values: np.ndarray) -> np.ndarray:
-    """The smallest magnitude that is not 0, (P,) of values (P, ...); inf where there is none."""
+    """Return the smallest magnitude that is not 0, (P,) of values (P, ...); inf where there is none."""
     sizes = np.abs(values.reshape(len(values), -1))
     return np.where(np.isfinite(sizes) & (sizes > 0), sizes, np.inf).min(-1, initial=np.inf)
 
 
 def _spread(sizes: np.ndarray) -> np.ndarray:
-    """Places of the smallest sizes, and of some in the middle."""
+    """Return the indices of the smallest sizes, and of some in the middle."""
     order = np.argsort(sizes, kind="stable")[: np.isfinite(sizes).sum()]
     return np.unique(np.concatenate([order[: STARTS // 2], order[len(order) // 2 :][: STARTS // 2]]))
 
 
 def _flatten(boxes: dict[str, Box], states: States) -> np.ndarray:
-    """States (P, D)."""
+    """Return states as rows (P, D)."""
     return np.concatenate([states[name].reshape(len(states[name]), -1) for name in sorted(boxes)], -1)
 
 
@@ -93,7 +127,7 @@ def _descend(
     low: np.ndarray,
     high: np.ndarray,
 ) -> Float[Array, " entries"]:
-    """Newton's method for the entry nearest to 0 of one guard, inside the box."""
+    """Run Newton's method for the entry nearest to 0 of one guard, inside the box."""
 
     def size(x: jax.Array) -> jax.Array:
         found = [trial.guards[k] for k in chosen]
@@ -107,3 +141,46 @@ def _descend(
         return jnp.where(jnp.isfinite(moved).all() & (value > 0), moved, x)
 
     return jax.lax.fori_loop(0, STEPS, step, start)
+
+
+def _signs(values: np.ndarray, rows: np.ndarray) -> tuple[int, int, int] | None:
+    """Return an entry of values (P, entries) that has both signs in `rows` (P,), and a row for either sign."""
+    picked = np.flatnonzero(rows)
+    if not len(picked):
+        return None
+    among = values[picked]
+    both = np.flatnonzero((among.min(0) < 0) & (among.max(0) > 0))
+    if not len(both):
+        return None
+    entry = int(both[0])
+    return entry, int(picked[among[:, entry].argmin()]), int(picked[among[:, entry].argmax()])
+
+
+def _between(trial: Trial, states: States, k: int, entry: int, rows: tuple[int, int]) -> States:
+    """Return the state (1, ...) on the line between two states where an entry of guard `k` is nearest to 0."""
+    ends = [{name: array[row] for name, array in states.items()} for row in rows]
+    for _ in range(4):
+        share = np.linspace(0.0, 1.0, 100, dtype=np.float32)
+        line = {n: np.stack([(1 - s) * ends[0][n] + s * ends[1][n] for s in share]) for n in states}
+        along = trial.run(line).singular[k].reshape(len(share), -1)[:, entry]
+        last = int(np.flatnonzero(along <= 0)[-1]) if (along <= 0).any() else 0
+        ends = [{n: array[row] for n, array in line.items()} for row in (last, min(last + 1, len(share) - 1))]
+    return {name: array[None] for name, array in ends[0].items()}
+
+
+def _at_zero(trial: Trial, guard: Guard, entry: int, state: States) -> tuple[bool, bool]:
+    """Set an entry of a divisor to exactly 0: (True if weights and bias are finite, True if gradients are)."""
+
+    def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
+        del outermost
+        if position == guard.position:
+            divisor = operands[-1]
+            zero = jnp.arange(divisor.size).reshape(divisor.shape) == entry
+            # Its derivative is kept: what is 0 here still varies with the state.
+            operands = [*operands[:-1], divisor - jnp.where(zero, jax.lax.stop_gradient(divisor), 0.0)]
+        return bind(equation, operands)
+
+    function: Callable[..., list] = lambda *inputs: walk(trial.program, inputs, step)
+    inputs = [jnp.asarray(state[name][0]) for name in sorted(state)]
+    (weights, bias), smooth = jax.jit(lambda inputs: gradients_finite(function, inputs))(inputs)
+    return bool(jnp.isfinite(weights).all() & jnp.isfinite(bias)), bool(smooth)

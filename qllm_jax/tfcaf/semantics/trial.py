@@ -1,4 +1,4 @@
-"""A credit function tried on many states at once: weights, bias, whether gradients are finite, and its guards."""
+"""A credit function on many states at once: weights, bias, finite gradients or not, and the values of its guards."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,14 +9,14 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from qllm_jax.tfcaf.contract import Credit
+from qllm_jax.tfcaf.semantics.guards import Guard, guards, singular_values
 from qllm_jax.tfcaf.semantics.probes import Box, States
-from qllm_jax.tfcaf.semantics.walk import Guard, bind, guards, singular_value, walk
 
 CHUNK = 128  # states of one call; more are tried chunk by chunk, in one compiled program
 
 
 class Outcome(NamedTuple):
-    """What came out on P states."""
+    """Outputs of a credit function on P states."""
 
     weights: np.ndarray  # (P, N)
     bias: np.ndarray  # (P,)
@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
 
     @property
     def finite(self) -> np.ndarray:
+        """True (P,) where all weights and the bias are finite."""
         return np.isfinite(self.weights).all(-1) & np.isfinite(self.bias)
 
 
@@ -38,7 +39,7 @@ class Trial(NamedTuple):
 
 
 def make(credit: Callable[[dict[str, jax.Array]], Credit], boxes: dict[str, Box], file: str) -> Trial:
-    """Traces `credit`, whose argument is a dict of the arrays that `boxes` names."""
+    """Trace `credit`, whose argument is a dict of the arrays that `boxes` names."""
     shapes = {name: jax.ShapeDtypeStruct(box.low.shape, jnp.float32) for name, box in sorted(boxes.items())}
     program = jax.make_jaxpr(lambda inputs: credit(inputs))(shapes)  # a new function is traced, not looked up
     found = guards(program, [bool(boxes[name].whole.any()) for name in shapes], file)
@@ -46,22 +47,8 @@ def make(credit: Callable[[dict[str, jax.Array]], Credit], boxes: dict[str, Box]
     return Trial(program, found, boxes, lambda states: _in_chunks(compiled, states))
 
 
-def singular_values(program: Any, found: list[Guard], inputs: list[jax.Array]) -> list[jax.Array]:
-    """The value of each guard on one state."""
-    wanted, values = {guard.place for guard in found}, []
-
-    def step(place: int, equation: Any, operands: Any, outermost: Any) -> Any:
-        del outermost
-        if place in wanted:
-            values.append(singular_value(equation, operands))
-        return bind(equation, operands)
-
-    walk(program, inputs, step, lambda value: value)
-    return values
-
-
 def gradients_finite(function: Callable[..., Any], inputs: list[jax.Array]) -> tuple[Any, jax.Array]:
-    """The weights and bias that `function(*inputs)` gives, and whether all their gradients are finite."""
+    """Return the weights and bias that `function(*inputs)` gives, and True () if all their gradients are finite."""
     (weights, bias), back = jax.vjp(function, *inputs)
     # Uneven, so that gradients of weights with a fixed sum do not cancel.
     slopes = back([1.0 + jnp.arange(weights.size, dtype=jnp.float32) / 7.0, jnp.ones_like(bias)])

@@ -1,4 +1,4 @@
-"""Static check of a credit function's source: an allow-list of syntax and of names, applied before anything runs.
+"""L3: static check of a source: an allow-list of syntax and of names, applied before anything runs.
 
 It is one layer and no security boundary (no allow-list of syntax is), and it bounds neither time nor memory: the gates
 that run in a process of their own build on it. What is compiled is the very tree that was checked, its indices guarded.
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import NamedTuple
 
-from qllm_jax.tfcaf.static import rules, syntax
+from qllm_jax.tfcaf.static import igm, rules, syntax
 from qllm_jax.tfcaf.static.rules import Scope
 from qllm_jax.tfcaf.static.vocabulary import ARITY, ENTRIES
-from qllm_jax.tfcaf.verdict import Place
+from qllm_jax.tfcaf.verdict import Location
 
 
 class Checked(NamedTuple):
@@ -22,27 +22,28 @@ class Checked(NamedTuple):
     code: CodeType  # compiled from the tree that was checked, without docstrings, annotations and imports
     entry: str  # a key of `ENTRIES`
     igm: bool
-    end: Place  # the last `return` of the entry: where to point at for what it returns
+    end: Location  # the last `return` of the entry: the location of mistakes in its outcome
 
 
 def check(text: str, file: str) -> Checked:
-    """The checked and compiled source; `TfcafError` names a line of `file` that breaks a rule. Runs nothing of it."""
+    """Check and compile a source, without running it. `TfcafError` names a line of `file` that breaks a rule."""
     tree = syntax.parse(text, file)
     scope = rules.scope_of(tree, file)
     for node in _in_order(tree):
         rules.apply(node, scope)
-    igm = _check_top_level(tree, scope)
+    _check_top_level(tree, scope)
+    gate = _check_igm(tree, scope)
     _check_statements(tree, scope)
     _check_recursion(scope)
     entry = _check_entry(tree, scope)
     returns = [node.lineno for node in ast.walk(entry) if isinstance(node, ast.Return)]
-    end = Place(file, max(returns, default=entry.lineno))
+    end = Location(file, max(returns, default=entry.lineno))
     syntax.guard_indices(tree)
-    return Checked(syntax.compile_tree(tree, file), entry.name, igm, end)
+    return Checked(syntax.compile_tree(tree, file), entry.name, gate, end)
 
 
 def _in_order(tree: ast.Module) -> Iterator[ast.AST]:
-    """All nodes in the order of the text, so that the first mistake is the one reported."""
+    """Yield all nodes in the order of the text, so that the first mistake is the one reported."""
     nodes: list[ast.AST] = [tree]
     while nodes:
         node = nodes.pop()
@@ -50,13 +51,9 @@ def _in_order(tree: ast.Module) -> Iterator[ast.AST]:
         nodes += reversed(list(ast.iter_child_nodes(node)))
 
 
-def _check_top_level(tree: ast.Module, scope: Scope) -> bool:
-    """Only functions, and constants that cannot change; gives the IGM gate.
-
-    A source that has no `IGM` gets True: agents choose their actions one by one, and that maximizes Q_tot only if no
-    weight is negative.
-    """
-    constants: dict[str, ast.expr] = {}
+def _check_top_level(tree: ast.Module, scope: Scope) -> None:
+    """Allow only functions, and constants that cannot change."""
+    constants: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             continue
@@ -68,8 +65,13 @@ def _check_top_level(tree: ast.Module, scope: Scope) -> bool:
         if not _is_literal(node.value):
             hint = "constants are numbers, True, False or tuples of these; compute the rest in the function"
             raise rules.error(node, scope, f"`{target.id}` is not a constant", hint)
-        constants[target.id] = node.value
-    gate = constants.get("IGM", ast.Constant(True))
+        constants.add(target.id)
+
+
+def _check_igm(tree: ast.Module, scope: Scope) -> bool:
+    gate = igm.value(tree)
+    if gate is None:
+        return igm.DEFAULT
     if not (isinstance(gate, ast.Constant) and isinstance(gate.value, bool)):
         raise rules.error(gate, scope, "IGM is neither True nor False", "write IGM = True or IGM = False")
     return gate.value
@@ -108,7 +110,7 @@ def _called(function: ast.FunctionDef) -> set[str]:
 
 
 def _check_entry(tree: ast.Module, scope: Scope) -> ast.FunctionDef:
-    """The one function to call, with as many arguments as its signature has."""
+    """Return the one function to call, which has as many arguments as its signature."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     entries = [function for function in functions if function.name in ENTRIES]
     define = "define credit(state), or the paper's QLLMNetwork(agents_q, global_state)"

@@ -1,6 +1,6 @@
 """L0: the function in a reply, as models write them: reasoning, prose, several fences, JSON, web pages, nothing.
 
-Nothing is parsed here as Python: what comes out is checked in a process of its own.
+Nothing is parsed here as Python: the source is checked in a process of its own.
 """
 
 import json
@@ -9,14 +9,14 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from qllm_jax.tfcaf.verdict import Place, TfcafError, Verdict, refusal
+from qllm_jax.tfcaf.verdict import Location, TfcafError, Verdict, refusal
 
 MAX_REPLY = 2**20  # characters
 
 _ENTRY = re.compile(r"^[ \t]*def[ \t]+(credit|QLLMNetwork)\b", re.MULTILINE)
 _DEFINITION = re.compile(r"^[ \t]*def[ \t]+\w+", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
-_THOUGHT = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
+_REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
 _PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 # How a line of a module begins that is not indented; prose after a function without a fence does not.
 _CODE_LINE = re.compile(
@@ -27,7 +27,7 @@ _FORM = "reply with one fenced block that begins with ```python and holds the wh
 
 
 def extract(reply: Any, *, truncated: bool = False) -> str | Verdict:
-    """The source in a reply, or an EXTRACT verdict. Never raises.
+    """Return the source in a reply, or an EXTRACT verdict. Never raises.
 
     `reply` is text, or a list of text parts as some providers give it, or None. `truncated`: the provider said that the
     reply was cut off.
@@ -36,6 +36,28 @@ def extract(reply: Any, *, truncated: bool = False) -> str | Verdict:
         return _extract(reply, truncated)
     except TfcafError as error:
         return refusal(error, "L0", reply if isinstance(reply, str) else "", {})
+
+
+def split_reasoning(text: str) -> tuple[str, str, bool]:
+    """Split a text with tags of reasoning: (reasoning, answer, True if it ends within its reasoning).
+
+    Some servers drop the opening tag, so that all text before a closing tag is reasoning.
+    """
+    reasoning, answer, start, inside = [], [], 0, False
+    for tag in _REASONING_TAG.finditer(text):
+        part = text[start : tag.start()]
+        if tag[1] and inside:
+            reasoning.append(part)
+        elif tag[1]:
+            reasoning.append("".join([*answer, part]))
+            answer = []
+        elif inside:
+            continue  # an opening tag within reasoning is part of it
+        else:
+            answer.append(part)
+        start, inside = tag.end(), not tag[1]
+    (reasoning if inside else answer).append(text[start:])
+    return "\n".join(part.strip() for part in reasoning if part.strip()), "".join(answer), inside
 
 
 def _extract(reply: Any, truncated: bool) -> str:
@@ -50,7 +72,9 @@ def _extract(reply: Any, truncated: bool) -> str:
         raise _error(
             "the provider answered with a web page", "check the provider's address; this is no reply of a model"
         )
-    answer = _without_thoughts(text)
+    _, answer, cut_off = split_reasoning(text)
+    if cut_off and not _DEFINITION.search(answer):
+        raise _error("the reply ends within its reasoning", "think less, and write the function")
     found = _pick(list(_fences(answer))) or _from_json(answer) or _plain(answer)
     if found is None:
         raise _error("the reply holds no function", _FORM)
@@ -58,11 +82,11 @@ def _extract(reply: Any, truncated: bool) -> str:
 
 
 def _error(problem: str, hint: str) -> TfcafError:
-    return TfcafError("EXTRACT", Place("reply", None), problem, hint)
+    return TfcafError("EXTRACT", Location("reply", None), problem, hint)
 
 
 def _text(reply: Any) -> str:
-    """One text with \\n at line ends and without a byte-order mark."""
+    """Return one text with \\n at line ends and without a byte-order mark."""
     if isinstance(reply, list):
         parts = [part.get("text") if isinstance(part, dict) else getattr(part, "text", part) for part in reply]
         reply = "\n".join(part for part in parts if isinstance(part, str))
@@ -70,23 +94,8 @@ def _text(reply: Any) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
 
 
-def _without_thoughts(text: str) -> str:
-    """The answer without the reasoning, whose drafts are not meant. Some servers drop the tag that opens it."""
-    kept, start, thinking = [], 0, False
-    for tag in _THOUGHT.finditer(text):
-        if tag[1]:
-            kept, thinking = (kept if thinking else []), False
-        elif not thinking:
-            kept.append(text[start : tag.start()])
-            thinking = True
-        start = tag.end()
-    if thinking and not any(map(_DEFINITION.search, kept)):
-        raise _error("the reply ends within its reasoning", "think less, and write the function")
-    return "".join(kept) + ("" if thinking else text[start:])
-
-
 def _fences(text: str) -> Iterator[str]:
-    """The contents of fenced blocks. A block that is never closed is a reply that was cut off."""
+    """Yield the contents of fenced blocks. A block that is never closed is a reply that was cut off."""
     opening: re.Match[str] | None = None
     for mark in _FENCE.finditer(text):
         if opening is None:
@@ -99,7 +108,7 @@ def _fences(text: str) -> Iterator[str]:
 
 
 def _pick(blocks: list[str]) -> str | None:
-    """The last block that defines the function; else the last that defines any, whose name the gates will refuse."""
+    """Return the last block that defines the function; else the last that defines any, which the gates will refuse."""
     for pattern in (_ENTRY, _DEFINITION):
         if fitting := [block for block in blocks if pattern.search(block)]:
             return fitting[-1]
@@ -110,7 +119,7 @@ def _pick(blocks: list[str]) -> str | None:
 
 
 def _from_json(text: str) -> str | None:
-    """The function in a reply that is JSON as a whole."""
+    """Return the function in a reply that is JSON as a whole."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -121,7 +130,7 @@ def _from_json(text: str) -> str | None:
 
 
 def _plain(text: str) -> str | None:
-    """A function without a fence: from the first line of code on, up to prose behind it."""
+    """Return a function without a fence: from the first line of code on, up to the prose after it."""
     entry = _ENTRY.search(text)
     if entry is None:
         return None

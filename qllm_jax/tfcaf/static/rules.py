@@ -1,4 +1,4 @@
-"""What each kind of node in a credit function's syntax tree must satisfy, its names above all."""
+"""Rules for each kind of node in the syntax tree of a credit function, for names above all."""
 
 import ast
 import difflib
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 from qllm_jax.tfcaf.static.syntax import DROPPED_IMPORTS, NODES, REFUSED
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, INSTEAD, KEYWORDS, METHODS, MODULES
-from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_INT = 10**6  # exclusive
 MAX_EXPONENT = 8
 
 
 class Scope(NamedTuple):
-    """What a rule sees beside its node."""
+    """Context of a node that a rule needs."""
 
     file: str
     parents: dict[ast.AST, ast.AST]
@@ -23,13 +23,14 @@ class Scope(NamedTuple):
 
 
 def scope_of(tree: ast.Module, file: str) -> Scope:
+    """Return the names of a file. `TfcafError` if it defines a function twice."""
     nodes = list(ast.walk(tree))
     functions: dict[str, ast.FunctionDef] = {}
     for node in nodes:
         if isinstance(node, ast.FunctionDef):
             if node.name in functions:
-                place = Place(file, node.lineno)
-                raise TfcafError("STATIC", place, f"`{node.name}` is defined twice", "keep one, or rename one")
+                location = Location(file, node.lineno)
+                raise TfcafError("STATIC", location, f"`{node.name}` is defined twice", "keep one, or rename one")
             functions[node.name] = node
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
@@ -38,7 +39,7 @@ def scope_of(tree: ast.Module, file: str) -> Scope:
 
 
 def apply(node: ast.AST, scope: Scope) -> None:
-    """Raises `TfcafError` if `node`, without its children, breaks a rule."""
+    """Raise `TfcafError` if `node`, without its children, breaks a rule."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         _refuse_import(node, scope)
     if not isinstance(node, NODES):
@@ -53,14 +54,15 @@ def apply(node: ast.AST, scope: Scope) -> None:
 
 
 def error(node: ast.AST, scope: Scope, problem: str, hint: str) -> TfcafError:
+    """Return a STATIC error at the line of `node`, or of its nearest parent that has one."""
     at: ast.AST | None = node
     while at is not None and not hasattr(at, "lineno"):  # operators and argument lists have no line of their own
         at = scope.parents.get(at)
-    return TfcafError("STATIC", Place(scope.file, getattr(at, "lineno", None)), problem, hint)
+    return TfcafError("STATIC", Location(scope.file, getattr(at, "lineno", None)), problem, hint)
 
 
 def path(node: ast.AST) -> str:
-    """`a.b.c` for a dotted name, "" for any other expression."""
+    """Return "a.b.c" for a dotted name, "" for any other expression."""
     if isinstance(node, ast.Attribute):
         base = path(node.value)
         return base and f"{base}.{node.attr}"
@@ -160,7 +162,7 @@ def _check_subscript(node: ast.Subscript, scope: Scope) -> None:
 
 
 def _check_constant(node: ast.Constant, scope: Scope) -> None:
-    if isinstance(node.value, str) and not _is_place_for_string(node, scope):
+    if isinstance(node.value, str) and not _may_be_string(node, scope):
         hint = 'strings are for state["..."] and as arguments of jnp functions; infinity is jnp.inf'
         raise error(node, scope, "a string in this place", hint)
     if isinstance(node.value, (bytes, complex)):
@@ -169,7 +171,7 @@ def _check_constant(node: ast.Constant, scope: Scope) -> None:
         raise error(node, scope, f"an integer of {MAX_INT} or more", "write a float, as in 1e6")
 
 
-def _is_place_for_string(node: ast.Constant, scope: Scope) -> bool:
+def _may_be_string(node: ast.Constant, scope: Scope) -> bool:
     parent = scope.parents[node]
     if isinstance(parent, ast.Subscript):
         return parent.slice is node

@@ -1,4 +1,4 @@
-"""Syntax of a credit function: which nodes are allowed, text to a bare tree, tree to code."""
+"""Syntax of a credit function: the allowed nodes, text to a bare tree, tree to code."""
 
 import ast
 import warnings
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, TypeVar
 
-from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.static import text as texts
+from qllm_jax.tfcaf.verdict import Location, TfcafError
 
-MAX_BYTES = 16 * 1024
 MAX_DEPTH = 100  # of nested syntax; deeper trees can exhaust the compiler's stack
 
 T = TypeVar("T")
 
-# (module, name that it is given): what they would bind is provided under the same names.
+# (module, its name in the file): the same names are provided.
 DROPPED_IMPORTS = {("jax.numpy", "jnp"), ("jax", None)}
 
 # The nodes that a source may have; a kind that a later Python adds is refused.
@@ -26,7 +26,7 @@ _OPERATORS += (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.P
 _OPERATORS += (ast.BitAnd, ast.BitOr, ast.BitXor)  # no shifts: 1 << 10**9
 NODES = _STATEMENTS + _EXPRESSIONS + _OPERATORS
 
-# Syntax that is refused and likely to be written -> (what it is, what to do instead).
+# Refused syntax that models are likely to write -> (its name, what to do instead).
 REFUSED: dict[type[ast.AST], tuple[str, str]] = {
     ast.ClassDef: ("a class", "write functions"),
     ast.Lambda: ("a lambda", "write a def"),
@@ -50,11 +50,8 @@ REFUSED: dict[type[ast.AST], tuple[str, str]] = {
 
 
 def parse(text: str, file: str) -> ast.Module:
-    """The tree of `text` without jax imports, docstrings and annotations. Its depth is bounded: recursion is safe."""
-    if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise TfcafError(
-            "STATIC", Place(file, None), f"longer than {MAX_BYTES // 1024} KiB", "write a shorter function"
-        )
+    """Return the tree of `text` without jax imports, docstrings and annotations, of a depth that recursion can take."""
+    texts.verify_size(text, file)
     tree = _guarded(lambda: ast.parse(text.removeprefix("\ufeff")), file)  # editors on Windows write a byte-order mark
     _check_depth(tree, file)
     tree.body = [statement for statement in tree.body if not _is_dropped(statement)]
@@ -64,7 +61,7 @@ def parse(text: str, file: str) -> ast.Module:
 
 
 def guard_indices(tree: ast.Module) -> None:
-    """Turns `x[i]` into `__item__(x, written)[i]`, in place; no source can write that name itself.
+    """Turn `x[i]` into `__item__(x, written)[i]`, in place; no source can write that name itself.
 
     `written` says of each part of the index, and of each end of a slice, whether it is a number in the text or begins
     with a minus there: then it is negative on purpose.
@@ -85,31 +82,32 @@ def _written(node: ast.expr | None) -> Any:
 
 
 def compile_tree(tree: ast.Module, file: str) -> CodeType:
+    """Compile a tree. `TfcafError` if it is nested too deep."""
     return _guarded(lambda: compile(tree, file, "exec", dont_inherit=True), file)
 
 
 def _guarded(step: Callable[[], T], file: str) -> T:
-    """`step()`, with the errors that text can cause in Python's parser and compiler translated."""
+    """Return `step()`; errors that text can cause in Python's parser and compiler become `TfcafError`."""
     hint = "write plain, complete Python"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes in a candidate's docstring do not concern the user
             return step()
     except SyntaxError as error:
-        raise TfcafError("PARSE", Place(file, error.lineno), f"not Python: {error.msg}", hint) from error
+        raise TfcafError("PARSE", Location(file, error.lineno), f"not Python: {error.msg}", hint) from error
     except (RecursionError, MemoryError) as error:  # the parser's own stack
-        raise TfcafError("PARSE", Place(file, None), "nested too deep", "split the expression") from error
+        raise TfcafError("PARSE", Location(file, None), "nested too deep", "split the expression") from error
     except ValueError as error:  # NUL characters, surrogates
-        raise TfcafError("PARSE", Place(file, None), f"not Python: {error}", hint) from error
+        raise TfcafError("PARSE", Location(file, None), f"not Python: {error}", hint) from error
 
 
 def _check_depth(tree: ast.Module, file: str) -> None:
     nodes: list[tuple[ast.AST, int]] = [(tree, 0)]
-    while nodes:  # and no recursion: the depth is what is in doubt
+    while nodes:  # without recursion, since the depth is in doubt
         node, depth = nodes.pop()
         if depth > MAX_DEPTH:
-            place = Place(file, getattr(node, "lineno", None))
-            raise TfcafError("PARSE", place, f"nested more than {MAX_DEPTH} deep", "split the expression")
+            location = Location(file, getattr(node, "lineno", None))
+            raise TfcafError("PARSE", location, f"nested more than {MAX_DEPTH} deep", "split the expression")
         nodes += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
 
 
@@ -122,7 +120,7 @@ def _is_dropped(node: ast.stmt) -> bool:
 
 
 def _strip(node: ast.AST) -> None:
-    """Drops annotations (Python would evaluate them, and they may name torch) and bare strings, in place."""
+    """Drop annotations (Python would evaluate them, and they may name torch) and bare strings, in place."""
     if isinstance(node, ast.arg):
         node.annotation = None
     if isinstance(node, ast.FunctionDef):

@@ -1,4 +1,4 @@
-"""The words of a credit function: one table, read by the static check and by the namespace that it runs in.
+"""Vocabulary of a credit function: one table, read by the static check and by the namespace that it runs in.
 
 Nothing here imports jax: the static check answers before jax is loaded.
 """
@@ -6,13 +6,16 @@ Nothing here imports jax: the static check answers before jax is loaded.
 from typing import Any, Literal
 
 Signature = Literal["credit", "paper"]
-ENTRIES: dict[str, Signature] = {"credit": "credit", "QLLMNetwork": "paper"}  # what the function is called in the file
+ENTRIES: dict[str, Signature] = {
+    "credit": "credit",
+    "QLLMNetwork": "paper",
+}  # name in the file -> signature
 ARITY = {"credit": 1, "QLLMNetwork": 2}
 
 MAX_LOOP = 4096  # iterations of one Python loop; all of them are unrolled into the compiled program
 
-# Dotted name -> what may follow the dot. Taken: pure functions of arrays. Left out: what reads or writes files, takes a
-# function, sets global options, or has a shape that depends on values (nonzero, unique), and float64.
+# Dotted name -> names that may follow the dot. Taken: pure functions of arrays. Left out: functions that read or write
+# files, take a function, set global options, or have a shape that depends on values (nonzero, unique), and float64.
 MODULES: dict[str, frozenset[str]] = {
     "jnp": frozenset(
         """
@@ -55,7 +58,7 @@ class LoopTooLongError(Exception):
 
 
 def bounded_range(*args: int) -> range:
-    """`range` that refuses more than `MAX_LOOP` steps with `LoopTooLongError`."""
+    """Return a range of at most `MAX_LOOP` steps. Raises `LoopTooLongError`."""
     steps = range(*args)
     # Slices say whether there are more without len(), which overflows on huge ranges.
     if steps[MAX_LOOP:]:

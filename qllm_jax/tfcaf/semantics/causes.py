@@ -1,4 +1,4 @@
-"""From a state on which a credit function breaks to the line that does it, a cause and a remedy."""
+"""From a state on which a credit function breaks to the operation that breaks: its line, a cause and a remedy."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,17 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
 from qllm_jax.tfcaf.semantics.probes import States
-from qllm_jax.tfcaf.semantics.program import line_of
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
-from qllm_jax.tfcaf.semantics.walk import bind, walk
 
 
-class Blame(NamedTuple):
-    """`cause` continues a sentence, `hint` is one."""
+class Cause(NamedTuple):
+    """One operation that breaks. `clause` continues a sentence, `hint` is one."""
 
     line: int | None
-    cause: str
+    clause: str
     hint: str
 
 
@@ -51,37 +50,38 @@ _CAUSES = {
 _BOTH_SIGNS = ("div", "rem", "integer_pow", "tan")  # these are fine with a negative value
 
 
-def cause_of(primitive: str, line: int | None) -> Blame:
-    return Blame(line, *_CAUSES.get(primitive, _OTHER))
+def cause_of(primitive: str, line: int | None) -> Cause:
+    """Return the cause that an operation with this primitive stands for."""
+    return Cause(line, *_CAUSES.get(primitive, _OTHER))
 
 
-def of_value(trial: Trial, state: States, file: str) -> Blame:
-    """Who made the first inf or nan on one state (1, ...)."""
+def of_value(trial: Trial, state: States, file: str) -> Cause:
+    """Find the operation that makes the first inf or nan on one state (1, ...)."""
     names: list[tuple[str, int | None]] = []
 
     def run(inputs: list[jax.Array]) -> jax.Array:
         flags = []
 
-        def step(place: int, equation: Any, operands: list, outermost: Any) -> Any:
-            del place
+        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
+            del position
             outputs = bind(equation, operands)
             names.append((equation.primitive.name, line_of(outermost, file)))
             flags.append(_finite(operands) & ~_finite(outputs))
             return outputs
 
-        walk(trial.program, inputs, step, lambda value: value)
+        walk(trial.program, inputs, step)
         return jnp.stack(flags)
 
     flags = np.asarray(jax.jit(run)([jnp.asarray(state[name][0]) for name in sorted(state)]))
     return cause_of(*names[int(flags.argmax())]) if flags.any() else cause_of("", None)
 
 
-def of_gradient(trial: Trial, outcome: Outcome, row: int) -> Blame:
-    """Which guard is at its singular point on state `row`, at best one that is not where gradients are finite."""
+def of_gradient(trial: Trial, outcome: Outcome, row: int) -> Cause:
+    """Find a guard at its singular point on state `row`, preferably one that is not where gradients are finite."""
     broken = lambda guard, values: (values == 0 if guard.name in _BOTH_SIGNS else values <= 0).any()
     here = [broken(guard, values[row]) for guard, values in zip(trial.guards, outcome.singular, strict=True)]
-    usual = [broken(guard, v[outcome.smooth]) for guard, v in zip(trial.guards, outcome.singular, strict=True)]
-    order = sorted(range(len(here)), key=lambda k: (not here[k], usual[k]))
+    elsewhere = [broken(guard, v[outcome.smooth]) for guard, v in zip(trial.guards, outcome.singular, strict=True)]
+    order = sorted(range(len(here)), key=lambda k: (not here[k], elsewhere[k]))
     if order and here[order[0]]:
         guard = trial.guards[order[0]]
         return cause_of(guard.name, guard.line)

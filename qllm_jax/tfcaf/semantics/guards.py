@@ -1,4 +1,7 @@
-"""Walking through a traced program (a jaxpr) operation by operation, to see what it computes on the way."""
+"""Guards: the operations of a traced program that have a singular point which the state may reach.
+
+A division by 0, a root or logarithm of 0 and an overflow are all the 0 of one value, the singular value of the guard.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qllm_jax.tfcaf.semantics.program import inner, line_of
+from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
 
 EXP_LIMIT = 88.0  # exp of more is inf in float32
 
@@ -31,12 +34,12 @@ _CONTINUOUS = frozenset(
     transpose unstack
     """.split()  # noqa: SIM905
 )
-# The same if only the first operand varies: division by a constant, an entry at a constant place, a power.
+# Continuous if only the first operand varies: division by a constant, an entry at a constant index, a power.
 _CONTINUOUS_IN_FIRST = frozenset({"div", "dynamic_slice", "gather", "integer_pow"})
 
 
 class Kind(NamedTuple):
-    """What is known of a value without running the program."""
+    """Properties of a value that are known without running the program."""
 
     varies: bool  # with the state
     jumps: bool  # is not continuous in the state
@@ -46,7 +49,7 @@ class Kind(NamedTuple):
 class Guard(NamedTuple):
     """An operation with a singular point, at 0 of `singular_value`, that the state may reach."""
 
-    place: int  # among all operations in order
+    position: int  # among all operations in order
     line: int | None
     name: str  # of the primitive
     kind: Kind  # of the singular value
@@ -55,61 +58,37 @@ class Guard(NamedTuple):
 CONSTANT = Kind(varies=False, jumps=False, whole=False)
 
 
-def walk(program: Any, inputs: Sequence[Any], step: Callable[..., Sequence[Any]], lift: Callable[[Any], Any]) -> list:
-    """The outputs of `program`, where `step(place, equation, operands, outermost)` does each operation.
-
-    `lift` makes a value of a constant. `outermost` is the call that the operation is part of, or itself.
-    """
-    place = -1
-
-    def run(closed: Any, given: Sequence[Any], outer: Any) -> list:
-        nonlocal place
-        jaxpr, constants = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
-        values = dict(zip(jaxpr.invars, given, strict=True)) | dict(
-            zip(jaxpr.constvars, map(lift, constants), strict=True)
-        )
-        read = lambda v: lift(v.val) if hasattr(v, "val") else values[v]
-        for equation in jaxpr.eqns:
-            operands, outermost = [read(v) for v in equation.invars], outer or equation
-            if (called := inner(equation)) is not None:
-                outputs = run(called, operands, outermost)
-            else:
-                place += 1
-                outputs = step(place, equation, operands, outermost)
-            values.update(zip(equation.outvars, outputs, strict=True))
-        return [read(v) for v in jaxpr.outvars]
-
-    return run(program, inputs, None)
-
-
-def bind(equation: Any, operands: Sequence[Any]) -> Sequence[Any]:
-    """The outputs of an operation that is no call."""
-    outputs = equation.primitive.bind(*operands, **equation.params)
-    return outputs if equation.primitive.multiple_results else [outputs]
-
-
-def singular_value(equation: Any, operands: Sequence[Any]) -> jax.Array:
-    """The value that a guard watches."""
-    return _SINGULAR[equation.primitive.name](*operands)
-
-
 def guards(program: Any, whole: Sequence[bool], file: str) -> list[Guard]:
-    """All guards in order. `whole` says which inputs of the program hold whole numbers."""
+    """Return all guards of `program` in order. `whole`: the inputs of the program that hold whole numbers."""
     found: list[Guard] = []
 
-    def step(place: int, equation: Any, kinds: Sequence[Kind], outermost: Any) -> list[Kind]:
+    def step(position: int, equation: Any, kinds: Sequence[Kind], outermost: Any) -> list[Kind]:
         if (kind := _watched(equation, kinds)).varies:
-            found.append(Guard(place, line_of(outermost, file), equation.primitive.name, kind))
+            found.append(Guard(position, line_of(outermost, file), equation.primitive.name, kind))
         joined = _join(kinds)
-        return [joined._replace(jumps=joined.jumps or (joined.varies and not _is_continuous(equation, kinds)))] * len(
-            equation.outvars
-        )
+        jumps = joined.jumps or (joined.varies and not _is_continuous(equation, kinds))
+        return [joined._replace(jumps=jumps)] * len(equation.outvars)
 
     walk(program, [Kind(True, False, is_whole) for is_whole in whole], step, lambda value: CONSTANT)
     return found
 
 
+def singular_values(program: Any, found: Sequence[Guard], inputs: list[jax.Array]) -> list[jax.Array]:
+    """Return the singular value of each guard on one state."""
+    wanted, values = {guard.position for guard in found}, []
+
+    def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
+        del outermost
+        if position in wanted:
+            values.append(_SINGULAR[equation.primitive.name](*operands))
+        return bind(equation, operands)
+
+    walk(program, inputs, step)
+    return values
+
+
 def _watched(equation: Any, kinds: Sequence[Kind]) -> Kind:
+    """Kind of the singular value of an operation; constant if it has none."""
     name = equation.primitive.name
     is_float = bool(equation.invars) and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)
     if name not in _SINGULAR or not is_float or (name == "integer_pow" and equation.params["y"] >= 0):
@@ -122,7 +101,7 @@ def _is_continuous(equation: Any, kinds: Sequence[Kind]) -> bool:
     if name == "convert_element_type" and not jnp.issubdtype(equation.params["new_dtype"], jnp.floating):
         return False  # rounds
     if name == "sort" and len(kinds) > 1:
-        return False  # carries places along
+        return False  # permutes the other operands
     if name in _CONTINUOUS_IN_FIRST:
         return not _join(kinds[1:]).varies
     return name in _CONTINUOUS or (name == "select_n" and not kinds[0].varies)

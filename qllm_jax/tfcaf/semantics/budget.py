@@ -1,19 +1,19 @@
-"""The traced program of a credit function (a jaxpr): what operations it has, and whether that is within budget."""
+"""L7: the operations of a traced program against an allow-list, and its sizes against a budget."""
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.jaxprs import inner, operations
+from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_OPERATIONS = 3000  # compile time grows with it, and Python loops are unrolled
 MAX_CONSTANTS = 2**20  # bytes of arrays that are built into the program
 MAX_ENTRIES = 2**20  # of one array, for one state; training holds it for thousands of states at once
 MAX_FLOPS = 2e7  # for one state
 
-# What the allowed functions of jnp and their gradients are made of. Left out above all: callbacks to Python, custom
+# Operations of the allowed functions of jnp and of their gradients. Left out above all: callbacks to Python, custom
 # calls, random bits, loops whose length depends on values, and matrix decompositions (see CONTRIBUTING.md). `cond` is
 # how jnp chooses by platform; its branches are looked into.
 PRIMITIVES = frozenset(
@@ -27,56 +27,25 @@ PRIMITIVES = frozenset(
     sqrt square squeeze stack stop_gradient sub tan tanh tile transpose unstack xor
     """.split()  # noqa: SIM905
 )
-# Those that hold a program of their own, which is opened.
-CALLS = frozenset("closed_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit pjit".split())  # noqa: SIM905
 
 
-class Operation(NamedTuple):
-    equation: Any
-    line: int | None  # of the credit function
+def verify(program: Any, end: Location) -> dict[str, float]:
+    """Return the sizes of the program of one state.
 
-
-def inner(equation: Any) -> Any:
-    """The program that an operation calls, such as that of a jitted function, or None."""
-    if equation.primitive.name not in CALLS:
-        return None
-    return next(value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr"))
-
-
-def operations(program: Any, file: str = "", line: int | None = None) -> Iterator[Operation]:
-    """All operations in order, calls opened. A line is that of the outermost call: inner programs are cached."""
-    for equation in getattr(program, "jaxpr", program).eqns:
-        at = line or line_of(equation, file)
-        yield Operation(equation, at)
-        called = inner(equation)
-        for program in equation.params.get("branches", ()) if called is None else (called,):
-            yield from operations(program, file, at)
-
-
-def line_of(equation: Any, file: str) -> int | None:
-    """The line of `file` that made an operation, or None."""
-    frames = getattr(equation.source_info.traceback, "frames", ())
-    return next((frame.line_num for frame in frames if frame.file_name == file), None)
-
-
-def primitives(program: Any) -> list[str]:
-    return [operation.equation.primitive.name for operation in operations(program)]
-
-
-def verify(program: Any, end: Place) -> dict[str, float]:
-    """Sizes of the program of one state. `TfcafError` if an operation is not allowed or a size is over its budget."""
+    Raises `TfcafError` if an operation is not allowed or a size is over its budget.
+    """
     found = list(operations(program, end.file))
     largest, flops = 0, 0.0
     for operation in found:
-        place = end._replace(line=operation.line or end.line)
+        location = end._replace(line=operation.line or end.line)
         name = operation.equation.primitive.name
         if name not in PRIMITIVES:
             problem = f"the operation `{name}` of JAX is not allowed"
-            raise TfcafError("STATIC", place, problem, "use elementwise operations, sums, products and sorts")
+            raise TfcafError("STATIC", location, problem, "use elementwise operations, sums, products and sorts")
         entries = max((math.prod(out.aval.shape) for out in operation.equation.outvars), default=0)
         if entries > MAX_ENTRIES:
             hint = "compare agents with agents or landmarks only; sizes come from the state's shapes"
-            raise TfcafError("BUDGET", place, f"an array of {entries:,} entries for one state", hint)
+            raise TfcafError("BUDGET", location, f"an array of {entries:,} entries for one state", hint)
         largest, flops = max(largest, entries), flops + _flops(operation.equation, entries)
     constants = sum(np.asarray(constant).nbytes for constant in program.consts)
     for problem, too_much in (

@@ -1,4 +1,4 @@
-"""The globals that a credit function runs in: its words, frozen.
+"""Globals of a credit function: the words of its vocabulary, frozen.
 
 The real `jnp` is never handed over: a candidate that writes `jnp.sum = ...` would change it for the whole process, and
 `jnp.save` writes a file even while being traced.
@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qllm_jax.tfcaf.indexing import Watch, guarded
+from qllm_jax.tfcaf.loading.indexing import Watch, guarded
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, MODULES
 
 
@@ -36,7 +36,7 @@ class Frozen:
 
 
 def namespace(watch: Watch | None = None) -> dict[str, Any]:
-    """Fresh globals for one credit function: `jnp`, `jax`, a few builtins, and the guard of its indices.
+    """Return fresh globals for one credit function: `jnp`, `jax`, a few builtins, and the guard of its indices.
 
     With a `watch`, indices that are known only when the function runs are recorded there.
     """

@@ -1,4 +1,4 @@
-"""What goes wrong while a credit function is traced, as a `TfcafError` that names the line and the remedy."""
+"""Errors while a credit function is traced, as a `TfcafError` that names the line and the remedy."""
 
 import traceback
 from collections.abc import Collection, Iterator
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from jax import errors
 
 from qllm_envs.parts import suggest
-from qllm_jax.tfcaf.indexing import OutOfRangeError
+from qllm_jax.tfcaf.loading.indexing import OutOfRangeError
 from qllm_jax.tfcaf.static.vocabulary import MAX_LOOP, LoopTooLongError
-from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.verdict import Location, TfcafError
 
-# Mistakes that JAX finds -> (what it is, what to do instead). The first that matches counts.
+# Mistakes that JAX finds: error, problem, hint. The first that matches counts.
 _TRACING: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.NonConcreteBooleanIndexError, "an array is indexed by a mask", "use jnp.where(mask, x, 0.0)"),
     (
@@ -30,8 +30,8 @@ _LOOP = f"a loop of more than {MAX_LOOP} steps"
 
 
 @contextmanager
-def explained(file: str, fields: Collection[str]) -> Iterator[None]:
-    """Errors of tracing `file` become `TfcafError`. `fields` are the names that its state has."""
+def translated(file: str, fields: Collection[str]) -> Iterator[None]:
+    """Raise errors of tracing `file` as `TfcafError`. `fields` are the names that its state has."""
     try:
         yield
     except TfcafError:
@@ -40,11 +40,11 @@ def explained(file: str, fields: Collection[str]) -> Iterator[None]:
         frames = list(traceback.walk_tb(error.__traceback__))
         own = bool(frames) and frames[-1][0].f_code.co_filename == file  # raised by Python on that very line
         code, problem, hint = _reason(error, own, fields)
-        raise TfcafError(code, Place(file, line_in(file, error)), problem, hint) from error
+        raise TfcafError(code, Location(file, line_in(file, error)), problem, hint) from error
 
 
 def line_in(file: str, error: Exception) -> int | None:
-    """The line of `file` that was running when `error` was raised."""
+    """Return the line of `file` that was running when `error` was raised, or None."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
     return lines[-1] if lines else None
 

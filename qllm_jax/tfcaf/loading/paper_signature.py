@@ -1,7 +1,7 @@
-"""The paper's signature, QLLMNetwork(agents_q (B, N), global_state (B, S)) -> (B, 1), as a credit function.
+"""Signature of the paper: QLLMNetwork(agents_q (B, N), global_state (B, S)) -> (B, 1), as a credit function.
 
 Listing in appendix A of QLLM (arxiv.org/abs/2504.12961). A function that keeps to Eq. 3 is affine in q, so that its
-value and gradient at q = 0 are its bias and weights, exactly. It is only ever run on batches of one.
+value and gradient at q = 0 are its bias and weights, exactly. Training runs it on batches of one only.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qllm_jax.tfcaf.contract import Credit
-from qllm_jax.tfcaf.explain import line_in
-from qllm_jax.tfcaf.semantics.program import primitives
-from qllm_jax.tfcaf.verdict import Place, TfcafError
+from qllm_jax.tfcaf.jaxprs import primitives
+from qllm_jax.tfcaf.loading.trace_errors import line_in
+from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 Network = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -27,7 +27,7 @@ TOLERANCE = 1e-4  # of the sum of absolute terms; sums of 25 float32 terms agree
 
 
 class Probe(NamedTuple):
-    """One function on the same rows in several ways, and the size that differences are measured against."""
+    """Values of one function on the same rows in several ways, and the size that differences are measured against."""
 
     batched: np.ndarray  # (B,)
     pair: np.ndarray  # (2,) the first two rows, without the others
@@ -38,7 +38,7 @@ class Probe(NamedTuple):
 
 
 def adapt(network: Network, n_agents: int) -> Callable[[Float[Array, " state"]], Credit]:
-    """`network` for one flat state: its weights (N,) and bias ()."""
+    """Return `network` as a function of one flat state (S,): its weights (N,) and bias ()."""
 
     def credit(state: jax.Array) -> Credit:
         bias, weights = jax.value_and_grad(lambda q: _one(network, q, state))(jnp.zeros(n_agents, jnp.float32))
@@ -48,14 +48,14 @@ def adapt(network: Network, n_agents: int) -> Callable[[Float[Array, " state"]],
 
 
 def any_states(state_dim: int) -> np.ndarray:
-    """Flat states (7, S) where no environment gives any: zeros, of both signs, and positive."""
+    """Return flat states (7, S) where no environment gives any: zeros, of both signs, and positive."""
     draw = np.random.default_rng(0)
     rows = [np.zeros((1, state_dim)), draw.normal(size=(3, state_dim)), draw.random((3, state_dim))]
     return np.concatenate(rows).astype(np.float32)
 
 
-def verify(network: Network, n_agents: int, states: Float[np.ndarray, "batch state"], end: Place) -> None:
-    """Raises `TfcafError`, pointing at `end`, unless shapes are right, rows are independent and it is affine in q.
+def verify(network: Network, n_agents: int, states: Float[np.ndarray, "batch state"], end: Location) -> None:
+    """Verify shapes, that rows are independent, and that it is affine in q. `TfcafError`, at `end`, if not.
 
     Runs `network` on `states`, of which there must be at least three.
     """
@@ -63,8 +63,8 @@ def verify(network: Network, n_agents: int, states: Float[np.ndarray, "batch sta
     verify_values(network, n_agents, states, end)
 
 
-def verify_shapes(network: Network, n_agents: int, state_dim: int, end: Place) -> None:
-    """The part of `verify` that only traces."""
+def verify_shapes(network: Network, n_agents: int, state_dim: int, end: Location) -> None:
+    """Verify what tracing alone shows: shapes, and that no loop runs over the batch."""
     for batch in BATCHES:
         _verify_shape(network, batch, n_agents, state_dim, end)
     small, large = (len(_operations(network, batch, n_agents, state_dim)) for batch in (2, 7))
@@ -73,8 +73,8 @@ def verify_shapes(network: Network, n_agents: int, state_dim: int, end: Place) -
         raise TfcafError("BUDGET", end, problem, "no Python loop over the batch: work on all rows at once")
 
 
-def verify_values(network: Network, n_agents: int, states: Float[np.ndarray, "batch state"], end: Place) -> None:
-    """The part of `verify` that computes."""
+def verify_values(network: Network, n_agents: int, states: Float[np.ndarray, "batch state"], end: Location) -> None:
+    """Verify values and gradients on `states`."""
     q = (Q_SCALE * np.random.default_rng(0).normal(size=(len(states), n_agents))).astype(np.float32)
     with jax.default_matmul_precision("highest"):  # GPUs multiply with 10 bits otherwise
         probe = jax.tree.map(np.asarray, jax.jit(partial(_probe, network))(q, states))
@@ -82,7 +82,7 @@ def verify_values(network: Network, n_agents: int, states: Float[np.ndarray, "ba
     _verify_sizes(network, q, states, probe, end)
 
 
-def _verify_rows(probe: Probe, end: Place) -> None:
+def _verify_rows(probe: Probe, end: Location) -> None:
     # A function may be made for the states of its task alone: rows where it is not finite say nothing here.
     rows = np.isfinite(probe.alone)
     if not rows.any():
@@ -116,7 +116,7 @@ def _shapes(batch: int, n_agents: int, state_dim: int) -> tuple[jax.ShapeDtypeSt
     return q, jax.ShapeDtypeStruct((batch, state_dim), jnp.float32)
 
 
-def _verify_shape(network: Network, batch: int, n_agents: int, state_dim: int, end: Place) -> None:
+def _verify_shape(network: Network, batch: int, n_agents: int, state_dim: int, end: Location) -> None:
     try:
         out = jax.eval_shape(network, *_shapes(batch, n_agents, state_dim))
     except (TypeError, ValueError, IndexError) as error:
@@ -124,8 +124,8 @@ def _verify_shape(network: Network, batch: int, n_agents: int, state_dim: int, e
         if not works:
             raise
         problem = f"runs for a batch of {', '.join(map(str, works))} and not of {batch}"
-        place = end._replace(line=line_in(end.file, error))
-        raise TfcafError("SHAPE", place, problem, "take the batch size from agents_q.shape[0]") from error
+        location = end._replace(line=line_in(end.file, error))
+        raise TfcafError("SHAPE", location, problem, "take the batch size from agents_q.shape[0]") from error
     shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
     if shape != (batch, 1):
         found = type(out).__name__ if shape is None else f"shape {shape}"
@@ -143,8 +143,8 @@ def _traces(network: Network, batch: int, n_agents: int, state_dim: int) -> bool
     return True
 
 
-def _verify_sizes(network: Network, q: np.ndarray, states: np.ndarray, probe: Probe, end: Place) -> None:
-    """Finds code for one size of the batch by its operations, and says so if its values differ, too."""
+def _verify_sizes(network: Network, q: np.ndarray, states: np.ndarray, probe: Probe, end: Location) -> None:
+    """Verify that a batch of any size gives the values of its rows, wherever its operations differ."""
     usual = _operations(network, BATCHES[-1], q.shape[1], states.shape[1])
     for batch in MORE_BATCHES:
         if _operations(network, batch, q.shape[1], states.shape[1]) == usual:

@@ -1,4 +1,7 @@
-"""Statistics of a credit function's weights in rollouts: what the evaluator and a person are told about it."""
+"""Report of a credit function that passes: statistics of its weights in rollouts, and notes. JSON, no times.
+
+`generation/measurements.py` puts it into words for the evaluator.
+"""
 
 from typing import Any
 
@@ -15,7 +18,7 @@ ALIKE = 1e-4  # of the largest weight
 
 
 def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outcome) -> dict[str, Any]:
-    """JSON: statistics over the states of rollouts `seen` (over all that were `tried` if there are none), and notes."""
+    """Return statistics over the states of rollouts `seen` (if there are none, over all that were tried), and notes."""
     n_seen = len(next(iter(seen.values())))
     weights, bias = (tried.weights[:n_seen], tried.bias[:n_seen]) if n_seen else (tried.weights, tried.bias)
     statistics = _statistics(weights, bias) | {"lowest_weight_tried": _number(tried.weights.min())}
@@ -25,7 +28,7 @@ def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outc
 
 
 def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
-    """Of weights (P, N) and bias (P,)."""
+    """Return statistics of weights (P, N) and bias (P,)."""
     sizes = np.abs(weights)
     totals = sizes.sum(-1, keepdims=True)  # (P, 1)
     shares = sizes / np.where(totals > 0, totals, 1.0)
@@ -50,7 +53,7 @@ def _number(value: Any) -> float:
 
 
 def _treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) -> bool | None:
-    """Whether agents that swap places swap weights. None if it reads the flat state, or no field belongs to agents."""
+    """True if agents that swap fields swap weights. None if it reads the flat state, or no field belongs to agents."""
     own = [
         name for name, field in spec.fields.items() if field.shape[:1] == (spec.n_agents,) and _is_agents(name, field)
     ]

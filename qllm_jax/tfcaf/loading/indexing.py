@@ -29,14 +29,14 @@ class Site(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What one trace records. `poison`: what is read out of range, for floats nan instead; None: what JAX reads."""
+    """Record of one trace. `poison`: the value read out of range, for floats nan instead; None: what JAX reads."""
 
     sites: list[Site]
     poison: int | None = None
 
 
 def guarded(watch: Watch | None) -> tuple[Callable[[Any, Any], Any], dict[str, Callable[..., Any]]]:
-    """`__item__`, and the functions of jnp that take indices."""
+    """Return `__item__`, and the functions of jnp that take indices."""
 
     def item(array: Any, written: Any) -> Any:
         return array if isinstance(array, dict) else _Guarded(array, written, watch)
@@ -68,14 +68,14 @@ class _Guarded:
         target = getattr(x, "array", x)  # of x.at
         shape = target.shape if hasattr(target, "shape") else (len(target),) if isinstance(target, list | tuple) else ()
         arrays: dict[int, Any] = {}  # axis -> the array that indexes it
-        places: dict[int, int] = {}  # axis -> place in `index`
-        for place, axis, part, written in _parts(index, self._written, len(shape)):
+        positions: dict[int, int] = {}  # axis -> position in `index`
+        for position, axis, part, written in _parts(index, self._written, len(shape)):
             if isinstance(part, slice):
                 _check_slice(part, written, shape[axis])
             elif isinstance(part, int):
                 _check_integer(part, written, shape[axis])
             else:
-                arrays[axis], places[axis] = part, place
+                arrays[axis], positions[axis] = part, position
         if watch is None or not arrays or not hasattr(target, "shape"):
             return x[index]
         if target is not x:
@@ -85,29 +85,29 @@ class _Guarded:
 
         def read(padded: Any, indices: dict[int, Any]) -> Any:
             parts = list(index) if isinstance(index, tuple) else [index]
-            for axis, place in places.items():
-                parts[place] = indices[axis]
+            for axis, position in positions.items():
+                parts[position] = indices[axis]
             return padded[tuple(parts)]
 
         return _read(x, arrays, read, watch)
 
 
 def _parts(index: Any, written: Any, ndim: int) -> Iterator[tuple[int, int, Any, Any]]:
-    """Place in the index, axis, integer or slice or array of integers, and whether it is written out, one by one."""
+    """Yield position in the index, axis, integer or slice or array of integers, and True if it is written out."""
     parts = index if isinstance(index, tuple) else (index,)
     flags = written if isinstance(index, tuple) and isinstance(written, tuple) else (written,) * len(parts)
     taken = sum(_axes(part) for part in parts)
     axis = 0
-    for place, (part, flag) in enumerate(zip(parts, flags, strict=False)):
+    for position, (part, flag) in enumerate(zip(parts, flags, strict=False)):
         if part is Ellipsis:
             axis += ndim - taken
         elif axis < ndim and (isinstance(part, slice) or _is_integer(part)):
-            yield place, axis, part, flag
+            yield position, axis, part, flag
         axis += _axes(part)
 
 
 def _axes(part: Any) -> int:
-    """How many axes of the array a part of an index uses up."""
+    """Count the axes of the array that a part of an index uses up."""
     if part is None or part is Ellipsis or isinstance(part, bool):
         return 0
     return part.ndim if getattr(part, "dtype", None) == jnp.bool_ else 1
@@ -148,7 +148,7 @@ def _is_bad(index: Any, size: int) -> jax.Array:
 
 
 def _read(x: jax.Array, indices: dict[int, Any], read: Callable[[Any, dict[int, Any]], Any], watch: Watch) -> Any:
-    """`read(x, indices)`, recorded; under poison, entries out of range read a slot that is appended to each axis."""
+    """Record and return `read(x, indices)`; under poison, entries out of range read a slot appended to each axis."""
     line = sys._getframe(2).f_lineno
     axes = {axis % x.ndim: index for axis, index in indices.items()} if x.ndim else {}
     bad = jnp.stack([_is_bad(index, x.shape[axis]).any() for axis, index in axes.items()]).any()

@@ -1,0 +1,81 @@
+"""Traced programs (jaxprs): their operations in order, calls opened, each with the line of the source that made it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+# Primitives that hold a program of their own, which is opened.
+CALLS = frozenset("closed_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit pjit".split())  # noqa: SIM905
+
+# (position among all operations, equation, operands, outermost call or the equation itself) -> outputs
+Step = Callable[[int, Any, list, Any], Sequence[Any]]
+
+
+class Operation(NamedTuple):
+    """One equation of a program."""
+
+    equation: Any
+    line: int | None  # of the source
+
+
+def inner(equation: Any) -> Any:
+    """Return the program that an operation calls, such as that of a jitted function, or None."""
+    if equation.primitive.name not in CALLS:
+        return None
+    return next(value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr"))
+
+
+def operations(program: Any, file: str = "", line: int | None = None) -> Iterator[Operation]:
+    """Yield all operations in order, those of branches included.
+
+    A line is that of the outermost call, because JAX caches inner programs.
+    """
+    for equation in getattr(program, "jaxpr", program).eqns:
+        at = line or line_of(equation, file)
+        yield Operation(equation, at)
+        called = inner(equation)
+        for program in equation.params.get("branches", ()) if called is None else (called,):
+            yield from operations(program, file, at)
+
+
+def line_of(equation: Any, file: str) -> int | None:
+    """Return the line of `file` that made an operation, or None."""
+    frames = getattr(equation.source_info.traceback, "frames", ())
+    return next((frame.line_num for frame in frames if frame.file_name == file), None)
+
+
+def primitives(program: Any) -> list[str]:
+    """Return the names of the primitives of all operations in order."""
+    return [operation.equation.primitive.name for operation in operations(program)]
+
+
+def walk(program: Any, inputs: Sequence[Any], step: Step, lift: Callable[[Any], Any] = lambda value: value) -> list:
+    """Return the outputs of `program` on `inputs`, where `step` does each operation.
+
+    `lift` makes a value of a constant. Calls are opened; branches are not.
+    """
+    position = -1
+
+    def run(closed: Any, given: Sequence[Any], outer: Any) -> list:
+        nonlocal position
+        jaxpr, constants = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
+        values = dict(zip(jaxpr.invars, given, strict=True)) | dict(
+            zip(jaxpr.constvars, map(lift, constants), strict=True)
+        )
+        read = lambda v: lift(v.val) if hasattr(v, "val") else values[v]
+        for equation in jaxpr.eqns:
+            operands, outermost = [read(v) for v in equation.invars], outer or equation
+            if (called := inner(equation)) is not None:
+                outputs = run(called, operands, outermost)
+            else:
+                position += 1
+                outputs = step(position, equation, operands, outermost)
+            values.update(zip(equation.outvars, outputs, strict=True))
+        return [read(v) for v in jaxpr.outvars]
+
+    return run(program, inputs, None)
+
+
+def bind(equation: Any, operands: Sequence[Any]) -> Sequence[Any]:
+    """Return the outputs of an operation that is not a call."""
+    outputs = equation.primitive.bind(*operands, **equation.params)
+    return outputs if equation.primitive.multiple_results else [outputs]

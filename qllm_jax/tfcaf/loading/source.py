@@ -1,0 +1,46 @@
+"""Texts of credit functions: of the library by name, or of files."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from qllm_envs.parts import suggest
+from qllm_jax.errors import UserError
+from qllm_jax.tfcaf.verdict import Location, TfcafError
+
+_LIBRARY = Path(__file__).parents[1] / "library"
+
+
+class Source(NamedTuple):
+    """The text of a credit function before any check, and what messages call it."""
+
+    name: str
+    file: str
+    text: str
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the credit functions that are shipped, sorted."""
+    return tuple(sorted(file.stem for file in _LIBRARY.glob("*.py") if not file.stem.startswith("_")))
+
+
+def find(name_or_path: str) -> Source:
+    """Return a credit function of the library by its name, or of the path of a .py file. `UserError` if none exists."""
+    if name_or_path in names():
+        return Source(name_or_path, name_or_path, _read(_LIBRARY / f"{name_or_path}.py"))
+    path = Path(name_or_path)
+    if path.suffix == ".py" and path.is_file():
+        return Source(path.stem, str(path), _read(path))
+    choices = f"{suggest(name_or_path, names())}, or give a path to a .py file"
+    raise UserError(f"credit function {name_or_path!r} does not exist: {choices}")
+
+
+def _read(path: Path) -> str:
+    data = b""
+    try:
+        data = path.read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise UserError(f"credit function {str(path)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise TfcafError("PARSE", Location(str(path), line), "not text in UTF-8", "save it as UTF-8") from error

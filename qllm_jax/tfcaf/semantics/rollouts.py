@@ -1,0 +1,92 @@
+"""Tasks made from environments: rollouts of random actions give the states that a credit function will meet."""
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import qllm_envs
+from qllm_envs.core import Env, Spec
+from qllm_jax.errors import UserError
+from qllm_jax.tfcaf.semantics.task import Task
+
+RUN_KEYS = ("time_limit_is_terminal",)
+EPISODES = 12
+KEPT = 48  # states of them
+OTHER_SIZES = (2, 3, 6, 25)
+
+# It runs once: compiling it well takes longer than running it badly.
+_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def from_config(env: Mapping[str, Any]) -> Task:
+    """Return the task of an `env:` configuration, made once per process. `UserError` if no such environment exists."""
+    try:
+        options = {key: env[key] for key in sorted(env) if key not in RUN_KEYS}
+        return _make(json.dumps(options, default=lambda array: np.asarray(array).tolist()))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def from_spec(spec: Spec) -> Task:
+    """Return the task of a spec. It has no rollouts if the environment cannot be made again from the spec."""
+    try:
+        found = from_config({"name": spec.name, **spec.options})
+    except UserError:
+        return without_rollouts(spec)
+    return found if found.spec.fields == spec.fields else without_rollouts(spec)
+
+
+def without_rollouts(spec: Spec) -> Task:
+    """Return a task whose probe states come from the ranges of its fields alone."""
+    seen = {name: np.zeros((0, *field.shape), np.float32) for name, field in spec.fields.items()}
+    nothing = np.zeros((0, spec.state_dim), np.float32)
+    return Task(spec, seen, nothing, nothing, {})
+
+
+@functools.lru_cache(maxsize=16)
+def _make(description: str) -> Task:
+    options = json.loads(description)
+    name = options.pop("name")
+    env = qllm_envs.make(name, **options)
+    fields, state, reached = _rollouts(env)
+    others = {}
+    for n in OTHER_SIZES:
+        try:
+            other = qllm_envs.make(name, **options | {"n_agents": n}).spec
+        except ValueError:  # this environment has no other size, or not with these options
+            continue
+        if n != env.spec.n_agents:
+            others[n] = other
+    return Task(env.spec, {key: fields[key] for key in env.spec.fields}, state, reached, others)
+
+
+def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Return fields (R, ...), flat states (R, S), and the lowest and highest numbers of all flat states (2, S)."""
+
+    def step(carry: tuple, key: jax.Array) -> tuple:
+        state, alive = carry
+        key_act, key_env = jax.random.split(key)
+        view = env.view(state)
+        action = jax.random.categorical(key_act, jnp.where(view.avail, 0.0, -jnp.inf))
+        out = env.step(key_env, state, action)
+        state = jax.tree.map(lambda new, old: jnp.where(alive, new, old), out.state, state)
+        return (state, alive & ~(out.terminated | out.truncated)), (view.fields, view.state, alive)
+
+    def episode(key: jax.Array) -> tuple:
+        key_reset, key_steps = jax.random.split(key)
+        first = (env.reset(key_reset), jnp.bool_(True))
+        return jax.lax.scan(step, first, jax.random.split(key_steps, env.spec.horizon))[1]
+
+    keys = jax.random.split(jax.random.key(0), EPISODES)
+    program = jax.jit(jax.vmap(episode)).lower(keys).compile(_QUICK)
+    fields, state, alive = jax.tree.map(np.asarray, program(keys))
+    visited = np.argwhere(alive)  # (visited, 2): episode, step
+    rows, steps = visited[np.linspace(0, len(visited) - 1, KEPT).astype(int)].T
+    kept = jax.tree.map(lambda x: x[rows, steps].astype(np.float32), (fields, state))
+    # A few states tell little of what is rare: that a unit is dead, or attacks a certain one of 64 enemies.
+    return *kept, np.stack([state[alive].min(0), state[alive].max(0)]).astype(np.float32)
