@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 
 from qllm_jax import files
-from qllm_jax.run import folder
+from qllm_jax.run import provenance
 
 
 class Report(NamedTuple):
@@ -56,7 +56,7 @@ def describe(*packages: str) -> dict[str, str]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "hardware": hardware(),
         "versions": versions("jax", "jaxlib", *packages),
-        "commit": folder.commit() or "none (no git, not a checkout, or nothing committed yet)",
+        "commit": provenance.commit() or "none (no git, not a checkout, or nothing committed yet)",
     }
 
 
@@ -83,7 +83,7 @@ def hardware() -> str:
 
 def versions(*packages: str) -> str:
     """Python and packages with their installed versions."""
-    found = [f"{package} {folder.version(package) or 'missing'}" for package in packages]
+    found = [f"{package} {provenance.version(package) or 'missing'}" for package in packages]
     return ", ".join([f"python {platform.python_version()}", *found])
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import common
 
-from qllm_jax.reporting.curves import PALETTE
+from qllm_jax.reporting.style import CURVE_COLORS
 
 Row = dict[str, Any]
-OURS, PEER, INK = PALETTE[0], PALETTE[1], "#20242a"
+OURS, PEER, INK = CURVE_COLORS[0], CURVE_COLORS[1], "#20242a"
 PEERS = ("jaxmarl_qmix", "epymarl_qmix", "jaxmarl", "mpe2", "lbforaging")
 AXES = {"agents": "agents N", "envs": "environments E", "batch": "episodes of a batch B", "seeds": "runs R"}
 

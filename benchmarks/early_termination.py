@@ -29,8 +29,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.program import compiled, devices, experiment
 from qllm_jax.program.compiled import RunState
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder
-from qllm_jax.run import reopen as saved_runs
+from qllm_jax.run import folder, load
 
 TASKS = ("smac_3s_vs_5z", "lbf_15x15_4p_3f", "lbf_8x8_2p_2f_coop")
 
@@ -46,7 +45,7 @@ class Team(NamedTuple):
 
 def open_task(task: str, settings: list[str]) -> Team:
     """A run folder's best team, or random agents in an environment with `settings`. UserError if it is neither."""
-    run = saved_runs.open_run(task) if (Path(task) / folder.CONFIG).is_file() else None
+    run = load.load_run(task) if (Path(task) / folder.CONFIG).is_file() else None
     exp = run.exp if run else experiment.build(replace(config.load([f"env={task}", *settings]), devices=1))
     algo, spec = exp.config.algo, exp.env.spec
     if not spec.ends_early:

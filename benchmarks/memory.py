@@ -24,7 +24,7 @@ from qllm_jax.program import compiled as run_axis
 from qllm_jax.program import devices
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import checkpoint
-from qllm_jax.run.checkpoint import HostState, Saved
+from qllm_jax.run.checkpoint import HostState, TrainState
 
 MACHINE = "machine"
 GIB = 2**30
@@ -50,7 +50,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     runs, _ = jax.block_until_ready(exp.program.evaluate(clock, runs, exp.config.eval_episodes))
     stages.append({"stage": "evaluated", **workload.peaks()})
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint.save(Path(folder), Saved(clock, runs), HostState(0, 0, 0.0))
+        checkpoint.save(Path(folder), TrainState(clock, runs), HostState(0, 0, 0.0))
     stages.append({"stage": "checkpoint written", **workload.peaks()})
     sizes = items(runs) | {"temporary arrays of an iteration, as planned": workload.temporary_bytes(chunk, runs)}
     return {"rows": [*stages, *({"item": name, "bytes": size} for name, size in sizes.items())]}

@@ -1,4 +1,4 @@
-"""What all commands share: `key=value` arguments, help, and errors as one sentence with exit code 2."""
+"""The command line of all commands: `key=value` arguments, help, and errors as one sentence with exit code 2."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from qllm_jax.errors import UserError
 
 
 def main(command: Callable[[list[str]], int], usage: str | None) -> None:
-    """Run a command on sys.argv and exit with its code. For -h and --help, print `usage` before jax is imported."""
+    """Run a command on sys.argv and exit with its code. For -h and --help, print `usage` without importing jax."""
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
         print((usage or "").strip())
@@ -36,24 +36,25 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
 
 
 def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Split `POSITIONAL... key=value...`; values take the type of their default. UserError for an unknown key.
+    """Split `PATH... key=value...` into paths and options. UserError for an unknown key or a value of another type.
 
-    `positional` names the positional arguments in error sentences. A default of None stands for an optional string.
+    `positional` describes the paths in error messages. A value gets the type of its default; the default None means an
+    optional string.
     """
-    places, options = [], dict(defaults)
+    paths, options = [], dict(defaults)
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or (key not in defaults and Path(argument).exists()):
-            places.append(argument)
+            paths.append(argument)
         elif key not in defaults:
             raise UserError(f"unknown key {key!r}: {suggest(key, defaults)} (and {positional})")
         else:
             options[key] = convert(key, value, defaults[key])
-    return places, options
+    return paths, options
 
 
 def convert(key: str, value: str, default: Any) -> Any:
-    """`value` as the type of `default`. UserError when it is not of that type."""
+    """Convert `value` to the type of `default`. UserError if that fails."""
     if default is None or isinstance(default, str):
         return value
     try:
@@ -62,8 +63,8 @@ def convert(key: str, value: str, default: Any) -> Any:
         raise UserError(f"{key} must be of type {type(default).__name__}, got {value!r}") from None
 
 
-def one_run(places: list[str], command: str) -> str:
-    """The single RUN argument of a command. UserError when there is none or more than one."""
-    if len(places) != 1:
+def one_run(paths: list[str], command: str) -> str:
+    """The path of the one run of a command. UserError unless there is exactly one."""
+    if len(paths) != 1:
         raise UserError(f"give the folder of one run, for example: python -m qllm_jax.{command} runs/my_run")
-    return places[0]
+    return paths[0]

@@ -1,7 +1,7 @@
-"""Compiled programs on disk: the second start of a program compiles nothing (JAX's persistent compilation cache).
+"""Compiled programs on disk (JAX's persistent compilation cache): the second start of a program compiles nothing.
 
-JAX's own variables come first: `JAX_COMPILATION_CACHE_DIR` names another folder, and with
-`JAX_ENABLE_COMPILATION_CACHE=false` nothing is kept.
+JAX's own variables have priority: `JAX_COMPILATION_CACHE_DIR` names another folder, and
+`JAX_ENABLE_COMPILATION_CACHE=false` switches the cache off.
 """
 
 import contextlib
@@ -17,20 +17,20 @@ import jax
 
 from qllm_jax import user_cache
 
-MIN_COMPILE_S = 0.1  # the five programs of a run, and not the dozens of small ones that take no time
-KEPT_DAYS = 30
+MIN_COMPILE_S = 0.1  # keeps the five programs of a run, not the dozens of small ones
+MAX_AGE_DAYS = 30
 
 
 def enable() -> None:
-    """Keep what is compiled from now on. Without a folder to keep it in, a warning says so and nothing is kept."""
+    """Enable the cache from now on. If its folder cannot be used, print a warning and leave it disabled."""
     if setting("jax_compilation_cache_dir") or not setting("jax_enable_compilation_cache"):
         return
     try:
-        place = user_cache.made("xla") / machine()
-        place.mkdir(mode=0o700, exist_ok=True)
-        if not os.access(place, os.W_OK):
-            raise PermissionError(f"{place} cannot be written")
-        prune(place)
+        folder = user_cache.make("xla") / machine()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} cannot be written")
+        prune(folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
         print(
             f"warning: compiled programs are not kept for the next start: {error}; {user_cache.VARIABLE}=FOLDER "
@@ -38,19 +38,19 @@ def enable() -> None:
             file=sys.stderr,
         )
         return
-    jax.config.update("jax_compilation_cache_dir", str(place))
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_S)
 
 
 def setting(name: str) -> Any:
-    """What JAX's configuration says, be it from a variable, a flag or an update."""
+    """The value of a JAX option, from a variable, a flag or an update."""
     return getattr(jax.config, name)
 
 
 def machine() -> str:
-    """A name for machines that run each other's programs: JAX's key does not tell which instructions a CPU has.
+    """A name for the CPU's instruction set, which JAX's own cache key does not contain.
 
-    A home folder is often shared by unlike machines, and a program for another CPU ends in SIGILL.
+    Different machines often share a home folder, and a program for another CPU ends in SIGILL.
     """
     described = platform.processor()
     with contextlib.suppress(OSError):
@@ -59,11 +59,11 @@ def machine() -> str:
     return f"{platform.machine()}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
 
 
-def prune(place: Path) -> None:
-    """Remove what was compiled long ago, which may be compiled again, and files that a full disk left empty."""
-    oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for path in place.glob("*-cache"):
-        with contextlib.suppress(FileNotFoundError):  # another process was first
+def prune(folder: Path) -> None:
+    """Remove programs that were compiled long ago, and files that a full disk left empty."""
+    oldest = time.time() - MAX_AGE_DAYS * 24 * 3600
+    for path in folder.glob("*-cache"):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
             found = path.stat()
             if found.st_mtime < oldest or found.st_size == 0:
                 path.unlink()

@@ -1,5 +1,5 @@
-"""Errors that are the user's to mend."""
+"""Errors that the user can correct."""
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one sentence; commands print it and exit with code 2."""
+    """A mistake of the user, described in one sentence. Commands print it and exit with code 2."""

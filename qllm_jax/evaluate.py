@@ -1,19 +1,23 @@
-"""Play episodes with the trained teams of a run, beside the uniformly random policy.
+"""Play episodes with the trained policies of a run and compare them with the uniformly random policy.
 
     python -m qllm_jax.evaluate runs/qllm
     python -m qllm_jax.evaluate runs/qllm which=last episodes=1000 seed=1 out=numbers.json
 
-Keys: episodes (of each seed; 320), which (best | last: each seed's parameters of its best evaluation, or of the newest
-checkpoint), epsilon (share of random actions; that of the run's evaluations unless given; 1 is the uniformly random
-policy), seed (which episodes; 0 are those of result.json), out (a new .json file; nothing is written without). Of a
-sweep, all configurations are played.
+The argument is a run folder. In a sweep, all configurations are played.
+
+Keys (defaults in brackets):
+  episodes   episodes per seed [320]
+  which      best: parameters of each seed's best evaluation; last: those of the newest checkpoint [best]
+  epsilon    share of random actions, from 0 to 1 [algo.eval_epsilon of the run]
+  seed       another number plays other episodes; 0 are the episodes of result.json [0]
+  out        new .json file for the numbers [none]
 """
 
 from qllm_jax import cli
 
 
 def evaluate(arguments: list[str]) -> int:
-    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
+    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
     from qllm_jax.commands import evaluate as command
 
     return command.evaluate(arguments)

@@ -1,23 +1,29 @@
-"""Draw one episode of a trained team, with every agent's share of the credit, as an animated GIF.
+"""Draw one episode of a run as an animated GIF, with the credit weight of every agent.
 
     python -m qllm_jax.render runs/qllm
     python -m qllm_jax.render runs/qllm seed=2 which=last key=7 fps=2 out=episode7.gif
     python -m qllm_jax.render runs/sweep configuration="lr=0.001 gamma=0.99"
 
-Keys: configuration (of a sweep: its label, or its number # in the closing table; 0), seed (which seed of the run; 0),
-which (best | last parameters), key (which episode; 0), fps (frames a second; 5), out (a new .gif file; RUN/episode.gif
-unless given, which is replaced).
+The argument is a run folder.
 
-An agent's credit weight is the gradient of the mixer's Q_tot by that agent's chosen Q: 1 for all in VDN, scale times w
-in QLLM, the local slope in QMIX. In an actor-critic with a mixer it is that of the team value by the agent's critic.
-A method without a mixer has no weights: the film then shows the episode alone.
+Keys (defaults in brackets):
+  configuration   in a sweep: its label, or its number # in the table that training printed [0]
+  seed            the seed of the run [0]
+  which           best: parameters of the seed's best evaluation; last: those of the newest checkpoint [best]
+  key             another number draws another episode [0]
+  fps             frames per second [5]
+  out             new .gif file [episode.gif in the run folder, which is replaced]
+
+The credit weight of an agent is the gradient of Q_tot with respect to the agent's chosen Q: 1 for all agents in VDN,
+scale times w in QLLM, the local slope in QMIX. In an actor-critic with a mixer it is the gradient of the team value
+with respect to the agent's critic. A method without a mixer has no weights, and the frames say so.
 """
 
 from qllm_jax import cli
 
 
 def render(arguments: list[str]) -> int:
-    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
+    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
     from qllm_jax.commands import render as command
 
     return command.render(arguments)

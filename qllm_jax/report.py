@@ -3,15 +3,19 @@
     python -m qllm_jax.report runs/qllm runs/qmix runs/vdn
     python -m qllm_jax.report runs/* out=figures/spread.pdf overwrite=true
 
-Keys: out (a .png, .pdf or .svg file; curves.png), overwrite (true replaces an existing file; false). Runs that are not
-finished are drawn as far as they are.
+The arguments are run folders. Runs of different environments, or with different options, are in different plots. A run
+that is not finished is drawn up to its last evaluation. Colors are in qllm_jax/reporting/style.py.
+
+Keys (defaults in brackets):
+  out         .png, .pdf or .svg file [curves.png]
+  overwrite   true replaces an existing file [false]
 """
 
 from qllm_jax import cli
 
 
 def report(arguments: list[str]) -> int:
-    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
+    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
     from qllm_jax.commands import report as command
 
     return command.report(arguments)

@@ -30,43 +30,43 @@ def bootstrap(scores: np.ndarray, statistic: Callable[..., np.ndarray] = mean, s
 
 
 def band(scores: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """`bootstrap` of the mean for every column of (runs, columns), with the same resamples for all columns."""
+    """`bootstrap` of the mean for each column of (runs, columns), with the same resamples for all columns."""
     n_runs, n_columns = scores.shape
     if n_runs < 2:
         return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
     rows = np.random.default_rng(seed).integers(0, n_runs, (RESAMPLES, n_runs))
-    # How often each run was drawn: one product then gives all means, and no (resamples, runs, columns) is built.
+    # Count the draws of each run: one product gives all means without an array (resamples, runs, columns).
     counts = np.sum(rows[:, :, None] == np.arange(n_runs)[None, None], 1)  # (resamples, runs)
     low, high = np.percentile(counts @ scores / n_runs, [2.5, 97.5], 0)
     return low, high
 
 
 def summary(scores: np.ndarray) -> dict[str, float | None]:
-    """Mean, IQM and the 95% interval of the mean over runs; None for what is not finite, as JSON knows no NaN."""
+    """Mean, IQM and the 95% interval of the mean over runs; None in place of NaN, which JSON does not have."""
     low, high = bootstrap(scores)
     figures = {"mean": float(mean(scores)), "iqm": float(iqm(scores)), "ci95_low": low, "ci95_high": high}
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
-def sentence(scores: np.ndarray) -> str:
-    """For a person: the mean with its interval."""
+def mean_with_interval(scores: np.ndarray) -> str:
+    """The mean over seeds with its interval, as text."""
     average, (low, high) = float(mean(scores)), bootstrap(scores)
     if scores.size < 2:
-        return f"{number(average)} (one seed, no interval)"
-    figures = tuple(number(x, average) for x in (average, low, high))
+        return f"{format_number(average)} (one seed, no interval)"
+    figures = tuple(format_number(x, average) for x in (average, low, high))
     return f"{figures[0]} (95% CI {figures[1]} to {figures[2]}, {scores.size} seeds)"
 
 
-def percentages(shares: np.ndarray) -> str:
-    """For a person: the mean of shares with its interval."""
+def percentage_with_interval(shares: np.ndarray) -> str:
+    """The mean of shares over seeds with its interval, as text in percent."""
     low, high = bootstrap(shares)
     interval = "" if shares.size < 2 else f" (95% CI {low:.1%} to {high:.1%})"
     return f"{mean(shares):.1%}{interval}"
 
 
-def number(value: float, scale: float | None = None) -> str:
-    """For a person: three decimals where returns are small (foraging pays at most 1), one elsewhere.
+def format_number(value: float, scale: float | None = None) -> str:
+    """A return as text: three decimals if it is small (returns of foraging are at most 1), else one.
 
-    `scale` stands for the values printed beside this one, so that all of them have as many decimals.
+    `scale` decides in place of `value`, so that numbers printed side by side have equally many decimals.
     """
     return f"{value:,.{3 if abs(value if scale is None else scale) < 10 else 1}f}"

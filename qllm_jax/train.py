@@ -1,23 +1,38 @@
-"""Train one algorithm on one environment, all seeds in one compiled program.
+"""Train a method on an environment: all seeds, and all values of a sweep, in one compiled program.
 
     python -m qllm_jax.train env=mpe_spread n_agents=25 seeds=5
     python -m qllm_jax.train algo=matched_qmix total_steps=1000000 run_dir=runs/qmix wandb.mode=offline
-    python -m qllm_jax.train sweep.lr=[1e-4,5e-4,1e-3] sweep.gamma=[0.95,0.99] seeds=5 run_dir=runs/sweep
-    python -m qllm_jax.train resume=runs/qmix
-    python -m qllm_jax.train --multirun algo=matched_qmix,matched_vdn n_agents=3,6 hydra/launcher=submitit_slurm
+    python -m qllm_jax.train sweep.lr=[1e-4,5e-4,1e-3] sweep.gamma=[0.95,0.99] run_dir=runs/sweep
+    python -m qllm_jax.train resume=runs/qmix total_steps=2000000
+    python -m qllm_jax.train --multirun algo=matched_qmix,matched_vdn n_agents=3,6
 
-Groups: env=, algo=, sweep=, experiment=. Keys: n_agents, seeds (how many), seed (the root), total_steps (environment
-steps per run), run_dir, log_interval, eval_interval, eval_episodes, final_episodes, sweep.KEY (a list of values; the
-grid of all lists, times seeds, is one program), group, memory_gib, devices, hosts.KEY, wandb.mode, and every key of
-env, algo and wandb (configs/ holds them all with comments). Ctrl-C saves a checkpoint; resume=RUN continues it. -m or
---multirun starts a run for each combination of values, key=1,2, through Hydra's launchers (docs/scaling.md).
+Groups of keys (the choices are the files of configs/GROUP/):
+  env=NAME  algo=NAME  sweep=NAME  experiment=NAME
+
+Keys (defaults in brackets; configs/ has all keys with comments):
+  n_agents         number of agents [the environment's]
+  seeds, seed      number of runs with different random keys [5]; the root seed [0]
+  total_steps      environment steps per run [2000000]
+  sweep.KEY        list of values; the grid of all lists, times seeds, is trained at once
+  run_dir          folder of the run, which must be new [runs/TASK_ALGO_sSEED_TIME]
+  resume           folder of a run to continue; only total_steps, devices and hosts can be given with it
+  log_interval     environment steps between two records of training metrics [2000]
+  eval_interval    environment steps between two evaluations, each with a checkpoint [50000]
+  eval_episodes, final_episodes         episodes per evaluation [32] and at the end [320]
+  group, memory_gib, devices, hosts.*   runs at once, memory, devices and processes: docs/scaling.md
+  wandb.mode       disabled | offline | online [disabled]
+  env.KEY, algo.KEY, wandb.KEY          every key of the chosen files
+
+Ctrl-C writes a checkpoint; resume=FOLDER continues there and gives the same numbers. -m or --multirun starts one run
+for each combination of values (key=1,2), in turn or on a cluster through Hydra's launchers (docs/scaling.md).
+Exit codes: 0 done, 1 a job of --multirun failed, 2 a mistake, 130 stopped by Ctrl-C.
 """
 
 from qllm_jax import cli
 
 
 def train(overrides: list[str]) -> int:
-    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
+    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
     if {"-m", "--multirun"} & set(overrides):
         from qllm_jax.commands import multirun
 

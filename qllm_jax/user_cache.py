@@ -1,4 +1,4 @@
-"""The user's cache folder. What is in it is believed, and compiled programs are run: nobody else may write there."""
+"""The user's cache folder. Its content is trusted (compiled programs, passes), so nobody else may write there."""
 
 import os
 import stat
@@ -8,33 +8,33 @@ VARIABLE = "QLLM_JAX_CACHE"
 
 
 def folder(name: str) -> Path:
-    """The folder `name` in $QLLM_JAX_CACHE, else in the user's cache folder. RuntimeError where there is no home."""
+    """The folder `name` in $QLLM_JAX_CACHE, else in the user's cache folder. RuntimeError without a home folder."""
     given = os.environ.get(VARIABLE)
     base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qllm_jax"
     return base / name
 
 
-def made(name: str) -> Path:
-    """The same folder, made if it was not there. OSError if it cannot be made, PermissionError if it is not private."""
-    place = folder(name)
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place.mkdir(mode=0o700, exist_ok=True)
-    check(place)
-    return place
+def make(name: str) -> Path:
+    """Make the folder `name` if it does not exist. OSError if that fails, PermissionError if it is not private."""
+    path = folder(name)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    check(path)
+    return path
 
 
-def check(place: Path) -> None:
-    """PermissionError unless a folder of the cache is private, and what holds it: there, another could take its place.
+def check(folder: Path) -> None:
+    """PermissionError unless a cache folder and its parent are private: whoever owns the parent can replace the folder.
 
-    OSError when there is no such folder.
+    OSError if there is no such folder.
     """
-    for path in (place.parent, place):
+    for path in (folder.parent, folder):
         if not is_private(path):
             raise PermissionError(f"{path} is not yours alone (chmod go-w {path})")
 
 
 def is_private(path: Path) -> bool:
-    """Ours, and written by nobody else. OSError if there is no such thing."""
+    """True if a path is ours and only we can write it. OSError if it does not exist."""
     found = path.lstat()
     shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return not stat.S_ISLNK(found.st_mode) and found.st_uid == os.getuid() and not shared

@@ -37,7 +37,7 @@ SENTENCES = [
     ("sweep=rl", "sweep 'rl' does not exist: choose from lr, none"),
     ("group=0", "group must be auto or an integer of at least 1, got 0"),
     ("memory_gib=0", "memory_gib must be greater than 0, got 0"),
-    ("+part=[4,2]", "part must be two numbers, first < behind <= 5 runs, got [4, 2]"),
+    ("+part=[4,2]", "part must be two numbers, start < stop <= 5 runs, got [4, 2]"),
 ]
 PART_SENTENCES = [
     ("env.horizon=0", "mpe_spread: horizon must be an integer of at least 1, got 0"),

@@ -1,4 +1,4 @@
-"""Episodes of the teams of a run, as a table and as a file."""
+"""`evaluate`: play episodes with the policies of a run, print a table, write a JSON file."""
 
 import json
 from collections.abc import Sequence
@@ -12,19 +12,20 @@ from qllm_jax import cli, files, stats
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import reopen, results
-from qllm_jax.run.reopen import SavedRun
+from qllm_jax.run import finish, load, results
+from qllm_jax.run.final_evaluation import check_key_number, final_keys
+from qllm_jax.run.load import LoadedRun
 
 DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None}
 
 
 def evaluate(arguments: list[str]) -> int:
-    """The command: open the run, play, print, write if asked to."""
-    places, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
-    path = cli.one_run(places, "evaluate")
+    """Load the run, play, print, write the file if there is one. Return the exit code."""
+    paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
+    path = cli.one_run(paths, "evaluate")
     out = files.new_file(options["out"], (".json",)) if options["out"] is not None else None
     given, episodes, seed = check(options)
-    run = reopen.open_run(path, options["which"])
+    run = load.load_run(path, options["which"])
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
     scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
     print(f"{run}\n{table(run, scores, random, epsilon)}")
@@ -35,10 +36,10 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
-    """Epsilon (None: the run's), episodes and seed. UserError for values that make no evaluation."""
+    """Epsilon (None: the run's), episodes and seed. UserError for a value out of its range."""
     if options["episodes"] < 1:
         raise UserError(f"episodes must be at least 1, got {options['episodes']}")
-    seed = reopen.key_number("seed", options["seed"])
+    seed = check_key_number("seed", options["seed"])
     if options["epsilon"] is None:
         return None, options["episodes"], seed
     epsilon = cli.convert("epsilon", options["epsilon"], 0.0)
@@ -47,48 +48,49 @@ def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
     return epsilon, options["episodes"], seed
 
 
-def play(run: SavedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:
-    """Scores (R, episodes) of the run's teams on the episodes of `seed`, as many runs at once as were trained."""
-    keys = reopen.final_keys(run.exp, seed)
-    found = []
-    for first in range(0, len(keys), run.at_once):
-        some = slice(first, first + run.at_once)
-        params = jax.tree.map(lambda x: x[some], run.params)  # noqa: B023
-        found.append(run.exp.program.play(params, keys[some], episodes, jnp.asarray(epsilon)))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+def play(run: LoadedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:
+    """Scores (R, episodes) of the run's policies on the episodes of `seed`, in groups as large as in training."""
+    keys = final_keys(run.exp, seed)
+    scores = []
+    for start in range(0, len(keys), run.group_size):
+        group = slice(start, start + run.group_size)
+        params = jax.tree.map(lambda x: x[group], run.params)  # noqa: B023
+        scores.append(run.exp.program.play(params, keys[group], episodes, jnp.asarray(epsilon)))
+    return jax.tree.map(lambda *groups: np.concatenate(groups), *scores)
 
 
-def table(run: SavedRun, scores: Scores, random: Scores, epsilon: float) -> str:
-    """A row a seed, or in a sweep a configuration: mean and deviation over its episodes; then means over seeds."""
+def table(run: LoadedRun, scores: Scores, random: Scores, epsilon: float) -> str:
+    """One row per seed with mean and deviation over its episodes, or one per configuration; then means over seeds."""
     runs = run_axis.runs(run.exp.config)
-    means, by_seed = results.means(scores), results.random_by_seed(runs, results.means(random))
-    heads = [f"return of {scores.returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
-    width = max(map(len, heads))
-    line = lambda head, x: f"{head:<{width}} {stats.sentence(x.returns)}{results.shares(x)}"
+    means, random_means = results.means(scores), results.random_by_seed(runs, results.means(random))
+    titles = [f"return of {scores.returns.shape[1]} episodes with epsilon {epsilon:g}:", "the uniformly random policy:"]
+    width = max(map(len, titles))
+    line = lambda title, means: f"{title:<{width}} {finish.summary(means)}"
     if runs[0].values:
-        return "\n".join([*results.configurations(runs, means), heads[0].rstrip(":"), line(heads[1], by_seed)])
+        rows = finish.configuration_rows(runs, means)
+        return "\n".join([*rows, titles[0].rstrip(":"), line(titles[1], random_means)])
     rows = [f"{'seed':>6}  {'from step':>12}  {'return':>10}  {'std':>8}  {'random':>10}  {'std':>8}"]
     for i, (ours, theirs) in enumerate(zip(scores.returns, random.returns, strict=True)):
-        columns = ((x, width) for of in (ours, theirs) for x, width in ((of.mean(), 10), (of.std(), 8)))
-        figures = "  ".join(f"{stats.number(x, ours.mean()):>{width}}" for x, width in columns)
+        columns = ((x, width) for returns in (ours, theirs) for x, width in ((returns.mean(), 10), (returns.std(), 8)))
+        figures = "  ".join(f"{stats.format_number(x, ours.mean()):>{width}}" for x, width in columns)
         rows.append(f"{runs[i].seed:>6}  {run.params_steps[i]:>12,}  {figures}")
-    return "\n".join([*rows, line(heads[0], means), line(heads[1], by_seed)])
+    return "\n".join([*rows, line(titles[0], means), line(titles[1], random_means)])
 
 
-def record(run: SavedRun, scores: Scores, random: Scores, epsilon: float, seed: int) -> dict[str, Any]:
-    """What `out` holds."""
+def record(run: LoadedRun, scores: Scores, random: Scores, epsilon: float, seed: int) -> dict[str, Any]:
+    """The content of the file `out`."""
     runs = run_axis.runs(run.exp.config)
     by_seed = results.random_by_seed(runs, results.means(random))
     head = {"run": str(run.path), "which": run.which, "env_steps": run.env_steps}
     asked = {"epsilon": epsilon, "seed": seed, "episodes": int(scores.returns.shape[1])}
-    last = {"random_policy": stats.summary(by_seed.returns), "random_policy_per_seed": by_seed.returns.tolist()}
+    policy = {"random_policy": stats.summary(by_seed.returns), "random_policy_per_seed": by_seed.returns.tolist()}
     if by_seed.won is not None:
-        last |= {"random_policy_win_rate": stats.summary(by_seed.won)}
-    blocks = results.by_configuration(runs, lambda rows: numbers(run, scores, rows))
-    return {**head, **asked, **last, **(blocks[0] if not runs[0].values else {"configurations": blocks})}
+        policy |= {"random_policy_win_rate": stats.summary(by_seed.won)}
+    blocks = results.by_configuration(runs, lambda indices: numbers(run, scores, indices))
+    return {**head, **asked, **policy, **(blocks[0] if not runs[0].values else {"configurations": blocks})}
 
 
-def numbers(run: SavedRun, scores: Scores, rows: Sequence[int]) -> dict[str, Any]:
-    """What is written of some runs."""
-    some = jax.tree.map(lambda x: x[np.asarray(rows)], scores)
-    return {"params_env_steps": [run.params_steps[i] for i in rows], **results.scores_of(some)}
+def numbers(run: LoadedRun, scores: Scores, indices: Sequence[int]) -> dict[str, Any]:
+    """The numbers of one configuration, from the indices of its runs."""
+    own = jax.tree.map(lambda x: x[np.asarray(indices)], scores)
+    return {"params_env_steps": [run.params_steps[i] for i in indices], **results.statistics(own)}

@@ -1,7 +1,7 @@
-"""Many runs of one command line through Hydra's sweepers and launchers: one after another, or as jobs of a cluster.
+"""`train --multirun`: one run for each combination of values, through Hydra's sweepers and launchers.
 
-Hydra's own entry point reads sys.argv, writes its files beside ours and keeps to itself what a job returned. So its
-application object is driven here instead: each job is `train` with the overrides that the sweeper chose.
+Each job is `train` with the overrides that the sweeper chose. Hydra's own entry point would read sys.argv, write its
+files beside ours and hide the result of a job, so this module calls Hydra's application object instead.
 """
 
 import json
@@ -24,27 +24,27 @@ from qllm_jax.commands import train
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 
-JOBS = "jobs"  # the folder of the records, beside those of the runs
-# An empty folder for each run, into which Hydra writes nothing.
+JOBS = "jobs"  # the folder of the jobs' records, beside the run folders
+# An empty folder for each run, in which Hydra writes nothing.
 HYDRA = ("hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null", "hydra/job_logging=none")
 
 
 def multirun(overrides: list[str]) -> int:
-    """The command: launch a job for each combination of overrides, print where the runs are; 1 if one failed."""
+    """Launch a job for each combination of values and print the run folders. Return 1 if a job failed, else 0."""
     for key in ("resume", "hosts.process"):
         if any(override.startswith(f"{key}=") for override in overrides):
-            raise UserError(f"{key}= is of one run, and --multirun starts many")
-    place = sweep_dir(overrides)
-    if (place / JOBS).exists():
-        raise UserError(f"hydra.sweep.dir={place} holds another multirun: choose another folder")
+            raise UserError(f"{key}= belongs to one run, and --multirun starts many")
+    path = sweep_dir(overrides)
+    if (path / JOBS).exists():
+        raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")
     failure = None
     try:
-        application().multirun(config.ROOT, job, [*HYDRA, *overrides, f"hydra.sweep.dir='{place}'"])
+        application().multirun(config.ROOT, job, [*HYDRA, *overrides, f"hydra.sweep.dir='{path}'"])
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(config.explain(error, overrides)) from error
-    except Exception as error:  # what a job raised, which its record tells, too; or a launcher that failed
+        raise UserError(config.explain_hydra(error, overrides)) from error
+    except Exception as error:  # of a job, which is in its record too, or of the launcher
         failure = error
-    records = [json.loads(path.read_text()) for path in sorted((place / JOBS).glob("*.json"))]
+    records = [json.loads(file.read_text()) for file in sorted((path / JOBS).glob("*.json"))]
     failed = [record for record in records if record["error"]]
     if failure is not None and not failed:
         raise failure
@@ -53,18 +53,18 @@ def multirun(overrides: list[str]) -> int:
 
 
 def sweep_dir(overrides: list[str]) -> Path:
-    """The folder of the runs: what hydra.sweep.dir says, or a new one."""
+    """The folder of all runs: hydra.sweep.dir, or a new one."""
     given = [override for override in overrides if override.startswith("hydra.sweep.dir=")]
     if not given:
         return Path("runs") / f"multirun_{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         return Path(str(OverridesParser.create().parse_override(given[-1]).value()))
     except HydraException as error:
-        raise UserError(f"{given[-1]} is no folder: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{given[-1]} is not a folder: {str(error).splitlines()[0]}") from error
 
 
 def application() -> Hydra:
-    """Hydra's application, not registered as the one of this process: jobs compose configurations of their own."""
+    """Make Hydra's application. It is not registered in this process, since jobs compose their own configurations."""
     version.setbase("1.3")
     found = Hydra.create_main_hydra2("train", create_config_search_path(str(config.config_dir())))
     GlobalHydra.instance().clear()
@@ -72,7 +72,7 @@ def application() -> Hydra:
 
 
 def table(records: list[dict[str, Any]]) -> list[str]:
-    """A line for each job: the overrides that not all jobs share, and its folder or why it failed."""
+    """One line per job: the overrides that not all jobs share, then its folder or its error."""
     shared = set.intersection(*(set(record["overrides"]) for record in records))
     names = [" ".join(o for o in record["overrides"] if o not in shared) for record in records]
     ended = (f"failed: {r['error']}" if r["error"] else f"{r['folder']}  return {r['return']:.4g}" for r in records)
@@ -81,8 +81,8 @@ def table(records: list[dict[str, Any]]) -> list[str]:
 
 
 def job(composed: DictConfig) -> float:
-    """One run, in whatever process the launcher chose. Its mean final return, which a sweeper may maximize."""
-    del composed  # `train` composes it again, under its own rules and with its own sentences
+    """Train one run, in the process of the launcher. Return its mean final return, which a sweeper may maximize."""
+    del composed  # `train` composes again, with its own rules and error messages
     hydra = HydraConfig.get()
     chosen, output = list(hydra.overrides.task), Path(hydra.runtime.output_dir)
     compile_cache.enable()
@@ -104,6 +104,6 @@ def job(composed: DictConfig) -> float:
 
 
 def final_return(path: Path) -> float:
-    """The mean over seeds of a finished run, or of the best configuration of a sweep."""
-    found = json.loads((path / folder.RESULT).read_text())
-    return max(one["return"]["mean"] for one in found.get("configurations", [found]))
+    """Mean final return over seeds of a finished run, or of the best configuration of a sweep."""
+    result = json.loads((path / folder.RESULT).read_text())
+    return max(each["return"]["mean"] for each in result.get("configurations", [result]))

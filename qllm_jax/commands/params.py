@@ -1,4 +1,4 @@
-"""Parameters of every method, counted from its networks as they are initialized."""
+"""`params`: number of parameters of every method, counted from its initialized networks."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from qllm_jax.program import experiment
 
 
 class Task(NamedTuple):
-    """A task of the paper by its sizes, which are known where its environment is not built, too."""
+    """The sizes of a task of the paper. Not all of these environments exist here."""
 
     name: str
     n_agents: int
@@ -24,7 +24,7 @@ class Task(NamedTuple):
 
     @property
     def is_football(self) -> bool:
-        """Whether the release uses its configuration for football."""
+        """True if the release uses its football configuration."""
         return self.obs_dim == FOOTBALL_OBS
 
 
@@ -43,7 +43,7 @@ TASKS = (
     Task("counter", 4, FOOTBALL_OBS, 460, 19),
     Task("pass&shoot", 3, FOOTBALL_OBS, 345, 19),
 )
-# The same table, in thousands. What it calls QPLEX is COMA in every row: no sizes of QPLEX give these numbers.
+# The same table, in thousands. Its column QPLEX is COMA in every row: no sizes of QPLEX give these numbers.
 PRINTED = {
     "repo_qllm": (105.221, 102.277, 101.381, 103.174, 101.766, 102.662, 100.099, 430.355, 430.355, 430.099),
     "repo_qmix": (140.422, 112.806, 107.270, 111.815, 106.887, 109.735, 103.684, 529.300, 529.300, 504.884),
@@ -52,7 +52,7 @@ PRINTED = {
     "repo_riit": (191.175, 132.199, 124.359, 130.536, 124.296, 127.912, 118.661, 568.085, 568.085, 530.869),
     "repo_coma": (154.762, 128.010, 122.762, 127.372, 122.764, 125.452, 118.406, 543.014, 543.014, 523.046),
 }
-# What the release's configurations change on football, of what changes a count.
+# Keys that the release's football configurations change, if they change a count.
 FOOTBALL = {
     "repo_qmix": ("algo.mixer.hypernet_dim=64",),
     "repo_maddpg": ("algo.learner.critic_dim=256",),
@@ -61,13 +61,13 @@ FOOTBALL = {
 
 
 def params(arguments: list[str]) -> int:
-    """The command: the table of all presets, or the networks of one configuration."""
+    """Print the table of all presets, or the networks of one configuration. Return the exit code."""
     print("\n".join(networks(config.load(arguments)) if arguments else table(config.group_names("algo"))))
     return 0
 
 
 def table(presets: list[str]) -> list[str]:
-    """A line for each preset, a column for each task."""
+    """One row per preset, one column per task."""
     width = max(map(len, presets)) + 1
     lines = ["parameters in thousands; = as in Table 4 of arxiv.org/abs/2504.12961v1"]
     lines += [" " * width + "".join(f"{task.name:>11}" for task in TASKS)]
@@ -79,16 +79,16 @@ def table(presets: list[str]) -> list[str]:
 
 
 def counts(preset: str) -> list[int]:
-    """The parameters of a preset on all TASKS, with the paper's sizes of the agents' network."""
-    of_mpe = config.load([f"algo={preset}", "algo.hidden_dim=128"])
-    football = ["algo.hidden_dim=256", "algo.last_action=false", *FOOTBALL.get(preset, ())]
-    of_football = config.load([f"algo={preset}", *football])
-    settings = (of_football if task.is_football else of_mpe for task in TASKS)
+    """Number of parameters of a preset on each of TASKS, with the paper's hidden sizes."""
+    mpe = config.load([f"algo={preset}", "algo.hidden_dim=128"])
+    overrides = ["algo.hidden_dim=256", "algo.last_action=false", *FOOTBALL.get(preset, ())]
+    football = config.load([f"algo={preset}", *overrides])
+    settings = (football if task.is_football else mpe for task in TASKS)
     return [sum(count(one, sized(task)).values()) for one, task in zip(settings, TASKS, strict=True)]
 
 
 def networks(settings: Config) -> list[str]:
-    """One configuration, network by network."""
+    """Number of parameters of each network of one configuration, as lines of text."""
     env = experiment.make_env(settings.env, settings.n_agents)
     counted = count(settings, env)
     lines = [f"{settings.algo.name} on {env.spec.task}, hidden {settings.algo.hidden_dim}"]
@@ -96,9 +96,9 @@ def networks(settings: Config) -> list[str]:
 
 
 def count(settings: Config, env: Env) -> dict[str, int]:
-    """Parameters of each network of a configuration. Nothing is computed: shapes say it."""
+    """Number of parameters of each network of a configuration, from their shapes alone."""
     algo = settings.algo
-    # A credit function has no parameters, and where no environment is built there is none: VDN stands in for it.
+    # VDN replaces a credit function, which has no parameters either and may not exist for these sizes.
     is_credit = algo.mixer.get("name") == "tfcaf"
     mixer = mixers.make("vdn", env.spec) if is_credit else experiment.make_mixer(settings, env)
     agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
@@ -108,7 +108,7 @@ def count(settings: Config, env: Env) -> dict[str, int]:
 
 
 def sized(task: Task) -> Env:
-    """An environment of a task's sizes in which nothing happens: enough to shape parameters by."""
+    """An environment with the sizes of a task and constant states, to initialize networks for it."""
     n = task.n_agents
     action_names = tuple(f"action {i}" for i in range(task.n_actions))
     sizes = (n, task.n_actions, task.obs_dim, task.state_dim)

@@ -1,4 +1,4 @@
-"""Runs side by side: their learning curves, and a Markdown table of their final returns."""
+"""`report`: the learning curves of runs in one picture (reporting/), and a Markdown table of their final returns."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,28 +16,28 @@ HEADER = "task | N | algorithm | seeds | env steps | final return | 95% CI | IQM
 
 
 def report(arguments: list[str]) -> int:
-    """The command: read the runs, draw, print."""
-    places, options = cli.parse(arguments, "the folders of runs", DEFAULTS)
-    if not places:
+    """Read the runs, draw the curves, print the table. Return the exit code."""
+    paths, options = cli.parse(arguments, "the folders of runs", DEFAULTS)
+    if not paths:
         raise UserError("give the folders of the runs to compare, for example: python -m qllm_jax.report runs/*")
     if options["overwrite"] not in ("true", "false"):
         raise UserError(f"overwrite must be true or false, got {options['overwrite']!r}")
     out = files.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
-    distinct = dict.fromkeys(str(Path(place)) for place in places)
-    panels = comparison.group([entry for place in distinct for entry in comparison.read(place)])
+    distinct = dict.fromkeys(str(Path(path)) for path in paths)
+    panels = comparison.make_panels([entry for path in distinct for entry in comparison.read(path)])
     curves.draw(panels, out)
     print("\n".join([table(panels), "", *notes(panels), f"curves: {out}"]))
     return 0
 
 
 def table(panels: list[Panel]) -> str:
-    """One row a run, or a configuration of a sweep, in Markdown."""
+    """One row per run, or per configuration of a sweep, in Markdown."""
     with_winner = any("win_rate" in (entry.result or {}) for panel in panels for entry in panel.entries)
     header = HEADER + (" | won | random policy won" if with_winner else "")
     rows = [header, " | ".join("---" for _ in header.split(" | "))]
     for panel in panels:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
-            name = label + comparison.running(entry)
+            name = label + comparison.unfinished_mark(entry)
             steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
             head = (panel.title, str(entry.n_agents), name, str(len(entry.returns)), steps)
             won = win_rates(entry) if with_winner else ()
@@ -46,23 +46,23 @@ def table(panels: list[Panel]) -> str:
 
 
 def figures(entry: Entry) -> tuple[str, str, str, str]:
-    """Mean, interval and IQM of the final return, and the random policy; dashes for what there is not."""
+    """Mean, interval and IQM of the final return, and the random policy; dashes before a run is finished."""
     if entry.result is None:
         return "-", "-", "-", "-"
     found, random = entry.result["return"], entry.result["random_policy"]["mean"]
     bounds = [found["ci95_low"], found["ci95_high"]]
     known = all(bound is not None and np.isfinite(bound) for bound in bounds)  # one seed has no interval
-    written = lambda x: stats.number(x, found["mean"])
-    interval = f"{written(bounds[0])} to {written(bounds[1])}" if known else "-"
-    return written(found["mean"]), interval, written(found["iqm"]), written(random)
+    text = lambda x: stats.format_number(x, found["mean"])
+    interval = f"{text(bounds[0])} to {text(bounds[1])}" if known else "-"
+    return text(found["mean"]), interval, text(found["iqm"]), text(random)
 
 
 def win_rates(entry: Entry) -> tuple[str, str]:
-    """Shares of episodes that the team won, with their interval, and the random policy; dashes where there is none."""
+    """Share of episodes won with its interval, and that of the random policy; dashes if the task has no winner."""
     if "win_rate" not in (result := entry.result or {}):
         return "-", "-"
     random = result["random_policy_win_rate"]["mean"]
-    return stats.percentages(np.asarray(result["win_rate_per_seed"])), f"{random:.1%}"
+    return stats.percentage_with_interval(np.asarray(result["win_rate_per_seed"])), f"{random:.1%}"
 
 
 def wall_time(seconds: float) -> str:
@@ -72,7 +72,7 @@ def wall_time(seconds: float) -> str:
 
 
 def notes(panels: list[Panel]) -> Iterator[str]:
-    """What a reader must know before comparing rows of one panel."""
+    """Differences between the runs of one panel, which a reader must know before comparing its rows."""
     for panel in panels:
         runs = panel.entries
         columns = {

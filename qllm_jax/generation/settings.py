@@ -51,7 +51,7 @@ class Settings:
 
 def load(overrides: list[str]) -> Settings:
     """Compose and validate `key=value` overrides. `UserError` names what is wrong and what is allowed."""
-    return from_dict(OmegaConf.to_container(configs.composed(ROOT, overrides)))
+    return from_dict(OmegaConf.to_container(configs.compose(ROOT, overrides)))
 
 
 def from_dict(plain: Any) -> Settings:
@@ -59,7 +59,7 @@ def from_dict(plain: Any) -> Settings:
     try:
         return TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
-        raise UserError("; ".join(configs.invalid(detail) for detail in error.errors())) from error
+        raise UserError("; ".join(configs.explain_validation(detail) for detail in error.errors())) from error
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

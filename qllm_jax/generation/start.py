@@ -16,7 +16,7 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.providers import replay
 from qllm_jax.llm.records import Llm
 from qllm_jax.program import experiment
-from qllm_jax.run import folder
+from qllm_jax.run import folder, provenance
 
 CONFIG = "generate.yaml"  # for people; a config.yaml would make the folder a run of training
 PACKAGES = ("qllm-jax", "jax", "openai")
@@ -47,8 +47,8 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
             prompts=texts._asdict(),
             env_arguments=chosen,
             date=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            commit=folder.commit(),
-            versions={name: folder.version(name) for name in PACKAGES},
+            commit=provenance.commit(),
+            versions={name: provenance.version(name) for name in PACKAGES},
         )
     return _read(path), llm
 

@@ -21,7 +21,7 @@ from qllm_jax.llm.records import Choice, Pool, Select
 from qllm_jax.mixers import tfcaf
 from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.stats import number
+from qllm_jax.stats import format_number
 from qllm_jax.tfcaf import from_source
 
 PRESET = "matched_qllm"  # of configs/algo
@@ -69,7 +69,7 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
 
 def _experiment(plan: Plan, sources: list[str]) -> Experiment:
     """One run for each function and seed; a seed is the same for all functions."""
-    base = configs.composed(configs.ROOT, [f"algo={PRESET}", *plan.overrides])
+    base = configs.compose(configs.ROOT, [f"algo={PRESET}", *plan.overrides])
     names = [f"function {i}" for i in range(len(sources))]
     changes = {"env": plan.env, "n_agents": plan.n_agents, "seeds": plan.seeds, "total_steps": plan.steps}
     changes |= {"algo": {"epsilon_steps": max(plan.steps // 2, 1)}, "sweep": {"tfcaf": names}}
@@ -116,11 +116,13 @@ def make(desk: Desk, plan: Plan) -> Trials:
             return Choice(pool.kept, "rule", "no new function of this round passed")
         last = [row[-1] for row in curves(pool).returns]
         chosen = list(pool.numbered().values())[int(np.argmax(last))]
-        return Choice(chosen, "rule", f"the highest return after a short training: {number(max(last))}")
+        return Choice(chosen, "rule", f"the highest return after a short training: {format_number(max(last))}")
 
     return Trials(lines, best)
 
 
 def _line(plan: Plan, curves: Curves, row: list[float]) -> str:
-    points = ", ".join(f"{number(x)} at step {step:,}" for step, x in zip(curves.steps, row, strict=True))
-    return f"trained for a short while ({plan.seeds} seeds), return {points}; random policy {number(curves.random)}"
+    points = ", ".join(f"{format_number(x)} at step {step:,}" for step, x in zip(curves.steps, row, strict=True))
+    return (
+        f"trained for a short while ({plan.seeds} seeds), return {points}; random policy {format_number(curves.random)}"
+    )

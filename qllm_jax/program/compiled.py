@@ -18,7 +18,7 @@ from qllm_jax.core.rollout import Policy, rollout, score
 from qllm_jax.core.types import Clock, Episode, Hp, Params, Scores
 from qllm_jax.learners import Learner, LearnerState
 from qllm_jax.program import devices
-from qllm_jax.program.devices import ALONE, EACH, SAME, STATIC, Pool
+from qllm_jax.program.devices import ONE_DEVICE, REPLICATED, SHARDED, STATIC_ARG, Pool
 
 EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM = range(5)  # independent keys of one run
 
@@ -52,7 +52,7 @@ class Program(NamedTuple):
     chunk: Callable[..., tuple[Clock, RunState, dict[str, Array]]]  # (clock, runs, hp, n): means (R,) of n iterations
     evaluate: Callable[[Clock, RunState, int], tuple[RunState, Scores]]  # (R, episodes), keeps the best
     play: Callable[..., Scores]  # (params (R, ...), keys (R,), episodes, epsilon) -> (R, episodes)
-    pool: Pool = ALONE  # the devices that may share the runs of a call
+    pool: Pool = ONE_DEVICE  # the devices that may share the runs of a call
 
 
 class Parts(NamedTuple):
@@ -64,17 +64,17 @@ class Parts(NamedTuple):
     sizes: Sizes
 
 
-def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, pool: Pool = ALONE) -> Program:
+def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, pool: Pool = ONE_DEVICE) -> Program:
     """Build and jit the program. Nothing is compiled before the first call."""
     parts = Parts(env, agent, learner, sizes)
-    split = lambda function, ins, outs: devices.split(partial(function, parts), pool, ins, outs)
-    state = (SAME, EACH)  # clock, runs
+    split = lambda function, ins, outs: devices.shard_runs(partial(function, parts), pool, ins, outs)
+    state = (REPLICATED, SHARDED)  # clock, runs
     return Program(
-        init=jax.jit(split(init, (SAME, EACH), state)),
-        warmup=jax.jit(split(warmup, (*state, EACH), state), donate_argnums=1),
-        chunk=jax.jit(split(chunk, (*state, EACH, SAME), (*state, EACH)), donate_argnums=1),
-        evaluate=jax.jit(split(evaluate, (*state, STATIC), (EACH, EACH)), static_argnums=2, donate_argnums=1),
-        play=jax.jit(split(play, (EACH, EACH, STATIC, SAME), EACH), static_argnums=2),
+        init=jax.jit(split(init, (REPLICATED, SHARDED), state)),
+        warmup=jax.jit(split(warmup, (*state, SHARDED), state), donate_argnums=1),
+        chunk=jax.jit(split(chunk, (*state, SHARDED, REPLICATED), (*state, SHARDED)), donate_argnums=1),
+        evaluate=jax.jit(split(evaluate, (*state, STATIC_ARG), (SHARDED, SHARDED)), static_argnums=2, donate_argnums=1),
+        play=jax.jit(split(play, (SHARDED, SHARDED, STATIC_ARG, REPLICATED), SHARDED), static_argnums=2),
         pool=pool,
     )
 
@@ -83,8 +83,8 @@ def shapes(program: Program, root: jax.Array, seeds: Array) -> tuple[Clock, RunS
     """The state that `init` gives, as shapes with the devices that hold them."""
     clock, state = jax.eval_shape(program.init, root, seeds)
     n_runs = len(seeds)
-    place = lambda tree, kind: devices.placed(tree, kind, n_runs, program.pool)
-    return place(clock, SAME), place(state, EACH)
+    place = lambda tree, kind: devices.with_sharding(tree, kind, n_runs, program.pool)
+    return place(clock, REPLICATED), place(state, SHARDED)
 
 
 def init(parts: Parts, root: jax.Array, seeds: Array) -> tuple[Clock, RunState]:

@@ -1,9 +1,9 @@
-"""The run axis over the devices of this process: each trains its share of the runs, and none waits for another.
+"""The run axis sharded over the devices of this process: each device trains its own runs, without communication.
 
-A run needs nothing of another run, so the programs are `jax.shard_map`s without a collective in them. On a CPU the
-cores are offered as several devices (`use_cores`): two cores that train runs of their own are up to twice as fast
-as two that share each small operation of one program, which is what XLA does otherwise. There are more devices than
-cores, so that 5 runs on 2 cores can be 5 devices between which the operating system divides the time.
+Runs are independent, so the programs are `jax.shard_map`s without collectives. On a CPU, the cores are offered as
+several devices (`use_cores`): two cores that train runs of their own are up to twice as fast as two cores that share
+each small operation of one program, which is XLA's default. There are more devices than cores, so that 5 runs on 2
+cores can be 5 devices, among which the operating system divides the time.
 """
 
 import contextlib
@@ -19,122 +19,123 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from qllm_jax.errors import UserError
 
 AXIS = "runs"
-EACH, SAME = PartitionSpec(AXIS), PartitionSpec()  # of an argument: split by runs; whole on every device
-STATIC = None  # of an argument that is no array
-
-
-CROWD, MOST = 4, 32  # devices a core, and no more than so many beyond one a core
+# Kinds of arguments and results of a program: split along the run axis, whole on every device, or no array.
+SHARDED, REPLICATED, STATIC_ARG = PartitionSpec(AXIS), PartitionSpec(), None
+DEVICES_PER_CORE, MAX_CPU_DEVICES = 4, 32  # with more cores than that: one device per core
 
 
 class Pool(NamedTuple):
-    """The devices that may share the runs, and how many of them can work at the same time."""
+    """The devices that may share the runs, and the number of them that can work at the same time."""
 
     devices: int = 1
     workers: int = 1
 
 
-ALONE = Pool()
+ONE_DEVICE = Pool()
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_cores() -> None:
-    """Offer the CPU cores of this process as devices, unless the user has said how many there are.
+    """Offer the CPU cores of this process as devices, unless the user set the number of devices.
 
-    Works before the first device is used; after that it changes nothing. Accelerators are not touched.
+    Call it before the first device is used: later calls change nothing. Accelerators are not touched.
     """
     if cast(Any, jax.config).jax_num_cpu_devices > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    with contextlib.suppress(RuntimeError):  # there are devices already
-        jax.config.update("jax_num_cpu_devices", max(cores(), min(CROWD * cores(), MOST)))
+    with contextlib.suppress(RuntimeError):  # the devices exist already
+        jax.config.update("jax_num_cpu_devices", max(cores(), min(DEVICES_PER_CORE * cores(), MAX_CPU_DEVICES)))
 
 
-def pool(wanted: int | str) -> Pool:
-    """The devices that may share the runs: all of this process for "auto". UserError for more than there are."""
+def make_pool(requested: int | str) -> Pool:
+    """The devices that may share the runs; "auto": all of this process. UserError if there are fewer than requested."""
     available = jax.local_device_count()
-    if wanted != "auto" and (isinstance(wanted, str) or not 1 <= wanted <= available):
-        raise UserError(f"devices must be auto or a number from 1 to {available}, as many as there are; got {wanted!r}")
-    if wanted != "auto":
-        return Pool(int(wanted), int(wanted))
+    if requested != "auto" and (isinstance(requested, str) or not 1 <= requested <= available):
+        raise UserError(
+            f"devices must be auto or a number from 1 to {available}, as many as there are; got {requested!r}"
+        )
+    if requested != "auto":
+        return Pool(int(requested), int(requested))
     is_cpu = jax.local_devices()[0].platform == "cpu"
     return Pool(available, min(available, cores()) if is_cpu else available)
 
 
-def used(n_runs: int, pool: Pool) -> int:
-    """The devices that train: the fewest that keep all workers busy with the fewest runs, spare ones counted."""
+def n_used(n_runs: int, pool: Pool) -> int:
+    """Number of devices that train: the fewest that keep all workers busy with the fewest rows, spare ones included."""
     counts = range(min(n_runs, pool.workers), min(n_runs, pool.devices) + 1)
     rows = lambda n: n * -(-n_runs // n)
     n = min(counts, key=lambda n: (rows(n), n))
     return -(-n_runs // -(-n_runs // n))
 
 
-def share(n_runs: int, pool: Pool) -> int:
-    """Runs on each device that trains."""
-    return -(-n_runs // used(n_runs, pool))
+def runs_per_device(n_runs: int, pool: Pool) -> int:
+    """Number of runs on each device that trains."""
+    return -(-n_runs // n_used(n_runs, pool))
 
 
-def spare(n_runs: int, pool: Pool) -> int:
-    """Runs to add so that each device has equally many."""
-    return used(n_runs, pool) * share(n_runs, pool) - n_runs
+def n_spare(n_runs: int, pool: Pool) -> int:
+    """Number of spare runs to append, so that all devices have equally many."""
+    return n_used(n_runs, pool) * runs_per_device(n_runs, pool) - n_runs
 
 
-def sentence(n_runs: int, pool: Pool) -> str:
-    """Which devices train, in words; "" where there is no choice."""
+def describe(n_runs: int, pool: Pool) -> str:
+    """The distribution of the runs over devices as text; "" for one run or one device."""
     if pool.devices == 1 or n_runs == 1:
         return ""
-    text = f"{n_runs} runs on {used(n_runs, pool)} devices, {share(n_runs, pool)} on each"
-    n_spare = spare(n_runs, pool)
-    return text if not n_spare else f"{text}, {n_spare} of them spare: {n_runs + n_spare} runs take no longer"
+    text = f"{n_runs} runs on {n_used(n_runs, pool)} devices, {runs_per_device(n_runs, pool)} on each"
+    spare = n_spare(n_runs, pool)
+    return text if not spare else f"{text}, {spare} of them spare: {n_runs + spare} runs take no longer"
 
 
-def split(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any) -> Callable[..., Any]:
-    """`function`, with its runs shared out over the devices of a pool. How many is decided by the runs of a call.
+def shard_runs(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any) -> Callable[..., Any]:
+    """Shard `function` along the run axis over the devices of a pool; each call uses as many as its runs need.
 
-    `ins` and `outs` say of each argument and result whether it is EACH, SAME or STATIC.
+    `ins` and `outs` give the kind of each argument and result: SHARDED, REPLICATED or STATIC_ARG.
     """
     if pool.devices == 1:
         return function
-    return update_wrapper(partial(_on_devices, function, pool, ins, outs), function)
+    return update_wrapper(partial(_call_sharded, function, pool, ins, outs), function)
 
 
-def _on_devices(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any, *args: Any) -> Any:
-    mesh = mesh_of(runs_of(next(arg for arg, kind in zip(args, ins, strict=True) if kind is EACH)), pool)
+def _call_sharded(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any, *args: Any) -> Any:
+    mesh = mesh_for(leading_size(next(arg for arg, kind in zip(args, ins, strict=True) if kind is SHARDED)), pool)
     if mesh is None:
         return function(*args)
-    places = [i for i, kind in enumerate(ins) if kind is not STATIC]
+    indices = [i for i, kind in enumerate(ins) if kind is not STATIC_ARG]
 
-    def on_one(*arrays: Any) -> Any:
-        given = dict(zip(places, arrays, strict=True))
-        return function(*(given.get(i, arg) for i, arg in enumerate(args)))
+    def on_one_device(*arrays: Any) -> Any:
+        array_of = dict(zip(indices, arrays, strict=True))
+        return function(*(array_of.get(i, arg) for i, arg in enumerate(args)))
 
     # Without check_vma, which would have every scan's initial carry marked as varying over runs.
-    mapped = jax.shard_map(on_one, mesh=mesh, in_specs=tuple(ins[i] for i in places), out_specs=outs, check_vma=False)
-    return mapped(*(args[i] for i in places))
+    specs = tuple(ins[i] for i in indices)
+    mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=specs, out_specs=outs, check_vma=False)
+    return mapped(*(args[i] for i in indices))
 
 
-def runs_of(tree: Any) -> int:
-    """The length of the leading axis."""
+def leading_size(tree: Any) -> int:
+    """Size of the leading axis of a tree's leaves."""
     return jax.tree.leaves(tree)[0].shape[0]
 
 
-def mesh_of(n_runs: int, pool: Pool) -> Mesh | None:
-    """The devices that train so many runs, of this process alone; None for a single one. See `spare`."""
-    n = used(n_runs, pool)
+def mesh_for(n_runs: int, pool: Pool) -> Mesh | None:
+    """The mesh of the devices that train `n_runs` runs; None for a single device."""
+    n = n_used(n_runs, pool)
     return Mesh(np.asarray(jax.local_devices()[:n]), (AXIS,)) if n > 1 else None
 
 
-def placed(tree: Any, kind: PartitionSpec, n_runs: int, pool: Pool) -> Any:
-    """Shapes of a tree with the places of its arrays, for reading it from a checkpoint of any number of devices."""
-    mesh = mesh_of(n_runs, pool)
+def with_sharding(tree: Any, kind: PartitionSpec, n_runs: int, pool: Pool) -> Any:
+    """Shapes of a tree with the sharding of its arrays, to restore a checkpoint that any number of devices wrote."""
+    mesh = mesh_for(n_runs, pool)
     first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    place: Sharding = first if mesh is None else NamedSharding(mesh, kind)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
+    sharding: Sharding = first if mesh is None else NamedSharding(mesh, kind)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def resized(tree: Any, n_runs: int) -> Any:
-    """Shapes with another number of runs, all on the first device."""
+def with_n_runs(tree: Any, n_runs: int) -> Any:
+    """Shapes of a tree with another number of runs, all on the first device."""
     first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((n_runs, *x.shape[1:]), x.dtype, sharding=first), tree)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import qllm_envs
 from qllm_envs import Env
 from qllm_jax import learners, mixers
-from qllm_jax.config import Config
+from qllm_jax.config import Config, function_name
 from qllm_jax.core import agents
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Clock, Hp
@@ -20,7 +20,6 @@ from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.compiled import RunState
 from qllm_jax.program.devices import Pool
-from qllm_jax.values import function_name
 
 ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # keys of `env:` that the run reads; the rest are the environment's
 
@@ -34,7 +33,7 @@ class Experiment(NamedTuple):
     mixer: Mixer | None  # None: a method without one
     learner: Learner
     program: compiled.Program
-    hp: Hp  # leaves (R,); R counts `n_runs` and, behind them, spare ones like the last (see devices.spare)
+    hp: Hp  # leaves (R,); R counts `n_runs` and, after them, spare ones like the last (see devices.n_spare)
     seeds: jax.Array  # (R,) the number of each run, folded into the root key
     root: jax.Array  # the root key
     choice: jax.Array | None = None  # (R, K) one-hot: the credit function of each run; None: all have the same
@@ -74,7 +73,7 @@ def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) ->
         limit_ends=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
-    pool = devices.pool(config.devices)
+    pool = devices.make_pool(config.devices)
     program = compiled.make(env, agent, learner, sizes, pool)
     return Experiment(config, env, agent, mixer, learner, program, *axis_arrays(config, pool))
 
@@ -82,7 +81,7 @@ def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) ->
 def axis_arrays(config: Config, pool: Pool) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
     """The numbers and seeds of a configuration's runs, the root key, and which credit function each uses."""
     runs = run_axis.runs(config)
-    runs += runs[-1:] * devices.spare(len(runs), pool)
+    runs += runs[-1:] * devices.n_spare(len(runs), pool)
     column = lambda name: [run.values.get(name, getattr(config.algo, name)) for run in runs]
     hp = Hp(*(jnp.asarray(column(name), jnp.float32) for name in Hp._fields))
     names = [function_name(function) for function in config.sweep.tfcaf or ()]

@@ -1,7 +1,7 @@
-"""The run axis as the host sees it: which configuration and seed each run is, in the order of the axis R.
+"""The run axis R on the host: the configuration and the seed of each run, in order.
 
-Run r has configuration r // seeds and seed r % seeds; configurations come in the order of the grid, the last key's
-values fastest.
+Run r has configuration r // seeds and seed r % seeds. Configurations are in the order of the grid, with the values of
+the last key fastest.
 """
 
 from collections.abc import Sequence
@@ -9,43 +9,42 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from qllm_jax.config import Config, Sweep, swept
-from qllm_jax.values import function_name
+from qllm_jax.config import Config, Sweep, function_name
 
 
 class Run(NamedTuple):
-    """One run of the axis."""
+    """One run: one configuration with one seed."""
 
     values: dict[str, Any]  # what the sweep gives it, credit functions by name; {} without a sweep
     seed: int
 
     @property
     def label(self) -> str:
-        """Its configuration in words, as `lr=0.001 gamma=0.99`; "" without a sweep."""
+        """The configuration as text, like `lr=0.001 gamma=0.99`; "" without a sweep."""
         return " ".join(f"{key}={value}" for key, value in self.values.items())
 
     @property
-    def head(self) -> dict[str, Any]:
-        """What a record says of it."""
+    def record_fields(self) -> dict[str, Any]:
+        """The fields that identify this run in a record of metrics.jsonl."""
         return ({"configuration": self.label} if self.values else {}) | {"seed": self.seed}
 
 
 def configurations(config: Config) -> list[dict[str, Any]]:
-    """The values of each configuration of the grid; one without values where nothing is swept."""
-    lists = swept(config.sweep)
+    """The values of each configuration of the grid; [{}] without a sweep."""
+    lists = config.sweep.lists
     if "tfcaf" in lists:
         lists["tfcaf"] = [function_name(function) for function in lists["tfcaf"]]
     return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
 
 
 def runs(config: Config) -> list[Run]:
-    """The runs that a configuration stands for: all, or those of its part."""
+    """All runs of a configuration file, or those of its `part`."""
     every = [Run(values, seed) for values in configurations(config) for seed in range(config.seeds)]
     return every[slice(*config.part)] if config.part else every
 
 
-def alone(config: Config, run: Run) -> Config:
-    """The configuration that trains one of the runs' values without a sweep."""
+def config_of(run: Run, config: Config) -> Config:
+    """The configuration without a sweep that trains the values of one run of `config`."""
     if not run.values:
         return config
     numbers = dict(run.values)
@@ -53,17 +52,17 @@ def alone(config: Config, run: Run) -> Config:
     return replace(config, sweep=Sweep(), part=None, algo=replace(config.algo, mixer=mixer, **numbers))
 
 
-def rows(of: Sequence[Run]) -> dict[str, list[int]]:
-    """The places of each configuration's runs, by its label and in the order of the axis."""
-    found: dict[str, list[int]] = {}
-    for i, run in enumerate(of):
-        found.setdefault(run.label, []).append(i)
-    return found
+def indices_by_label(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Indices of each configuration's runs, by its label and in the order of the axis."""
+    indices: dict[str, list[int]] = {}
+    for i, run in enumerate(runs):
+        indices.setdefault(run.label, []).append(i)
+    return indices
 
 
-def size(config: Config) -> str:
-    """How many runs, in words."""
+def describe(config: Config) -> str:
+    """The number of runs as text, like `3 configurations x 5 seeds`."""
     n, seeds = len(configurations(config)), f"{config.seeds} seeds"
     if config.part:
         return f"runs {config.part[0]} to {config.part[1] - 1} of {n} x {seeds}"
-    return f"{n} configurations x {seeds}" if swept(config.sweep) else seeds
+    return f"{n} configurations x {seeds}" if config.sweep.lists else seeds

@@ -1,6 +1,6 @@
 """Learning curves (Gorsane et al. 2022, arXiv 2209.10485): mean over seeds and 95% bootstrap band.
 
-A task has a plot of returns and, where episodes are won, one of the share won.
+Each task has a plot of returns and, if it has winners, a plot of the share of episodes won. Colors are in style.py.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,22 @@ import numpy as np
 from qllm_jax import stats
 from qllm_jax.reporting import comparison
 from qllm_jax.reporting.comparison import Entry, Panel
+from qllm_jax.reporting.style import BAND_ALPHA, CURVE_COLORS, CURVE_DASHES, GRID_COLOR, RANDOM_COLOR
 
-# Okabe and Ito 2008: told apart with any color vision. Their yellow is too pale for lines on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "-.", ":")  # "--" is the random policy
 COLUMNS = 3
 
 
 class Plot(NamedTuple):
-    """One of the pictures of a panel. Functions of an entry: its curves (runs, evals); the random policy's figure."""
+    """One plot of a panel."""
 
     panel: Panel
     ylabel: str
-    curves: Callable[[Entry], np.ndarray | None]
-    random: Callable[[dict[str, Any]], float]  # of a result
+    curves: Callable[[Entry], np.ndarray | None]  # (runs, evals)
+    random: Callable[[dict[str, Any]], float]  # the random policy's value in a result
 
 
 def plots_of(panel: Panel) -> list[Plot]:
-    """Returns, and the share of episodes won if the task knows winners."""
+    """The plot of returns and, if the task has winners, of the share of episodes won."""
     of_returns = lambda result: result["random_policy"]["mean"]
     found = [Plot(panel, "return of an evaluation episode\n(sum of team rewards)", lambda e: e.returns, of_returns)]
     if any(entry.win_rates is not None for entry in panel.entries):
@@ -40,7 +38,7 @@ def plots_of(panel: Panel) -> list[Plot]:
 
 
 def draw(panels: list[Panel], out: Path) -> None:
-    """Write the picture, whole or not at all; its suffix names the format."""
+    """Write the picture atomically, in the format of the suffix."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +52,7 @@ def draw(panels: list[Panel], out: Path) -> None:
     for i, plot in enumerate(plots):
         axes = figure.add_subplot(n_rows, n_columns, i + 1)
         for entry, label in zip(plot.panel.entries, plot.panel.labels, strict=True):
-            draw_run(axes, entry.steps, plot.curves(entry), label + comparison.running(entry), styles[label])
+            draw_run(axes, entry.steps, plot.curves(entry), label + comparison.unfinished_mark(entry), styles[label])
         draw_frame(axes, plot)
     temporary = out.with_name(out.name + ".tmp")
     figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=200)
@@ -62,38 +60,38 @@ def draw(panels: list[Panel], out: Path) -> None:
 
 
 def styles_of(panels: list[Panel]) -> dict[str, tuple[str, str]]:
-    """Color and dash of each label: an algorithm looks the same in all panels."""
+    """Color and dash of each label, equal in all panels."""
     names = dict.fromkeys(label for panel in panels for label in panel.labels)
-    looks = [(color, dash) for dash, color in product(DASHES, PALETTE)]
+    looks = [(color, dash) for dash, color in product(CURVE_DASHES, CURVE_COLORS)]
     return {name: looks[i % len(looks)] for i, name in enumerate(names)}
 
 
 def draw_run(axes: Any, steps: np.ndarray, curves: np.ndarray | None, label: str, style: tuple[str, str]) -> None:
-    """The mean of curves (runs, evals) with its band; nothing before the first evaluation."""
+    """Draw the mean of curves (runs, evals) and its 95% band; nothing before the first evaluation."""
     if curves is None or not len(steps):
         return
     color, dash = style
     marker = "o" if len(steps) == 1 else None
     axes.plot(steps, curves.mean(0), dash, color=color, marker=marker, linewidth=1.8, label=label)
     if len(curves) > 1:
-        axes.fill_between(steps, *stats.band(curves), color=color, alpha=0.18, linewidth=0)
+        axes.fill_between(steps, *stats.band(curves), color=color, alpha=BAND_ALPHA, linewidth=0)
 
 
 def draw_frame(axes: Any, plot: Plot) -> None:
-    """The random policy, title, axes and legend."""
+    """Draw the random policy, title, axes and legend."""
     from matplotlib.ticker import EngFormatter
 
     panel = plot.panel
     random = [plot.random(entry.result) for entry in panel.entries if entry.result]
     if random:
-        axes.axhline(np.mean(random), linestyle="--", color="gray", linewidth=1.2, label="random policy")
+        axes.axhline(np.mean(random), linestyle="--", color=RANDOM_COLOR, linewidth=1.2, label="random policy")
     counts = sorted({len(entry.returns) for entry in panel.entries})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     axes.set_title(f"{panel.title}, {seeds}", fontsize=11)
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel(plot.ylabel)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.grid(color=GRID_COLOR, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9)

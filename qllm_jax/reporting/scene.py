@@ -1,56 +1,68 @@
-"""The scene of a frame: rings, shapes in their order, lines, bars, and labels that nothing covers."""
+"""The scene of a frame: rings, then shapes, lines, bars, and labels on top of all."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 from PIL.ImageDraw import ImageDraw as Pen
 
 from qllm_envs.core import Scene, Shape
-from qllm_jax.reporting.style import INK, LINE, PANEL, PAPER, SCENE, Color, Scale, color_of, font, on, rgb
+from qllm_jax.reporting.style import (
+    INK,
+    LINE,
+    PANEL,
+    PAPER,
+    SCENE,
+    Color,
+    Scale,
+    font,
+    rgb,
+    ring_color,
+    text_color,
+    weight_color,
+)
 
 MIN_RADIUS = 8
-GHOST = 0.55  # share of the background in the color of a ring
 LINE_WIDTH, LINE_END = 4, 6  # thickness, and radius of the dot at the end
 
 
 def draw_scene(image: Image.Image, scene: Scene, weights: np.ndarray | None, scale: Scale) -> None:
-    """An agent is filled by its weight where there are weights, else all shapes by their own color."""
+    """Draw all shapes of a scene. With weights, the color of an agent shows its weight."""
     pen = ImageDraw.Draw(image)
     pen.rounded_rectangle(SCENE, 12, PANEL, LINE, 3)
     _draw_rings(image, scene, scale)
-    solid = [(shape, *place(shape.center, shape.radius, scale)) for shape in scene.shapes if shape.kind != "ring"]
+    solid = [(shape, *to_pixels(shape.center, shape.radius, scale)) for shape in scene.shapes if shape.kind != "ring"]
     for shape, x, y, radius in solid:
-        fill = fill_of(shape, weights, scale)
+        fill = fill_color(shape, weights, scale)
         outline = PAPER if shape.agent is None else rgb(shape.color)
         draw = pen.ellipse if shape.kind == "circle" else pen.rectangle
         draw((x - radius, y - radius, x + radius, y + radius), fill, outline, 2 if shape.agent is None else 6)
     for line in scene.lines:
-        ends = [place(end, 0.0, scale)[:2] for end in (line.start, line.end)]
+        ends = [to_pixels(end, 0.0, scale)[:2] for end in (line.start, line.end)]
         pen.line(ends, rgb(line.color), LINE_WIDTH)
         pen.circle(ends[1], LINE_END, rgb(line.color))
     for shape, x, y, radius in solid:
         _draw_bars(pen, shape, x, y, radius)
     for shape, x, y, radius in solid:
         if shape.label:
-            fill = fill_of(shape, weights, scale)
+            fill = fill_color(shape, weights, scale)
             size = int(np.clip(radius * 0.9, 20, 40))
             style = {"font": font(size, bold=True), "anchor": "mm", "stroke_width": 4, "stroke_fill": fill}
-            pen.text((x, y), shape.label, on(fill), **style)
+            pen.text((x, y), shape.label, text_color(fill), **style)
 
 
 def _draw_rings(image: Image.Image, scene: Scene, scale: Scale) -> None:
-    """Pale circles. One that reaches beyond the scene is cut off at its frame, which is 3 wide."""
+    """Draw the rings, clipped at the frame of the scene, which is 3 wide."""
     left, top, right, bottom = SCENE
     layer = image.crop((left + 3, top + 3, right - 2, bottom - 2))
     pen = ImageDraw.Draw(layer)
     for shape in scene.shapes:
         if shape.kind == "ring":
-            x, y, radius = place(shape.center, shape.radius, scale)
-            pen.circle((x - left - 3, y - top - 3), radius, outline=ghost(shape.color), width=3)
+            x, y, radius = to_pixels(shape.center, shape.radius, scale)
+            pen.circle((x - left - 3, y - top - 3), radius, outline=ring_color(shape.color), width=3)
     image.paste(layer, (left + 3, top + 3))
 
 
 def _draw_bars(pen: Pen, shape: Shape, x: float, y: float, radius: float) -> None:
-    """The bars of a shape, on its upper part, where they cover no neighbor."""
+    """Draw the bars of a shape on its upper part, where they cover no neighbor."""
     high, half = int(np.clip(0.2 * radius, 3, 10)), 0.85 * radius
     left, top, frame = x - half, y - 0.45 * radius - high * len(shape.bars), 1 if high < 6 else 2
     if shape.bars:
@@ -62,21 +74,15 @@ def _draw_bars(pen: Pen, shape: Shape, x: float, y: float, radius: float) -> Non
             pen.rectangle(box, rgb(bar.color))
 
 
-def fill_of(shape: Shape, weights: np.ndarray | None, scale: Scale) -> Color:
-    """An agent's color by its weight where there are weights, else the shape's own."""
+def fill_color(shape: Shape, weights: np.ndarray | None, scale: Scale) -> Color:
+    """The color of an agent's weight if there are weights, else the shape's own color."""
     if shape.agent is None or weights is None:
         return rgb(shape.color)
-    return color_of(float(weights[shape.agent]), scale)
+    return weight_color(float(weights[shape.agent]), scale)
 
 
-def ghost(color: str) -> Color:
-    """A color that stays behind others."""
-    red, green, blue = (round((1 - GHOST) * c + GHOST * p) for c, p in zip(rgb(color), PANEL, strict=True))
-    return red, green, blue
-
-
-def place(center: tuple[float, float], radius: float, scale: Scale) -> tuple[float, float, float]:
-    """A place and a radius of the scene in the picture; y grows downwards there."""
+def to_pixels(center: tuple[float, float], radius: float, scale: Scale) -> tuple[float, float, float]:
+    """Pixel coordinates and radius in pixels of a point and a radius of the scene. In a picture, y grows downwards."""
     x0, y0, x1, y1 = scale.bounds
     left, top, right, bottom = SCENE
     unit = min((right - left) / (x1 - x0), (bottom - top) / (y1 - y0))

@@ -1,6 +1,6 @@
-"""What all parts of a frame share: sizes, colors, fonts, and the scale that holds for a whole film.
+"""All colors and fonts of the report's curves (PNG, PDF, SVG) and of the frames of `render`, and the sizes of a frame.
 
-All lengths are in pixels of the large picture, which is halved in the end.
+The colors of an environment's own shapes are in its `scene` function (`envs/qllm_envs/NAME.py`).
 """
 
 from functools import cache
@@ -14,14 +14,25 @@ from PIL import ImageFont
 
 Color = tuple[int, int, int]
 
-SIZE = (1920, 1240)
-SCENE = (40, 200, 1020, 1180)  # x0, y0, x1, y1
+# Learning curves. Okabe and Ito 2008: distinct for any color vision. Their yellow is too pale for lines on white.
+CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CURVE_DASHES = ("-", "-.", ":")  # "--" is the random policy; with the colors: 21 looks, one for each method
+BAND_ALPHA = 0.18  # opacity of the 95% band of a curve
+RANDOM_COLOR, GRID_COLOR = "gray", "#dddddd"
+
+# Frames: text and outlines, pale text, lines, background, background of the scene, the mark at weight 1.
 INK, PALE, LINE = (32, 36, 42), (116, 122, 130), (214, 218, 223)
 PAPER, PANEL, MARK = (255, 255, 255), (244, 245, 247), (200, 60, 40)
+POSITIVE_WEIGHTS, NEGATIVE_WEIGHTS = "Blues", "Oranges"  # matplotlib's ColorBrewer maps, safe for the color-blind
+RING_PALENESS = 0.55  # share of the background in the color of a ring
+
+# Sizes of a frame in pixels before it is halved (see frames.py); the scene as x0, y0, x1, y1.
+SIZE = (1920, 1240)
+SCENE = (40, 200, 1020, 1180)
 
 
 class Scale(NamedTuple):
-    """What must not move from frame to frame: the scene's bounds and the axis of the bars."""
+    """Bounds of the scene and axis of the bars, equal in all frames of a film."""
 
     bounds: tuple[float, float, float, float]
     low: float
@@ -29,21 +40,30 @@ class Scale(NamedTuple):
     ticks: tuple[float, ...]
 
 
-def color_of(weight: float, scale: Scale) -> Color:
-    """Pale at 0, bluer with more credit, more orange the more negative (ColorBrewer: safe for the color-blind)."""
+def weight_color(weight: float, scale: Scale) -> Color:
+    """The color of a credit weight: pale at 0, deeper blue if it is more positive, deeper orange if more negative."""
     share = abs(weight) / max(scale.high, -scale.low)
-    return rgb(colormaps["Blues"](0.06 + 0.84 * share) if weight >= 0 else colormaps["Oranges"](0.25 + 0.65 * share))
+    if weight >= 0:
+        return rgb(colormaps[POSITIVE_WEIGHTS](0.06 + 0.84 * share))
+    return rgb(colormaps[NEGATIVE_WEIGHTS](0.25 + 0.65 * share))
+
+
+def ring_color(color: str) -> Color:
+    """A color mixed with the background, for rings that lie below other shapes."""
+    share = RING_PALENESS
+    red, green, blue = (round((1 - share) * c + share * p) for c, p in zip(rgb(color), PANEL, strict=True))
+    return red, green, blue
+
+
+def text_color(background: Color) -> Color:
+    """Black or white, whichever reads better on a background."""
+    return INK if np.dot(background, (0.299, 0.587, 0.114)) > 140 else PAPER
 
 
 def rgb(color: object) -> Color:
     """A color of matplotlib as three bytes."""
     red, green, blue = (round(255 * part) for part in colors.to_rgb(color))  # pyright: ignore[reportArgumentType]
     return red, green, blue
-
-
-def on(color: Color) -> Color:
-    """Black or white, whichever reads better on a color."""
-    return INK if np.dot(color, (0.299, 0.587, 0.114)) > 140 else PAPER
 
 
 @cache

@@ -1,6 +1,15 @@
-"""Checkpoints (orbax) of parameters, targets, optimiser, buffer, keys and counters: a resumed run is the same run.
+"""Checkpoint format: `checkpoints/step_<env steps>/` holds the training state; a resumed run continues exactly.
 
-The orbax v1 API is young; this module is the only one that calls it.
+Each is an orbax directory with one pytree, `TrainState`, and the counters of the host, `HostState`, as its metadata:
+
+    clock/{env_steps,episodes,updates}                      counters that all runs share
+    runs/key                                                random key of each run (R,)
+    runs/learner/{params,target_params,opt_state,...}       see `LearnerState`; leaves (R, ...)
+    runs/storage/...                                        replay buffer
+    runs/best_params, runs/best_return                      of each run's best evaluation
+
+R counts spare runs too (see `devices.n_spare`). The newest checkpoint alone is kept. The orbax v1 API is young, so this
+module is the only one that calls it.
 """
 
 import contextlib
@@ -22,47 +31,47 @@ from qllm_jax.errors import UserError
 from qllm_jax.program.compiled import RunState
 
 
-class Saved(NamedTuple):
-    """What a checkpoint holds."""
+class TrainState(NamedTuple):
+    """The state of the compiled program, as a checkpoint holds it."""
 
     clock: Clock
-    runs: RunState
+    runs: RunState  # leaves (R, ...)
 
 
 class HostState(NamedTuple):
-    """The host's side of a checkpoint: how much of each log it covers, and the wall time spent so far."""
+    """The counters of the host: the size of each log that the checkpoint covers, and the wall time so far."""
 
     metrics_bytes: int
     timing_bytes: int
     elapsed_s: float
-    spare: int = 0  # rows behind the runs that are copies of the last one (see devices.spare)
+    spare: int = 0  # runs at the end of the axis that are copies of the last one (see devices.n_spare)
 
 
-def save(folder: Path, saved: Saved, host: HostState) -> None:
-    """Write `folder/step_<env steps>` and then remove the older ones. UserError when the disk refuses.
+def save(folder: Path, state: TrainState, host: HostState) -> None:
+    """Write `folder/step_<env steps>`, then remove older checkpoints. UserError if the disk refuses.
 
-    A checkpoint appears under its name only when it is complete; the one before it is removed only then.
+    A checkpoint gets its name when it is complete, and the one before it is removed after that.
     """
-    step = int(saved.clock.env_steps)
+    step = int(state.clock.env_steps)
     target = (folder / f"step_{step:012d}").resolve()
     if target.exists():
         return
     try:
-        with quiet():
-            ocp.save(str(target), saved, custom_metadata=host._asdict())
+        with quiet_orbax():
+            ocp.save(str(target), state, custom_metadata=host._asdict())
     # Orbax and tensorstore report a failed write as OSError, ValueError or a bare Exception.
     except Exception as error:
         before = latest(folder)
         remove_all_but(before, folder)
         kept = f"the checkpoint of step {step_of(before):,} is intact" if before else "there is no earlier checkpoint"
-        sentence = f"could not write the checkpoint of step {step:,} ({reason(error)}); {kept}; "
-        raise UserError(f"{sentence}when there is room: python -m qllm_jax.train resume={folder.parent}") from error
+        message = f"could not write the checkpoint of step {step:,} ({failure_reason(error)}); {kept}; "
+        raise UserError(f"{message}when there is room: python -m qllm_jax.train resume={folder.parent}") from error
     remove_all_but(target, folder)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No tracebacks, logged or of orbax's threads, of a failure that the caller tells in a sentence."""
+def quiet_orbax() -> Iterator[None]:
+    """Suppress the tracebacks that orbax logs or prints from its threads: the caller reports the failure."""
     absl, hook, before = logging.getLogger("absl"), threading.excepthook, set(threading.enumerate())
     level = absl.level
     try:
@@ -79,73 +88,73 @@ def quiet() -> Iterator[None]:
         threading.excepthook = hook
 
 
-def reason(error: Exception) -> str:
-    """What the operating system said, or the first line of a longer story."""
+def failure_reason(error: Exception) -> str:
+    """The message of the operating system if there is one, else the first line of the error."""
     text = str(error).strip() or type(error).__name__
     known = (os.strerror(code) for code in files.DISK_ERRORS)
     return next((words for words in known if words in text), text.splitlines()[0][:200])
 
 
 def remove_all_but(kept: Path | None, folder: Path) -> None:
-    """Remove older checkpoints, and halves of one that a kill or a full disk left."""
+    """Remove other checkpoints, and incomplete ones that a kill or a full disk left."""
     for path in folder.glob("step_*"):
         if kept is None or path.name != kept.name:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def restore(path: Path, like: Saved) -> tuple[Saved, HostState]:
-    """Read a checkpoint shaped and placed as `like` (see `runs.shapes`). UserError when its shapes differ."""
+def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
+    """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`). UserError if shapes differ."""
     metadata = ocp.metadata(str(path))
     check_shapes(path, metadata.metadata, like)
-    saved = ocp.load(str(path), like)
-    return saved, HostState(**cast(dict[str, Any], metadata.custom_metadata))
+    state = ocp.load(str(path), like)
+    return state, HostState(**cast(dict[str, Any], metadata.custom_metadata))
 
 
 def host_state(path: Path) -> HostState:
-    """The host's side of a checkpoint alone."""
+    """Read the counters of the host alone."""
     return HostState(**cast(dict[str, Any], ocp.metadata(str(path)).custom_metadata))
 
 
-def check_shapes(path: Path, stored: Any, like: Saved) -> None:
-    """UserError that names the first array whose stored shape is not the expected one."""
-    found = {name: tuple(leaf.shape) for name, leaf in by_name(stored).items()}
-    wanted = {name: raw_shape(leaf) for name, leaf in by_name(like).items()}
-    for name in sorted(found.keys() | wanted.keys()):
-        have, want = found.get(name), wanted.get(name)
+def check_shapes(path: Path, stored: Any, like: TrainState) -> None:
+    """UserError that names the first array whose stored shape differs from the expected one."""
+    found = {name: tuple(leaf.shape) for name, leaf in leaves_by_name(stored).items()}
+    expected = {name: stored_shape(leaf) for name, leaf in leaves_by_name(like).items()}
+    for name in sorted(found.keys() | expected.keys()):
+        have, want = found.get(name), expected.get(name)
         if have != want:
             raise UserError(
-                f"checkpoint {path} does not fit its run: {name} is {describe(have)} there and must be "
-                f"{describe(want)}; config.yaml, the environment or the code changed since it was written"
+                f"checkpoint {path} does not fit its run: {name} is {describe_shape(have)} there and must be "
+                f"{describe_shape(want)}; config.yaml, the environment or the code changed since it was written"
             )
 
 
-def describe(shape: tuple[int, ...] | None) -> str:
-    """A shape in an error sentence."""
+def describe_shape(shape: tuple[int, ...] | None) -> str:
+    """A shape as text; None: the leaf does not exist."""
     return "absent" if shape is None else f"of shape {shape}"
 
 
-def raw_shape(x: Any) -> tuple[int, ...]:
-    """The stored shape: a typed PRNG key is stored as its raw words."""
+def stored_shape(x: Any) -> tuple[int, ...]:
+    """The shape in a checkpoint: a typed PRNG key is stored as its raw words."""
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return tuple(jax.eval_shape(jax.random.key_data, x).shape)
     return tuple(x.shape)
 
 
-def by_name(tree: Any) -> dict[str, Any]:
-    """Leaves by slash-separated path; NamedTuple fields, dict keys and indices all read the same."""
+def leaves_by_name(tree: Any) -> dict[str, Any]:
+    """Leaves by name, like `runs/learner/params`: NamedTuple fields, dict keys or indices, separated by slashes."""
     leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))[0]
     part = lambda k: str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k))))
     return {"/".join(part(k) for k in path): leaf for path, leaf in leaves}
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest complete checkpoint, None when there is none."""
-    found = steps(folder)
-    return found[-1] if found else None
+    """Path of the newest complete checkpoint; None if there is none."""
+    paths = complete(folder)
+    return paths[-1] if paths else None
 
 
-def steps(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
+def complete(folder: Path) -> list[Path]:
+    """Paths of the complete checkpoints, oldest first."""
     if not folder.is_dir():
         return []
     found = (p.resolve() for p in folder.glob("step_*") if p.name.removeprefix("step_").isdigit())
@@ -153,5 +162,5 @@ def steps(folder: Path) -> list[Path]:
 
 
 def step_of(path: Path) -> int:
-    """Environment steps per run at a checkpoint."""
+    """Environment steps per run at a checkpoint, from its name."""
     return int(path.name.removeprefix("step_"))

@@ -1,6 +1,6 @@
-"""Weights & Biases: one run a seed, grouped (in a sweep by configuration), on an axis of environment steps.
+"""Weights & Biases: one wandb run per run, all charts on the axis `env_steps`, grouped by folder and configuration.
 
-Imported only when it is asked for.
+Imported only if wandb is enabled.
 """
 
 import hashlib
@@ -15,16 +15,18 @@ from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
 
+AXIS = "env_steps"  # x axis of every chart: environment steps per run
+
 
 class WandbSink(NamedTuple):
-    """`write(records)` sends records of `log.per_run`; `close()` ends the runs."""
+    """`write(records)` sends records of `log.records`; `close()` ends the wandb runs."""
 
     write: Callable[[list[dict[str, Any]]], None]
     close: Callable[[], None]
 
 
 def make(config: Config, folder: Path) -> WandbSink:
-    """The sink of a run; one that does nothing when wandb is disabled. UserError when wandb refuses."""
+    """The sink of a run folder, which does nothing if wandb is disabled. UserError if wandb refuses."""
     if config.wandb.mode == "disabled":
         return WandbSink(write=lambda records: None, close=lambda: None)
     import wandb
@@ -37,9 +39,7 @@ def make(config: Config, folder: Path) -> WandbSink:
 
     def write(records: list[dict[str, Any]]) -> None:
         for run, record in zip(runs, records, strict=True):
-            values = {k: v for k, v in record.items() if isinstance(v, int | float) and k not in ("seed", "env_steps")}
-            named = {f"{record['event']}/{key}": value for key, value in values.items()}
-            run.log({"env_steps": record["env_steps"], **named})
+            run.log(charts(record))
 
     def close() -> None:
         for run in runs:
@@ -48,8 +48,14 @@ def make(config: Config, folder: Path) -> WandbSink:
     return WandbSink(write, close)
 
 
+def charts(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as wandb gets it: the axis, and one chart for each number, like `eval/return`."""
+    numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k not in ("seed", AXIS)}
+    return {AXIS: record[AXIS], **{f"{record['event']}/{key}": value for key, value in numbers.items()}}
+
+
 def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
-    """One wandb run. Its id comes from the folder and its place in it, so a resumed run continues it."""
+    """Start one wandb run. Its id is a hash of the folder and the run's index in it: a resumed run continues it."""
     identity = hashlib.sha256(f"{folder.resolve()}:{i}".encode()).hexdigest()[:16]
     group = config.wandb.group or (folder.parent if config.part else folder).name
     name = f"{config.algo.name}-{config.env['name']}"
@@ -63,8 +69,8 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
         reinit="create_new",
         mode=config.wandb.mode,
         dir=str(folder),
-        config={**asdict(run_axis.alone(config, run)), "run": run.seed},
+        config={**asdict(run_axis.config_of(run, config)), "run": run.seed},
     )
-    started.define_metric("env_steps")
-    started.define_metric("*", step_metric="env_steps")
+    started.define_metric(AXIS)
+    started.define_metric("*", step_metric=AXIS)
     return started

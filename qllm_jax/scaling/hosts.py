@@ -1,10 +1,9 @@
-"""Several processes, on one host or on many, that train the groups of one run as one job.
+"""Jobs: several processes, on one host or on many, that train the groups of one run.
 
-Groups need nothing of each other: what the processes share is a folder, and the coordination service of
-`jax.distributed`, through which they find their numbers and wait for each other. Its state is kept apart from JAX's
-global one: so each process has a backend of its own devices alone, no program can span two processes, and a checkpoint
-is written without asking the others (orbax saves one checkpoint per job, all processes at once). JAX has no public name
-for that; this module alone uses the private one.
+Groups are independent. The processes share a folder and the coordination service of `jax.distributed`, which numbers
+them and lets them wait for each other. The service's state is separate from JAX's global one, so that each process
+sees its own devices alone, no program spans two processes, and each process writes its own checkpoints (orbax would
+write one per job, all processes at once). JAX has no public name for that state; only this module uses the private one.
 """
 
 import atexit
@@ -18,25 +17,25 @@ from jax._src.distributed import State
 from qllm_jax.config import HostsConfig
 from qllm_jax.errors import UserError
 
-WAIT_MS = 14 * 24 * 3600 * 1000  # for the slowest process; one that dies is noticed within two minutes
+MAX_WAIT_MS = 14 * 24 * 3600 * 1000  # for the slowest process; the service notices a dead one within two minutes
 KEYS = ("coordinator", "processes", "process")
 
 
 class Job(NamedTuple):
-    """This process among those of its job."""
+    """The processes of a job, and which of them this one is."""
 
-    process: int = 0
+    process: int = 0  # index of this process
     processes: int = 1
     service: Any = None  # the client of the coordination service
 
     @property
-    def leads(self) -> bool:
-        """Whether this process makes the folder and writes the results of all."""
+    def is_leader(self) -> bool:
+        """True for the process that makes the folder and writes the results of all."""
         return self.process == 0
 
 
 def join(settings: HostsConfig) -> Job:
-    """Join the job that is asked for, before any device is used. UserError when there is none, or half of one."""
+    """Join the job of `hosts`, before any device is used. UserError for incomplete keys or an unknown job."""
     given = {key: getattr(settings, key) for key in KEYS if getattr(settings, key) is not None}
     if not settings.auto and not given:
         return Job()
@@ -57,13 +56,13 @@ def join(settings: HostsConfig) -> Job:
 
 
 def groups_of(job: Job, n_groups: int) -> range:
-    """The groups that this process trains: every `processes`-th."""
+    """Indices of the groups that this process trains: every `processes`-th."""
     return range(job.process, n_groups, job.processes)
 
 
 @contextmanager
-def together(job: Job, name: str) -> Iterator[None]:
-    """What all processes do before any goes on. If it fails in one, it fails in all: UserError in the others."""
+def synchronized(job: Job, name: str) -> Iterator[None]:
+    """Wait at the end until all processes have done this step. If it fails in one, it is a UserError in the others."""
     if job.processes == 1:
         yield
         return
@@ -74,17 +73,17 @@ def together(job: Job, name: str) -> Iterator[None]:
         failure = str(error) or type(error).__name__
         raise
     finally:
-        said = exchanged(job, name, failure)
-    if failed := [f"process {i}: {sentence}" for i, sentence in enumerate(said) if sentence]:
+        failures = exchange(job, name, failure)
+    if failed := [f"process {i}: {message}" for i, message in enumerate(failures) if message]:
         raise UserError(f"another process of the job failed; {'; '.join(failed)}")
 
 
-def exchanged(job: Job, name: str, text: str) -> list[str]:
-    """What each process of the job says at the point `name`. Waits for all of them; Ctrl-C ends the process."""
+def exchange(job: Job, name: str, text: str) -> list[str]:
+    """Send `text` to all processes and return the texts of all, under a name for this step. Ctrl-C ends the process."""
     job.service.key_value_set(f"qllm_jax/{name}/{job.process}", text)
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no Python code runs while the service is waited for
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no Python code runs during the wait
     try:
-        job.service.wait_at_barrier(f"qllm_jax/{name}", WAIT_MS)
+        job.service.wait_at_barrier(f"qllm_jax/{name}", MAX_WAIT_MS)
     finally:
         signal.signal(signal.SIGINT, before)
-    return [job.service.blocking_key_value_get(f"qllm_jax/{name}/{i}", WAIT_MS) for i in range(job.processes)]
+    return [job.service.blocking_key_value_get(f"qllm_jax/{name}/{i}", MAX_WAIT_MS) for i in range(job.processes)]

@@ -1,4 +1,4 @@
-"""The memory plan of a program before it is compiled, and how many runs one device can train at once."""
+"""The memory plan of a program before it is compiled, and the number of runs that one device can train at once."""
 
 import os
 from pathlib import Path
@@ -16,14 +16,14 @@ from qllm_jax.scaling import jaxpr_memory
 
 GIB = 2**30
 UNITS = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
-# Over the values of an update that are alive at once: XLA packs them loosely, into 1.0 to 1.9 times as much on a CPU.
-SLACK = 1.5
-SHARE = 0.9  # of the device's memory that a plan may fill
+# Working memory over the values of an update that are alive at once: XLA:CPU needs 1.0 to 1.9 times as much.
+PACKING_FACTOR = 1.5
+USABLE_SHARE = 0.9  # of the device's memory
 MEMINFO, OWN_CGROUP, CGROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
-    """Bytes that training `runs` runs together takes of each of `devices` devices."""
+    """Bytes on each of `devices` devices if `runs` runs are trained at once."""
 
     runs: int
     items: dict[str, int]
@@ -32,20 +32,21 @@ class Plan(NamedTuple):
 
     @property
     def total(self) -> int:
+        """Bytes of all items."""
         return sum(self.items.values())
 
     @property
-    def largest(self) -> int:
-        """How many runs fit. Every item grows with them."""
-        return int(SHARE * self.available * self.runs / self.total)
+    def max_runs(self) -> int:
+        """Number of runs that fit. All items are proportional to the runs."""
+        return int(USABLE_SHARE * self.available * self.runs / self.total)
 
 
 def make(exp: Experiment) -> Plan:
-    """The plan of an experiment's runs. The traces that it takes are those that compiling uses."""
+    """Plan all runs of an experiment. Tracing costs nothing extra: compilation uses the same traces."""
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     learner = state.learner
-    n_devices = devices.used(exp.n_runs, exp.program.pool)
-    size = lambda tree: sum(jaxpr_memory.size_of(leaf) for leaf in jax.tree.leaves(tree)) // n_devices
+    n_devices = devices.n_used(exp.n_runs, exp.program.pool)
+    size = lambda tree: sum(jaxpr_memory.n_bytes(leaf) for leaf in jax.tree.leaves(tree)) // n_devices
     kept = {
         "replay": size(state.storage),
         "parameters": size(learner.params),
@@ -60,87 +61,88 @@ def make(exp: Experiment) -> Plan:
 
 
 def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState]) -> dict[str, int]:
-    """Bytes of a device's temporary arrays in an update, or in the evaluation at the end where those are more."""
-    settings, play, chunk = exp.config, cast(Any, exp.program.play), cast(Any, exp.program.chunk)
-    peak = lambda traced: jaxpr_memory.peak(jaxpr_memory.of_one_device(traced.jaxpr.jaxpr))
-    keys, epsilon = shapes[1].key, jnp.asarray(settings.algo.eval_epsilon)
-    episodes = max(settings.final_episodes, settings.eval_episodes)
+    """Bytes of temporary arrays on a device: in an update, or in an evaluation if those are more."""
+    config, play, chunk = exp.config, cast(Any, exp.program.play), cast(Any, exp.program.chunk)
+    peak = lambda traced: jaxpr_memory.peak_bytes(jaxpr_memory.per_device(traced.jaxpr.jaxpr))
+    keys, epsilon = shapes[1].key, jnp.asarray(config.algo.eval_epsilon)
+    episodes = max(config.final_episodes, config.eval_episodes)
     evaluation = peak(play.trace(shapes[1].best_params, keys, episodes, epsilon))
-    update = int(SLACK * peak(chunk.trace(*shapes, exp.hp, jnp.asarray(1))))
+    update = int(PACKING_FACTOR * peak(chunk.trace(*shapes, exp.hp, jnp.asarray(1))))
     if evaluation > update:
         return {"an evaluation": evaluation}
-    batch = replay * settings.algo.batch_episodes // settings.algo.buffer_episodes
+    batch = replay * config.algo.batch_episodes // config.algo.buffer_episodes
     return {"batch": batch, "rest of an update": max(update - batch, 0)}
 
 
 def available(memory_gib: float | None) -> int:
-    """Bytes for training: `memory_gib` if given, else what a GPU lets this process have, or what the host has free."""
+    """Bytes for training: `memory_gib` if given, else the limit of the accelerator, or the free memory of the host."""
     if memory_gib is not None:
         return int(memory_gib * GIB)
     device = jax.local_devices()[0]
     if device.platform != "cpu" and (stats := device.memory_stats()):
         return stats["bytes_limit"]
-    return min([free_memory(), *limits()])
+    return min([free_memory(), *cgroup_limits()])
 
 
 def free_memory() -> int:
-    """Bytes that this host can still give; where it does not say (macOS), all that it has."""
+    """Free memory of this host in bytes; on a system without /proc/meminfo (macOS), all of its memory."""
     if not MEMINFO.is_file():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
     return int(rows["MemAvailable"].split()[0]) * 1024
 
 
-def limits(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> list[int]:
-    """Bytes that control groups (v2: containers, SLURM jobs) leave this process; [] where none has a limit.
+def cgroup_limits(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> list[int]:
+    """Bytes that each control group (v2: containers, SLURM jobs) leaves this process; [] without limits.
 
-    `own` names the process's group, below `root`; the groups around it count, too.
+    The file `own` names the group of the process, relative to `root`. The groups that contain it count too.
     """
     names = own.read_text().splitlines() if own.is_file() else []
     group = root / next((name.removeprefix("0::/") for name in names if name.startswith("0::/")), "")
     found = []
-    for place in (group, *group.parents):
-        limit, used = place / "memory.max", place / "memory.stat"
-        if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
-            rows = dict(line.split() for line in used.read_text().splitlines())
-            # Files that were read are kept in memory until it is needed: they take nothing away.
-            found.append(int(most) - int((place / "memory.current").read_text()) + int(rows["inactive_file"]))
+    for folder in (group, *group.parents):
+        limit, stat = folder / "memory.max", folder / "memory.stat"
+        if limit.is_file() and stat.is_file() and (allowed := limit.read_text().strip()) != "max":
+            rows = dict(line.split() for line in stat.read_text().splitlines())
+            # Cached files are dropped when memory is needed: they do not count as used.
+            found.append(int(allowed) - int((folder / "memory.current").read_text()) + int(rows["inactive_file"]))
     return found
 
 
-def lines(plan: Plan) -> list[str]:
-    """The plan as a person reads it."""
-    items = ", ".join(f"{name} {written(size)}" for name, size in plan.items.items())
-    verdict = "" if plan.largest >= plan.runs else f"; {plan.largest} runs fit"
+def describe(plan: Plan) -> list[str]:
+    """The plan as lines of text."""
+    items = ", ".join(f"{name} {format_bytes(size)}" for name, size in plan.items.items())
+    verdict = "" if plan.max_runs >= plan.runs else f"; {plan.max_runs} runs fit"
     head = f"memory for {plan.runs} runs at once" + (f", of each of {plan.devices} devices" if plan.devices > 1 else "")
     return [
-        f"{head}: about {written(plan.total)} of {written(plan.available)}{verdict}",
+        f"{head}: about {format_bytes(plan.total)} of {format_bytes(plan.available)}{verdict}",
         f"  {items}",
     ]
 
 
-def written(size: float) -> str:
-    """Bytes in the unit that suits them."""
+def format_bytes(size: float) -> str:
+    """Bytes as text, like `1.5 GiB`."""
     unit, name = next((found for found in UNITS if size >= found[0]), UNITS[-1])
     return f"{size / unit:.1f} {name}"
 
 
-def fitting(plan: Plan) -> int:
-    """How many of a plan's runs fit at once. UserError when not even one does."""
-    if plan.largest < 1:
+def runs_that_fit(plan: Plan) -> int:
+    """Number of the plan's runs that fit at once. UserError if not even one fits."""
+    if plan.max_runs < 1:
+        needed, available = format_bytes(plan.total / plan.runs), format_bytes(plan.available)
         raise UserError(
-            f"one run takes about {written(plan.total / plan.runs)}, and there are {written(plan.available)}: lower "
-            "algo.buffer_episodes or algo.batch_episodes, or set memory_gib if you know better"
+            f"one run takes about {needed}, and there are {available}: lower algo.buffer_episodes or "
+            "algo.batch_episodes, or set memory_gib if you know better"
         )
-    return min(plan.largest, plan.runs)
+    return min(plan.max_runs, plan.runs)
 
 
-def split(n_runs: int, size: int) -> list[tuple[int, int]]:
-    """Runs [first, behind) of groups no larger than `size`, equal ones where that takes at most twice as many.
+def split_runs(n_runs: int, max_size: int) -> list[tuple[int, int]]:
+    """[start, stop) of groups of at most `max_size` runs; of equal size if that takes at most twice as many groups.
 
-    Groups of one size share a compiled program.
+    Groups of equal size share one compiled program.
     """
-    fewest = -(-n_runs // size)
-    count = next((n for n in range(fewest, 2 * fewest + 1) if n_runs % n == 0), None)
-    width = size if count is None else n_runs // count
-    return [(first, min(first + width, n_runs)) for first in range(0, n_runs, width)]
+    fewest = -(-n_runs // max_size)
+    n_groups = next((n for n in range(fewest, 2 * fewest + 1) if n_runs % n == 0), None)
+    size = max_size if n_groups is None else n_runs // n_groups
+    return [(start, min(start + size, n_runs)) for start in range(0, n_runs, size)]

@@ -49,7 +49,7 @@ def find(source: str, spec: Spec) -> Verdict | None:
 def store(source: str, spec: Spec, verdict: Verdict) -> None:
     """Keeps a pass; without a folder that can be written, the next load verifies again."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-        place = user_cache.made("verified")
+        place = user_cache.make("verified")
         handle, name = tempfile.mkstemp(dir=place)  # mode 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(verdict._asdict(), file)

@@ -26,10 +26,10 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
 from qllm_jax.learners.base import zero_inputs
 from qllm_jax.learners.value import credit_weights
-from qllm_jax.reporting import comparison, curves, drawing
-from qllm_jax.reporting.style import Scale, color_of
-from qllm_jax.run import reopen
-from qllm_jax.run.reopen import SavedRun
+from qllm_jax.reporting import comparison, curves, frames
+from qllm_jax.reporting.gif import LAST_FRAME_MS
+from qllm_jax.reporting.style import Scale, weight_color
+from qllm_jax.run.load import LoadedRun, load_run
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -38,12 +38,12 @@ T = 10  # of tiny_run
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run: Path) -> SavedRun:
-    return reopen.open_run(str(tiny_run))
+def run(tiny_run: Path) -> LoadedRun:
+    return load_run(str(tiny_run))
 
 
 @pytest.fixture(scope="module")
-def episode(run: SavedRun) -> Episode:
+def episode(run: LoadedRun) -> Episode:
     env, agent = run.exp.env, run.exp.agent
     play = jax.jit(lambda params, key: rollout(env, agent, epsilon_greedy, params, key, jnp.zeros(()), True))
     return play(first_seed(run.params["agent"]), jax.random.key(0))
@@ -53,13 +53,13 @@ def first_seed(params: Params) -> Params:
     return jax.tree.map(lambda x: x[0], params)
 
 
-def weights_of(run: SavedRun, episode: Episode, mixer: mixers.Mixer, params: Params) -> np.ndarray:
+def weights_of(run: LoadedRun, episode: Episode, mixer: mixers.Mixer, params: Params) -> np.ndarray:
     core = Core(run.exp.env, run.exp.agent, mixer, "adam", standardize=False)
     both = {"agent": first_seed(run.params["agent"]), "mixer": params}
     return np.asarray(jax.jit(lambda params, episode: credit_weights(core, params, episode))(both, episode))
 
 
-def test_default_episodes_give_the_returns_of_result_json(run: SavedRun):
+def test_default_episodes_give_the_returns_of_result_json(run: LoadedRun):
     result = json.loads((run.path / "result.json").read_text())
     assert (
         evaluation.play(run, result["episodes"], run.exp.config.algo.eval_epsilon).returns.tolist() == result["returns"]
@@ -69,8 +69,8 @@ def test_default_episodes_give_the_returns_of_result_json(run: SavedRun):
     assert run.params_steps == result["best_checkpoint_env_steps"]
 
 
-def test_last_parameters_are_those_of_the_checkpoint(run: SavedRun):
-    last = reopen.open_run(str(run.path), "last")
+def test_last_parameters_are_those_of_the_checkpoint(run: LoadedRun):
+    last = load_run(str(run.path), "last")
     assert last.params_steps == [400, 400] == [run.env_steps] * 2
     leaf = lambda opened: np.asarray(jax.tree.leaves(opened.params)[0])
     same = [np.array_equal(*rows) for rows in zip(leaf(run), leaf(last), strict=True)]
@@ -96,7 +96,7 @@ def test_epsilon_of_one_is_the_random_policy_and_out_is_written_once(tiny_run: P
         evaluate([str(tiny_run), f"out={out}"])
 
 
-def test_weights_of_a_credit_function_are_scaled_by_n(run: SavedRun, episode: Episode):
+def test_weights_of_a_credit_function_are_scaled_by_n(run: LoadedRun, episode: Episode):
     credit = tfcaf.load("mpe_spread", run.exp.env.spec)
     view = jax.vmap(run.exp.env.view)(episode.env_state)
     expected = 3.0 * jax.vmap(credit.credit)(view.fields, view.state)[0]  # (T+1, N)
@@ -104,12 +104,12 @@ def test_weights_of_a_credit_function_are_scaled_by_n(run: SavedRun, episode: Ep
     np.testing.assert_allclose(weights_of(run, episode, mixer, {}), expected, rtol=1e-5)
 
 
-def test_weights_of_vdn_are_one(run: SavedRun, episode: Episode):
+def test_weights_of_vdn_are_one(run: LoadedRun, episode: Episode):
     vdn = mixers.make("vdn", run.exp.env.spec)
     np.testing.assert_array_equal(weights_of(run, episode, vdn, {}), np.ones((T + 1, 3)))
 
 
-def test_weights_of_qmix_are_its_slopes(run: SavedRun, episode: Episode):
+def test_weights_of_qmix_are_its_slopes(run: LoadedRun, episode: Episode):
     qmix = mixers.make("qmix", run.exp.env.spec, embed_dim=4, hypernet_dim=4)
     params = qmix.init(jax.random.key(2), zero_inputs(run.exp.env, jax.random.key(1)))
     weights = weights_of(run, episode, qmix, params)
@@ -118,8 +118,8 @@ def test_weights_of_qmix_are_its_slopes(run: SavedRun, episode: Episode):
     assert np.ptp(weights) > 0
 
 
-def test_drawn_episode_is_the_first_that_evaluate_plays(run: SavedRun):
-    film = film_of(run, place=1, key=7)
+def test_drawn_episode_is_the_first_that_evaluate_plays(run: LoadedRun):
+    film = film_of(run, index=1, key=7)
     assert film.reward_t.sum() == pytest.approx(evaluation.play(run, 16, 0.0, seed=7).returns[1, 0], rel=1e-4)
 
 
@@ -130,7 +130,7 @@ def test_gif_has_a_frame_a_slot_and_replaces_only_the_default(tiny_run: Path, tm
         assert (gif.format, gif.n_frames, gif.info["loop"]) == ("GIF", T + 1, 0)  # pyright: ignore[reportAttributeAccessIssue]
         assert gif.info["duration"] == 100
         gif.seek(T)
-        assert gif.info["duration"] == render.HOLD_MS
+        assert gif.info["duration"] == LAST_FRAME_MS
     with pytest.raises(UserError, match="exists already"):
         render.render([str(tiny_run), f"out={out}"])
     (tiny_run / render.DEFAULT_OUT).write_text("old")
@@ -143,12 +143,12 @@ def test_any_number_of_agents_and_negative_weights_can_be_drawn(n_agents: int):
     env = mpe_spread.make(n_agents=n_agents)
     scene = env.scene(env.reset(jax.random.key(0)))
     weights = np.linspace(-0.5, 2.0, 2 * n_agents).reshape(2, n_agents)
-    film = drawing.Film(
+    film = frames.Film(
         "a title " * 20, (scene, scene._replace(bounds=(-3.0, -1.0, 1.0, 1.0))), weights, np.array([-1.0])
     )
-    scale = drawing.scale_of(film)
+    scale = frames.scale_of(film)
     assert scale == Scale((-3.0, min(-1.0, scene.bounds[1]), *scene.bounds[2:]), -0.5, 2.0, (0.0, 1.0, 2.0))
-    first, last = drawing.frames(film)
+    first, last = frames.frames(film)
     assert first.size == last.size == (960, 620)
     assert np.ptp(np.asarray(first)[..., 0]) > 200
 
@@ -166,9 +166,9 @@ def test_a_method_without_weights_is_drawn_without_them(tmp_path: Path, capsys: 
 
 def test_deeper_color_means_more_credit():
     scale = Scale((0.0, 0.0, 1.0, 1.0), -1.0, 2.0, ())
-    red = [color_of(weight, scale)[0] for weight in (0.0, 0.5, 1.0, 1.5, 2.0)]
+    red = [weight_color(weight, scale)[0] for weight in (0.0, 0.5, 1.0, 1.5, 2.0)]
     assert red == sorted(red, reverse=True)
-    assert color_of(-0.1, scale)[2] < color_of(0.1, scale)[2]
+    assert weight_color(-0.1, scale)[2] < weight_color(0.1, scale)[2]
 
 
 def test_report_has_a_picture_and_a_row_a_run(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -214,11 +214,11 @@ def test_a_task_with_winners_has_a_curve_of_battles_won(tiny_run: Path, tmp_path
     assert comparison.evaluations([], [0, 1])[1]["return"].shape == (2, 0)
 
     (entry,) = comparison.read(str(tiny_run))
-    (panel,) = comparison.group([entry])
+    (panel,) = comparison.make_panels([entry])
     assert [plot.ylabel[:6] for plot in curves.plots_of(panel)] == ["return"]
     assert entry.result
     result = entry.result | {"random_policy_win_rate": {"mean": 0.25}}
-    (panel,) = comparison.group([entry._replace(win_rates=entry.returns, result=result)])
+    (panel,) = comparison.make_panels([entry._replace(win_rates=entry.returns, result=result)])
     returns, wins = curves.plots_of(panel)
     assert (returns.random(result), wins.random(result)) == (result["random_policy"]["mean"], 0.25)
     curves.draw([panel], tmp_path / "curves.png")
@@ -275,7 +275,7 @@ def test_run_without_a_checkpoint_says_when_there_will_be_one(tiny_run: Path, tm
     young = tmp_path / "young"
     shutil.copytree(tiny_run, young, ignore=shutil.ignore_patterns("checkpoints"))
     with pytest.raises(UserError, match="has no checkpoint yet: the first one is written at step 200"):
-        reopen.open_run(str(young))
+        load_run(str(young))
 
 
 def test_command_line_has_no_traceback(tmp_path: Path):
@@ -287,5 +287,9 @@ def test_command_line_has_no_traceback(tmp_path: Path):
 
 
 def test_small_returns_have_three_decimals_and_all_figures_of_a_sentence_as_many():
-    assert (stats.number(0.8), stats.number(-173.52), stats.number(9.9, scale=12.0)) == ("0.800", "-173.5", "9.9")
-    assert stats.sentence(np.array([9.0, 11.0])) == "10.0 (95% CI 9.0 to 11.0, 2 seeds)"
+    assert (stats.format_number(0.8), stats.format_number(-173.52), stats.format_number(9.9, scale=12.0)) == (
+        "0.800",
+        "-173.5",
+        "9.9",
+    )
+    assert stats.mean_with_interval(np.array([9.0, 11.0])) == "10.0 (95% CI 9.0 to 11.0, 2 seeds)"

@@ -54,7 +54,7 @@ def test_a_job_that_fails_is_told_at_the_end(tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("resume=runs/x", "error: resume= is of one run, and --multirun starts many"),
+        ("resume=runs/x", "error: resume= belongs to one run, and --multirun starts many"),
         ("n_agentz=1,2", "error: unknown key 'n_agentz': did you mean 'n_agents'?"),
     ],
 )

@@ -17,10 +17,10 @@ from jax.sharding import Mesh
 
 from qllm_jax import config
 from qllm_jax.program import experiment
-from qllm_jax.program.devices import EACH, SAME
+from qllm_jax.program.devices import REPLICATED, SHARDED
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import checkpoint, reopen
-from qllm_jax.run.checkpoint import HostState, Saved
+from qllm_jax.run import checkpoint, load
+from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.scaling import memory_plan
 
 SMALL = (
@@ -49,7 +49,7 @@ def trained(exp: Experiment) -> tuple[dict[str, Any], dict[str, list[str]]]:
     state, returns = call("evaluate", clock, state, 4, static=(2,))
     keys = jax.random.split(exp.root, 8)
     played = call("play", state.best_params, keys, 4, jnp.asarray(0.5), static=(2,))
-    return {"saved": Saved(clock, state), "measured": (metrics, returns, played)}, collectives
+    return {"saved": TrainState(clock, state), "measured": (metrics, returns, played)}, collectives
 
 
 def raw(tree: Any) -> list[np.ndarray]:
@@ -64,16 +64,16 @@ def apart(a: Any, b: Any) -> float:
     return max(float(np.max(np.abs(x.astype(float) - y) / (1 + np.abs(y)), where=x != y, initial=0)) for x, y in pairs)
 
 
-def restored(path: Path, n_devices: int, like: Saved) -> dict[str, Any]:
+def restored(path: Path, n_devices: int, like: TrainState) -> dict[str, Any]:
     """A checkpoint on fewer devices: whether it is the same, and on how many its runs lie."""
     exp = build(n_devices)
-    found, _ = reopen.read(exp, path)
+    found, _ = load.read_checkpoint(exp, path)
     runs = jax.tree.map(lambda x: x[: exp.n_runs], found.runs)
     same = all(np.array_equal(x, y) for x, y in zip(raw(runs), raw(like.runs), strict=True))
     return {"same": same, "devices": len(found.runs.best_return.devices()), "rows": len(found.runs.best_return)}
 
 
-def written(exp: Experiment, state: Saved, folder: Path) -> Path:
+def written(exp: Experiment, state: TrainState, folder: Path) -> Path:
     """A checkpoint of the state."""
     checkpoint.save(folder, state, HostState(0, 0, 0.0, len(exp.seeds) - exp.n_runs))
     path = checkpoint.latest(folder)
@@ -81,10 +81,10 @@ def written(exp: Experiment, state: Saved, folder: Path) -> Path:
     return path
 
 
-def of_three(path: Path, like: Saved, folder: Path) -> dict[int, Any]:
+def of_three(path: Path, like: TrainState, folder: Path) -> dict[int, Any]:
     """The checkpoint read on 3 devices, with a spare run, written there, and read on 8 and on 1."""
     exp = build(3)
-    again = written(exp, reopen.read(exp, path)[0], folder)
+    again = written(exp, load.read_checkpoint(exp, path)[0], folder)
     return {n: restored(again, n, like) for n in (8, 3, 1)}
 
 
@@ -94,7 +94,7 @@ def main(folder: Path) -> None:
     (many, collectives), (one, _) = trained(build(8)), trained(build(1))
     path = written(build(8), many["saved"], folder / "eight")
     mesh = Mesh(np.asarray(jax.devices()), "runs")
-    total = jax.shard_map(lambda x: jax.lax.psum(x, "runs"), mesh=mesh, in_specs=EACH, out_specs=SAME)
+    total = jax.shard_map(lambda x: jax.lax.psum(x, "runs"), mesh=mesh, in_specs=SHARDED, out_specs=REPLICATED)
     facts = {
         "collectives": collectives,
         "collectives_of_a_sum": COLLECTIVE.findall(jax.jit(total).lower(jnp.ones(8)).compile().as_text() or ""),

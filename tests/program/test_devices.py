@@ -75,21 +75,21 @@ def test_a_device_needs_its_share_of_the_memory(facts: dict[str, Any]):
     ],
 )
 def test_each_device_has_equally_many_runs(n_runs: int, pool: tuple[int, int], used: int, sentence: str):
-    assert devices.used(n_runs, Pool(*pool)) == used
-    assert devices.sentence(n_runs, Pool(*pool)) == sentence
+    assert devices.n_used(n_runs, Pool(*pool)) == used
+    assert devices.describe(n_runs, Pool(*pool)) == sentence
 
 
 @given(st.integers(1, 200), st.integers(1, 64), st.integers(1, 4))
 def test_spare_runs_change_nothing_of_who_trains(n_runs: int, workers: int, crowd: int):
     """The program sees runs and spare runs alike: it must come to the same devices."""
     pool = Pool(workers * crowd, workers)
-    n, rows = devices.used(n_runs, pool), n_runs + devices.spare(n_runs, pool)
-    assert devices.used(rows, pool) == n <= pool.devices
-    assert rows == n * devices.share(n_runs, pool) < n_runs + n
+    n, rows = devices.n_used(n_runs, pool), n_runs + devices.n_spare(n_runs, pool)
+    assert devices.n_used(rows, pool) == n <= pool.devices
+    assert rows == n * devices.runs_per_device(n_runs, pool) < n_runs + n
 
 
 @pytest.mark.parametrize("wanted", ["0", "many", "1000"])
 def test_devices_that_there_are_not_are_refused(wanted: str):
     with pytest.raises(UserError, match=r"^devices must be auto or "):
         experiment.build(config.load([f"devices={wanted}"]))
-    assert devices.pool("auto").devices == jax.local_device_count()
+    assert devices.make_pool("auto").devices == jax.local_device_count()

@@ -23,7 +23,7 @@ from qllm_jax.program import experiment, run_axis
 from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.reporting import comparison
-from qllm_jax.run import folder, results, wandb_log
+from qllm_jax.run import finish, folder, results, wandb_log
 from qllm_jax.tfcaf import find
 
 GRID = ["sweep.lr=[0.003,0.0005]", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]"]
@@ -51,7 +51,7 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exp = experiment.build(config.load(arguments(path, *GRID)))
     assert exp.mixer is not None
     folder.create(path, exp.config, exp.mixer.sources, {"groups": {"runs": [[0, 2], [2, 4], [4, 6], [6, 8]]}})
-    assert train.run_all(exp, path).finished
+    assert train.train_all(exp, path).finished
     assert exp.program.chunk._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
     return path
 
@@ -138,7 +138,7 @@ def test_an_old_sweep_keeps_its_own_credit_functions(whole: Path):
     copies = recorded.sweep.tfcaf or []
     assert copies == [str(whole / "tfcaf" / f"{name}.py") for name in ("mpe_spread", "mpe_spread_paper")]
     assert all(Path(copy).read_text() == find(Path(copy).stem).text for copy in copies)
-    assert list(run_axis.rows(run_axis.runs(recorded))) == LABELS
+    assert list(run_axis.indices_by_label(run_axis.runs(recorded))) == LABELS
     with pytest.raises(UserError, match="must not hold two functions called 'mine'"):
         config.load(["sweep.tfcaf=[a/mine.py,b/mine.py]"])
 
@@ -194,7 +194,7 @@ def test_wandb_groups_the_runs_of_a_configuration(whole: Path):
 
 def test_all_numbers_that_change_no_shape_can_be_swept_under_the_rules_of_their_key():
     keys = [item.name for item in dataclasses.fields(config.Sweep)]
-    assert keys == [*Hp._fields, "tfcaf"] == list(config.composed(config.ROOT, []).sweep)
+    assert keys == [*Hp._fields, "tfcaf"] == list(config.compose(config.ROOT, []).sweep)
     for key in Hp._fields:
         for bad in ("-1", "one", "true"):
             sentences = []
@@ -227,14 +227,14 @@ def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path, won: np.
     scores = Scores(np.arange(6.0).reshape(3, 2), won)
     final = results.Final(8, scores, results.means(scores), [4, 8, 8])
     folder.create(tmp_path, settings, (), {"groups": {"runs": [[0, 2], [2, 3]]}})
-    for i, (first, behind) in enumerate(folder.groups(tmp_path)):
-        part = dataclasses.replace(settings, part=(first, behind))
-        folder.create(group := tmp_path / folder.GROUP.format(i), part, ())
-        some = slice(first, behind)
+    for i, (start, stop) in enumerate(folder.group_ranges(tmp_path)):
+        part = dataclasses.replace(settings, part=(start, stop))
+        folder.create(group := folder.group_folder(tmp_path, i), part, ())
+        some = slice(start, stop)
         of_some = lambda tree: jax.tree.map(lambda x: x[some], tree)  # noqa: B023
         own = results.Final(8, of_some(final.scores), of_some(final.random), final.best_steps[some])
         (group / folder.RESULT).write_text(json.dumps(results.result(part, own)))
-    collected = results.collected(tmp_path)
+    collected = results.collect_groups(tmp_path)
     assert results.result(settings, collected) == results.result(settings, final)
-    assert results.table(settings, collected) == results.table(settings, final)
-    assert ("won: 33.3% (95% CI" in results.table(settings, final)) == (won is not None)
+    assert finish.table(settings, collected) == finish.table(settings, final)
+    assert ("won: 33.3% (95% CI" in finish.table(settings, final)) == (won is not None)

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from qllm_envs.core import Bar, Line, Scene, Shape
-from qllm_jax.reporting.scene import draw_scene, ghost, place
-from qllm_jax.reporting.style import PAPER, SCENE, SIZE, Scale, rgb
+from qllm_jax.reporting.scene import draw_scene, to_pixels
+from qllm_jax.reporting.style import PAPER, SCENE, SIZE, Scale, rgb, ring_color
 
 BOUNDS = (0.0, 0.0, 10.0, 10.0)
 SCALE = Scale(BOUNDS, 0.0, 2.0, ())
@@ -27,12 +27,12 @@ def where(picture: np.ndarray, color: str | tuple[int, int, int]) -> tuple[np.nd
 def test_rings_lie_below_and_end_at_the_frame():
     ring, disc = Shape("ring", (1.0, 5.0), 4.0, "red", ""), Shape("circle", (5.0, 5.0), 0.5, "lime", "")
     picture = drawn(disc, ring)
-    x, y = where(picture, ghost("red"))
+    x, y = where(picture, ring_color("red"))
     left, _, right, _ = SCENE
     assert x.min() == left + 3
     assert right > x.max() > right / 3
     assert np.ptp(y) > 700  # of a circle of 784 pixels that is cut at its left
-    center = tuple(round(c) for c in place(disc.center, 0.0, SCALE)[:2])
+    center = tuple(round(c) for c in to_pixels(disc.center, 0.0, SCALE)[:2])
     assert tuple(picture[center[1], center[0]]) == rgb("lime")
     assert tuple(picture[600, 10]) == PAPER
 
@@ -51,7 +51,7 @@ def test_bars_are_as_long_as_their_shares():
 def test_lines_go_over_shapes_and_end_in_a_dot():
     shape = Shape("circle", (8.0, 2.0), 1.0, "lime", "")
     x, y = where(drawn(shape, lines=(Line((2.0, 2.0), (8.0, 2.0), "maroon"),)), "maroon")
-    start, end = (place((at, 2.0), 0.0, SCALE)[0] for at in (2.0, 8.0))
+    start, end = (to_pixels((at, 2.0), 0.0, SCALE)[0] for at in (2.0, 8.0))
     assert abs(x.min() - start) <= 1
     assert x.max() > end + 3
     thick = {at: np.ptp(y[x == round(at)]) for at in (start + 50, end)}

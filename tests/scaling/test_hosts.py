@@ -52,7 +52,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[subproc
 def test_two_processes_train_the_groups_of_one_run(shared):
     path, (first, second) = shared
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert folder.groups(path) == [(0, 1), (1, 2), (2, 3)]
+    assert folder.group_ranges(path) == [(0, 1), (1, 2), (2, 3)]
     lines = [[line.split(":")[0] for line in process.stdout.splitlines()] for process in (first, second)]
     assert [[line for line in of_one if line.startswith("group")] for of_one in lines] == [
         ["group 0 (of 0 to 2)", "group 2 (of 0 to 2)"],
@@ -60,7 +60,7 @@ def test_two_processes_train_the_groups_of_one_run(shared):
     ]
     assert "results: " in first.stdout
     assert "results: " not in second.stdout
-    returns = [json.loads((place / folder.RESULT).read_text())["returns"] for place in folder.parts(path)]
+    returns = [json.loads((group / folder.RESULT).read_text())["returns"] for group in folder.log_folders(path)]
     np.testing.assert_array_equal(json.loads((path / folder.RESULT).read_text())["returns"], np.concatenate(returns))
     assert folder.load(str(path))[1].hosts == config.HostsConfig()
 

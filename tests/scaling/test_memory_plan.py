@@ -44,20 +44,20 @@ def test_values_count_while_they_are_needed():
         return jnp.sum(y) + jnp.sum(z)
 
     x = jax.ShapeDtypeStruct((1000,), jnp.float32)
-    assert 4_004_000 <= jaxpr_memory.peak(jax.make_jaxpr(program)(x).jaxpr) < 4_100_000
+    assert 4_004_000 <= jaxpr_memory.peak_bytes(jax.make_jaxpr(program)(x).jaxpr) < 4_100_000
     in_place = jax.make_jaxpr(lambda x: x.at[0].set(1.0))(x)
-    assert jaxpr_memory.peak(in_place.jaxpr) < 100
+    assert jaxpr_memory.peak_bytes(in_place.jaxpr) < 100
 
 
 def test_limits_of_a_job_and_of_what_is_around_it_count(tmp_path: Path):
     (own := tmp_path / "own").write_text("0::/slurm/job\n")
     (job := tmp_path / "slurm" / "job").mkdir(parents=True)
-    for place, limit, used in ((job, "max", 10), (job.parent, "1000", 300)):
-        (place / "memory.max").write_text(f"{limit}\n")
-        (place / "memory.current").write_text(f"{used}\n")
-        (place / "memory.stat").write_text("anon 200\ninactive_file 100\n")
-    assert memory_plan.limits(own, tmp_path) == [1000 - 300 + 100]
-    assert memory_plan.limits(tmp_path / "none", tmp_path) == []
+    for path, limit, used in ((job, "max", 10), (job.parent, "1000", 300)):
+        (path / "memory.max").write_text(f"{limit}\n")
+        (path / "memory.current").write_text(f"{used}\n")
+        (path / "memory.stat").write_text("anon 200\ninactive_file 100\n")
+    assert memory_plan.cgroup_limits(own, tmp_path) == [1000 - 300 + 100]
+    assert memory_plan.cgroup_limits(tmp_path / "none", tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_limits_of_a_job_and_of_what_is_around_it_count(tmp_path: Path):
     [(20, 20, [20]), (20, 99, [20]), (20, 6, [5, 5, 5, 5]), (8, 3, [2, 2, 2, 2]), (7, 3, [3, 3, 1]), (3, 1, [1, 1, 1])],
 )
 def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: list[int]):
-    found = memory_plan.split(n_runs, size)
-    assert [behind - first for first, behind in found] == groups
+    found = memory_plan.split_runs(n_runs, size)
+    assert [stop - start for start, stop in found] == groups
     assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
 
 
 def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(grouping, "measured", lambda exp, widest: {})
+    monkeypatch.setattr(grouping, "measure", lambda exp, largest: {})
     few = ["sweep.lr=[0.1,0.2,0.3]"]
     needed = memory_plan.make(build(*few, "memory_gib=3"))
     assert needed.available == 3 * memory_plan.GIB
     half = f"memory_gib={needed.total / memory_plan.GIB / 2}"
-    assert grouping.choose(build(*few, half)).record["groups"]["runs"] == [(0, 2), (2, 4), (4, 6)]
+    assert grouping.choose(build(*few, half)).meta["groups"]["runs"] == [(0, 2), (2, 4), (4, 6)]
     assert "; 2 runs fit" in capsys.readouterr().out
-    assert grouping.choose(build(*few, half, "group=4")).runs == [(0, 3), (3, 6)]
+    assert grouping.choose(build(*few, half, "group=4")).ranges == [(0, 3), (3, 6)]
     sentence = r"one run takes about .* MiB, and there are 1\.0 KiB: lower algo.buffer_episodes"
     with pytest.raises(UserError, match=sentence):
-        memory_plan.fitting(needed._replace(available=1024))
+        memory_plan.runs_that_fit(needed._replace(available=1024))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, cap
     ],
 )
 def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, groups, timed, monkeypatch):
-    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, width, iterations: seconds[width])
+    monkeypatch.setattr(grouping, "seconds_per_run", lambda exp, size, iterations: seconds[size])
     found = grouping.choose(build("sweep.lr=[0.1,0.2,0.3,0.4]", f"total_steps={total_steps}"))
-    assert found.runs == groups
+    assert found.ranges == groups
     assert set(found.seconds) == timed
-    assert bool(found.record) == bool(timed)  # without a measurement and groups the folder is as without a sweep
+    assert bool(found.meta) == bool(timed)  # without a measurement and groups the folder is as without a sweep

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from qllm_envs import parts
-from qllm_jax.config import invalid
+from qllm_jax.config import explain_validation
 from qllm_jax.errors import UserError
 from qllm_jax.llm.records import Llm, Price
 
@@ -43,4 +43,4 @@ def price(config: Mapping[str, Any]) -> Price | None:
 def _sentence(detail: Any) -> str:
     if str(detail["type"]).startswith("missing"):
         return f"llm.{detail['loc'][0]} is missing"
-    return f"llm.{invalid(detail)}"
+    return f"llm.{explain_validation(detail)}"

@@ -1,6 +1,7 @@
 """Frames of an episode: the scene on the left, every agent's credit weight as a bar on the right.
 
-Drawn at twice the final size and halved, since Pillow does not smooth edges. All lengths here are in large pixels.
+A frame is drawn at twice its final size and halved, since Pillow does not smooth edges. All lengths are in pixels of
+the large picture. Colors and sizes are in style.py.
 """
 
 from typing import NamedTuple
@@ -13,29 +14,29 @@ from PIL.ImageDraw import ImageDraw as Pen
 from qllm_envs.core import Scene
 from qllm_jax import stats
 from qllm_jax.reporting.scene import draw_scene
-from qllm_jax.reporting.style import INK, LINE, MARK, PALE, PAPER, SIZE, Scale, color_of, font, minus
+from qllm_jax.reporting.style import INK, LINE, MARK, PALE, PAPER, SIZE, Scale, font, minus, weight_color
 
 BARS = (1190, 290, 1760, 1120)  # x0, y0, x1, y1 without labels, values and ticks
-MAX_ROW = 230
+MAX_ROW_HEIGHT = 230
 
 
 class Film(NamedTuple):
-    """An episode of T steps to draw: T + 1 pictures."""
+    """An episode of T steps, as T + 1 frames show it."""
 
     title: str
     scenes: tuple[Scene, ...]  # T+1
-    weights: Float[np.ndarray, "slots agents"] | None  # None: the method has none, and the film says so
+    weights: Float[np.ndarray, "slots agents"] | None  # None: the method has none, and the frames say so
     reward_t: Float[np.ndarray, " time"]
 
 
 def frames(film: Film) -> list[Image.Image]:
-    """All pictures, on one scale."""
+    """All frames, on one scale."""
     scale = scale_of(film)
     return [frame(film, scale, t) for t in range(len(film.scenes))]
 
 
 def frame(film: Film, scale: Scale, t: int) -> Image.Image:
-    """The picture after `t` steps."""
+    """The frame after `t` steps."""
     image = Image.new("RGB", SIZE, PAPER)
     pen = ImageDraw.Draw(image)
     draw_header(pen, film, t)
@@ -49,7 +50,7 @@ def frame(film: Film, scale: Scale, t: int) -> Image.Image:
 
 
 def scale_of(film: Film) -> Scale:
-    """Bounds that hold all scenes; an axis that holds 0, 1 and all weights."""
+    """The bounds of all scenes, and an axis with 0, 1 and all weights."""
     corners = np.array([scene.bounds for scene in film.scenes])
     x0, y0, x1, y1 = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist())
     weights = np.zeros(1) if film.weights is None else film.weights
@@ -61,17 +62,17 @@ def scale_of(film: Film) -> Scale:
 
 
 def nice_step(rough: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is no smaller than `rough`."""
+    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least `rough`."""
     power = 10.0 ** np.floor(np.log10(rough))
     return float(next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= rough * (1 - 1e-9)))
 
 
 def draw_header(pen: Pen, film: Film, t: int) -> None:
-    """Title, time, reward so far, and a line that grows with time."""
+    """Draw the title, the time, the reward so far and a progress line."""
     n_steps, width = len(film.reward_t), SIZE[0] - 80
     fits = min(1.0, width / font(38, bold=True).getlength(film.title))
     pen.text((40, 64), film.title, INK, font(int(38 * fits), bold=True), anchor="lm")
-    reward = f"reward so far {minus(stats.number(film.reward_t[:t].sum(), film.reward_t.sum()))}"
+    reward = f"reward so far {minus(stats.format_number(film.reward_t[:t].sum(), film.reward_t.sum()))}"
     pen.text((40, 128), f"step {t} of {n_steps}", INK, font(34), anchor="lm")
     pen.text((400, 128), reward, INK, font(34), anchor="lm")
     pen.rectangle((40, 168, 40 + width, 173), LINE)
@@ -79,20 +80,20 @@ def draw_header(pen: Pen, film: Film, t: int) -> None:
 
 
 def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale) -> None:
-    """A row an agent: its number, its bar from 0, its weight; and the line at 1."""
+    """Draw a row for each agent (its number, a bar from 0, its weight), and the line at 1."""
     left, top, right, bottom = BARS
-    row = min(MAX_ROW, (bottom - top) / len(weights))
+    row = min(MAX_ROW_HEIGHT, (bottom - top) / len(weights))
     end = top + row * len(weights)
     at = lambda value: left + (right - left) * (value - scale.low) / (scale.high - scale.low)
     draw_axis(pen, scale, at, end)
     size = int(np.clip(0.62 * row, 10, 32))
-    # Rows too low for text name every second, fifth, tenth ... agent.
+    # If rows are too low for text, every second, fifth, tenth ... agent has a label.
     every = next(k for k in (1, 2, 5, 10, 20, 50, 100, 10**9) if k * row >= 18)
     for agent, weight in enumerate(weights.tolist()):
         y = top + row * (agent + 0.5)
         thick = min(0.36 * row, 60)
         x0, x1 = sorted((at(0.0), at(weight)))
-        pen.rectangle((x0, y - thick, x1, y + thick), color_of(weight, scale), INK if row > 12 else None, 2)
+        pen.rectangle((x0, y - thick, x1, y + thick), weight_color(weight, scale), INK if row > 12 else None, 2)
         if agent % every == 0:
             pen.text((left - 20, y), f"agent {agent}", INK, font(size), anchor="rm")
             figure = minus(f"{weight:.2f}" if abs(weight) < 100 else f"{weight:.0f}")
@@ -102,7 +103,7 @@ def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale) -> None:
 
 
 def draw_axis(pen: Pen, scale: Scale, at, end: float) -> None:
-    """Title, grid and numbers of the bars' axis; `at` gives the x of a value, `end` is the y below the last row."""
+    """Draw title, grid and ticks of the bars' axis. `at` maps a value to its x; `end` is the y below the last row."""
     left, top = BARS[:2]
     pen.text((left, top - 76), "credit weight  ∂Q_tot / ∂q", INK, font(32, bold=True), anchor="lm")
     pen.text((left, top - 36), "dashed: 1, equal credit (VDN)", MARK, font(24), anchor="lm")

@@ -1,0 +1,43 @@
+"""Configuration of a run: Hydra composes it, frozen dataclasses hold it, and every mistake is one sentence.
+
+`schema.py` has the keys, their types and rules; `groups.py` the files of `configs/`; `composition.py` goes from the
+command line to a `Config` and from there to `config.yaml`; `messages.py` has the sentences.
+"""
+
+from qllm_jax.config.composition import compose, from_dict, load, to_yaml
+from qllm_jax.config.groups import ROOT, config_dir, group_names
+from qllm_jax.config.messages import explain_hydra, explain_validation
+from qllm_jax.config.schema import (
+    KNOWN_KEYS,
+    TRIAL_SEED,
+    AlgoConfig,
+    Config,
+    Count,
+    HostsConfig,
+    Positive,
+    Sweep,
+    WandbConfig,
+    function_name,
+)
+
+__all__ = [
+    "KNOWN_KEYS",
+    "ROOT",
+    "TRIAL_SEED",
+    "AlgoConfig",
+    "Config",
+    "Count",
+    "HostsConfig",
+    "Positive",
+    "Sweep",
+    "WandbConfig",
+    "compose",
+    "config_dir",
+    "explain_hydra",
+    "explain_validation",
+    "from_dict",
+    "function_name",
+    "group_names",
+    "load",
+    "to_yaml",
+]

@@ -1,0 +1,51 @@
+"""From the command line to a validated `Config`, and from a `Config` to the `config.yaml` of a run folder."""
+
+from dataclasses import asdict
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from qllm_jax.config.groups import ROOT, config_dir
+from qllm_jax.config.messages import explain_hydra, explain_validation
+from qllm_jax.config.schema import Config, check
+from qllm_jax.errors import UserError
+
+
+def load(overrides: list[str]) -> Config:
+    """Compose and validate `key=value` overrides. UserError names the mistake and what is allowed."""
+    return from_dict(compose(ROOT, overrides))
+
+
+def compose(root: str, overrides: list[str]) -> DictConfig:
+    """Compose `configs/<root>.yaml` with its groups and overrides, and resolve it. UserError if Hydra refuses."""
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            composed = hydra.compose(root, overrides=overrides)
+        OmegaConf.resolve(composed)
+        return composed
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group set to a number
+        raise UserError(explain_hydra(error, overrides, root)) from error
+
+
+def from_dict(composed: DictConfig) -> Config:
+    """Validate a composed or recorded configuration. UserError names the key, its value and what is allowed."""
+    try:
+        config = TypeAdapter(Config).validate_python(OmegaConf.to_container(composed, resolve=True))
+    except OmegaConfBaseException as error:
+        raise UserError(explain_hydra(error, [])) from error
+    except ValidationError as error:
+        raise UserError("; ".join(explain_validation(detail) for detail in error.errors())) from error
+    check(config)
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML; `from_dict(OmegaConf.create(...))` reads it back."""
+    recorded = asdict(config) | {"sweep": config.sweep.lists}
+    return OmegaConf.to_yaml(OmegaConf.create(recorded))  # pyright: ignore[reportArgumentType]

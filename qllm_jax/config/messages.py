@@ -1,0 +1,51 @@
+"""Sentences for mistakes in a configuration: they name the key, its value and what is allowed."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from qllm_envs.parts import suggest
+from qllm_jax.config.groups import GROUPS, ROOT, config_dir, group_names
+
+
+def explain_validation(detail: Any) -> str:
+    """The sentence for one of the errors that pydantic found."""
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return unknown_key(key)
+    message = detail["msg"].replace("Input should be", "must be").replace("Field required", "is missing")
+    return f"{key} {message}" + ("" if detail["type"] == "missing" else f", got {detail['input']!r}")
+
+
+def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> str:
+    """The sentence for an error of Hydra or OmegaConf."""
+    text = str(error)
+    if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
+        group, _, name = found.group(1).rpartition("/")
+        return f"{group} {name!r} does not exist: {suggest(name, group_names(group))}"
+    if found := re.search(r"Could not override '([^']*)'", text):
+        return unknown_key(found.group(1), overrides, root)
+    if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
+        full = re.search(r"full_key: (\S+)", text)
+        return unknown_key(full.group(1) if full else found.group(1), overrides, root)
+    if text.startswith("Ambiguous value"):
+        return f"{text.splitlines()[0]}: write a list as key=[1,2]"
+    full = re.search(r"full_key: (\S+)", text)
+    first = text.strip().splitlines()[0].rstrip(".")
+    first = re.sub(r"^Value (.*) of type '\w+' could not be converted to (\w+)$", r"\1 is not of type \2", first)
+    return f"{full.group(1)}: {first}" if full else f"{first} (in: {' '.join(overrides)})"
+
+
+def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> str:
+    """The sentence for a key that does not exist; it suggests the keys beside it in the chosen groups."""
+    parent, _, leaf = key.rpartition(".")
+    chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        whole = hydra.compose(root, overrides=chosen)
+        node = OmegaConf.select(whole, parent) if parent else whole
+    siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
+    groups = [] if parent or root != ROOT else ["experiment"]
+    return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}"

@@ -1,0 +1,159 @@
+"""The keys of a configuration, their types and their rules. `configs/` holds the values and a comment on each."""
+
+import math
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from qllm_jax.errors import UserError
+
+
+def check_swept_list(values: list[Any]) -> list[Any]:
+    """A list of at least one value, without repeated values."""
+    if not values:
+        raise PydanticCustomError("empty", "must hold at least one value")
+    if repeated := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise PydanticCustomError("repeated", "must not hold {value} twice", {"value": repr(repeated[0])})
+    return values
+
+
+def check_function_names(functions: list[str]) -> list[str]:
+    """Credit functions with different names: a run is identified by the name of its function."""
+    names = [function_name(function) for function in functions]
+    if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise PydanticCustomError("repeated", "must not hold two functions called {name}", {"name": repr(repeated[0])})
+    return functions
+
+
+def check_auto_or_count(value: Any) -> Any:
+    """`auto`, or an integer of at least 1."""
+    if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise PydanticCustomError("auto_or_count", "must be auto or an integer of at least 1")
+    return value
+
+
+# Strict numbers: "3" is not 3 and 1 is not true.
+Count = Annotated[int, Field(strict=True, ge=1)]
+TRIAL_SEED = 2**32 - 1  # reserved for the short trainings by which `generate` selects functions
+Seed = Annotated[int, Field(strict=True, ge=0, lt=TRIAL_SEED)]
+Index = Annotated[int, Field(strict=True, ge=0)]
+Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
+T = TypeVar("T")
+SweptList = Annotated[list[T], AfterValidator(check_swept_list)]
+AutoOrCount = Annotated[Any, AfterValidator(check_auto_or_count)]
+KNOWN_KEYS = ConfigDict(extra="forbid")  # an unknown key is a mistake
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class AlgoConfig:
+    """One algorithm preset. The numbers of `Hp` are traced; the other keys change the program."""
+
+    name: str
+    mixer: dict[str, Any]  # {"name": ..., options of that mixer}; {} for a learner without a mixer
+    n_envs: Count
+    batch_episodes: Count
+    buffer_episodes: Count
+    hidden_dim: Count
+    agent_id: StrictBool
+    last_action: StrictBool
+    optimizer: str
+    lr: Positive
+    grad_clip: Positive
+    gamma: Share
+    td_lambda: Share
+    target_tau: Share
+    target_interval: Count
+    epsilon_start: Share  # the schedule is `epsilon_at` in program/compiled.py
+    epsilon_end: Share
+    epsilon_steps: Count
+    eval_epsilon: Share
+    standardize_rewards: StrictBool
+    learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class WandbConfig:
+    """Weights & Biases, where metrics can be sent besides the run folder."""
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "qllm_jax"
+    entity: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class HostsConfig:
+    """The job of several processes that this process belongs to; not recorded in the run. See scaling/hosts.py."""
+
+    auto: StrictBool = False
+    coordinator: str | None = None  # host:port of process 0
+    processes: Count | None = None
+    process: Index | None = None
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class Sweep:
+    """Lists whose grid is trained as one program: the fields of `Hp`, with the rules of `AlgoConfig`, and functions."""
+
+    lr: SweptList[Positive] | None = None
+    gamma: SweptList[Share] | None = None
+    td_lambda: SweptList[Share] | None = None
+    target_tau: SweptList[Share] | None = None
+    epsilon_start: SweptList[Share] | None = None
+    epsilon_end: SweptList[Share] | None = None
+    epsilon_steps: SweptList[Count] | None = None
+    grad_clip: SweptList[Positive] | None = None
+    tfcaf: Annotated[SweptList[str], AfterValidator(check_function_names)] | None = None  # names or paths
+
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        """The lists that are given, by key; {} without a sweep."""
+        return {key: values for key, values in asdict(self).items() if values is not None}
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class Config:
+    """The configuration of a training command, as `config.yaml` in the run folder records it."""
+
+    env: dict[str, Any]  # {"name": ..., "time_limit_is_terminal": ..., options of that environment}
+    algo: AlgoConfig
+    seeds: Count
+    seed: Seed
+    total_steps: Count
+    log_interval: Count
+    eval_interval: Count
+    eval_episodes: Count
+    final_episodes: Count
+    n_agents: Count | None = None
+    run_dir: str | None = None
+    resume: str | None = None
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    sweep: Sweep = field(default_factory=Sweep)
+    part: tuple[Index, Index] | None = None  # in the folder of a group: [start, stop) on the run axis; None: all runs
+    group: AutoOrCount = "auto"
+    memory_gib: Positive | None = None
+    devices: AutoOrCount = "auto"
+    hosts: HostsConfig = field(default_factory=HostsConfig)
+
+
+def check(config: Config) -> None:
+    """UserError for values that are valid alone and not together."""
+    algo = config.algo
+    if algo.buffer_episodes < max(algo.batch_episodes, algo.n_envs):
+        raise UserError(
+            f"algo.buffer_episodes={algo.buffer_episodes} must hold one batch ({algo.batch_episodes} episodes) "
+            f"and one rollout ({algo.n_envs} episodes)"
+        )
+    n_runs = math.prod(map(len, config.sweep.lists.values())) * config.seeds
+    if config.part and not config.part[0] < config.part[1] <= n_runs:
+        raise UserError(f"part must be two numbers, start < stop <= {n_runs} runs, got {list(config.part)}")
+
+
+def function_name(function: str) -> str:
+    """The name of a credit function that is given by its name or its path."""
+    return Path(function).stem if function.endswith(".py") else function

@@ -1,0 +1,59 @@
+"""The end of a run: result.json, marl_eval.json and the table that `train` prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from qllm_jax import stats
+from qllm_jax.config import Config
+from qllm_jax.core.types import Scores
+from qllm_jax.program import run_axis
+from qllm_jax.program.run_axis import Run
+from qllm_jax.run import marl_eval, results
+from qllm_jax.run.results import Final
+
+
+def write_results(path: Path, config: Config, task: str, final: Final) -> str:
+    """Write result.json and marl_eval.json. Return the table."""
+    results.write(path, config, final)
+    marl_eval.write(path, config, task)
+    return table(config, final)
+
+
+def table(config: Config, final: Final) -> str:
+    """One row per seed, or per configuration of a sweep, and the random policy."""
+    runs, scores = run_axis.runs(config), results.means(final.scores)
+    random = results.random_by_seed(runs, final.random)
+    head = f"return of {final.scores.returns.shape[1]} greedy episodes, best checkpoint"
+    if runs[0].values:
+        rows = [*configuration_rows(runs, scores), f"{head}; # is the place in the grid"]
+    else:
+        rows = [*seed_rows(runs, scores, final.best_steps), f"{head}: {summary(scores)}"]
+    return "\n".join([*rows, f"the uniformly random policy:                      {summary(random)}"])
+
+
+def seed_rows(runs: Sequence[Run], scores: Scores, best_steps: Sequence[int]) -> list[str]:
+    """A row for each run, from means (R,)."""
+    rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}" + ("     won" if scores.won is not None else "")]
+    for i, (run, best) in enumerate(zip(runs, best_steps, strict=True)):
+        won = "" if scores.won is None else f"  {scores.won[i]:>6.1%}"
+        rows.append(f"{run.seed:>6}  {best:>12,}  {stats.format_number(scores.returns[i]):>10}{won}")
+    return rows
+
+
+def configuration_rows(runs: Sequence[Run], scores: Scores) -> list[str]:
+    """A row for each configuration of a sweep, the best first, from means (R,). # is its index in the grid."""
+    take = lambda indices: jax.tree.map(lambda x: x[np.asarray(indices)], scores)
+    by_label = [(i, label, take(rows)) for i, (label, rows) in enumerate(run_axis.indices_by_label(runs).items())]
+    width = max(len("configuration"), *(len(label) for _, label, _ in by_label))
+    ranked = sorted(by_label, key=lambda each: -each[2].returns.mean())
+    header = f"{'#':>4}  {'configuration':<{width}}  return"
+    return [header, *(f"{i:>4}  {label:<{width}}  {summary(x)}" for i, label, x in ranked)]
+
+
+def summary(scores: Scores) -> str:
+    """Mean return over seeds (seeds,) with its interval, and the share of episodes won if the task has a winner."""
+    won = "" if scores.won is None else f"; won: {stats.percentage_with_interval(scores.won)}"
+    return stats.mean_with_interval(scores.returns) + won

@@ -1,0 +1,95 @@
+"""Load a run from its folder to evaluate, draw or resume it: its parts and its newest checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from qllm_envs.parts import suggest
+from qllm_jax import files
+from qllm_jax.core.types import Params
+from qllm_jax.errors import UserError
+from qllm_jax.program import devices, experiment, run_axis
+from qllm_jax.program.compiled import shapes
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import checkpoint, folder, results
+from qllm_jax.run.checkpoint import HostState, TrainState
+
+WHICH = ("best", "last")  # each run's parameters at its best evaluation, or at the newest checkpoint
+
+
+class LoadedRun(NamedTuple):
+    """The runs of a folder with their parameters."""
+
+    path: Path
+    exp: Experiment
+    which: str
+    params: Params  # leaves (R, ...)
+    params_steps: list[int]  # environment steps at which each run had these parameters
+    env_steps: int  # of the checkpoint, per run
+    group_size: int  # runs that were trained at once
+
+    def __str__(self) -> str:
+        spec, algo = self.exp.env.spec, self.exp.config.algo.name
+        return f"{algo} on {spec.task}, {self.which} parameters up to step {self.env_steps:,}"
+
+
+def load_run(path: str, which: str = "best") -> LoadedRun:
+    """Load a run folder. UserError if it is not a run, has no checkpoint yet, or `which` is not in WHICH."""
+    if which not in WHICH:
+        raise UserError(f"which={which} does not exist: {suggest(which, WHICH)}")
+    run_path, config = folder.load(path)
+    exp = experiment.build(replace(config, devices=1))  # one device reads a run of any number of devices
+    ranges = folder.group_ranges(run_path)
+    if not ranges:
+        return load_group(exp, run_path, which)
+    groups = [
+        load_group(experiment.at(exp, start, stop), folder.group_folder(run_path, i), which)
+        for i, (start, stop) in enumerate(ranges)
+    ]
+    params = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(group.params for group in groups))
+    params_steps = [step for group in groups for step in group.params_steps]
+    env_steps, group_size = min(group.env_steps for group in groups), max(group.group_size for group in groups)
+    return LoadedRun(run_path, exp, which, params, params_steps, env_steps, group_size)
+
+
+def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
+    """Load the runs of one folder of checkpoints. UserError if it has none yet."""
+    found = newest_checkpoint(exp, path)
+    if found is None:
+        interval = exp.config.eval_interval
+        raise UserError(f"{str(path)!r} has no checkpoint yet: the first one is written at step {interval:,}")
+    (clock, runs), _ = found
+    env_steps, n_runs = int(clock.env_steps), exp.n_runs
+    if which == "last":
+        return LoadedRun(path, exp, which, runs.learner.params, [env_steps] * n_runs, env_steps, n_runs)
+    records = [r for r in files.read_json_lines(path / folder.METRICS) if r["env_steps"] <= env_steps]
+    steps = results.best_steps(records, run_axis.runs(exp.config))
+    return LoadedRun(path, exp, which, runs.best_params, steps, env_steps, n_runs)
+
+
+def newest_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState] | None:
+    """Read the newest checkpoint of a run folder; None if there is none. UserError if it does not fit the run."""
+    while found := checkpoint.latest(path / folder.CHECKPOINTS):
+        try:
+            return read_checkpoint(exp, found)
+        except Exception:
+            # A run that is training removes a checkpoint when there is a newer one: then read that one.
+            if checkpoint.latest(path / folder.CHECKPOINTS) == found:
+                raise
+    return None
+
+
+def read_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
+    """Read a checkpoint of any number of devices onto those of the experiment. UserError if it does not fit the run."""
+    expected = TrainState(*shapes(exp.program, exp.root, exp.seeds))
+    rows, stored_rows = len(exp.seeds), exp.n_runs + checkpoint.host_state(path).spare
+    if stored_rows == rows:
+        return checkpoint.restore(path, expected)
+    like = expected._replace(runs=devices.with_n_runs(expected.runs, stored_rows))
+    (clock, runs), host = checkpoint.restore(path, like)
+    indices = jnp.minimum(jnp.arange(rows), exp.n_runs - 1)  # spare runs are copies of the last run
+    move = lambda x, like: jax.device_put(x[indices], like.sharding)
+    return TrainState(clock, jax.tree.map(move, runs, expected.runs)), host

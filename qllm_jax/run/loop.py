@@ -1,0 +1,89 @@
+"""The host loop around the compiled program: train a chunk, log it, evaluate, write a checkpoint, until the end."""
+
+import signal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qllm_jax import files
+from qllm_jax.errors import UserError
+from qllm_jax.program import devices, experiment
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import folder, load
+from qllm_jax.run.checkpoint import HostState, TrainState
+from qllm_jax.run.session import Session
+
+
+class Outcome(NamedTuple):
+    """The end of a training command in this process: finished or interrupted, and the text to print."""
+
+    finished: bool
+    text: str
+
+
+class Interrupt:
+    """A request to stop, by Ctrl-C or SIGTERM, after the chunk in flight. A second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        """Take over both signals."""
+        self.requested = False
+        self._old = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def _request(self, number: int, frame: Any) -> None:
+        del frame
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def restore(self) -> None:
+        """Restore the signal handlers that were there before."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+def train(exp: Experiment, path: Path) -> Outcome:
+    """Train the runs of one folder from its newest checkpoint, or from the start, to the end or an interrupt."""
+    if text := devices.describe(exp.n_runs, exp.program.pool):
+        print(text)
+    try:
+        with folder.locked(path):
+            interrupt, session = Interrupt(), Session(exp, path, *initial_state(exp, path))
+            try:
+                finished = advance(session, interrupt)
+                return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
+            finally:
+                session.close()
+                interrupt.restore()
+    except OSError as error:
+        if error.errno not in files.DISK_ERRORS:
+            raise
+        message = f"{files.disk_error(error)}; when there is room: python -m qllm_jax.train resume={path}"
+        raise UserError(message) from error
+
+
+def advance(session: Session, interrupt: Interrupt) -> bool:
+    """Train, log, evaluate and save until the end (True) or an interrupt (False)."""
+    config = session.exp.config
+    if session.is_fresh:
+        session.evaluate()
+    while (step := session.env_steps) < config.total_steps:
+        next_eval = min(next_multiple(step, config.eval_interval), config.total_steps)
+        session.train(min(next_multiple(step, config.log_interval), next_eval))
+        if session.env_steps >= next_eval:
+            session.evaluate()
+            session.save()
+        if interrupt.requested:
+            session.save()
+            return False
+    return True
+
+
+def initial_state(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
+    """The newest checkpoint, or a fresh state after the warm-up rollouts."""
+    if found := load.newest_checkpoint(exp, path):
+        return found
+    return TrainState(*exp.program.warmup(*experiment.start(exp), exp.hp)), HostState(0, 0, 0.0)
+
+
+def next_multiple(step: int, interval: int) -> int:
+    """The first multiple of `interval` after `step`."""
+    return (step // interval + 1) * interval

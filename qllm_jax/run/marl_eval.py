@@ -1,0 +1,39 @@
+"""marl_eval.json: evaluations in the format of instadeepai/marl-eval's plots and tables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from qllm_jax import files
+from qllm_jax.config import Config
+from qllm_jax.run import folder, results
+
+
+def write(path: Path, config: Config, task: str) -> None:
+    """Write marl_eval.json from the logs: {env: {task: {algo: {seed_i: {step_k: ..., absolute_metrics: ...}}}}}.
+
+    In a sweep, the name of an algorithm ends with its configuration.
+    """
+    algos: dict[str, Any] = {}
+    for group in folder.log_folders(path):
+        timing = {r["env_steps"]: r["elapsed_s"] for r in files.read_json_lines(group / folder.TIMING)}
+        for record in files.read_json_lines(group / folder.METRICS):
+            if record["event"] not in ("eval", "final"):
+                continue
+            label, seed = results.run_of(record)
+            run = algos.setdefault(f"{config.algo.name} {label}".strip(), {}).setdefault(f"seed_{seed}", {})
+            if record["event"] == "final":
+                run["absolute_metrics"] = episode_metrics(record)
+            else:
+                step = {"step_count": record["env_steps"], "elapsed_time": timing.get(record["env_steps"], 0.0)}
+                run[f"step_{len(run)}"] = {**step, **episode_metrics(record)}
+    # marl-eval cannot read names with commas.
+    plain = lambda name: name.replace(",", "_")
+    nested = {plain(config.env["name"]): {plain(task): {plain(name): runs for name, runs in algos.items()}}}
+    files.write_atomically(path / folder.MARL_EVAL, json.dumps(nested) + "\n")
+
+
+def episode_metrics(record: dict[str, Any]) -> dict[str, list[float]]:
+    """The metrics of each episode of a record."""
+    won = {"win_rate": [float(each) for each in record["won"]]} if "won" in record else {}
+    return {"return": record["returns"], **won}

@@ -1,0 +1,57 @@
+"""Train all runs of a folder: its groups one after another, shared among the processes of a job."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qllm_jax.program import experiment
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import finish, folder, loop, results
+from qllm_jax.run.loop import Outcome
+from qllm_jax.scaling import hosts
+from qllm_jax.scaling.hosts import Job
+
+ONE_PROCESS = Job()
+
+
+def train_all(exp: Experiment, path: Path, job: Job = ONE_PROCESS) -> Outcome:
+    """Train this process's share of the groups, or the runs of a folder without groups, and collect all results."""
+    n_groups = len(folder.group_ranges(path))
+    if not n_groups:
+        return loop.train(exp, path)
+    with hosts.synchronized(job, "groups"):
+        outcome = train_groups(exp, path, hosts.groups_of(job, n_groups))
+    if not outcome.finished:
+        return outcome
+    if not all(is_finished(folder.group_folder(path, i), exp.config.total_steps) for i in range(n_groups)):
+        return Outcome(False, "other processes stopped before the end")
+    if not job.is_leader:
+        return Outcome(True, "")
+    return Outcome(True, finish.write_results(path, exp.config, exp.env.spec.task, results.collect_groups(path)))
+
+
+def train_groups(exp: Experiment, path: Path, indices: Sequence[int]) -> Outcome:
+    """Train the groups with these indices one after another, each in its own folder, to the end or an interrupt.
+
+    Finished groups are skipped. `exp` has the runs of all groups, and groups of equal size share its compiled program.
+    Several processes may do this in one folder, with different indices.
+    """
+    ranges = folder.group_ranges(path)
+    for index in indices:
+        (start, stop), group_path = ranges[index], folder.group_folder(path, index)
+        group = experiment.at(exp, start, stop)
+        group = group._replace(config=replace(group.config, run_dir=str(group_path)))
+        if not (group_path / folder.CONFIG).is_file():
+            folder.create(group_path, group.config, exp.mixer.sources if exp.mixer else ())
+        if is_finished(group_path, exp.config.total_steps):
+            continue
+        print(f"group {index} (of 0 to {len(ranges) - 1}): runs {start} to {stop - 1}")
+        if not (outcome := loop.train(group, group_path)).finished:
+            return Outcome(False, f"group {index} {outcome.text}")
+    return Outcome(True, "")
+
+
+def is_finished(path: Path, total_steps: int) -> bool:
+    """True if the folder has its final results, up to `total_steps`."""
+    result = results.read_finished(path, folder.records(path))
+    return result is not None and result["env_steps"] >= total_steps
