@@ -89,8 +89,8 @@ def opened(overrides: list[str]) -> tuple[Env, Game]:
     settings = config.load(overrides)
     module = importlib.import_module(f"qllm_envs.{settings.env['name']}")
     defaults = {name: parameter.default for name, parameter in inspect.signature(module.make).parameters.items()}
-    agents = {} if settings.n_agents is None else {"n_agents": settings.n_agents}
-    return experiment.make_env(settings.env, settings.n_agents), defaults | settings.env | agents
+    given = config.environment(settings.env, settings.n_agents)
+    return experiment.make_env(settings.env, settings.n_agents), defaults | given
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def verify(arguments: list[str]) -> int:
             "give one file, for example: python -m qllm_jax.verify my_function.py env=mpe_spread n_agents=6"
         )
     settings = config.load([argument for argument in arguments if argument not in places])
-    env = settings.env | ({"n_agents": settings.n_agents} if settings.n_agents is not None else {})
+    env = config.environment(settings.env, settings.n_agents)
     found = find(places[0])
     verdict = gates.verify(found.text, found.file, env)
     print("\n".join(table(verdict, found.file)))

@@ -8,6 +8,7 @@ from qllm_jax.config.composition import compose, from_dict, load, to_yaml
 from qllm_jax.config.groups import ROOT, config_dir, group_names
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
+    ENV_RUN_KEYS,
     KNOWN_KEYS,
     TRIAL_SEED,
     AlgoConfig,
@@ -17,10 +18,13 @@ from qllm_jax.config.schema import (
     Positive,
     Sweep,
     WandbConfig,
+    env_options,
+    environment,
     function_name,
 )
 
 __all__ = [
+    "ENV_RUN_KEYS",
     "KNOWN_KEYS",
     "ROOT",
     "TRIAL_SEED",
@@ -33,6 +37,8 @@ __all__ = [
     "WandbConfig",
     "compose",
     "config_dir",
+    "env_options",
+    "environment",
     "explain_hydra",
     "explain_validation",
     "from_dict",

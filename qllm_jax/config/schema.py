@@ -1,6 +1,7 @@
 """The keys of a configuration, their types and their rules. `configs/` holds the values and a comment on each."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -46,6 +47,7 @@ Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
 T = TypeVar("T")
 SweptList = Annotated[list[T], AfterValidator(check_swept_list)]
 AutoOrCount = Annotated[Any, AfterValidator(check_auto_or_count)]
+ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # of `env:`; the rest are options of the environment
 KNOWN_KEYS = ConfigDict(extra="forbid")  # an unknown key is a mistake
 
 
@@ -152,6 +154,16 @@ def check(config: Config) -> None:
     n_runs = math.prod(map(len, config.sweep.lists.values())) * config.seeds
     if config.part and not config.part[0] < config.part[1] <= n_runs:
         raise UserError(f"part must be two numbers, start < stop <= {n_runs} runs, got {list(config.part)}")
+
+
+def environment(env: Mapping[str, Any], n_agents: int | None) -> dict[str, Any]:
+    """Return `env:` with the number of agents, if one is given apart from it."""
+    return {**env} if n_agents is None else {**env, "n_agents": n_agents}
+
+
+def env_options(env: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the environment in `env:`, without the keys that the run reads."""
+    return {str(key): value for key, value in env.items() if key not in ENV_RUN_KEYS}
 
 
 def function_name(function: str) -> str:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import qllm_envs
 from qllm_envs import Env
 from qllm_jax import learners, mixers
-from qllm_jax.config import Config, function_name
+from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name
 from qllm_jax.core import agents
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Clock, Hp
@@ -20,8 +20,6 @@ from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.compiled import RunState
 from qllm_jax.program.devices import Pool
-
-ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # keys of `env:` that the run reads; the rest are the environment's
 
 
 class Experiment(NamedTuple):
@@ -143,10 +141,7 @@ def make_env(env: dict[str, Any], n_agents: int | None) -> Env:
     limit = env["time_limit_is_terminal"]
     if not isinstance(limit, bool):
         raise UserError(f"env.time_limit_is_terminal must be true or false, got {limit!r}")
-    options = {str(key): value for key, value in env.items() if key not in ENV_RUN_KEYS}
-    if n_agents is not None:
-        options["n_agents"] = n_agents
     try:
-        return qllm_envs.make(env["name"], **options)
+        return qllm_envs.make(env["name"], **env_options(environment(env, n_agents)))
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qllm_jax import files
-from qllm_jax.config import Config
+from qllm_jax.config import Config, env_options
 from qllm_jax.program import experiment, run_axis
 from qllm_jax.run import folder, results
 
@@ -102,7 +102,7 @@ def make_panels(entries: list[Entry]) -> list[Panel]:
 
 def options(entry: Entry) -> dict[str, str]:
     """The options of an entry's environment, which change the meaning of returns, as in YAML."""
-    found = {key: value for key, value in entry.config.env.items() if key not in experiment.ENV_RUN_KEYS}
+    found = env_options(entry.config.env)
     return {key: json.dumps(value) for key, value in found.items()}
 
 

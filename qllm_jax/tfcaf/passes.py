@@ -1,16 +1,24 @@
-"""Stored passes: which sources have passed every gate, for which environment, by which version of the gates.
+"""L8: stored passes: the programs that have passed every gate, for which environment, by which version of the gates.
 
-A pass is a small file in a folder that only its owner can write; anything else in it is not believed. What is stored is
-a key of all that the verdict depends on, so that a change of the gates, of jax or of the environment asks again.
+A pass is a small file in a folder that only its owner can write; anything else in it is not believed. Its name is a key
+of all that the verdict depends on, so that a change of the gates, of jax or of the environment asks again.
+
+A pass is for the program and not for its text: the key is made of the tokens of a source without comments, blank lines
+and spacing, from which Python builds the same syntax tree. So the file that generation heads with comments, and what
+training loads of it, have the pass of the candidate. Tokens and not the tree itself: a text that no gate has seen is
+parsed in the process of a candidate alone, since deep nesting can exhaust the parser's stack. Docstrings are part of
+the key; nothing here changes them.
 """
 
 import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import sys
 import tempfile
+import tokenize
 from pathlib import Path
 
 import jax
@@ -19,48 +27,70 @@ from qllm_envs.core import Spec
 from qllm_jax import user_cache
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
+_PACKAGE = Path(__file__).parent
+_SPACING = (tokenize.COMMENT, tokenize.NL)  # tokens that the parser does not get
+_BLOCKS = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)  # tokens whose text makes no difference
+_PROGRAM = "program"  # key of the digest in a stored pass
+
 
 def folder() -> Path:
-    """Where passes are stored."""
+    """Return the folder of passes."""
     return user_cache.folder("verified")
 
 
+def program(source: str) -> str:
+    """Return a digest of the tokens of a source, or of its text where tokens do not tell."""
+    text = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")  # as Python's parser does
+    if "\\\n" in text:  # tokenize and the parser do not agree on the indentation after a backslash
+        return sha256(source)
+    try:
+        found = [
+            [token.type, "" if token.type in _BLOCKS else token.string]
+            for token in tokenize.generate_tokens(io.StringIO(text).readline)
+            if token.type not in _SPACING
+        ]
+    except (tokenize.TokenError, SyntaxError):  # no source that passes
+        return sha256(source)
+    return sha256(json.dumps(found))
+
+
 def key(source: str, spec: Spec) -> str:
-    """The name of a pass."""
+    """Return the name of a pass."""
     fields = {name: [list(field.shape), str(field.low), str(field.high)] for name, field in spec.fields.items()}
-    parts = [sha256(source), spec.name, spec.n_agents, spec.state_dim, fields, _gates()]
+    parts = [program(source), spec.name, spec.n_agents, spec.state_dim, fields, gates_version()]
     parts += [jax.__version__, list(sys.version_info[:2])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def find(source: str, spec: Spec) -> Verdict | None:
-    """The stored pass of `source`, or None."""
+    """Return the stored pass of `source`, with the `sha256` of `source`, or None."""
     path = folder() / f"{key(source, spec)}.json"
     try:
         user_cache.check(path.parent)
         if not user_cache.is_private(path):
             return None
-        verdict = Verdict(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        of = stored.pop(_PROGRAM)
+        verdict = Verdict(**stored)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return verdict if verdict.ok and verdict.sha256 == sha256(source) else None
+    return verdict._replace(sha256=sha256(source)) if verdict.ok and of == program(source) else None
 
 
 def store(source: str, spec: Spec, verdict: Verdict) -> None:
-    """Keeps a pass; without a folder that can be written, the next load verifies again."""
+    """Store a pass; without a folder that can be written, the next load verifies again."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-        place = user_cache.make("verified")
-        handle, name = tempfile.mkstemp(dir=place)  # mode 0600
+        where = user_cache.make("verified")
+        handle, name = tempfile.mkstemp(dir=where)  # mode 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(verdict._asdict(), file)
-        os.replace(name, place / f"{key(source, spec)}.json")
+            json.dump({_PROGRAM: program(source), **verdict._asdict()}, file)
+        os.replace(name, where / f"{key(source, spec)}.json")
 
 
 @functools.cache
-def _gates() -> str:
-    """The version of the gates: a digest of their source."""
+def gates_version(package: Path = _PACKAGE) -> str:
+    """Return a digest of the source of all gates, subfolders included and the library of credit functions left out."""
     digest = hashlib.sha256()
-    package = Path(__file__).parent
     for file in sorted(package.rglob("*.py")):
         if file.parent != package / "library":
             digest.update(file.read_bytes())

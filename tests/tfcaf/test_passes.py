@@ -1,9 +1,13 @@
 """L8: stored passes, and that training loads nothing without one."""
 
+import ast
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import qllm_envs
 from qllm_jax import mixers, train, user_cache
@@ -37,13 +41,73 @@ def test_a_pass_is_for_one_source_one_environment_and_one_version(cache: Path, m
     assert passes.find(GOOD, SPEC) is None
     passes.store(GOOD, SPEC, passed(GOOD))
     assert passes.find(GOOD, SPEC) == passed(GOOD)
-    assert passes.find(GOOD + "\n", SPEC) is None
+    assert passes.find(GOOD.replace("2", "3"), SPEC) is None
     assert passes.find(GOOD, qllm_envs.make("mpe_spread", n_agents=4).spec) is None
     wider = {**SPEC.fields, "agent_pos": SPEC.fields["agent_pos"]._replace(low=-1.0)}
     assert passes.find(GOOD, SPEC._replace(fields=wider)) is None
-    monkeypatch.setattr(passes, "_gates", lambda: "another version")
+    monkeypatch.setattr(passes, "gates_version", lambda: "another version")
     assert passes.find(GOOD, SPEC) is None
     assert [path.stat().st_mode & 0o777 for path in (cache, *cache.iterdir())] == [0o700, 0o600]
+
+
+SAME = {
+    "header": "# written by\n#   a model\n\n" + GOOD,
+    "comments": GOOD.replace("\n", "  # why\n\n\n"),
+    "spacing": GOOD.replace("    return", "  return").replace("1.0 +", "1.0   +"),
+    "line_ends": "\ufeff" + GOOD.replace("\n", "\r\n"),
+    "lines_within_brackets": GOOD.replace("['agent_pos']", "[  # positions\n'agent_pos'\n  ]"),
+}
+OTHER = {
+    "number": GOOD.replace("1.0", "1.5"),
+    "gate": "IGM = False\n" + GOOD,
+    "string": GOOD.replace("agent_pos", "landmark_pos"),
+    "code_after_a_comment_that_ends_in_a_carriage_return": "# a comment\rIGM = False\n" + GOOD,
+    "indentation": GOOD.replace("    return", "    if True:\n        pass\n    return"),
+    "docstring": GOOD.replace("    return", '    """Why."""\n    return'),
+}
+
+
+def test_a_pass_is_for_a_program_and_not_for_its_comments(cache: Path):
+    del cache
+    passes.store(GOOD, SPEC, passed(GOOD))
+    for name, text in SAME.items():
+        assert ast.dump(ast.parse(text.removeprefix("\ufeff"))) == ast.dump(ast.parse(GOOD))
+        assert passes.find(text, SPEC) == passed(text), name  # with the sha256 of its own text
+    for name, text in OTHER.items():
+        assert passes.find(text, SPEC) is None, name
+
+
+def test_texts_that_tokens_do_not_tell_apart_share_no_pass(cache: Path):
+    del cache
+    inside = "def credit(state):\n    a = 1\n\\\n    b = 2\n"
+    outside = "def credit(state):\n    a = 1\nb = 2\n"
+    assert ast.dump(ast.parse(inside)) != ast.dump(ast.parse(outside))
+    assert passes.program(inside) != passes.program(outside)
+    for text in ("\0", "def (", "'''", "a\n  b\n c", "(" * 1000, "\ud800", "$", ""):  # no error, and no pass
+        assert passes.find(text, SPEC) is None
+
+
+@given(st.lists(st.sampled_from(["", "  ", "# IGM = False", "    # x = 1", "\t# y", "#\x0c"]), min_size=3, max_size=3))
+def test_lines_of_comments_change_neither_the_tree_nor_the_key(lines: list[str]):
+    code = ["IGM = True", *GOOD.splitlines()]
+    text = "".join(f"{line}\n{of}\n" for line, of in zip(lines, code, strict=True))
+    assert ast.dump(ast.parse(text)) == ast.dump(ast.parse("\n".join(code)))
+    assert passes.program(text) == passes.program("\n".join(code))
+
+
+def test_each_file_of_the_gates_is_part_of_their_version_and_the_library_is_not(tmp_path: Path):
+    package = tmp_path / "tfcaf"
+    shutil.copytree(Path(passes.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "*.jsonl"))
+    version = lambda: passes.gates_version.__wrapped__(package)
+    before = version()
+    assert before == passes.gates_version()
+    files = sorted(package.rglob("*.py"))
+    assert {file.parent.name for file in files} == {"tfcaf", "library", "loading", "sandbox", "semantics", "static"}
+    for file in files:
+        text = file.read_text()
+        file.write_text(text + "# changed\n")
+        assert (version() == before) == (file.parent.name == "library"), file
+        file.write_text(text)
 
 
 def test_what_others_could_have_written_is_not_believed(cache: Path):

@@ -11,10 +11,10 @@ import numpy as np
 
 import qllm_envs
 from qllm_envs.core import Env, Spec
+from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.semantics.task import Task
 
-RUN_KEYS = ("time_limit_is_terminal",)
 EPISODES = 12
 KEPT = 48  # states of them
 OTHER_SIZES = (2, 3, 6, 25)
@@ -26,8 +26,8 @@ _QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passe
 def from_config(env: Mapping[str, Any]) -> Task:
     """Return the task of an `env:` configuration, made once per process. `UserError` if no such environment exists."""
     try:
-        options = {key: env[key] for key in sorted(env) if key not in RUN_KEYS}
-        return _make(json.dumps(options, default=lambda array: np.asarray(array).tolist()))
+        options = json.dumps(env_options(env), sort_keys=True, default=lambda array: np.asarray(array).tolist())
+        return _make(env["name"], options)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -49,9 +49,8 @@ def without_rollouts(spec: Spec) -> Task:
 
 
 @functools.lru_cache(maxsize=16)
-def _make(description: str) -> Task:
-    options = json.loads(description)
-    name = options.pop("name")
+def _make(name: str, options_json: str) -> Task:
+    options = json.loads(options_json)
     env = qllm_envs.make(name, **options)
     fields, state, reached = _rollouts(env)
     others = {}
