@@ -11,7 +11,7 @@ CREATED = 1_780_272_000  # 2026-06-01, in every answer: files do not depend on t
 
 
 class Answer(NamedTuple):
-    """What the server does with one request."""
+    """Response of the server to one request."""
 
     body: str | bytes
     status: int = 200
@@ -44,7 +44,7 @@ def error(status: int, message: str, code: str | None = None, **headers: str) ->
 
 @contextmanager
 def serving(answer: Callable[[dict[str, Any], int], Answer]) -> Iterator[Server]:
-    """`answer(request, number of requests before it)` decides what is sent back."""
+    """Serve `answer(request, number of requests before it)`."""
     requests: list[dict[str, Any]] = []
     headers: list[dict[str, str]] = []
     closing, turn = threading.Event(), threading.Lock()

@@ -1,4 +1,4 @@
-"""Models and gates for tests of generation: what a function says decides what the scripted gates say."""
+"""Scripted models and gates for tests of generation: words in a function decide its verdict."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 
 def function(mark: str, igm: str | None = "True") -> str:
-    """A credit function that says `mark`."""
+    """A credit function with the docstring `mark`."""
     gate = "" if igm is None else f"IGM = {igm}\n\n\n"
     return f'{gate}def credit(state):\n    """{mark}"""\n    return state["w"], 0.0\n'
 
@@ -21,7 +21,7 @@ def fenced(text: str) -> str:
 
 
 def gates(text: str, file: str, env: dict[str, Any] | None = None) -> Verdict:
-    """Refuses what says bad, and what says negative while IGM is on."""
+    """Refuse a function with the word bad, and one with the word negative while IGM is on."""
     del file, env
     if "bad" in text:
         return Verdict("NANGRAD", "L6", "the gradient is nan", 2, "bound what you divide by", sha256(text), {})
@@ -30,22 +30,22 @@ def gates(text: str, file: str, env: dict[str, Any] | None = None) -> Verdict:
     return Verdict("OK", "L8", "", None, "", sha256(text), {"weights": {"negative_share": 0.25}})
 
 
-def judgement(**said: Any) -> str:
+def judgement(**changes: Any) -> str:
     """An evaluator's answer."""
-    return json.dumps({"choice": 1, "reason": "r", "advice": "a", "igm": True, "igm_reason": "i"} | said)
+    return json.dumps({"choice": 1, "reason": "r", "advice": "a", "igm": True, "igm_reason": "i"} | changes)
 
 
 def is_evaluator(request: dict[str, Any]) -> bool:
-    """Whether a request is to the evaluator."""
+    """True if a request is to the evaluator."""
     return request["messages"][0]["content"].startswith("You review")
 
 
 def numbered(request: dict[str, Any], n: int) -> Answer:
-    """A function that tells which request it answers, or the evaluator's choice of the first."""
+    """Answer request `n` with a function that has its number, or with the evaluator's choice of the first."""
     return completion(judgement() if is_evaluator(request) else fenced(function(f"function {n}")))
 
 
 def arguments(server: Server, path: Path, *more: str) -> list[str]:
-    """Of the command: two rounds of two, which take six calls if nothing is refused."""
+    """Arguments of the command: two rounds of two, which take six calls if nothing is refused."""
     base = ["llm=ollama", "llm.model=m", f"llm.base_url={server.url}", "llm.backoff_s=0.001", f"run_dir={path}"]
     return [*base, "n_agents=3", "k=2", "rounds=2", "repairs=2", *more]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qllm_jax import config
-from qllm_jax.generation import play
+from qllm_jax.commands.generate import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = [
@@ -40,7 +40,7 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         tiny = TINY if name == "train" and not resumes else []
         run = getattr(importlib.import_module(f"qllm_jax.{name}"), name)
         # By hand, a generation ends with questions that wait for answers.
-        expected = play.WAITING if name == "generate" else 0
+        expected = ExitCode.WAITING if name == "generate" else 0
         assert run([*arguments, *tiny]) == expected, (name, arguments)
     assert (tmp_path / "curves.png").is_file()
     assert (tmp_path / "runs" / "qmix" / "episode.gif").is_file()

@@ -1,19 +1,150 @@
-"""A generation by its folder: a new one, a copy that repeats another, or one that goes on."""
+"""Run a generation: a new one, a replay of a recorded one, or one that is resumed, to its end or until it stops."""
 
-from qllm_jax.generation import play, settings, start
-from qllm_jax.run import folder
+import shlex
+from enum import IntEnum
+from typing import NamedTuple
+
+from qllm_jax.errors import UserError
+from qllm_jax.generation import attempts, evaluator, folder, loop, outcome, settings, trials
+from qllm_jax.generation import source as sources
+from qllm_jax.generation.attempts import Verify
+from qllm_jax.generation.coder import Coder
+from qllm_jax.generation.folder import Generation
+from qllm_jax.generation.outcome import TFCAF, Outcome, Progress
+from qllm_jax.generation.types import Attempt, Choice, Select
+from qllm_jax.llm import transcript as transcripts
+from qllm_jax.llm.client import Client
+from qllm_jax.llm.types import Llm, StoppedError, WaitingError
+from qllm_jax.program import experiment
+from qllm_jax.run.folder import locked
+from qllm_jax.tfcaf import gates, passes
+from qllm_jax.tfcaf.verdict import Verdict
 
 
-def generate(overrides: list[str]) -> int:
-    """The command: make, copy or reopen the folder of a generation, and go on from what its transcript holds."""
+class ExitCode(IntEnum):
+    """Exit codes of the command. 2, a mistake of the user, is `cli.main`'s."""
+
+    DONE = 0
+    NONE_PASSED = 1
+    STOPPED = 3
+    WAITING = 4
+    INTERRUPTED = 130
+
+
+class Stop(NamedTuple):
+    """Reason why a generation is not finished."""
+
+    code: ExitCode
+    reason: str
+
+
+def generate(overrides: list[str]) -> ExitCode:
+    """Create, copy or reopen the folder of a generation, and run it from where its transcript ends."""
     config = settings.load(overrides)
     if config.resume is not None:
-        generation, llm = start.reopen(config, settings.keys(overrides))
+        generation, llm = folder.reopen(config, settings.override_keys(overrides))
     elif config.llm.get("provider") == "replay":
-        generation, llm = start.copy(config, settings.keys(overrides))
+        generation, llm = folder.copy(config, settings.override_keys(overrides))
     else:
-        generation, llm = start.create(config, overrides)
+        generation, llm = folder.create(config, overrides)
     given = generation.settings
-    print(f"{given.env['name']}: k={given.k}, rounds={given.rounds}, {llm.model}, folder {generation.path}", flush=True)
-    with folder.locked(generation.path):
-        return play.play(generation, llm)
+    _print(f"{given.env['name']}: k={given.k}, rounds={given.rounds}, {llm.model}, folder {generation.path}")
+    with locked(generation.path):
+        return _run(generation, llm)
+
+
+def _run(generation: Generation, llm: Llm) -> ExitCode:
+    """Run until the end or a stop, write the files of the outcome, and print how it ended."""
+    path, progress = generation.path, Progress([], [])
+    with transcripts.opened(path / transcripts.NAME) as transcript:
+        client = Client(llm, transcript, generation.settings.budget, path, _print)
+        stop = _run_rounds(generation, client, progress)
+        best = progress.choices[-1][1] if progress.choices else None
+        if stop is not None and stop.code != ExitCode.WAITING:  # one that waits needs no function yet
+            best = loop.best_when_stopped(best, progress.attempts)
+        result = Outcome(progress, best, stop and stop.reason, transcript.records, llm.price)
+        text, verdict = (None, None) if best is None else _chosen_file(generation, best)
+    _print(f"\n{outcome.write(path, result, text, verdict)}\n")
+    if verdict is not None and not verdict.ok:
+        again = f"python -m qllm_jax.generate resume={path}"
+        raise UserError(f"the chosen function does not pass the gates any more: {verdict.problem}; again: {again}")
+    _print(_ending(generation, result, stop))
+    if stop is not None:
+        return stop.code
+    return ExitCode.DONE if best is not None else ExitCode.NONE_PASSED
+
+
+def _run_rounds(generation: Generation, client: Client, progress: Progress) -> Stop | None:
+    """Run all rounds into `progress`. Return None at the end, or why it stopped before."""
+    config = generation.settings
+
+    def on_attempt(attempt: Attempt) -> None:
+        progress.attempts.append(attempt)
+        outcome.write_attempt(generation.path, attempt)
+        _print(outcome.attempt_line(attempt, client.llm.price))
+
+    def on_choice(round_: int, choice: Choice) -> None:
+        progress.choices.append((round_, choice))
+        _print(f"round {round_}: {choice.by} chose {choice.candidate.last.id}: {choice.reason}")
+
+    verify = attempts.recorded(_verify_for(generation), client.transcript)
+    coder = Coder(client, generation.prompts, verify, config.signature, config.repairs, on_attempt)
+    try:
+        loop.run(coder, _selection(generation, client), config.k, config.rounds, on_choice)
+    except WaitingError as wait:
+        return Stop(ExitCode.WAITING, str(wait))
+    except StoppedError as stop:
+        return Stop(ExitCode.STOPPED, str(stop))
+    except KeyboardInterrupt:
+        return Stop(ExitCode.INTERRUPTED, "interrupted")
+    return None
+
+
+def _selection(generation: Generation, client: Client) -> Select:
+    """Rule by which a round is decided: `evaluator` and `select` of the settings."""
+    config, prompts = generation.settings, generation.prompts
+    if config.select == "read":
+        return evaluator.make(client, prompts, config.rounds) if config.evaluator == "on" else evaluator.newest
+    plan = trials.Plan(config.env, config.n_agents, config.trial_steps, config.trial_seeds)
+    made = trials.make(client, plan)
+    return evaluator.make(client, prompts, config.rounds, made.lines) if config.evaluator == "on" else made.best
+
+
+def _verify_for(generation: Generation) -> Verify:
+    env = settings.environment(generation.settings)
+    return lambda source, file: gates.verify(source, file, env)
+
+
+def _chosen_file(generation: Generation, best: Choice) -> tuple[str | None, Verdict]:
+    """Return the chosen file, None if it is refused, and its verdict: the stored pass of its candidate, or a new one.
+
+    The verdict of the transcript does not count here: it may be of an older version of the gates.
+    """
+    given = generation.settings
+    agents = "" if given.n_agents is None else f", {given.n_agents} agents"
+    text = sources.compose(best, f"{given.env['name']}{agents}", generation.prompts.sha256(), given.hints)
+    spec = experiment.make_env(given.env, given.n_agents).spec
+    verdict = passes.find(text, spec) or _verify_for(generation)(text, TFCAF)
+    return text if verdict.ok else None, verdict
+
+
+def _ending(generation: Generation, result: Outcome, stop: Stop | None) -> str:
+    """Last lines of the terminal: the function, or why there is none, and the command that comes next."""
+    path, lines = generation.path, []
+    if result.chosen is not None and (stop is None or stop.code != ExitCode.WAITING):
+        lines.append(f"function: {path / TFCAF}; it passes every gate; {path / outcome.TABLE} says why this one")
+        arguments = [*generation.env_arguments, f"algo.mixer.function={path / TFCAF}"]
+        lines.append(f"train with it: python -m qllm_jax.train {shlex.join(arguments)}")
+    elif stop is None:
+        lines.append(f"no function passed the gates: {path / outcome.CANDIDATES} has them with their verdicts")
+    if stop is not None and stop.code == ExitCode.WAITING:
+        lines.append("waiting for answers: paste each prompt into a new chat, save the answer as the file beside it")
+        lines += [f"  {line}" for line in stop.reason.split("\n")]
+        lines.append(f"then: python -m qllm_jax.generate resume={path}")
+    elif stop is not None:
+        lines.append(f"stopped: {stop.reason}; go on: python -m qllm_jax.generate resume={path}")
+    return "\n".join(lines)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

@@ -1,4 +1,4 @@
-"""What the gates measured of a function, in words for the evaluator and for the table.
+"""Measurements of a verdict in words, for the evaluator and for the table.
 
 Three digits of each number, and no times: the words are the same on every machine.
 """
@@ -7,9 +7,9 @@ from qllm_jax.tfcaf.verdict import Verdict
 
 
 def measurements(verdict: Verdict) -> list[str]:
-    """One sentence for each thing that was measured over the states of random episodes."""
+    """Return one sentence for each quantity that the gates measured over the states of random episodes."""
     found = verdict.report.get("weights") or {}
-    said = {
+    sentences = {
         "weights from {min:.3g} to {max:.3g}, their sum over agents {sum:.3g} on average": ("min", "max", "sum"),
         "{negative_share:.0%} of the weights are negative": ("negative_share",),
         "evenness {entropy:.3g} (1: all agents alike, 0: one agent has all)": ("entropy",),
@@ -18,14 +18,14 @@ def measurements(verdict: Verdict) -> list[str]:
         ),
         "bias from {bias_min:.3g} to {bias_max:.3g}": ("bias_min", "bias_max"),
     }
-    lines = [text.format(**found) for text, keys in said.items() if all(key in found for key in keys)]
+    lines = [text.format(**found) for text, keys in sentences.items() if all(key in found for key in keys)]
     if sizes := verdict.report.get("traces_for_n_agents"):
         lines.append(f"its shapes also fit teams of {', '.join(map(str, sizes))} agents, which were not tried")
     return [*lines, *verdict.report.get("notes", ())] or ["nothing"]
 
 
-def in_short(verdict: Verdict) -> tuple[str, str, str]:
-    """Range, evenness and change with the state, for columns of a table; "" for what was not measured."""
+def table_cells(verdict: Verdict) -> tuple[str, str, str]:
+    """Range, evenness and change with the state as cells of a table; "" for what was not measured."""
     found = verdict.report.get("weights") or {}
     number = lambda key: f"{found[key]:.3g}" if key in found else ""
     return f"{number('min')} to {number('max')}" if "min" in found else "", number("entropy"), number("sensitivity")

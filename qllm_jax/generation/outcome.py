@@ -1,15 +1,15 @@
-"""What a generation leaves for people: every function that was tried, a table, a summary, and the chosen file."""
+"""Files of a generation for people: every function that was tried, a table, a summary, and the chosen file."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from qllm_jax import files
-from qllm_jax.generation import source as sources
-from qllm_jax.generation.measurements import in_short
-from qllm_jax.llm import budget as budgets
-from qllm_jax.llm.records import Choice, Price, Try
+from qllm_jax.generation.measurements import table_cells
+from qllm_jax.generation.types import Attempt, Choice
+from qllm_jax.llm.client import cost, spent
 from qllm_jax.llm.replies import brief
+from qllm_jax.llm.types import Price
 from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.verdict import Verdict
 
@@ -17,44 +17,44 @@ TFCAF, TABLE, SUMMARY, CANDIDATES = "tfcaf.py", "table.txt", "summary.json", "ca
 
 
 class Progress(NamedTuple):
-    """What has happened so far, in order."""
+    """Attempts and choices so far, in order."""
 
-    tries: list[Try]
+    attempts: list[Attempt]
     choices: list[tuple[int, Choice]]  # round, choice
 
 
 class Outcome(NamedTuple):
-    """How a generation ended, for now."""
+    """State of a generation when its process ends."""
 
     progress: Progress
     chosen: Choice | None
-    stopped: str | None  # why it is not finished
+    stopped: str | None  # the reason why it is not finished
     records: list[dict[str, Any]]  # of the transcript
     price: Price | None
 
 
-def write_try(folder: Path, tried: Try) -> None:
-    """The function of a try, or the reply where no function was found in it, and the verdict beside it."""
-    place = folder / CANDIDATES
-    place.mkdir(exist_ok=True)
-    text = tried.reply.text if tried.source is None else tried.source
-    files.write_atomically(place / sources.name_of(tried), text.rstrip("\n") + "\n")
-    files.write_atomically(place / f"{tried.place}.json", json.dumps(_verdict(tried.verdict), indent=2) + "\n")
+def write_attempt(folder: Path, attempt: Attempt) -> None:
+    """Write the function of an attempt, or the reply if it has no function, and the verdict in a file beside it."""
+    candidates = folder / CANDIDATES
+    candidates.mkdir(exist_ok=True)
+    text, suffix = (attempt.reply.text, "txt") if attempt.source is None else (attempt.source, "py")
+    files.write_atomically(candidates / f"{attempt.id}.{suffix}", text.rstrip("\n") + "\n")
+    files.write_atomically(candidates / f"{attempt.id}.json", json.dumps(_verdict(attempt.verdict), indent=2) + "\n")
 
 
-def tried_line(tried: Try, price: Price | None) -> str:
+def attempt_line(attempt: Attempt, price: Price | None) -> str:
     """One line for the terminal."""
-    usage = tried.reply.usage
+    usage = attempt.reply.usage
     tokens = "tokens not reported" if usage.total is None else f"{usage.total:,} tokens"
-    usd = budgets.cost(usage, price)
-    cost = "" if usd is None else f", {usd:.4f} USD"
-    problem = "" if tried.verdict.ok else f" ({brief(tried.verdict.problem)})"
-    said = f"{tried.verdict.code}{problem}"
-    return f"{str(tried.place).replace('_', ' ')}: {said}; {tokens}{cost}, {tried.reply.seconds:.0f} s"
+    usd = cost(usage, price)
+    paid = "" if usd is None else f", {usd:.4f} USD"
+    problem = "" if attempt.verdict.ok else f" ({brief(attempt.verdict.problem)})"
+    result = f"{attempt.verdict.code}{problem}"
+    return f"{_words(attempt)}: {result}; {tokens}{paid}, {attempt.reply.seconds:.0f} s"
 
 
 def write(folder: Path, outcome: Outcome, text: str | None, verdict: Verdict | None) -> str:
-    """Write table, summary and the chosen file; gives the table."""
+    """Write the table, the summary and, unless `text` is None, the chosen file. Return the table."""
     table = render(outcome)
     files.write_atomically(folder / TABLE, table + "\n")
     files.write_atomically(folder / SUMMARY, json.dumps(_summary(outcome, verdict), indent=2) + "\n")
@@ -64,9 +64,9 @@ def write(folder: Path, outcome: Outcome, text: str | None, verdict: Verdict | N
 
 
 def render(outcome: Outcome) -> str:
-    """All tries, the choices with their reasons, and what it took."""
+    """Table of all attempts, the choices with their reasons, and the sums of calls, tokens, USD and time."""
     head = ["round", "candidate", "try", "verdict", "weights", "even", "varies", "tokens in", "out", "USD", "s", ""]
-    rows = [head, *(_row(tried, outcome) for tried in outcome.progress.tries)]
+    rows = [head, *(_row(attempt, outcome) for attempt in outcome.progress.attempts)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     reasons = [_reason(round_, choice) for round_, choice in outcome.progress.choices]
@@ -75,23 +75,23 @@ def render(outcome: Outcome) -> str:
     return "\n".join([*lines, "", *reasons, "", _totals(outcome)])
 
 
-def _row(tried: Try, outcome: Outcome) -> list[str]:
-    place, verdict, usage = tried.place, tried.verdict, tried.reply.usage
-    usd = budgets.cost(usage, outcome.price)
+def _row(attempt: Attempt, outcome: Outcome) -> list[str]:
+    id_, verdict, usage = attempt.id, attempt.verdict, attempt.reply.usage
+    usd = cost(usage, outcome.price)
     line = "" if verdict.line is None else f" line {verdict.line}"
-    is_chosen = outcome.chosen is not None and outcome.chosen.candidate.last.place == place
-    best_of = [round_ for round_, choice in outcome.progress.choices if choice.candidate.last.place == place]
+    is_chosen = outcome.chosen is not None and outcome.chosen.candidate.last.id == id_
+    best_of = [round_ for round_, choice in outcome.progress.choices if choice.candidate.last.id == id_]
     known = lambda value: "?" if value is None else f"{value:,}"
     return [
-        str(place.round),
-        str(place.number),
-        str(place.attempt),
+        str(id_.round),
+        str(id_.candidate),
+        str(id_.attempt),
         verdict.code + line,
-        *in_short(verdict),
+        *table_cells(verdict),
         known(usage.prompt),
         known(usage.completion),
         "?" if usd is None else f"{usd:.4f}",
-        f"{tried.reply.seconds:.0f}",
+        f"{attempt.reply.seconds:.0f}",
         "chosen" if is_chosen else ", ".join(f"best of round {round_}" for round_ in best_of),
     ]
 
@@ -100,15 +100,19 @@ def _reason(round_: int, choice: Choice) -> str:
     igm = "on" if gate.read(choice.candidate.source) else "off"
     why_igm = choice.note or choice.igm_reason
     lines = [
-        f"Round {round_}: {str(choice.candidate.last.place).replace('_', ' ')}, chosen by {choice.by}",
+        f"Round {round_}: {_words(choice.candidate.last)}, chosen by {choice.by}",
         f"  why: {choice.reason or 'not said'}",
         f"  IGM {igm}" + (f": {why_igm}" if why_igm else ""),
     ]
     return "\n".join(lines + ([f"  advice: {choice.advice}"] if choice.advice else []))
 
 
+def _words(attempt: Attempt) -> str:
+    return str(attempt.id).replace("_", " ")
+
+
 def _totals(outcome: Outcome) -> str:
-    used = budgets.spent(outcome.records, outcome.price)
+    used = spent(outcome.records, outcome.price)
     failures = sum(record["kind"] == "failure" for record in outcome.records)
     usd = "cost unknown" if used.usd is None else f"{used.usd:.4f} USD at list prices"
     silent = f" ({used.unreported} replies report none)" if used.unreported else ""
@@ -117,33 +121,33 @@ def _totals(outcome: Outcome) -> str:
 
 
 def _summary(outcome: Outcome, verdict: Verdict | None) -> dict[str, Any]:
-    used = budgets.spent(outcome.records, outcome.price)
+    used = spent(outcome.records, outcome.price)
     return {
         "stopped": outcome.stopped,
         "chosen": None if outcome.chosen is None else _choice(outcome.chosen),
         "verdict": None if verdict is None else _verdict(verdict),  # of the chosen file
         "choices": [{"round": round_, **_choice(choice)} for round_, choice in outcome.progress.choices],
-        "tries": [_tried(tried, outcome.price) for tried in outcome.progress.tries],
+        "tries": [_attempt(attempt, outcome.price) for attempt in outcome.progress.attempts],
         "calls": used.calls,
         "tokens": None if used.unreported else used.tokens,
         "usd": used.usd,
     }
 
 
-def _tried(tried: Try, price: Price | None) -> dict[str, Any]:
+def _attempt(attempt: Attempt, price: Price | None) -> dict[str, Any]:
     return {
-        "place": str(tried.place),
-        "verdict": _verdict(tried.verdict),
-        "model": tried.reply.model,
-        "usage": tried.reply.usage._asdict(),
-        "usd": budgets.cost(tried.reply.usage, price),
-        "seconds": tried.reply.seconds,
+        "place": str(attempt.id),
+        "verdict": _verdict(attempt.verdict),
+        "model": attempt.reply.model,
+        "usage": attempt.reply.usage._asdict(),
+        "usd": cost(attempt.reply.usage, price),
+        "seconds": attempt.reply.seconds,
     }
 
 
 def _choice(choice: Choice) -> dict[str, Any]:
     rest = {key: getattr(choice, key) for key in ("by", "reason", "advice", "igm_reason", "note")}
-    return {"place": str(choice.candidate.last.place), "igm": gate.read(choice.candidate.source), **rest}
+    return {"place": str(choice.candidate.last.id), "igm": gate.read(choice.candidate.source), **rest}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

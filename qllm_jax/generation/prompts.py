@@ -1,6 +1,6 @@
-"""The texts that the two roles get: role prompts, after appendix A of QLLM (arxiv.org/abs/2504.12961), and the task.
+"""Prompts of the two roles, after appendix A of QLLM (arxiv.org/abs/2504.12961), and of the task.
 
-Everything about the environment that code knows is generated from its spec, so that a text cannot drift from the code.
+The description of the environment is generated from its spec, so that it cannot differ from the code.
 """
 
 import json
@@ -19,7 +19,7 @@ from qllm_jax.tfcaf.verdict import sha256
 
 Hints = Literal["none", "paper"]
 
-# Of the user messages: filled in as the generation goes.
+# Templates of user messages, filled in for each request.
 MESSAGES = (
     "coder_first", "coder_next", "coder_repair", "coder_gate",
     "evaluator_choose", "evaluator_again",
@@ -27,21 +27,21 @@ MESSAGES = (
 
 
 class Prompts(NamedTuple):
-    """All texts of one generation. They are recorded with it: an edited file does not change one that is resumed."""
+    """All texts of one generation, recorded in its transcript: an edited file does not change one that is resumed."""
 
-    coder: str  # the system text of the coder
-    evaluator: str  # the system text of the evaluator
+    coder: str  # system message of the coder
+    evaluator: str  # system message of the evaluator
     messages: dict[str, str]  # templates, by the names in `MESSAGES`
 
     def sha256(self) -> str:
-        """Of all texts."""
+        """Return the SHA-256 of all texts."""
         return sha256(json.dumps(self._asdict(), sort_keys=True))
 
 
 def build(env: Env, name: str, signature: Signature, select: str = "read", hints: Hints = "none") -> Prompts:
-    """The texts for the environment `name`, and the evaluator's for a way to select.
+    """Build the prompts for the environment `name`; `select` changes the evaluator's.
 
-    `UserError` for a text that is missing, or that has a wrong placeholder, and for hints that the paper does not give.
+    Raise `UserError` for a text that is missing or has a wrong placeholder, and for hints that the paper does not give.
     """
     spec = env.spec
     advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""
@@ -69,14 +69,14 @@ def build(env: Env, name: str, signature: Signature, select: str = "read", hints
 
 
 def fill(name: str, **values: str) -> str:
-    """The text `prompts/<name>.md` with its placeholders filled."""
+    """Return the text `prompts/<name>.md` with its placeholders replaced."""
     return render(read(name), name, **values)
 
 
 def render(template: str, name: str, /, **values: str) -> str:
-    """`template` with each `{{key}}` replaced. `UserError` unless its placeholders are exactly the keys of `values`.
+    """Replace each `{{key}}` of `template`. Raise `UserError` unless its placeholders are exactly the keys of `values`.
 
-    What is filled in is not looked at again: code with braces stays as it is.
+    Values are inserted verbatim: placeholders in them are not replaced.
     """
     found = set(re.findall(r"\{\{(.*?)\}\}", template))
     for key in sorted(found ^ set(values)):
@@ -87,7 +87,7 @@ def render(template: str, name: str, /, **values: str) -> str:
 
 
 def read(name: str) -> str:
-    """The text of `prompts/<name>.md`, without blank lines at its ends."""
+    """Read `prompts/<name>.md`, without blank lines at its ends."""
     path = prompts_dir() / f"{name}.md"
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -96,12 +96,12 @@ def read(name: str) -> str:
 
 
 def prompts_dir() -> Path:
-    """The folder of the prompts: beside `configs` in a checkout and in a wheel."""
+    """Return the folder of the prompts: beside `configs`, in a checkout and in a wheel."""
     return config_dir().parent / "prompts"
 
 
 def _hints(spec: Spec, name: str) -> str:
-    """What the paper advises its models to do in a battle (appendix A, "heuristic reasoning guide").
+    """Advice of the paper for a battle (appendix A, "heuristic reasoning guide").
 
     Its other task texts have rules and aims, and no advice. `spec.task` ends with the name of the scenario.
     """
@@ -113,12 +113,10 @@ def _hints(spec: Spec, name: str) -> str:
     raise UserError(f"hints=paper: the paper gives no hints for {spec.task}, only for {having}; choose hints=none")
 
 
-def _fields(spec: Spec, way: str) -> str:
-    """One paragraph for each array of the state; `way` is how a function gets at the array of a name."""
-    described = ((way.format(name), field) for name, field in spec.fields.items())
-    return "\n".join(
-        flat_state.paragraph(f"{name}, shape {field.shape}: {_meaning(field)}") for name, field in described
-    )
+def _fields(spec: Spec, access: str) -> str:
+    """One paragraph for each array of the state. `access` is a template: the expression for the array of a name."""
+    texts = (f"{access.format(name)}, shape {field.shape}: {_meaning(field)}" for name, field in spec.fields.items())
+    return "\n".join(map(flat_state.paragraph, texts))
 
 
 def _action(number: int, name: str) -> str:
@@ -139,7 +137,7 @@ def _meaning(field: Field) -> str:
 
 
 def _words() -> list[str]:
-    """What a function may use, as the static check has it."""
+    """Lines that list the words of the static check."""
     plain = {module: [name for name in names if f"{module}.{name}" not in MODULES] for module, names in MODULES.items()}
     plain |= {"of arrays": list(METHODS), "of Python": list(BUILTINS)}
     texts = [f"{where}: {' '.join(sorted(names))}" for where, names in plain.items() if names]

@@ -1,4 +1,4 @@
-"""Configuration of a generation: composed by Hydra, held by a frozen dataclass, every mistake one sentence."""
+"""Settings of a generation: composed by Hydra, validated into a frozen dataclass."""
 
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
@@ -11,18 +11,18 @@ from qllm_jax import config as configs
 from qllm_jax.config import KNOWN_KEYS, Count, Positive
 from qllm_jax.errors import UserError
 from qllm_jax.generation.prompts import Hints
-from qllm_jax.llm.budget import Budget
+from qllm_jax.llm.client import Budget
 from qllm_jax.tfcaf.static.vocabulary import Signature
 
 ROOT = "generate"  # configs/generate.yaml
-LIMITS = Budget._fields  # the keys that a resumed generation may change
+LIMITS = Budget._fields  # keys that resume= may change
 
 Repairs = Annotated[int, Field(strict=True, ge=0)]
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
 class Settings:
-    """A whole generation, as its transcript records it."""
+    """Settings of one generation, as its transcript records them."""
 
     env: dict[str, Any]  # {"name": ..., "time_limit_is_terminal": ..., options of that environment}
     llm: dict[str, Any]  # {"provider": ..., options of that provider}
@@ -32,7 +32,7 @@ class Settings:
     evaluator: Literal["on", "off"]
     signature: Signature
     select: Literal["read", "train"] = "read"
-    hints: Hints = "none"  # also of transcripts from before there was the key
+    hints: Hints = "none"  # older transcripts have no such key
     trial_steps: Count = 100_000
     trial_seeds: Count = 3
     max_calls: Count | None = None
@@ -45,17 +45,17 @@ class Settings:
 
     @property
     def budget(self) -> Budget:
-        """The limits."""
+        """Limits on calls, tokens, USD and time."""
         return Budget(**{name: getattr(self, name) for name in LIMITS})
 
 
 def load(overrides: list[str]) -> Settings:
-    """Compose and validate `key=value` overrides. `UserError` names what is wrong and what is allowed."""
+    """Compose and validate `key=value` overrides. Raise `UserError` with what is wrong and what is allowed."""
     return from_dict(OmegaConf.to_container(configs.compose(ROOT, overrides)))
 
 
 def from_dict(plain: Any) -> Settings:
-    """Validated settings from a composed or recorded mapping."""
+    """Validate a composed or recorded mapping."""
     try:
         return TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
@@ -63,21 +63,21 @@ def from_dict(plain: Any) -> Settings:
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:
-    """What `from_dict` reads back. The folder is not part of it: a folder may be moved."""
+    """Return the mapping that `from_dict` validates, without the folder, which may be moved."""
     return asdict(replace(settings, run_dir=None, resume=None))
 
 
 def to_yaml(settings: Settings) -> str:
-    """For people to read."""
+    """Return the settings as YAML, for people to read."""
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(settings)))
 
 
 def environment(settings: Settings) -> dict[str, Any]:
-    """The environment with its number of agents, as the gates take it."""
+    """Return the `env:` mapping of the gates: the environment with its number of agents."""
     agents = {} if settings.n_agents is None else {"n_agents": settings.n_agents}
     return {**settings.env, **agents}
 
 
-def keys(overrides: list[str]) -> set[str]:
-    """The keys that overrides set."""
+def override_keys(overrides: list[str]) -> set[str]:
+    """Return the keys that `key=value` overrides set."""
     return {override.partition("=")[0].lstrip("+~") for override in overrides}

@@ -1,39 +1,39 @@
-"""The text of a function that passed the gates: its signature, and the file that is made of it.
+"""The source of a verified function: its signature, and the file with its header.
 
-Only verified text comes here: parsing it is safe, as a child process did so before under the same limits.
+Parsing it is safe: a child process has parsed the same text under limits.
 """
 
 import ast
 import textwrap
 
 from qllm_jax.generation.prompts import Hints
-from qllm_jax.llm.records import Choice, Try
+from qllm_jax.generation.types import Choice
 from qllm_jax.llm.replies import brief
 from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.static.vocabulary import ENTRIES, Signature
 
-HEADER_BYTES = 4096  # the most that the header of a file takes
-REASON, MODEL = 600, 100  # characters of a model's sentence and of its name in the header
+HEADER_BYTES = 4096  # at most, of a file
+REASON_CHARS, MODEL_CHARS = 600, 100  # in the header, of a model's sentence and of its name
 
 
 def signature(source: str) -> Signature:
-    """Which of the two signatures the text has."""
+    """The signature of the source, of the two that there are."""
     names = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     return next(ENTRIES[name] for name in names if name in ENTRIES)
 
 
 def compose(choice: Choice, task: str, prompts_sha256: str, hints: Hints = "none") -> str:
-    """The whole file: the function, headed by who wrote it, when, from which prompts, and why it was chosen.
+    """Compose the whole file: the function after a header with author, date, prompts and the reasons of the choice.
 
-    Nothing in it depends on when or where it is composed.
+    It depends on the arguments alone: the same choice gives the same bytes at any time and on any machine.
     """
     written = choice.candidate.last
     igm = gate.read(choice.candidate.source)
     with_hints = "" if hints == "none" else f", with hints={hints}"
     head = [
         f"A credit function (TFCAF) for {task}, written by a language model.",
-        f"Model: {brief(written.reply.model, MODEL)}",
-        f"Date: {written.reply.date}, {written.place} of qllm_jax.generate.",
+        f"Model: {brief(written.reply.model, MODEL_CHARS)}",
+        f"Date: {written.reply.date}, {written.id} of qllm_jax.generate.",
         f"Prompts: sha256 {prompts_sha256}{with_hints}.",
         *_wrapped(f"Chosen by {choice.by}: {choice.reason}"),
         *_wrapped(f"IGM {'on' if igm else 'off'}: {choice.note or choice.igm_reason or 'as its author set it'}"),
@@ -41,10 +41,5 @@ def compose(choice: Choice, task: str, prompts_sha256: str, hints: Hints = "none
     return "\n".join(f"# {line}" for line in head) + f"\n\n{choice.candidate.source.strip()}\n"
 
 
-def name_of(tried: Try) -> str:
-    """The name of the file in which a try is kept."""
-    return f"{tried.place}.{'py' if tried.source is not None else 'txt'}"
-
-
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(brief(text, REASON), 117, break_long_words=True, subsequent_indent="  ")
+    return textwrap.wrap(brief(text, REASON_CHARS), 117, break_long_words=True, subsequent_indent="  ")

@@ -1,7 +1,7 @@
-"""Short trainings of a round's functions side by side, for the evaluator to see (`select=train`).
+"""Short trainings of a round's candidates, whose returns the evaluator gets to see (`select=train`).
 
-This is ours: the paper's evaluator only reads. All functions and seeds are runs of one compiled program, on a root seed
-that training refuses, so that no function is chosen by the seeds on which results are reported.
+The paper's evaluator only reads the functions. All functions and seeds are runs of one compiled program, with a root
+seed that training refuses, so that no function is chosen by the seeds of reported results.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,16 @@ from omegaconf import OmegaConf
 from qllm_jax import config as configs
 from qllm_jax.config import TRIAL_SEED
 from qllm_jax.errors import UserError
+from qllm_jax.generation.types import Choice, Pool, Select
 from qllm_jax.llm import transcript as transcripts
-from qllm_jax.llm.asking import Desk
-from qllm_jax.llm.records import Choice, Pool, Select
+from qllm_jax.llm.client import Client
+from qllm_jax.llm.transcript import Transcript
 from qllm_jax.mixers import tfcaf
 from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.stats import format_number
 from qllm_jax.tfcaf import from_source
+from qllm_jax.tfcaf.verdict import sha256
 
 PRESET = "matched_qllm"  # of configs/algo
 POINTS = 5  # of a curve
@@ -30,25 +32,25 @@ EPISODES = 32  # of an evaluation
 
 
 class Plan(NamedTuple):
-    """What is trained."""
+    """Settings of the trainings."""
 
-    env: dict[str, Any]  # as in a configuration of training
+    env: dict[str, Any]  # `env:` of a training configuration
     n_agents: int | None
-    steps: int  # environment steps of each run
+    steps: int  # env steps of each run
     seeds: int  # runs of each function
-    overrides: tuple[str, ...] = ()  # of the preset, as `algo.hidden_dim=8`
+    overrides: tuple[str, ...] = ()  # of the preset, such as `algo.hidden_dim=8`
 
 
 class Curves(NamedTuple):
     """Greedy returns, means over seeds and episodes."""
 
-    steps: list[int]
-    returns: list[list[float]]  # of each function, in the order in which they were given
+    steps: list[int]  # env steps (P,) at the evaluations
+    returns: list[list[float]]  # (F, P) of each function, in the order of the sources
     random: float  # of the uniformly random policy
 
 
 def measure(plan: Plan, sources: list[str]) -> Curves:
-    """Train with each of the verified `sources` and evaluate on the way. `UserError` for what cannot be trained."""
+    """Train with each of the verified `sources` and evaluate `POINTS` times. Raise `UserError` if that cannot run."""
     devices.use_cores()
     exp = _experiment(plan, sources)
     clock, runs = experiment.start(exp)
@@ -68,7 +70,7 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
 
 
 def _experiment(plan: Plan, sources: list[str]) -> Experiment:
-    """One run for each function and seed; a seed is the same for all functions."""
+    """Build the program of one run per function and seed. All functions get the same seeds."""
     base = configs.compose(configs.ROOT, [f"algo={PRESET}", *plan.overrides])
     names = [f"function {i}" for i in range(len(sources))]
     changes = {"env": plan.env, "n_agents": plan.n_agents, "seeds": plan.seeds, "total_steps": plan.steps}
@@ -82,43 +84,56 @@ def _experiment(plan: Plan, sources: list[str]) -> Experiment:
 
 
 class Trials(NamedTuple):
-    """The trainings of a generation. `lines(pool)`: what each function's gave, by its number."""
+    """Trainings of the pools of one generation."""
 
-    lines: Callable[[Pool], dict[int, str]]
-    best: Select  # the function with the highest last return
+    lines: Callable[[Pool], dict[int, str]]  # one sentence per candidate, by its number
+    best: Select  # chooses the candidate with the highest last return
 
 
-def make(desk: Desk, plan: Plan) -> Trials:
-    """Trainings that are stored in the transcript: a generation that is resumed or replayed does not repeat them."""
+def make(client: Client, plan: Plan) -> Trials:
+    """Make trainings whose curves are stored in the transcript: a resumed or replayed generation repeats none."""
 
     def curves(pool: Pool) -> Curves:
-        sources = [candidate.source for candidate in pool.numbered().values()]
-        if stored := transcripts.find_trial(desk.transcript, sources):
+        sources = [candidate.source for candidate in pool.by_number().values()]
+        if stored := find_trial(client.transcript, sources):
             return Curves(**stored)
         size = f"{len(sources)} functions, {plan.seeds} seeds, {plan.steps:,} steps"
-        desk.say(f"round {pool.round}: short trainings with {size}")
+        client.log(f"round {pool.round}: short trainings with {size}")
         try:
             found = measure(plan, sources)
         except UserError as error:
             raise UserError(f"select=train: {error}") from error
-        transcripts.add_trial(desk.transcript, sources, found._asdict())
+        add_trial(client.transcript, sources, found)
         return found
 
     def lines(pool: Pool) -> dict[int, str]:
         found = curves(pool)
-        said = {i: _line(plan, found, row) for i, row in zip(pool.numbered(), found.returns, strict=True)}
-        for i, line in said.items():
-            desk.say(f"round {pool.round}, function {i}: {line}")
-        return said
+        texts = {i: _line(plan, found, row) for i, row in zip(pool.by_number(), found.returns, strict=True)}
+        for i, line in texts.items():
+            client.log(f"round {pool.round}, function {i}: {line}")
+        return texts
 
     def best(pool: Pool) -> Choice:
-        if pool.kept is not None and not pool.new:
-            return Choice(pool.kept, "rule", "no new function of this round passed")
+        if pool.incumbent is not None and not pool.new:
+            return Choice(pool.incumbent, "rule", "no new function of this round passed")
         last = [row[-1] for row in curves(pool).returns]
-        chosen = list(pool.numbered().values())[int(np.argmax(last))]
+        chosen = list(pool.by_number().values())[int(np.argmax(last))]
         return Choice(chosen, "rule", f"the highest return after a short training: {format_number(max(last))}")
 
     return Trials(lines, best)
+
+
+def add_trial(transcript: Transcript, sources: list[str], curves: Curves) -> None:
+    """Store the curves of short trainings with `sources`."""
+    digests = [sha256(source) for source in sources]
+    transcripts.append(transcript, "trial", sources_sha256=digests, curves=curves._asdict())
+
+
+def find_trial(transcript: Transcript, sources: list[str]) -> dict[str, Any] | None:
+    """Return the stored curves of short trainings with the same `sources`, None if there are none."""
+    digests = [sha256(source) for source in sources]
+    found = (r["curves"] for r in transcript.records if r["kind"] == "trial" and r["sources_sha256"] == digests)
+    return next(found, None)
 
 
 def _line(plan: Plan, curves: Curves, row: list[float]) -> str:

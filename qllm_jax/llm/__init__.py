@@ -1,1 +1,1 @@
-"""Language models: providers, requests and replies, budgets, the transcript."""
+"""A language model as a function: requests and replies, providers, a client with a budget, the transcript."""

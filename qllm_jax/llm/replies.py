@@ -1,6 +1,6 @@
-"""The body of a chat completion as a `Reply`, whatever the server made of the protocol.
+"""Parse the body of a chat completion into a `Reply`, across the variants of the protocol.
 
-Seen in the wild: reasoning in `reasoning_content` (DeepSeek, llama.cpp) or `reasoning` (vLLM, OpenRouter), content as a
+Seen: reasoning in `reasoning_content` (DeepSeek, llama.cpp) or `reasoning` (vLLM, OpenRouter), content as a
 list of typed chunks (Mistral), `<think>` tags in the content (local models), content None, a body with `error` and
 status 200, a web page with status 200, no usage, blank lines before the JSON (DeepSeek under load).
 """
@@ -9,14 +9,14 @@ import json
 import time
 from typing import Any
 
-from qllm_jax.llm.records import NoAnswerError, Reply, Usage
+from qllm_jax.llm.types import NoAnswerError, Reply, Usage
 from qllm_jax.tfcaf.static.extract import split_reasoning
 
 _YEAR_2020, _YEAR_2100 = 1577836800, 4102444800
 
 
-def read(body: str, model: str) -> Reply:
-    """The reply in `body`. `NoAnswerError` when there is none, which can pass: a proxy may answer for a server."""
+def parse(body: str, model: str) -> Reply:
+    """Parse the reply in `body`. Raise a transient `NoAnswerError` if it has none: a proxy may answer for a server."""
     try:
         data = json.loads(body.lstrip("\ufeff"))
     except ValueError:
@@ -32,10 +32,10 @@ def read(body: str, model: str) -> Reply:
         )
     text, reasoning = _content(message.get("content"))
     inline, text, _ = split_reasoning(text)
-    said = [_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
+    fields = [_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
     return Reply(
         text=_clean(text.strip() or _text(message.get("refusal"))),
-        reasoning=_clean("\n".join(part for part in (*dict.fromkeys(said), reasoning, inline) if part)),
+        reasoning=_clean("\n".join(part for part in (*dict.fromkeys(fields), reasoning, inline) if part)),
         finish=_str(first.get("finish_reason")),
         usage=_usage(data.get("usage")),
         model=_clean(_str(data.get("model")) or model),
@@ -44,20 +44,20 @@ def read(body: str, model: str) -> Reply:
 
 
 def brief(text: str, limit: int = 300) -> str:
-    """The beginning of a foreign text on one line, without control characters, which a terminal would obey."""
+    """Return the start of an untrusted text on one line, without control characters, which a terminal would obey."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 8 * limit]).split())
     cut = line[:limit]
     return line if len(line) <= limit else (cut.rpartition(" ")[0] or cut) + " ..."
 
 
 def date(created: Any = None) -> str:
-    """The day (UTC) of a Unix time, today where it is none."""
+    """Return the day (UTC) of a Unix time, or today if `created` is no plausible time."""
     is_time = isinstance(created, (int, float)) and _YEAR_2020 <= created < _YEAR_2100  # NaN is in no range
     return time.strftime("%Y-%m-%d", time.gmtime(created if is_time else None))
 
 
 def _content(content: Any) -> tuple[str, str]:
-    """Text and reasoning of a message's content: a string, or a list in which chunks of both are mixed."""
+    """Split a message's content into text and reasoning. It is a string, or a list with chunks of both."""
     if not isinstance(content, list):
         return _text(content), ""
     chunks = [chunk if isinstance(chunk, dict) else {"type": "text", "text": chunk} for chunk in content]
@@ -67,7 +67,7 @@ def _content(content: Any) -> tuple[str, str]:
 
 
 def _text(value: Any) -> str:
-    """The text in a value that is a string, or holds strings under `text`; "" for anything else."""
+    """Text of a value that is a string, or that holds strings under `text`; "" for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -96,5 +96,5 @@ def _str(value: Any) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates and NUL, which JSON can hold and files of text cannot."""
+    """Remove NUL and replace lone surrogates: JSON can hold them and text files cannot."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")

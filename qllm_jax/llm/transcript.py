@@ -1,10 +1,11 @@
 """The transcript of a generation: an append-only file of JSON lines, from which everything else can be rebuilt.
 
-A line is on the disk before what it says is used, so that `kill -9` loses at most a question that was not answered yet.
-Kinds of lines: `start` (configuration and prompts), `reply`, `failure` (a request without a usable answer), `verdict`,
+A line is on the disk before its content is used, so that `kill -9` loses at most a request without a reply yet.
+Kinds of lines: `start` (configuration and prompts), `reply`, `failure` (a request without a usable reply), `verdict`,
 `trial` (returns of short trainings), and `resume` (limits that changed).
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -14,8 +15,7 @@ from typing import Any, NamedTuple
 
 from qllm_jax.errors import UserError
 from qllm_jax.files import JsonLines
-from qllm_jax.llm.records import Place, Reply, Request, Usage
-from qllm_jax.tfcaf.verdict import Verdict, sha256
+from qllm_jax.llm.types import Reply, Request, Usage
 
 NAME = "transcript.jsonl"
 
@@ -31,7 +31,7 @@ class Transcript(NamedTuple):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Transcript]:
-    """The transcript at `path`, made if it is not there. A last line that a kill cut short is taken off the file."""
+    """Open the transcript at `path`, created if it is missing. A last line that a kill cut short is removed."""
     records, size = read(path) if path.exists() else ([], 0)
     lines = JsonLines(path, size)
     try:
@@ -41,7 +41,7 @@ def opened(path: Path) -> Iterator[Transcript]:
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of a file and the bytes that they take. `UserError` when it is no transcript."""
+    """Read the whole records of a file, and their size in bytes. Raise `UserError` if it is no transcript."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -51,7 +51,9 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
     for number, line in enumerate(data[:size].splitlines(), start=1):
         try:
             record = json.loads(line)
-            records.append(record if record["kind"] and record["elapsed_s"] >= 0 else None)
+            if not record["kind"] or record["elapsed_s"] < 0:
+                raise ValueError(record)
+            records.append(record)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}:{number} is no line of a transcript of qllm_jax.generate") from error
     if records and records[0]["kind"] != "start":
@@ -60,7 +62,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def elapsed_s(transcript: Transcript) -> float:
-    """Wall time of all processes of this generation so far; the time between them does not count."""
+    """Wall time of all processes that wrote this transcript, without the time between them."""
     return transcript.earlier_s + time.monotonic() - transcript.opened
 
 
@@ -73,51 +75,31 @@ def append(transcript: Transcript, kind: str, **fields: Any) -> None:
     transcript.records.append(json.loads(json.dumps(record)))
 
 
+def add_failure(transcript: Transcript, request: Request, problem: str) -> None:
+    """Store a request that got no usable reply."""
+    append(transcript, "failure", place=list(request.id), problem=problem)
+
+
 def add_reply(transcript: Transcript, request: Request, digest: str, reply: Reply) -> None:
-    """Store an answer. The system text is not repeated: it is in the start record."""
+    """Store a reply. The system text is not repeated: it is in the start record."""
     plain = reply._asdict() | {"usage": reply.usage._asdict()}
-    append(transcript, "reply", place=list(request.place), digest=digest, user=request.user, reply=plain)
+    append(transcript, "reply", place=list(request.id), digest=digest, user=request.user, reply=plain)
 
 
-def find_reply(transcript: Transcript, place: Place) -> Reply | None:
-    """The answer to the question at `place`.
+def find_reply(transcript: Transcript, request_id: tuple[int | str, ...]) -> Reply | None:
+    """Return the stored reply to a request, None if there is none.
 
-    By place and not by the text of the question: a generation has one question at each place, and an answer that was
-    paid for stays good when a later version of this package words the question otherwise. `digest` tells of that.
+    It is found by the request's ID and not by its text: a reply that was paid for stays valid when a later version of
+    this package words the question differently. `digest` tells whether it did.
     """
     for record in transcript.records:
-        if record["kind"] == "reply" and Place(*record["place"]) == place:
+        if record["kind"] == "reply" and tuple(record["place"]) == request_id:
             return Reply(**(record["reply"] | {"usage": Usage(**record["reply"]["usage"])}))
     return None
 
 
 def digest(request: Request, model: str, parameters: dict[str, Any]) -> str:
-    """What a question was, as one number: of two samples of one prompt the places differ."""
-    asked = [model, parameters, list(request.place), request.system, request.user]
-    return sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False))
-
-
-def add_verdict(transcript: Transcript, source: str, verdict: Verdict) -> None:
-    """Store what the gates said about `source`."""
-    append(transcript, "verdict", source_sha256=sha256(source), verdict=verdict._asdict())
-
-
-def add_trial(transcript: Transcript, sources: list[str], curves: dict[str, Any]) -> None:
-    """Store what short trainings with `sources` gave."""
-    append(transcript, "trial", sources_sha256=[sha256(source) for source in sources], curves=curves)
-
-
-def find_trial(transcript: Transcript, sources: list[str]) -> dict[str, Any] | None:
-    """What short trainings with the same `sources` gave before."""
-    digests = [sha256(source) for source in sources]
-    found = (r["curves"] for r in transcript.records if r["kind"] == "trial" and r["sources_sha256"] == digests)
-    return next(found, None)
-
-
-def find_verdict(transcript: Transcript, source: str) -> Verdict | None:
-    """What the gates said about `source` before: a text is verified once, and a replay needs no gates to decide."""
-    digest = sha256(source)
-    for record in transcript.records:
-        if record["kind"] == "verdict" and record["source_sha256"] == digest:
-            return Verdict(**record["verdict"])
-    return None
+    """SHA-256 of a request, its model and its parameters. Two samples of one prompt differ by the request's ID."""
+    asked = [model, parameters, list(request.id), request.system, request.user]
+    text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

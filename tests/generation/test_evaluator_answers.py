@@ -1,12 +1,12 @@
-"""What an evaluator may answer: the object is found in whatever surrounds it, and the rest is told what is wrong."""
+"""Answers of an evaluator: the JSON object is found in any surrounding text, or the problem is one sentence."""
 
 import json
 from typing import Any
 
 import pytest
 
-from qllm_jax.generation.evaluator import read
-from qllm_jax.llm.records import Candidate
+from qllm_jax.generation.evaluator import parse
+from qllm_jax.generation.types import Candidate
 
 SHOWN = {number: Candidate(1, number, ()) for number in (0, 1, 3)}
 FULL = {"choice": 3, "reason": "r", "advice": "a", "igm": False, "igm_reason": "i"}
@@ -31,7 +31,7 @@ USABLE = {
 
 @pytest.mark.parametrize("text", USABLE.values(), ids=USABLE.keys())
 def test_usable_answers(text: str):
-    choice, problem = read(text, SHOWN)
+    choice, problem = parse(text, SHOWN)
     assert problem == ""
     assert choice is not None
     assert choice.candidate is SHOWN[3]
@@ -55,7 +55,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize(("text", "sentence"), UNUSABLE.values(), ids=UNUSABLE.keys())
 def test_unusable_answers(text: str, sentence: str):
-    choice, problem = read(text, SHOWN)
+    choice, problem = parse(text, SHOWN)
     assert choice is None
     assert problem.startswith(sentence)
 
@@ -64,14 +64,14 @@ def test_unusable_answers(text: str, sentence: str):
     ("igm", "decided"),
     [(True, True), ("on", True), ("False", False), ("OFF", False), (None, None), ("maybe", None), (1, None)],
 )
-def test_the_gate_is_read_leniently_and_left_alone_where_nothing_was_decided(igm: Any, decided: bool | None):
-    choice, _ = read(answer(igm=igm), SHOWN)
+def test_the_gate_is_parsed_leniently_and_unchanged_without_a_decision(igm: Any, decided: bool | None):
+    choice, _ = parse(answer(igm=igm), SHOWN)
     assert choice is not None
     assert choice.igm is decided
 
 
 def test_words_are_kept_on_one_line_and_short():
-    choice, _ = read(json.dumps({"choice": 1, "reason": "a\x1b[2J\n\u2028b", "advice": "x" * 9999}), SHOWN)
+    choice, _ = parse(json.dumps({"choice": 1, "reason": "a\x1b[2J\n\u2028b", "advice": "x" * 9999}), SHOWN)
     assert choice is not None
     assert choice.reason == "a [2J b"
     assert len(choice.advice) < 2100

@@ -12,7 +12,7 @@ import qllm_envs
 from qllm_envs.core import Env
 from qllm_jax.errors import UserError
 from qllm_jax.generate import generate
-from qllm_jax.generation import play, prompts, settings, start
+from qllm_jax.generation import folder, prompts, settings
 
 BATTLES = ("3s_vs_5z", "2c_vs_64zg")
 # Words of advice that no rule of a game needs. Each of them is in the hints for one of the battles at least.
@@ -41,18 +41,18 @@ def flowing(text: str) -> str:
 
 
 def roles(scenario: str, hints: prompts.Hints) -> tuple[str, str]:
-    """What coder and evaluator get."""
+    """System messages of coder and evaluator."""
     built = prompts.build(battle(scenario), "smax", "credit", hints=hints)
     return built.coder, built.evaluator
 
 
 def task(text: str) -> str:
-    """What a role's text says of the task."""
+    """The section on the task in a role's text."""
     return flowing(text.partition("\n# The task\n")[2].partition("\n# What ")[0])
 
 
 def advice(text: str) -> set[str]:
-    """Which words of advice are in a text."""
+    """Words of advice in a text."""
     return {word for word in ADVICE if re.search(word, text, re.IGNORECASE)}
 
 
@@ -63,7 +63,7 @@ def test_a_task_without_hints_advises_nothing(scenario: str):
         assert advice(task(text)) == set()
 
 
-def test_what_is_looked_for_is_what_hints_say():
+def test_every_word_of_advice_is_in_the_hints():
     assert set().union(*(advice(task(text)) for name in BATTLES for text in roles(name, "paper"))) == set(ADVICE)
 
 
@@ -71,8 +71,8 @@ def test_what_is_looked_for_is_what_hints_say():
 def test_hints_are_those_of_the_battle_and_not_of_the_other(scenario: str):
     other = next(name for name in BATTLES if name != scenario)
     for text in map(flowing, roles(scenario, "paper")):
-        assert [said for said in (*COMMON, *OWN[scenario]) if said not in text] == []
-        assert [said for said in OWN[other] if said in text] == []
+        assert [hint for hint in (*COMMON, *OWN[scenario]) if hint not in text] == []
+        assert [hint for hint in OWN[other] if hint in text] == []
 
 
 @pytest.mark.parametrize("scenario", BATTLES)
@@ -94,7 +94,7 @@ def test_hints_name_arrays_that_the_battle_has(scenario: str):
     assert named <= set(battle(scenario).spec.fields)
 
 
-def test_hints_do_not_hang_on_how_the_battle_was_made():
+def test_hints_do_not_depend_on_how_the_battle_was_made():
     # A default scenario is in no option, and an uncorrected battle has another name of its task.
     for made in (qllm_envs.make("smax"), battle("3s_vs_5z", "smax")):
         assert "out of the zealots' reach" in flowing(prompts.build(made, "smax", "credit", hints="paper").coder)
@@ -116,17 +116,17 @@ def test_other_battles_refuse_them(scenario: str):
 def test_a_generation_records_its_hints_and_keeps_them_when_it_is_resumed(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("QLLM_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(play.gates, "verify", gates)
+    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", gates)
     path = tmp_path / "run"
     with serving(numbered) as server:
         given = arguments(server, path, "env=smac_3s_vs_5z", "hints=paper", "n_agents=null", "max_calls=1")
         assert generate(given) == 3
-        assert "hints: paper\n" in (path / start.CONFIG).read_text()
+        assert "hints: paper\n" in (path / folder.CONFIG).read_text()
         assert generate([f"resume={path}", "max_calls=99"]) == 0
     asked = [request["messages"][0]["content"] for request in server.requests]
     assert [("## Hints on strategy" in system) for system in asked] == [True] * 6
     assert {is_evaluator(request) for request in server.requests} == {True, False}
-    assert "hints: paper\n" in (path / start.CONFIG).read_text()
+    assert "hints: paper\n" in (path / folder.CONFIG).read_text()
     assert ", with hints=paper.\n" in (path / "tfcaf.py").read_text()
     assert generate(["llm=replay", f"llm.transcript={path}", f"run_dir={tmp_path / 'again'}"]) == 0
     assert (tmp_path / "again" / "tfcaf.py").read_bytes() == (path / "tfcaf.py").read_bytes()

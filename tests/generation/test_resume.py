@@ -1,5 +1,6 @@
-"""Whatever stops a generation: it keeps what it has, asks nothing twice, and ends with the same file when resumed."""
+"""A generation that was stopped keeps what it has, repeats no request, and ends with the same file when resumed."""
 
+import itertools
 import json
 import os
 import shutil
@@ -7,10 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from chat_server import Answer, Server, completion, error, serving
@@ -18,19 +19,28 @@ from scripted import arguments, fenced, function, gates, numbered
 
 from qllm_jax.errors import UserError
 from qllm_jax.generate import generate
-from qllm_jax.generation import play
 from qllm_jax.llm import transcript
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# A process of its own with the scripted gates: what is tested with it is not what the gates say.
+N_CALLS = 6  # of a generation with 2 rounds of 2
+# A process with the scripted gates: the verdicts are not what is tested.
 PROCESS = """
 import sys
 from scripted import gates
-from qllm_jax import cli, generate
-from qllm_jax.llm import play
-play.gates.verify = gates
+from qllm_jax import cli, generate, tfcaf
+import qllm_jax.tfcaf.gates
+tfcaf.gates.verify = gates
 cli.main(generate.generate, None)
 """
+
+
+class Whole(NamedTuple):
+    """A generation that nothing stopped, and the state of its folder at each request."""
+
+    path: Path
+    snapshots: list[Path]  # [n]: the folder while request n is under way, as SIGKILL leaves it
+    server: Server
+    continue_at: Callable[[int], None]  # the next request gets the answer that request n got
 
 
 @pytest.fixture(autouse=True)
@@ -42,64 +52,44 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def scripted_gates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(play.gates, "verify", gates)
-
-
-@contextmanager
-def held(at: int) -> Iterator[tuple[Server, threading.Event]]:
-    """A server that answers `at` requests, then holds one for ever, and answers all that come later."""
-    reached = threading.Event()
-
-    def answer(request: dict[str, Any], n: int) -> Answer:
-        if n == at:
-            reached.set()
-            return Answer("", how="stall")
-        return numbered(request, n - (n > at))
-
-    with serving(answer) as server:
-        yield server, reached
-
-
-def process(*overrides: str) -> subprocess.Popen:
-    paths = [str(ROOT), str(ROOT / "envs"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", PROCESS, *overrides]
-    # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them.
-    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, preexec_fn=heed, **pipes)
+    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", gates)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generation that nobody stopped: 2 rounds of 2, 6 calls."""
-    path = tmp_path_factory.mktemp("generations") / "whole"
-    with pytest.MonkeyPatch.context() as patch, serving(numbered) as server:
-        patch.setattr(play.gates, "verify", gates)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    folder = tmp_path_factory.mktemp("generations")
+    path, snapshots, numbers = folder / "whole", [], [itertools.count()]
+
+    def answer(request: dict[str, Any], n: int) -> Answer:
+        if n < N_CALLS:
+            snapshots.append(shutil.copytree(path, folder / f"request_{n}"))
+        return numbered(request, next(numbers[0]))
+
+    def continue_at(n: int) -> None:
+        numbers[0] = itertools.count(n)
+
+    with pytest.MonkeyPatch.context() as patch, serving(answer) as server:
+        patch.setattr("qllm_jax.tfcaf.gates.verify", gates)
         patch.setenv("NO_PROXY", "127.0.0.1")
         assert generate(arguments(server, path)) == 0
-    assert len(server.requests) == 6
-    return path
+        assert len(server.requests) == N_CALLS
+        yield Whole(path, snapshots, server, continue_at)
 
 
-# 1: inside of round 1; 3: between the rounds, as the first question of round 2 is under way; 5: the last evaluation.
+# 0 and 1: inside of round 1; 3: the first request of round 2; 5: the last evaluation.
 @pytest.mark.usefixtures("scripted_gates")
-@pytest.mark.parametrize("at", [1, 3, 5])
-def test_killed_and_resumed_equals_never_stopped(whole: Path, tmp_path: Path, at: int):
-    path = tmp_path / "killed"
-    with held(at) as (server, reached):
-        child = process(*arguments(server, path))
-        assert reached.wait(60)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        with open(path / transcript.NAME, "a") as file:
-            file.write('{"kind": "reply", "place": [2, "co')  # the line that was being written
-        assert generate([f"resume={path}"]) == 0
-    assert (path / "tfcaf.py").read_bytes() == (whole / "tfcaf.py").read_bytes()
-    # Six answers were needed and one question had none: no answered one was asked again.
-    assert len(server.requests) == 7
-    assert server.requests[at] == server.requests[at + 1]
-    assert summary_of(path)["tries"] == summary_of(whole)["tries"]
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+def test_killed_and_resumed_equals_never_stopped(whole: Whole, tmp_path: Path, at: int):
+    path = shutil.copytree(whole.snapshots[at], tmp_path / "killed")
+    with open(path / transcript.NAME, "a") as file:
+        file.write('{"kind": "reply", "place": [2, "co')  # the line that was being written
+    whole.continue_at(at)
+    before = len(whole.server.requests)
+    assert generate([f"resume={path}"]) == 0
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
+    # The request that was under way is repeated, and no answered one is.
+    assert whole.server.requests[before:] == whole.server.requests[at:N_CALLS]
+    assert summary_of(path)["tries"] == summary_of(whole.path)["tries"]
 
 
 def summary_of(path: Path) -> dict[str, Any]:
@@ -109,29 +99,66 @@ def summary_of(path: Path) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def holding(at: int, reached: Callable[[], None]) -> Iterator[Server]:
+    """A server that calls `reached` at request `at` and never answers it; it answers all others."""
+
+    def answer(request: dict[str, Any], n: int) -> Answer:
+        if n == at:
+            reached()
+            return Answer("", how="stall")
+        return numbered(request, n - (n > at))
+
+    with serving(answer) as server:
+        yield server
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("scripted_gates")
-def test_ctrl_c_keeps_what_there_is_and_says_how_to_go_on(whole: Path, tmp_path: Path):
-    path = tmp_path / "stopped"
-    with held(4) as (server, reached):
-        child = process(*arguments(server, path))
+def test_a_killed_process_can_be_resumed(whole: Whole, tmp_path: Path):
+    path, reached = tmp_path / "killed", threading.Event()
+    paths = [str(ROOT), str(ROOT / "envs"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+    with holding(3, reached.set) as server:
+        child = subprocess.Popen([sys.executable, "-c", PROCESS, *arguments(server, path)], env=environment)
         assert reached.wait(60)
-        child.send_signal(signal.SIGINT)
-        printed, _ = child.communicate(timeout=60)
-        assert child.returncode == 130
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert generate([f"resume={path}"]) == 0
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
+    assert len(server.requests) == N_CALLS + 1
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal has it: a shell that starts the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("scripted_gates", "interruptible")
+def test_ctrl_c_keeps_the_choice_and_names_the_command_that_resumes(
+    whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    path = tmp_path / "stopped"
+    with holding(4, lambda: os.kill(os.getpid(), signal.SIGINT)) as server:
+        assert generate(arguments(server, path)) == 130
+        printed = capsys.readouterr().out
         assert f"stopped: interrupted; go on: python -m qllm_jax.generate resume={path}" in printed
         assert '"""function 0"""' in (path / "tfcaf.py").read_text()  # the choice of round 1
         assert generate([f"resume={path}"]) == 0
-    assert (path / "tfcaf.py").read_bytes() == (whole / "tfcaf.py").read_bytes()
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
 
 
 @pytest.mark.usefixtures("scripted_gates")
-def test_a_finished_generation_can_be_resumed_for_nothing(whole: Path, tmp_path: Path):
+def test_resuming_a_finished_generation_makes_no_request(whole: Whole, tmp_path: Path):
     path = tmp_path / "again"
-    shutil.copytree(whole, path)
+    shutil.copytree(whole.path, path)
     (path / "tfcaf.py").unlink()
     assert generate([f"resume={path}"]) == 0
-    assert (path / "tfcaf.py").read_bytes() == (whole / "tfcaf.py").read_bytes()
-    assert (path / transcript.NAME).read_bytes() == (whole / transcript.NAME).read_bytes()
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
+    assert (path / transcript.NAME).read_bytes() == (whole.path / transcript.NAME).read_bytes()
 
 
 # Every call takes 120 tokens: at 1 USD a million in and out, 0.00012 USD.
@@ -144,8 +171,8 @@ LIMITS = [
 
 @pytest.mark.usefixtures("scripted_gates")
 @pytest.mark.parametrize(("limit", "calls", "sentence", "more"), LIMITS)
-def test_a_limit_stops_cleanly_and_more_goes_on(
-    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture, limit: str, calls: int, sentence: str, more: str
+def test_a_limit_stops_cleanly_and_a_higher_one_resumes(
+    whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture, limit: str, calls: int, sentence: str, more: str
 ):
     path = tmp_path / "run"
     prices = ("llm.usd_per_1m_input=1", "llm.usd_per_1m_output=1")
@@ -158,10 +185,10 @@ def test_a_limit_stops_cleanly_and_more_goes_on(
         assert generate([f"resume={path}"]) == 3
         assert len(server.requests) == calls
         assert generate([f"resume={path}", more]) == 0
-        assert len(server.requests) == 6
+        assert len(server.requests) == N_CALLS
         name, _, value = more.partition("=")
         assert f"{name}: {value}" in (path / "generate.yaml").read_text()
-    assert (path / "tfcaf.py").read_bytes() == (whole / "tfcaf.py").read_bytes()
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
 
 
 @pytest.mark.usefixtures("scripted_gates")
@@ -174,8 +201,8 @@ def test_a_server_that_does_not_report_tokens_stops_a_limit_on_them(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("scripted_gates")
-def test_a_refused_key_stops_and_the_right_one_goes_on(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_a_refused_key_stops_and_the_right_one_resumes(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     path = tmp_path / "run"
     with serving(lambda request, n: error(401, "no") if n == 0 else numbered(request, n - 1)) as server:
@@ -185,7 +212,7 @@ def test_a_refused_key_stops_and_the_right_one_goes_on(
         monkeypatch.setenv("TEST_KEY", "another")
         assert generate([f"resume={path}"]) == 0
         assert server.headers[1]["authorization"] == "Bearer another"
-    assert (path / "tfcaf.py").read_bytes() == (whole / "tfcaf.py").read_bytes()
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
 
 
 @pytest.mark.usefixtures("scripted_gates")
@@ -198,9 +225,9 @@ def test_nothing_passes(tmp_path: Path, capsys: pytest.CaptureFixture):
 
 
 @pytest.mark.usefixtures("scripted_gates")
-def test_a_function_that_the_gates_refuse_by_now_is_not_written(whole: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(play.gates, "verify", lambda text, file, env: gates("bad", file))
-    arguments = ["llm=replay", f"llm.transcript={whole}", f"run_dir={tmp_path / 'run'}"]
+def test_a_function_that_newer_gates_refuse_is_not_written(whole: Whole, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", lambda text, file, env: gates("bad", file))
+    arguments = ["llm=replay", f"llm.transcript={whole.path}", f"run_dir={tmp_path / 'run'}"]
     with pytest.raises(UserError, match="does not pass the gates any more: the gradient is nan"):
         generate(arguments)
     assert not (tmp_path / "run" / "tfcaf.py").exists()

@@ -1,11 +1,12 @@
-"""The chosen file: its gate is set without touching anything else, and no model's words get out of the header."""
+"""The chosen file: setting its gate changes nothing else, and the model's words stay in comments of the header."""
 
 import ast
 
 import pytest
 
 from qllm_jax.generation import source
-from qllm_jax.llm.records import Candidate, Choice, Place, Reply, Try, Usage
+from qllm_jax.generation.types import Attempt, Candidate, Choice, RequestId
+from qllm_jax.llm.types import Reply, Usage
 from qllm_jax.tfcaf.static import check
 from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.static.text import MAX_BYTES
@@ -19,7 +20,7 @@ TEXTS = {
     "odd_spaces": ("IGM   =   (False)\n" + BODY, False),
     "annotated": ("IGM: bool = False\n" + BODY, False),
     "after_the_function": (BODY + "IGM = False\n", False),
-    "behind_another": ("CLOSE = 'é'; IGM = False\n" + BODY, False),
+    "after_another": ("CLOSE = 'é'; IGM = False\n" + BODY, False),
     "paper": (
         "def helper(x):\n    return x\n\n\ndef QLLMNetwork(agents_q, global_state):\n    return agents_q\n",
         True,
@@ -57,7 +58,7 @@ def test_the_signature_is_told_by_the_function():
 
 def chosen(text: str = BODY, model: str = "m", reason: str = "r", igm_reason: str = "i", note: str = "") -> Choice:
     reply = Reply("", "", None, Usage(None, None, None, None), model, "2026-06-01")
-    tried = Try(Place(2, "coder", 1, 1), reply, text, Verdict("OK", "L8", "", None, "", "", {}))
+    tried = Attempt(RequestId(2, "coder", 1, 1), reply, text, Verdict("OK", "L8", "", None, "", "", {}))
     return Choice(Candidate(2, 1, (tried,)), "the evaluator", reason, igm_reason=igm_reason, note=note)
 
 
@@ -72,8 +73,8 @@ def test_the_header_says_who_when_and_why():
         "\n" + BODY
     )
     assert "# Prompts: sha256 abc, with hints=paper.\n" in source.compose(chosen(), "t", "abc", "paper")
-    told = source.compose(chosen("IGM = False\n" + BODY, igm_reason=""), "t", "abc")
-    assert "# IGM off: as its author set it\n" in told
+    unexplained = source.compose(chosen("IGM = False\n" + BODY, igm_reason=""), "t", "abc")
+    assert "# IGM off: as its author set it\n" in unexplained
     assert "# IGM off: but\n" in source.compose(chosen("IGM = False\n" + BODY, note="but"), "t", "abc")
 
 

@@ -7,11 +7,11 @@ import pytest
 from chat_server import completion
 
 from qllm_jax.llm import replies
-from qllm_jax.llm.records import NoAnswerError, Usage
+from qllm_jax.llm.types import NoAnswerError, Usage
 
 
 def read(text: Any, **fields: Any):
-    return replies.read(str(completion(text, **fields).body), "asked-for")
+    return replies.parse(str(completion(text, **fields).body), "asked-for")
 
 
 MESSAGES = {
@@ -52,7 +52,7 @@ def test_text_and_reasoning_are_told_apart(content: Any, fields: dict[str, Any],
 
 def with_usage(usage: Any) -> Usage:
     body = json.loads(str(completion("x", usage=None).body)) | {"usage": usage}
-    return replies.read(json.dumps(body), "m").usage
+    return replies.parse(json.dumps(body), "m").usage
 
 
 def test_tokens_are_counted_as_reported_and_unknown_is_not_zero():
@@ -85,7 +85,7 @@ BODIES = {
 @pytest.mark.parametrize(("body", "sentence"), BODIES.values(), ids=BODIES.keys())
 def test_what_is_no_answer_is_told_on_one_short_line(body: str, sentence: str):
     with pytest.raises(NoAnswerError) as caught:
-        replies.read(body + " " * 5000, "m")
+        replies.parse(body + " " * 5000, "m")
     assert sentence in caught.value.problem
     assert caught.value.transient
     assert "\n" not in caught.value.problem
@@ -95,14 +95,14 @@ def test_what_is_no_answer_is_told_on_one_short_line(body: str, sentence: str):
 def test_blank_lines_and_a_byte_order_mark_before_the_json_do_not_matter():
     body = str(completion("code").body)
     for head in ("\n" * 100, "\ufeff", "\r\n \n"):
-        assert replies.read(head + body, "m").text == "code"
+        assert replies.parse(head + body, "m").text == "code"
 
 
 def test_model_and_day_are_the_servers_where_it_tells():
     reply = read("x")
     assert (reply.model, reply.date, reply.finish) == ("loopback-1", "2026-06-01", "stop")
     body = json.loads(str(completion("x").body)) | {"model": None, "created": None}
-    reply = replies.read(json.dumps(body), "asked-for")
+    reply = replies.parse(json.dumps(body), "asked-for")
     assert (reply.model, reply.date) == ("asked-for", replies.date())
     assert replies.date(float("nan")) == replies.date("1780272000") == replies.date(-5) == replies.date()
 

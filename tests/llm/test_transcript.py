@@ -1,4 +1,4 @@
-"""The transcript: what was written is there again, a torn last line is taken off, and other files are told apart."""
+"""The transcript: records are read back, a torn last line is removed, and other files are refused."""
 
 from pathlib import Path
 
@@ -6,13 +6,11 @@ import pytest
 
 from qllm_jax.errors import UserError
 from qllm_jax.llm import transcript
-from qllm_jax.llm.records import Place, Reply, Request, Usage
-from qllm_jax.tfcaf.verdict import Verdict, sha256
+from qllm_jax.llm.types import Reply, Request, Usage
 
-PLACE = Place(2, "coder", 3, 1)
-REQUEST = Request(PLACE, "system", "user")
+ID = (2, "coder", 3, 1)
+REQUEST = Request(ID, "system", "user")
 REPLY = Reply("text é\u2028\ud83d\ude00", "hm", "stop", Usage(1, 2, None, None), "m", "2026-06-01", 1.5)
-VERDICT = Verdict("SHAPE", "L6", "of shape (3,)", 4, "sum", sha256("src"), {"shape": (3,), "weights": {"min": 0.5}})
 
 
 @pytest.fixture
@@ -21,18 +19,14 @@ def path(tmp_path: Path) -> Path:
     with transcript.opened(path) as lines:
         transcript.append(lines, "start", settings={})
         transcript.add_reply(lines, REQUEST, "digest", REPLY._replace(text="é\u2028"))
-        transcript.add_verdict(lines, "src", VERDICT)
+        transcript.append(lines, "resume", limits={})
     return path
 
 
-def test_replies_and_verdicts_are_found_again(path: Path):
+def test_replies_are_found_again(path: Path):
     with transcript.opened(path) as lines:
-        assert transcript.find_reply(lines, PLACE) == REPLY._replace(text="é\u2028")
-        assert transcript.find_reply(lines, PLACE._replace(attempt=0)) is None
-        found = transcript.find_verdict(lines, "src")
-        assert found is not None
-        assert found == VERDICT._replace(report={"shape": [3], "weights": {"min": 0.5}})
-        assert transcript.find_verdict(lines, "src ") is None
+        assert transcript.find_reply(lines, ID) == REPLY._replace(text="é\u2028")
+        assert transcript.find_reply(lines, (*ID[:3], 0)) is None
 
 
 def test_a_record_reads_the_same_in_the_process_that_wrote_it(path: Path):
@@ -83,7 +77,7 @@ def test_another_file_is_no_transcript(tmp_path: Path, text: str, sentence: str)
 def test_a_digest_tells_questions_apart():
     digests = {
         transcript.digest(request, model, parameters)
-        for request in (REQUEST, REQUEST._replace(user="other"), REQUEST._replace(place=Place(2, "coder", 1, 1)))
+        for request in (REQUEST, REQUEST._replace(user="other"), REQUEST._replace(id=(2, "coder", 1, 1)))
         for model in ("a", "b")
         for parameters in ({}, {"temperature": 1})
     }

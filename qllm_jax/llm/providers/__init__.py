@@ -1,4 +1,4 @@
-"""Ways to a language model, by name: the file `<name>.py` here with a `make(*, options) -> Llm`."""
+"""Providers of language models, by name: the file `<name>.py` here with a `make(*, options) -> Llm`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from qllm_envs import parts
 from qllm_jax.config import explain_validation
 from qllm_jax.errors import UserError
-from qllm_jax.llm.records import Llm, Price
+from qllm_jax.llm.types import Llm, Price
 
 _FOLDER = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
-    """Names that `make` accepts, sorted."""
+    """Return the names of all providers, sorted."""
     return parts.part_names(_FOLDER)
 
 
 def make(config: dict[str, Any]) -> Llm:
-    """The language model of `llm:` in a configuration. `UserError` says which key is wrong and what is allowed."""
+    """Make the language model of a configuration's `llm:`. Raise `UserError` with the wrong key and what is allowed."""
     options = {str(key): value for key, value in config.items()}
     if "provider" not in options:
         raise UserError(f"llm needs a provider: choose from {', '.join(names())}")
@@ -35,7 +35,7 @@ def make(config: dict[str, Any]) -> Llm:
 
 
 def price(config: Mapping[str, Any]) -> Price | None:
-    """What tokens cost, None where `llm:` does not say."""
+    """Return the price in a configuration's `llm:`, None unless both parts are set."""
     prompt, completion = config.get("usd_per_1m_input"), config.get("usd_per_1m_output")
     return None if prompt is None or completion is None else Price(prompt, completion)
 

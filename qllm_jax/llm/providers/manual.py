@@ -1,4 +1,4 @@
-"""A person as the way to a language model: questions appear as files, answers are read from files. Any chat will do."""
+"""A person in front of any chat: requests are written as files, and replies are read from files."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pydantic import ConfigDict, validate_call
 
 from qllm_jax import files
 from qllm_jax.llm import replies
-from qllm_jax.llm.records import Llm, Reply, Request, Usage, WaitingError
+from qllm_jax.llm.types import Llm, Reply, Request, Usage, WaitingError
 
 PROMPTS, REPLIES = "prompts", "replies"
 UNKNOWN = Usage(None, None, None, None)
@@ -14,12 +14,12 @@ UNKNOWN = Usage(None, None, None, None)
 
 @validate_call(config=ConfigDict(strict=True))
 def make(*, model: str) -> Llm:
-    """`model` is what the header of the function will say wrote it."""
+    """Make the provider. `model` is the name in the header of the function."""
     return Llm(model, {"provider": "manual"}, lambda request, folder, seconds: _ask(model, request, folder))
 
 
 def _ask(model: str, request: Request, folder: Path) -> Reply:
-    question, answer = (folder / part / f"{request.place}.md" for part in (PROMPTS, REPLIES))
+    question, answer = (folder / part / f"{request.id}.md" for part in (PROMPTS, REPLIES))
     try:
         text = answer.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's chat completions: POST {base_url}/chat/completions, through the openai package.
 
 The portable call and nothing else: one request for one sample, a system and a user message, no streaming. Retries are
-ours (`qllm_jax.llm.asking`), so that each is counted and recorded.
+`qllm_jax.llm.client`'s, so that each is counted and recorded.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from pydantic import ConfigDict, Field, validate_call
 from qllm_jax.config import Positive
 from qllm_jax.errors import UserError
 from qllm_jax.llm import replies
-from qllm_jax.llm.records import Llm, NoAnswerError, Price, Reply, Request
+from qllm_jax.llm.types import Llm, NoAnswerError, Price, Reply, Request
 
 CONNECT_S = 15.0  # to open a connection; an answer may take `timeout_s`
 NO_KEY = "EMPTY"  # local servers take any key, and the openai package wants one
-OURS = ("model", "messages", "stream", "n", "timeout")  # arguments of the call that `params` cannot set
+RESERVED = ("model", "messages", "stream", "n", "timeout")  # arguments of the call that `params` cannot set
 
 Retries = Annotated[int, Field(strict=True, ge=0)]
 NonNegative = Annotated[float, Field(strict=True, ge=0.0, allow_inf_nan=False)]
@@ -42,10 +42,10 @@ def make(
     usd_per_1m_input: NonNegative | None,
     usd_per_1m_output: NonNegative | None,
 ) -> Llm:
-    """The model `model` at `base_url`; the key is in the environment variable `api_key_env`, None for no key.
+    """Make the model `model` at `base_url`; the key is in the environment variable `api_key_env`, None for no key.
 
-    `params` go into the request as they are, but for None. `timeout_s` bounds a whole request. `UserError` for a key
-    that is not there.
+    `params` go into the request as they are, without those that are None. `timeout_s` bounds a whole request. Raise
+    `UserError` for a missing key.
     """
     params = {name: value for name, value in params.items() if value is not None}
     _check(base_url, params)
@@ -59,7 +59,7 @@ def make(
         except NoAnswerError as failure:
             problem = _scrub(failure.problem, key, api_key_env)
             raise NoAnswerError(problem, transient=failure.transient, wait_s=failure.wait_s) from None
-        return replies.read(_scrub(body, key, api_key_env), model)
+        return replies.parse(_scrub(body, key, api_key_env), model)
 
     price = None
     if usd_per_1m_input is not None and usd_per_1m_output is not None:
@@ -74,8 +74,8 @@ def _check(base_url: str, params: Mapping[str, Any]) -> None:
     if parts.password or parts.username:
         raise UserError("llm.base_url must not hold a user or a password: it is written into the transcript")
     for name in params:
-        if name in OURS:
-            raise UserError(f"llm.params cannot set {name!r}: it is not one of {', '.join(OURS)}, which are set for it")
+        if name in RESERVED:
+            raise UserError(f"llm.params cannot set {name!r}: {', '.join(RESERVED)} are reserved")
 
 
 def _key(variable: str | None) -> str:
@@ -94,7 +94,7 @@ def _scrub(text: str, key: str, variable: str | None) -> str:
 
 
 async def _post(request: Request, model: str, base_url: str, key: str, limit: float, params: dict[str, Any]) -> str:
-    """The body of the answer, or `NoAnswerError`."""
+    """Post the request and return the body of the answer. Raise `NoAnswerError` if there is none."""
     import openai
 
     messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
@@ -121,25 +121,25 @@ async def _post(request: Request, model: str, base_url: str, key: str, limit: fl
 
 
 def _status(error: Any) -> NoAnswerError:
-    """What an HTTP status other than 200 says, and whether it can pass."""
+    """Return the error for an HTTP status other than 200."""
     code, body = error.status_code, error.body
-    said = f"HTTP {code}: {replies.brief(str(body.get('message', body) if isinstance(body, dict) else body or ''))}"
+    status = f"HTTP {code}: {replies.brief(str(body.get('message', body) if isinstance(body, dict) else body or ''))}"
     reasons = {
         401: "the server refuses the key",
         402: "the account is out of credit",
         403: "the server refuses the key",
         404: "the server has no such model or address (llm.model, llm.base_url)",
     }
-    if code == 429 and error.code == "insufficient_quota":  # OpenAI: no credit, which waiting does not mend
-        return NoAnswerError(f"the account is out of credit ({said})", transient=False)
+    if code == 429 and error.code == "insufficient_quota":  # OpenAI: no credit, which a retry does not change
+        return NoAnswerError(f"the account is out of credit ({status})", transient=False)
     transient = code in (408, 409, 425, 429) or code >= 500
     otherwise = "the server is busy or broken" if transient else "the server refuses the request"
     wait_s = _retry_after(error.response.headers) if transient else None
-    return NoAnswerError(f"{reasons.get(code, otherwise)} ({said})", transient=transient, wait_s=wait_s)
+    return NoAnswerError(f"{reasons.get(code, otherwise)} ({status})", transient=transient, wait_s=wait_s)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait, None where it says nothing that can be read."""
+    """Parse the wait that the server asks for, in seconds. None if its headers name none."""
     for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
         if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):

@@ -1,4 +1,4 @@
-"""The folder of a generation: made, copied for a replay, or opened again. Its transcript's first line says it all."""
+"""The folder of a generation: created, copied for a replay, or reopened. Its transcript begins with all settings."""
 
 import re
 import time
@@ -14,26 +14,27 @@ from qllm_jax.generation.settings import LIMITS, Settings
 from qllm_jax.llm import providers
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.providers import replay
-from qllm_jax.llm.records import Llm
+from qllm_jax.llm.types import Llm
 from qllm_jax.program import experiment
-from qllm_jax.run import folder, provenance
+from qllm_jax.run.folder import locked
+from qllm_jax.run.provenance import commit, version
 
 CONFIG = "generate.yaml"  # for people; a config.yaml would make the folder a run of training
 PACKAGES = ("qllm-jax", "jax", "openai")
 
 
 class Generation(NamedTuple):
-    """A generation as its folder holds it."""
+    """A generation as its folder holds it. `path` is the folder."""
 
     path: Path
     settings: Settings
     prompts: Prompts
-    env_arguments: list[str]  # those of the command line that say which environment, to be used in training
+    env_arguments: list[str]  # overrides of the environment, for the command that trains with the function
 
 
 def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
-    """A new generation. `UserError` for an environment or a text that does not exist, or a folder that does."""
-    llm = _affordable(providers.make(config.llm), config)
+    """Create a generation. Raise `UserError` for a missing environment or prompt, or a folder that exists."""
+    llm = _check_price(providers.make(config.llm), config)
     env = experiment.make_env(config.env, config.n_agents)
     texts = prompts.build(env, config.env["name"], config.signature, config.select, config.hints)
     path = Path(config.run_dir) if config.run_dir else _default_path(config, llm.model)
@@ -47,19 +48,19 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
             prompts=texts._asdict(),
             env_arguments=chosen,
             date=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            commit=provenance.commit(),
-            versions={name: provenance.version(name) for name in PACKAGES},
+            commit=commit(),
+            versions={name: version(name) for name in PACKAGES},
         )
     return _read(path), llm
 
 
 def copy(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
-    """A new folder that holds a copy of a transcript, to be replayed. `UserError` for keys that cannot be changed."""
+    """Create a folder with a copy of a transcript, to be replayed. Raise `UserError` for other keys than `run_dir`."""
     if changed := sorted(keys - {"llm", "llm.transcript", "run_dir"}):
         raise UserError(
             f"llm=replay repeats a generation as it was; only run_dir can be given, not {', '.join(changed)}"
         )
-    llm = providers.make(config.llm)  # which finds the transcript, or says that there is none
+    llm = providers.make(config.llm)  # raises if there is no transcript
     source = replay.find(config.llm["transcript"])
     records, size = transcripts.read(source)
     if not records:
@@ -72,32 +73,32 @@ def copy(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
 
 
 def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
-    """A generation to go on with. `UserError` when there is none, or for keys other than limits."""
+    """Reopen a generation. Raise `UserError` if there is none, or for other keys than limits."""
     path = Path(config.resume or "")
     if changed := sorted(keys - {"resume", *LIMITS}):
         allowed = ", ".join(LIMITS)
-        raise UserError(f"resume= goes on as it was configured; only {allowed} can change, not {', '.join(changed)}")
+        raise UserError(f"resume= keeps the recorded settings; only {allowed} can change, not {', '.join(changed)}")
     if not (path / transcripts.NAME).is_file():
         raise UserError(f"{str(path)!r} is not the folder of a generation (it has no {transcripts.NAME})")
-    with folder.locked(path), transcripts.opened(path / transcripts.NAME) as transcript:
+    with locked(path), transcripts.opened(path / transcripts.NAME) as transcript:
         if not transcript.records:
             raise UserError(f"{str(path)!r} holds no generation: it was stopped before it began; remove it")
-        opened, limits = _read(path), {name: getattr(config, name) for name in LIMITS if name in keys}
-        opened = opened._replace(settings=replace(opened.settings, **limits))
-        llm = _affordable(providers.make(opened.settings.llm), opened.settings)
+        generation, limits = _read(path), {name: getattr(config, name) for name in LIMITS if name in keys}
+        generation = generation._replace(settings=replace(generation.settings, **limits))
+        llm = _check_price(providers.make(generation.settings.llm), generation.settings)
         if limits:
             transcripts.append(transcript, "resume", limits=limits)
-    files.write_atomically(path / CONFIG, settings.to_yaml(opened.settings))
-    return opened, llm
+    files.write_atomically(path / CONFIG, settings.to_yaml(generation.settings))
+    return generation, llm
 
 
 def _read(path: Path) -> Generation:
     records, _ = transcripts.read(path / transcripts.NAME)
-    begun = records[0]
-    recorded = settings.from_dict(begun["settings"])
+    start = records[0]
+    recorded = settings.from_dict(start["settings"])
     for record in records:
         recorded = replace(recorded, **record["limits"]) if record["kind"] == "resume" else recorded
-    return Generation(path, recorded, Prompts(**begun["prompts"]), begun["env_arguments"])
+    return Generation(path, recorded, Prompts(**start["prompts"]), start["env_arguments"])
 
 
 def _make(path: Path, config: Settings) -> None:
@@ -113,8 +114,8 @@ def _default_path(config: Settings, model: str) -> Path:
     return Path("runs") / f"generate_{config.env['name']}{agents}_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _affordable(llm: Llm, config: Settings) -> Llm:
-    """`llm`, unless its price is needed and unknown."""
+def _check_price(llm: Llm, config: Settings) -> Llm:
+    """Return `llm`. Raise `UserError` if its price is needed and unknown."""
     if config.max_usd is not None and llm.price is None:
         raise UserError("max_usd needs prices: set llm.usd_per_1m_input and llm.usd_per_1m_output")
     return llm

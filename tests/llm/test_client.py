@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from qllm_jax.llm.budget import Budget, Spent, cost, refusal, spent
-from qllm_jax.llm.records import Price, Usage
+from qllm_jax.llm.client import Budget, Spent, cost, limit_reached, spent
+from qllm_jax.llm.types import Price, Usage
 
 PRICE = Price(1.0, 10.0)
 
@@ -47,12 +47,12 @@ LIMITS = [
 
 @pytest.mark.parametrize(("budget", "elapsed_s", "sentence"), LIMITS)
 def test_limits(budget: Budget, elapsed_s: float, sentence: str | None):
-    assert refusal(budget, spent(RECORDS, PRICE), elapsed_s) == sentence
+    assert limit_reached(budget, spent(RECORDS, PRICE), elapsed_s) == sentence
 
 
 def test_a_limit_that_needs_counts_stops_where_there_are_none():
     used = spent([*RECORDS, reply(None, 5)], PRICE)
-    told = "cannot be kept: the server does not report how many tokens a reply took"
-    assert refusal(Budget(max_tokens=10**9), used, 0) == f"max_tokens {told}"
-    assert refusal(Budget(max_tokens=10**9, max_usd=1e9), used, 0) == f"max_tokens and max_usd {told}"
-    assert refusal(Budget(max_calls=10**9), used, 0) is None
+    sentence = "cannot be kept: the server does not report how many tokens a reply took"
+    assert limit_reached(Budget(max_tokens=10**9), used, 0) == f"max_tokens {sentence}"
+    assert limit_reached(Budget(max_tokens=10**9, max_usd=1e9), used, 0) == f"max_tokens and max_usd {sentence}"
+    assert limit_reached(Budget(max_calls=10**9), used, 0) is None

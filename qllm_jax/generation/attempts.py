@@ -1,0 +1,73 @@
+"""One attempt of the coder: the function in its reply, verified, with a verdict that is stored in the transcript."""
+
+from collections.abc import Callable
+
+from qllm_jax.generation import source as sources
+from qllm_jax.generation.types import Attempt, RequestId
+from qllm_jax.llm import transcript as transcripts
+from qllm_jax.llm.transcript import Transcript
+from qllm_jax.llm.types import Reply
+from qllm_jax.tfcaf.static import igm as gate
+from qllm_jax.tfcaf.static import text as texts
+from qllm_jax.tfcaf.static.extract import extract
+from qllm_jax.tfcaf.static.vocabulary import Signature
+from qllm_jax.tfcaf.verdict import TfcafError, Verdict, refusal, sha256
+
+# (source, name of its file) -> verdict: the gates, for one environment.
+Verify = Callable[[str, str], Verdict]
+
+_DEFINITION = {"credit": "credit(state)", "paper": "QLLMNetwork(agents_q, global_state)"}
+
+
+def examine(verify: Verify, signature: Signature, id_: RequestId, reply: Reply, igm: bool | None) -> Attempt:
+    """Extract and verify the function in a reply, with its IGM gate set to `igm` unless that is None."""
+    found = _extract(reply)
+    if isinstance(found, Verdict):
+        return Attempt(id_, reply, None, found)
+    verdict = verify(found, f"{id_}.py")
+    if verdict.ok and sources.signature(found) != signature:
+        problem = "the file does not define the function that was asked for"
+        verdict = Verdict("STATIC", "L3", problem, None, f"define {_DEFINITION[signature]}", sha256(found), {})
+    if verdict.ok and igm is not None and gate.read(found) != igm:
+        found = gate.write(found, igm)
+        verdict = verify(found, f"{id_}.py")
+    return Attempt(id_, reply, found, verdict)
+
+
+def recorded(verify: Verify, transcript: Transcript) -> Verify:
+    """Return `verify` with its verdicts stored: a text is verified once, and a replay verifies no candidate."""
+
+    def find_or_verify(source: str, file: str) -> Verdict:
+        if (stored := find_verdict(transcript, source)) is None:
+            add_verdict(transcript, source, verify(source, file))
+            stored = find_verdict(transcript, source)
+        assert stored is not None
+        return stored
+
+    return find_or_verify
+
+
+def add_verdict(transcript: Transcript, source: str, verdict: Verdict) -> None:
+    """Store the verdict on `source`."""
+    transcripts.append(transcript, "verdict", source_sha256=sha256(source), verdict=verdict._asdict())
+
+
+def find_verdict(transcript: Transcript, source: str) -> Verdict | None:
+    """Return the stored verdict on `source`, None if there is none."""
+    digest = sha256(source)
+    for record in transcript.records:
+        if record["kind"] == "verdict" and record["source_sha256"] == digest:
+            return Verdict(**record["verdict"])
+    return None
+
+
+def _extract(reply: Reply) -> str | Verdict:
+    """Code in a reply, short enough for the header of the file, or a refusal."""
+    found = extract(reply.text, truncated=reply.finish == "length")
+    if isinstance(found, Verdict):
+        return found
+    try:
+        texts.verify_size(found, "reply", texts.MAX_BYTES - sources.HEADER_BYTES)
+    except TfcafError as error:
+        return refusal(error, "L1", found, {})
+    return found

@@ -1,0 +1,27 @@
+"""Verdicts of attempts: stored in the transcript, and each text verified once."""
+
+from pathlib import Path
+
+from qllm_jax.generation import attempts
+from qllm_jax.llm import transcript
+from qllm_jax.tfcaf.verdict import Verdict, sha256
+
+VERDICT = Verdict("SHAPE", "L6", "of shape (3,)", 4, "sum", sha256("src"), {"shape": (3,), "weights": {"min": 0.5}})
+READ_BACK = VERDICT._replace(report={"shape": [3], "weights": {"min": 0.5}})  # JSON has no tuples
+
+
+def test_a_verdict_is_found_by_its_text(tmp_path: Path):
+    with transcript.opened(tmp_path / transcript.NAME) as lines:
+        transcript.append(lines, "start", settings={})
+        attempts.add_verdict(lines, "src", VERDICT)
+    with transcript.opened(tmp_path / transcript.NAME) as lines:
+        assert attempts.find_verdict(lines, "src") == READ_BACK
+        assert attempts.find_verdict(lines, "src ") is None
+
+
+def test_a_text_is_verified_once_and_the_first_answer_is_as_the_stored_one(tmp_path: Path):
+    verified = []
+    with transcript.opened(tmp_path / transcript.NAME) as lines:
+        verify = attempts.recorded(lambda source, file: verified.append((source, file)) or VERDICT, lines)
+        assert verify("src", "a.py") == verify("src", "b.py") == READ_BACK
+    assert verified == [("src", "a.py")]
