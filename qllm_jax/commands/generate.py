@@ -4,6 +4,7 @@ import shlex
 from enum import IntEnum
 from typing import NamedTuple
 
+from qllm_jax.config import environment
 from qllm_jax.errors import UserError
 from qllm_jax.generation import attempts, evaluator, folder, loop, outcome, settings, trials
 from qllm_jax.generation import source as sources
@@ -111,7 +112,7 @@ def _selection(generation: Generation, client: Client) -> Select:
 
 
 def _verify_for(generation: Generation) -> Verify:
-    env = settings.environment(generation.settings)
+    env = environment(generation.settings.env, generation.settings.n_agents)
     return lambda source, file: gates.verify(source, file, env)
 
 

@@ -72,12 +72,6 @@ def to_yaml(settings: Settings) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(settings)))
 
 
-def environment(settings: Settings) -> dict[str, Any]:
-    """Return the `env:` mapping of the gates: the environment with its number of agents."""
-    agents = {} if settings.n_agents is None else {"n_agents": settings.n_agents}
-    return {**settings.env, **agents}
-
-
 def override_keys(overrides: list[str]) -> set[str]:
     """Return the keys that `key=value` overrides set."""
     return {override.partition("=")[0].lstrip("+~") for override in overrides}
