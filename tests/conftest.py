@@ -18,17 +18,36 @@ TINY_RUN = (
     "n_agents=3 env.horizon=10 seeds=2 total_steps=400 log_interval=200 eval_interval=200 eval_episodes=4 "
     "final_episodes=16 algo.n_envs=4 algo.batch_episodes=4 algo.buffer_episodes=8 algo.hidden_dim=8"
 )
+QUICK = "jax_disable_most_optimizations"  # a third of the time of a compilation, for programs that run once
 
 
 @contextmanager
-def _quick_compile() -> Iterator[None]:
-    """Compile with few optimizations: a third of the time, for what runs once."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+def _compiling(quick: bool) -> Iterator[None]:
+    """Compile with few optimizations, or with all, in this process and in those that it starts."""
+    before, variable = jax.config.read(QUICK), os.environ.get(QUICK.upper())
+    jax.config.update(QUICK, quick)
+    os.environ[QUICK.upper()] = str(int(quick))
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", before)
+        jax.config.update(QUICK, before)
+        os.environ.pop(QUICK.upper())
+        if variable is not None:
+            os.environ[QUICK.upper()] = variable
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_compile() -> Iterator[None]:
+    """Compile with few optimizations in all tests, but for those that use `full_compile`."""
+    with _compiling(quick=True):
+        yield
+
+
+@pytest.fixture
+def full_compile() -> Iterator[None]:
+    """Compile with all optimizations, for a test that is about what XLA makes of a program."""
+    with _compiling(quick=False):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,19 +62,11 @@ def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         os.environ[user_cache.VARIABLE] = before
 
 
-@pytest.fixture(scope="module")
-def quick_compile() -> Iterator[None]:
-    """Few compiler optimizations for a module of tests whose time is compile time."""
-    with _quick_compile():
-        yield
-
-
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of QLLM: spread, 3 agents, 10 steps, 2 seeds. Copy it before changing it."""
     from qllm_jax import train
 
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    with _quick_compile():
-        assert train.train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
+    assert train.train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
     return path

@@ -28,7 +28,6 @@ def commands() -> list[tuple[str, list[str]]]:
     ]
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     plain = [c for c in commands() if not re.search(r"[$*]", " ".join(c[1]))]

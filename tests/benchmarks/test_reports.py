@@ -12,7 +12,6 @@ def here(module):
     return lambda script, job: json.loads(json.dumps(module.work(json.loads(json.dumps(job)))))
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_scaling_changes_one_axis_of_the_point(load, capsys, tmp_path):
     point = "--at-agents 2 --at-seeds 2 --at-envs 4 --at-batch 8 --at-hidden 4 --at-buffer 16 --algo matched_vdn"
     axes = "--agents --envs --batch --seeds 1 1 --updates 1 --repeats 2"
@@ -26,7 +25,6 @@ def test_scaling_changes_one_axis_of_the_point(load, capsys, tmp_path):
     assert "| seeds | 2 | 4 | 8 | 1 | " in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_memory_names_stages_and_items(load, capsys, monkeypatch, tmp_path):
     memory = load("memory", "--agents", "2", "--buffer", "60", "--updates", "1", "--out", str(tmp_path / "m.json"))
     monkeypatch.setattr(memory.systems, "in_process", here(memory))
@@ -41,7 +39,6 @@ def test_memory_names_stages_and_items(load, capsys, monkeypatch, tmp_path):
     assert "GiB at the peak" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_gpu_runs_anywhere_with_small_sizes(load, capsys, monkeypatch, tmp_path):
     options = f"{TINY} --algos matched_vdn --steps 4000 --updates 1 --repeats 1 --matmul 32 --top 3 --peak-tflops 1"
     gpu = load("gpu", *options.split(), "--out", str(tmp_path / "g.json"))

@@ -170,7 +170,6 @@ def test_planned_memory_is_arguments_results_and_temporary_arrays(load):
     assert workload.planned_bytes(donated) == 4000
 
 
-@pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize(
     ("overrides", "peers", "steps"),
     [
@@ -261,7 +260,6 @@ def test_a_mistake_is_a_sentence(script, arguments, sentence, load, capsys):
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_lengths_end_where_the_task_ends(load):
     env = probe(5, 2, lambda state, actions: 1.0)
     agent, algo = agents.make(env.spec, 4), SimpleNamespace(n_envs=2, batch_episodes=3)
@@ -286,7 +284,6 @@ def test_a_rollout_plays_to_its_last_end_and_an_update_reads_a_bucket(load, act,
 TINY_LBF = "algo=matched_vdn seeds=2 env.horizon=4 algo.n_envs=2 algo.batch_episodes=4 algo.buffer_episodes=8"
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_the_timed_team_stays_as_it_is(load):
     module = load("early_termination")
     team = module.open_task("lbf_8x8_2p_2f_coop", [*TINY_LBF.split(), "algo.hidden_dim=4"])
@@ -299,7 +296,6 @@ def test_the_timed_team_stays_as_it_is(load):
     assert np.all(metrics["grad_norm"] > 0)
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_early_termination_prints_shares_and_times(load, capsys, monkeypatch):
     settings = [*TINY_LBF.split(), "algo.hidden_dim=4"]
     module = load("early_termination", "lbf_8x8_2p_2f_coop", "--repeats", "2", "--settings", *settings)
@@ -317,7 +313,6 @@ def test_early_termination_opens_a_run(load, tiny_run):
         exp.open_task(str(tiny_run), [])
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_algorithms_prints_a_row_for_each(load, capsys):
     arguments = ["--algos", "matched_vdn", "matched_iql", "--agents", "2", "--updates", "1", "--repeats", "1"]
     load("algorithms", *arguments).main()
@@ -332,7 +327,6 @@ def test_algorithms_names_a_preset_that_does_not_exist(load, capsys):
     assert "did you mean 'matched_qmix'?" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_sweep_prints_a_row_for_each_number_of_runs(load, capsys):
     arguments = ["--runs", "3", "--agents", "2", "--tfcaf", "mpe_spread", "mpe_spread_paper"]
     load("sweep", *arguments, "--buffer", "32", "--updates", "1", "--repeats", "1").main()

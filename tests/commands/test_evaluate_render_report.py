@@ -31,8 +31,6 @@ from qllm_jax.reporting.gif import LAST_FRAME_MS
 from qllm_jax.reporting.style import Scale, weight_color
 from qllm_jax.run.load import LoadedRun, load_run
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 COMMANDS = {"evaluate": evaluate, "render": render.render, "report": report}
 T = 10  # of tiny_run
 

@@ -13,7 +13,6 @@ from qllm_jax.core.types import Episode
 from qllm_jax.program import experiment
 from qllm_jax.program.compiled import Parts, Sizes, play_episodes
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 LENGTH = 6
 
 

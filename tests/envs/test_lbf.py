@@ -15,8 +15,6 @@ from qllm_envs.lbf import State
 from qllm_jax import config
 from qllm_jax.program import experiment
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 KEY = jax.random.key(0)
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 

@@ -11,8 +11,6 @@ from lbforaging.foraging.environment import ForagingEnv
 from qllm_envs import make
 from qllm_envs.lbf import State
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 HORIZON, LOAD = 50, 5
 WAYS = np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1], [0, 0]])  # (row, column) by action
 TASKS = {

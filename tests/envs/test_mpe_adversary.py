@@ -13,8 +13,6 @@ from playing import KEY, LEFT, RIGHT, UP, any_actions, assert_shown, assert_soun
 from qllm_envs import mpe_adversary
 from qllm_envs.mpe_adversary import State
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 deception = partial(compiled, "mpe_adversary")
 
 

@@ -16,8 +16,6 @@ from qllm_envs._mpe import physics
 from qllm_envs.mpe_spread import State
 from qllm_envs.selfplay import game
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 KEY = jax.random.key(0)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 

@@ -14,8 +14,6 @@ from qllm_envs import make, mpe_tag
 from qllm_envs._mpe import physics
 from qllm_envs.mpe_tag import State
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 FAR = ((5.0, 5.0), (6.0, 6.0))  # obstacles out of the way
 tag = partial(compiled, "mpe_tag")
 

@@ -8,8 +8,6 @@ from playing import KEY, LEFT, NONE, STILL, close, compiled, player
 
 from qllm_envs import check_env, make
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 OPPOSED = ("mpe_tag", "mpe_adversary")
 
 

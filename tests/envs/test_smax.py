@@ -16,8 +16,6 @@ from qllm_envs._smax import world as worlds
 from qllm_envs._smax.scenarios import TWO_COLOSSI
 from qllm_envs._smax.world import in_beam
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 KEY = jax.random.key(0)
 NO_OP, STOP, NORTH, SOUTH, EAST, WEST, ATTACK = range(7)
 GAMES = 16

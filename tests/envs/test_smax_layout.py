@@ -12,8 +12,6 @@ from qllm_envs import make
 from qllm_envs._smax.state import Recharge
 from qllm_envs.layout import flat_state
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 TASKS = [("3s_vs_5z", "smac"), ("3s_vs_5z", "smax"), ("2c_vs_64zg", "smac"), ("3s5z", "smac"), ("3m", "smax")]
 SIZES = {"3s_vs_5z": (48, 68, 11), "2c_vs_64zg": (332, 342, 70), "3s5z": (128, 216, 14), "3m": (30, 48, 9)}
 SHIELD = {"marine": 0, "stalker": 80, "zealot": 50, "zergling": 0, "colossus": 150}

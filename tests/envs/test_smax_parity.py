@@ -17,8 +17,6 @@ from qllm_envs._smax import units
 from qllm_envs._smax import world as worlds
 from qllm_envs._smax.scenarios import TWO_COLOSSI
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 STEPS = 60
 THEIR_NUMBERS = np.array([4, 4, 0, 2, 1, 3])  # of no-op, stop, north, south, east and west
 

@@ -5,14 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from qllm_envs import Scene, make
 from qllm_envs._smax.enemies import Memory
 from qllm_envs._smax.scene import COLORS, HEALTH, SHIELD, SHOTS
 from qllm_envs.core import Bar
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 # Stalkers 0 to 2 and zealots 3 to 7: stalker 1 and zealot 7 are dead, zealot 3 touches stalker 0, others are far off.
 PLACES = [[10, 10], [11, 20], [14, 14], [11.25, 10], [14, 18], [20, 20], [25, 20], [12, 12]]
 

@@ -11,8 +11,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.generation import prompts
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, METHODS, MODULES
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @functools.cache
 def env(name: str) -> Env:

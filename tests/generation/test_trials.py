@@ -22,8 +22,6 @@ EQUAL = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.full((2
 FIRST = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.array([0.9, 0.1]), 0.0\n"
 PROMPTS = Prompts("coder", "evaluator", {"evaluator_choose": "{{round}} {{rounds}} {{candidates}}"})
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def candidate(number: int, source: str) -> Candidate:
     reply = Reply("", "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")

@@ -26,8 +26,6 @@ from qllm_jax.learners import coma
 from qllm_jax.learners.critics import Critic
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 PYMARL = {"critic_sees_obs": True, "critic_sees_last_actions": True}
 # agents, observation, state, actions, hidden, options, parameters as in the paper's tables (its column "QPLEX")
 TABLE = {

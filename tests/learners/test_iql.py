@@ -13,8 +13,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners.iql import values_and_returns
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def test_each_agent_has_a_target_of_its_own():
     env = probe(2, None, lambda state, actions: 0.0, avail=(True, True, False))

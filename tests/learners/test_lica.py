@@ -24,8 +24,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import base, lica, policy
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.mark.parametrize(
     ("sizes", "expected"), [((6, 36, 216, 5), 289_798), ((3, 16, 48, 5), 181_446), ((2, 12, 14, 6), 159_751)]

@@ -24,8 +24,6 @@ from qllm_jax.learners import base, critics, maddpg, policy
 from qllm_jax.learners.critics import Critic
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 # agents, observation, state, actions, width of both networks, parameters as in the paper's table
 TABLE = {
     "spread": (6, 36, 216, 5, 128, 154_246),

@@ -16,7 +16,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import LearnerState, base, maser
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 QMIX = {"name": "qmix", "embed_dim": 4, "hypernet_layers": 1}
 WEIGHTS = {"alpha": 0.4, "lam": 0.5, "ind": 200.0, "mix": 300.0, "expl": 0.7, "dis": 0.9}  # large: to be seen
 NOTHING = {"lam": 0.0, "ind": 0.0, "mix": 0.0, "phi_dim": 8}

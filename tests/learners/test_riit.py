@@ -28,8 +28,6 @@ from qllm_jax.mixers.tfcaf import from_credit
 from qllm_jax.program import compiled
 from qllm_jax.tfcaf import from_source
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 QMIX = {"name": "qmix", "hypernet_layers": 1}
 VDN = {"name": "vdn"}
 # agents, observation, state, actions, hidden, last action, parameters as in the paper's table

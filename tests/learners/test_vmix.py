@@ -25,8 +25,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import base, vmix
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 QMIX, VDN = {"name": "qmix"}, {"name": "vdn"}
 
 

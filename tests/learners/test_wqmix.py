@@ -16,7 +16,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import base, wqmix
 from qllm_jax.program import compiled
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 QMIX = {"name": "qmix", "embed_dim": 4, "hypernet_dim": 4}
 
 

@@ -11,8 +11,6 @@ import qllm_envs
 from qllm_jax import config, mixers
 from qllm_jax.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @functools.cache
 def built(key_dim: int | str):

@@ -13,7 +13,6 @@ from qllm_jax.core import agents
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import MixerInputs
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 SIZES = {
     "pymarl2": {},
     "original_smac": {"heads": 4, "adv_layers": 1},

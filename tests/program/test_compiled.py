@@ -14,8 +14,6 @@ from qllm_jax.core.types import Hp
 from qllm_jax.learners import Core
 from qllm_jax.program import compiled, experiment
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 SMALL = [
     "algo.hidden_dim=8", "algo.batch_episodes=4", "algo.buffer_episodes=16", "algo.n_envs=2", "env.horizon=5",
     "eval_episodes=4", "final_episodes=4",

@@ -29,8 +29,6 @@ from qllm_jax.tfcaf import find
 GRID = ["sweep.lr=[0.003,0.0005]", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]"]
 LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in ("mpe_spread", "mpe_spread_paper")]
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def arguments(path: Path, *more: str) -> list[str]:
     return [*TINY_RUN.split(), *more, f"run_dir={path}"]

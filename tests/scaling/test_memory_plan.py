@@ -17,6 +17,7 @@ def build(*overrides: str) -> Experiment:
     return experiment.build(config.load(["n_agents=3", "seeds=2", "algo.buffer_episodes=64", *overrides]))
 
 
+@pytest.mark.usefixtures("full_compile")
 @pytest.mark.parametrize("algo", ["matched_qllm", "matched_riit"])
 def test_estimates_are_what_xla_plans(algo: str):
     exp = build(f"algo={algo}")
@@ -29,6 +30,7 @@ def test_estimates_are_what_xla_plans(algo: str):
     assert (found.total - working) / planned.argument_size_in_bytes == pytest.approx(1, rel=0.01)
 
 
+@pytest.mark.usefixtures("full_compile")
 def test_evaluations_count_where_they_take_more_than_updates():
     exp = build("final_episodes=20000")
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)[1]

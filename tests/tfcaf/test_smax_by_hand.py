@@ -10,8 +10,6 @@ import pytest
 import qllm_envs
 from qllm_jax.tfcaf import load
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @cache
 def spec(scenario: str):
