@@ -1,10 +1,10 @@
-"""What an update costs with each algorithm: `python benchmarks/algorithms.py --agents 6 25`.
+"""Time and memory of an update by algorithm: `python benchmarks/algorithms.py --agents 6 25`.
 
-Presets as they are on MPE spread: `matched_*` share network, parallel environments and, but for on-policy methods, the
-batch. Timed is what `qllm_jax.train` runs between two evaluations: one rollout and the update after it. The programs
-take turns in one process; ratios to the first algorithm are turn by turn. Memory is what XLA plans for a program:
-its temporary arrays at their peak, and the state that stays (parameters, optimizer, replay). The floor is the matrix
-multiplications of a program at the rate of a 2048^3 f32 matmul in the same process.
+Presets run unchanged on MPE spread: `matched_*` share the network, the number of parallel environments and, except for
+on-policy methods, the batch. One iteration is timed: a rollout and the update after it. The programs take turns in one
+process; ratios to the first algorithm are taken turn by turn. Memory is the plan of XLA: temporary arrays at their
+peak, and the state (parameters, optimizer, replay). The floor is the matrix multiplications of a program at the rate
+of a 2048^3 f32 matmul in the same process.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from qllm_jax.program.experiment import Experiment
 
 
 def build(algo: str, agents: int, seeds: int) -> Experiment:
-    """The program of a preset, as `qllm_jax.train` builds it. UserError if there is none."""
+    """Build the experiment of a preset as `qllm_jax.train` does. UserError if the preset does not exist."""
     return experiment.build(config.load([f"algo={algo}", "env=mpe_spread", f"n_agents={agents}", f"seeds={seeds}"]))
 
 
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser = common.parser(__doc__)
     presets = [name for name in config.group_names("algo") if name.startswith("matched_")]
     every = ["matched_qmix", *sorted(set(presets) - {"matched_qmix"})]
-    parser.add_argument("--algos", nargs="+", default=every, help="presets; the first is what ratios are to (QMIX)")
+    parser.add_argument("--algos", nargs="+", default=every, help="presets; ratios are to the first (QMIX)")
     parser.add_argument("--agents", type=common.positive, nargs="+", default=[6, 25], metavar="N")
     parser.add_argument("--seeds", type=common.positive, default=1, help="runs in one program (1)")
     parser.add_argument("--updates", type=common.positive, default=5, help="of one turn (5)")

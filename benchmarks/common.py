@@ -1,4 +1,4 @@
-"""What the benchmarks share: the report that each prints and stores as JSON, timing, tables and arguments."""
+"""Shared parts of the benchmarks: the report that each prints and stores as JSON, timing, tables and arguments."""
 
 import argparse
 import json
@@ -20,29 +20,29 @@ from qllm_jax.run import provenance
 
 
 class Report(NamedTuple):
-    """What a benchmark measured; `--out` stores all but `out` as one JSON object, which draw.py reads.
+    """Measurements of a benchmark; `--out` stores all fields but `out` as one JSON object, which draw.py reads.
 
-    A row is a flat dict, one for each system or setting: names of what was run (`system`, `agents`, `runs` ...) and
-    figures, whose keys end in their unit (`update_ms`, `compile_s`, `state_bytes`, `env_steps_per_s`). A figure with
-    one value a round is a list of these. Ratios are taken round by round: `speed_to_NAME` is how many times as fast as
-    NAME a row is, `times_NAME` (`times_floor`, `times_first`) how many times as long it takes.
+    A row is a flat dict, one for each system or setting: its names (`system`, `agents`, `runs` ...) and figures, whose
+    keys end in their unit (`update_ms`, `compile_s`, `state_bytes`, `env_steps_per_s`). A figure with one value per
+    round is a list. Ratios are taken round by round: `speed_to_NAME` is the speed relative to NAME, `times_NAME`
+    (`times_floor`, `times_first`) the time relative to NAME.
     """
 
-    benchmark: str  # name of the script: what kind of rows these are
+    benchmark: str  # name of the script, which tells the kind of rows
     head: dict[str, str]  # see `describe`
-    task: str  # what is measured, in a sentence
+    task: str  # the measurement, in a sentence
     rows: list[dict[str, Any]]
     out: Path | None
 
 
 def begin(script: str, out: Path | None, task: str, head: dict[str, str]) -> Report:
-    """Print the head of a report and give it, without rows. `script` is the benchmark's `__file__`."""
+    """Print the head of a report and return the report, without rows. `script` is the benchmark's `__file__`."""
     print("\n".join(f"{name:<10}{text}" for name, text in {**head, "task": task}.items()), flush=True)
     return Report(Path(script).stem, head, task, [], out)
 
 
 def add(report: Report, *rows: dict[str, Any]) -> None:
-    """Add rows and store the report: a benchmark that is stopped keeps what it has measured."""
+    """Add rows and store the report, so that a benchmark that is stopped keeps its rows."""
     report.rows.extend(rows)
     if report.out:
         record = {key: value for key, value in report._asdict().items() if key != "out"}
@@ -50,7 +50,7 @@ def add(report: Report, *rows: dict[str, Any]) -> None:
 
 
 def describe(*packages: str) -> dict[str, str]:
-    """Command, hardware, versions and commit of this process. Starts the backend."""
+    """Return command, hardware, versions and commit of this process. Starts the backend."""
     return {
         "command": command(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -61,19 +61,19 @@ def describe(*packages: str) -> dict[str, str]:
 
 
 def command() -> str:
-    """What this process was started as."""
+    """Return the command line of this process."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def clone_commit(clone: Path) -> str:
-    """HEAD of a peer's clone, "+dirty" where a file that it tracks differs or misses."""
+    """Return HEAD of a peer's clone, with "+dirty" if a tracked file differs or is missing."""
     git = lambda *words: subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=False)
     changed = git("status", "--porcelain", "-uno").stdout.strip()
     return (git("rev-parse", "HEAD").stdout.strip() or "no git commit") + ("+dirty" if changed else "")
 
 
 def hardware() -> str:
-    """Device and host of this process. Starts the backend."""
+    """Describe the device and the host of this process. Starts the backend."""
     device = jax.devices()[0]
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -88,30 +88,33 @@ def versions(*packages: str) -> str:
 
 
 def table(columns: dict[str, Callable[[dict[str, Any]], str]], rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown; a column is its heading and how it is read from a row."""
+    """Format rows as a Markdown table; a column is its heading and a function from a row to a cell."""
     lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def spread(values: Sequence[float], style: str = ",.2f") -> str:
-    """Median and range."""
+    """Format the median and the range."""
     return f"{statistics.median(values):{style}} ({min(values):{style}} to {max(values):{style}})"
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Round by round, so that a machine that slows down slows both sides."""
+    """Return ratios round by round: a machine that slows down slows both sides."""
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def seconds(run: Callable[..., Any], *inputs: Any) -> tuple[Any, float]:
-    """Result and wall time of one call, until its arrays are there."""
+    """Return the result and the wall time of one call, until its arrays are ready."""
     start = time.perf_counter()
     result = jax.block_until_ready(run(*inputs))
     return result, time.perf_counter() - start
 
 
 def compiled(function: Callable[..., Any], *inputs: Any) -> tuple[Any, float]:
-    """A function as an executable for these inputs, and the seconds that took. A jitted one keeps its donations."""
+    """Return an executable of a function for these inputs, and its compile time in seconds.
+
+    A jitted function keeps its donations.
+    """
     start = time.perf_counter()
     jitted: Any = function if hasattr(function, "lower") else jax.jit(function)
     executable = jitted.lower(*inputs).compile()
@@ -119,7 +122,7 @@ def compiled(function: Callable[..., Any], *inputs: Any) -> tuple[Any, float]:
 
 
 def in_turn(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call. Programs take turns, so that a machine that slows down slows all."""
+    """Return the seconds of each call. Programs take turns: a machine that slows down slows all."""
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(repeats):
         for name, run in programs.items():
@@ -128,14 +131,14 @@ def in_turn(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, l
 
 
 def positive(text: str) -> int:
-    """An argparse type."""
+    """Argparse type of an integer of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
     return int(text)
 
 
 def new_file(suffix: str) -> Callable[[str], Path]:
-    """An argparse type: a file to write. It must not exist, since a measurement is not repeatable."""
+    """Argparse type of a file to write. It must not exist, as a measurement is not repeatable."""
 
     def path(text: str) -> Path:
         found = Path(text)
@@ -149,7 +152,7 @@ def new_file(suffix: str) -> Callable[[str], Path]:
 
 
 def parser(description: str | None, out: str = ".json") -> argparse.ArgumentParser:
-    """A parser whose help keeps the lines of the module's docstring, with --out for a file that ends in `out`."""
+    """Make a parser whose help keeps the lines of the module's docstring, with --out for a file that ends in `out`."""
     raw = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(description=description, formatter_class=raw, allow_abbrev=False)
     made.add_argument("--out", type=new_file(out), metavar=f"FILE{out}", help="write the report there as well")

@@ -1,7 +1,7 @@
-"""A picture of stored reports: `python benchmarks/draw.py throughput.json --out throughput.png`.
+"""Draw stored reports: `python benchmarks/draw.py throughput.json --out throughput.png`.
 
-Files are of one benchmark; their rows are drawn together. Bars and dots are medians, thin lines go from the lowest to
-the highest round, and a black tick is the floor: the same work at the speed of one large matrix multiplication.
+All files are of one benchmark; their rows are drawn together. Bars and dots are medians, thin lines run from the lowest
+to the highest round, and a black tick is the floor: the same work at the speed of one large matrix multiplication.
 """
 
 import json
@@ -21,24 +21,24 @@ AXES = {"agents": "agents N", "envs": "environments E", "batch": "episodes of a 
 
 
 class Look(NamedTuple):
-    """How the rows of a benchmark are drawn: a panel each, in it a line of text and a bar or dot for each row."""
+    """Layout of the rows of a benchmark: panels, and in a panel a label and a bar or dot for each row."""
 
     panel: Callable[[Row], str]
     label: Callable[[Row], str]
-    value: str  # key of a row: a number, or one a round
+    value: str  # key of a row: a number, or one per round
     axis: str
-    log: bool = False  # dots in the place of bars, which need a zero
-    note: Callable[[Row], str] = lambda row: ""  # behind the value
+    log: bool = False  # dots instead of bars, which need a zero
+    note: Callable[[Row], str] = lambda row: ""  # after the value
     scale: float = 1.0
 
 
 def seeds(row: Row) -> str:
-    """As in a heading."""
+    """Title of the panel of a row: agents and seeds."""
     return f"{row['agents']} agents, {row['seeds']} seed" + ("s" if row["seeds"] > 1 else "")
 
 
 def speed(row: Row) -> str:
-    """How many times a peer's speed."""
+    """Speed relative to each peer, as a note."""
     found = {key.removeprefix("speed_to_"): row[key] for key in row if key.startswith("speed_to_")}
     if row["system"] in PEERS:
         return ""
@@ -46,7 +46,7 @@ def speed(row: Row) -> str:
 
 
 def peak(row: Row) -> Row:
-    """A row of memory.py whose figure has one name for stages and items."""
+    """Row of memory.py whose figure has one name for stages and items."""
     figure = {"label": f"peak: {row['stage']}", "size": row["peak_bytes"]} if "stage" in row else {}
     return row | (figure or {"label": row["item"], "size": row["bytes"]})
 
@@ -71,8 +71,8 @@ LOOKS = {
         lambda row: "",
         lambda row: f"{row['task']}, {row['policy']}",
         "speed_to_full",
-        "an iteration, times as fast as with everything behind the ends",
-        note=lambda row: f", {row['masked_share']:.0%} of slots behind the end",
+        "an iteration, times as fast as with all steps after the ends",
+        note=lambda row: f", {row['masked_share']:.0%} of slots after the end",
     ),
     "memory": Look(seeds, lambda row: row["label"], "size", "MiB", scale=1 / 2**20),
     "gpu": Look(
@@ -85,7 +85,7 @@ LOOKS = {
 
 
 def figure_rows(benchmark: str, rows: list[Row]) -> list[Row]:
-    """Rows with the figure that their look names."""
+    """Add the figure that the look of a benchmark names to its rows."""
     if benchmark == "memory":
         return [peak(row) for row in rows]
     if benchmark == "gpu":
@@ -95,13 +95,13 @@ def figure_rows(benchmark: str, rows: list[Row]) -> list[Row]:
 
 
 def values(row: Row, key: str, scale: float = 1.0) -> list[float]:
-    """All rounds of a figure."""
+    """Return a figure of all rounds."""
     found = row[key] if isinstance(row[key], list) else [row[key]]
     return [scale * each for each in found]
 
 
 def draw_panels(figure: Any, look: Look, rows: list[Row]) -> None:
-    """Panels below each other, as high as they have rows."""
+    """Draw panels one below the other, of heights in proportion to their rows."""
     panels = {name: [row for row in rows if look.panel(row) == name] for name in dict.fromkeys(map(look.panel, rows))}
     heights = [len(each) + 1.5 for each in panels.values()]
     figure.set_size_inches(10, 1.0 + 0.3 * sum(heights))
@@ -120,7 +120,7 @@ def draw_panels(figure: Any, look: Look, rows: list[Row]) -> None:
 
 
 def draw_row(axes: Any, look: Look, row: Row, y: int) -> None:
-    """Median, range, floor, and the figure in words."""
+    """Draw the median, range and floor of a row, and its figure as text."""
     found, color = values(row, look.value, look.scale), PEER if row.get("system") in PEERS else OURS
     middle = statistics.median(found)
     if look.log:
@@ -136,7 +136,7 @@ def draw_row(axes: Any, look: Look, row: Row, y: int) -> None:
 
 
 def draw_scaling(figure: Any, rows: list[Row]) -> None:
-    """An axis a panel: time of an update and run, and its floor."""
+    """Draw a panel for each axis: time per update and run, and its floor."""
     names = list(dict.fromkeys(row["axis"] for row in rows))
     figure.set_size_inches(3.4 * len(names) + 1, 4.0)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True):
@@ -157,14 +157,14 @@ def draw_scaling(figure: Any, rows: list[Row]) -> None:
 
 
 def frame(axes: Any) -> None:
-    """Grid and borders."""
+    """Draw the grid and the borders."""
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw(reports: list[dict[str, Any]], out: Path) -> None:
-    """Write the picture, with the task above and where it was measured below."""
+    """Write the picture, with the task above and the machine and commit below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -176,8 +176,8 @@ def draw(reports: list[dict[str, Any]], out: Path) -> None:
     else:
         draw_panels(figure, LOOKS[benchmark], figure_rows(benchmark, rows))
     figure.suptitle("\n".join(dict.fromkeys(report["task"] for report in reports)), fontsize=9, wrap=True)
-    places = dict.fromkeys(f"{each['head']['hardware']}; commit {each['head']['commit'][:9]}" for each in reports)
-    figure.supxlabel("\n".join(places), fontsize=7, color="#747a82")
+    origins = dict.fromkeys(f"{each['head']['hardware']}; commit {each['head']['commit'][:9]}" for each in reports)
+    figure.supxlabel("\n".join(origins), fontsize=7, color="#747a82")
     figure.savefig(out, dpi=160)
 
 

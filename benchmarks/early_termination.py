@@ -1,13 +1,13 @@
-"""What leaving out the steps behind the ends of episodes saves: `python benchmarks/early_termination.py smac_3s_vs_5z`.
+"""Time saved by skipping steps after termination: `python benchmarks/early_termination.py smac_3s_vs_5z`.
 
-Where episodes may end early, the rollouts of all runs on a device stop with their last episode, and an update of a
-value-based method reads the shortest of a few lengths that holds all that happened (core/lockstep.py). A task
-is a file of configs/env, played by uniformly random agents, or the folder of a run, played by its best parameters;
-its runs are on one device. The team plays while times are taken and learns nothing (learning rate 0, fixed epsilon).
+Where episodes may end early, the rollouts of all runs on a device stop when the last episode ends, and an update of a
+value-based method reads the shortest of a few lengths that covers all episodes of the batch (core/lockstep.py). A task
+is a file of configs/env, played by uniformly random agents, or a run folder, played by its best parameters; its runs
+are on one device. The team does not learn while it is timed (learning rate 0, fixed epsilon).
 
-Shares are of all slots, horizon times episodes: those behind the end, and those of them that rollouts still play and
-updates still read. Times are of the program as it is and of the "full" one, the same but told that no episode ends
-early, so that all is played and read to the horizon; both get the same episodes and batches, in turn.
+Shares are of all slots, horizon times episodes: slots after the end, and the part of them that rollouts still play and
+updates still read. Times are of the program as it is and of the "full" program, which is told that no episode ends
+early and plays and reads to the horizon; both get the same episodes and batches, in turn.
 """
 
 import argparse
@@ -35,7 +35,7 @@ TASKS = ("smac_3s_vs_5z", "lbf_15x15_4p_3f", "lbf_8x8_2p_2f_coop")
 
 
 class Team(NamedTuple):
-    """Who plays what."""
+    """Parameters that play the environment of an experiment."""
 
     policy: str
     exp: Experiment
@@ -44,12 +44,12 @@ class Team(NamedTuple):
 
 
 def open_task(task: str, settings: list[str]) -> Team:
-    """A run folder's best team, or random agents in an environment with `settings`. UserError if it is neither."""
+    """Open the best team of a run folder, or random agents in an environment with `settings`. UserError for neither."""
     run = load.load_run(task) if (Path(task) / folder.CONFIG).is_file() else None
     exp = run.exp if run else experiment.build(replace(config.load([f"env={task}", *settings]), devices=1))
     algo, spec = exp.config.algo, exp.env.spec
     if not spec.ends_early:
-        raise UserError(f"no episode of {spec.task} ends early: there is nothing to leave out")
+        raise UserError(f"no episode of {spec.task} ends early: there is no step to skip")
     if algo.batch_episodes <= algo.n_envs:
         raise UserError(f"batch_episodes={algo.batch_episodes} must be above n_envs={algo.n_envs}: see `times`")
     if run:
@@ -58,7 +58,7 @@ def open_task(task: str, settings: list[str]) -> Team:
 
 
 def lengths(team: Team, episodes: int) -> np.ndarray:
-    """Steps (rollouts, R, E) up to the ends of at least `episodes` episodes, and of at least a batch of each run."""
+    """Lengths (rollouts, R, E) of at least `episodes` episodes, and of at least a batch of each run, in steps."""
     exp, algo = team.exp, team.exp.config.algo
     shape = (exp.n_runs, algo.n_envs)
     n = -(-max(episodes, algo.batch_episodes * exp.n_runs) // (exp.n_runs * algo.n_envs))
@@ -74,7 +74,7 @@ def lengths(team: Team, episodes: int) -> np.ndarray:
 
 
 def handled(exp: Experiment, steps: np.ndarray) -> tuple[float, float]:
-    """Steps that a rollout plays and that an update reads, means, by the lengths (rollouts, R, E) of episodes."""
+    """Return the mean steps that a rollout plays and that an update reads, from lengths (rollouts, R, E)."""
     horizon, batch = exp.env.spec.horizon, exp.config.algo.batch_episodes
     of_runs = np.moveaxis(steps, 1, 0).reshape(steps.shape[1], -1)
     n = of_runs.shape[1] // batch
@@ -85,19 +85,19 @@ def handled(exp: Experiment, steps: np.ndarray) -> tuple[float, float]:
 
 
 def playing(team: Team) -> tuple[Clock, RunState, Hp]:
-    """A start from which the team plays and stays as it is."""
+    """Return a start from which the team plays without learning."""
     clock, state = experiment.start(team.exp)
-    learner = state.learner._replace(params=jax.tree.map(jnp.copy, team.params))  # programs take the copy over
+    learner = state.learner._replace(params=jax.tree.map(jnp.copy, team.params))  # programs donate the copy
     fixed = jnp.full_like(team.exp.hp.epsilon_start, team.epsilon)
     hp = team.exp.hp._replace(lr=jnp.zeros_like(fixed), epsilon_start=fixed, epsilon_end=fixed)
     return clock, state._replace(learner=learner), hp
 
 
 def times(team: Team, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of the parts of an iteration of all runs, by program and part, one number a round.
+    """Return the milliseconds of the parts of an iteration of all runs, by program and part, one per round.
 
-    Rollouts are those before the first update, of which there are none if one rollout fills a batch; an update is an
-    iteration less its rollout. All programs of a round go on from the same counters and parameters: they play the same
+    Rollouts are those before the first update; there are none if one rollout fills a batch. An update is an iteration
+    less its rollout. All programs of a round continue from the same counters and parameters, so that they play the same
     episodes and read the same batches.
     """
     exp, algo, (clock, state, hp) = team.exp, team.exp.config.algo, playing(team)
@@ -122,7 +122,7 @@ def times(team: Team, repeats: int) -> dict[str, list[float]]:
 
 
 def measure(team: Team, episodes: int, repeats: int) -> dict[str, Any]:
-    """A row of the report."""
+    """Measure one team: a row of the report."""
     spec, algo, steps = team.exp.env.spec, team.exp.config.algo, lengths(team, episodes)
     mean, (played, read), found = float(steps.mean()), handled(team.exp, steps), times(team, repeats)
     ours, full = (np.add(found[f"{name}rollout_ms"], found[f"{name}update_ms"]).tolist() for name in ("", "full_"))
@@ -145,7 +145,7 @@ def measure(team: Team, episodes: int, repeats: int) -> dict[str, Any]:
 
 
 def part(row: dict[str, Any], name: str) -> str:
-    """A cell: the time of a part of an iteration, and how many times as fast as the full one it is."""
+    """Format the time of a part of an iteration, and its speed relative to the full program."""
     ratio = statistics.median(common.ratios(row[f"full_{name}"], row[name]))
     return f"{common.spread(row[name])}, {ratio:.2f} x"
 
@@ -159,7 +159,7 @@ COLUMNS = {
     "episodes": lambda row: f"{row['episodes']:,}",
     "end early": lambda row: f"{row['early_share']:.1%}",
     "mean length": lambda row: f"{row['length_steps']:.1f}",
-    "slots behind the end": lambda row: f"{row['masked_share']:.1%} (95% ± {row['masked_share_margin']:.1%})",
+    "slots after the end": lambda row: f"{row['masked_share']:.1%} (95% ± {row['masked_share_margin']:.1%})",
     "still played": lambda row: f"{row['played_masked_share']:.1%}",
     "still read": lambda row: f"{row['read_masked_share']:.1%}",
     "rollout, ms, times as fast as full": lambda row: part(row, "rollout_ms"),

@@ -1,6 +1,6 @@
-"""The environments that env_step.py sets beside ours: JaxMARL's particle worlds and SMAX, and the original packages.
+"""Peers of the environments in env_step.py: JaxMARL's particle worlds and SMAX, and the original packages.
 
-A package is imported in the function that plays it, so that one that is missing costs no more than its row.
+A package is imported in the function that plays it, so that a missing package costs no more than its row.
 """
 
 import importlib.util
@@ -12,12 +12,12 @@ import numpy as np
 
 JAXMARL, MPE2, LBFORAGING = "jaxmarl", "mpe2", "lbforaging"
 PLAN = 16  # episodes for which a package gets actions; then they repeat
-Play = Callable[[], int]  # plays whole episodes; how many environment steps that were
-Game = dict[str, Any]  # all options of an environment of ours, and its name
+Play = Callable[[], int]  # plays whole episodes and returns their env steps
+Game = dict[str, Any]  # name and all options of an environment of qllm_envs
 
 
 def jaxmarl_env(game: Game) -> Any:
-    """JaxMARL's environment of the same sizes. 0.2.0 ends an episode a step after `max_steps`."""
+    """Make JaxMARL's environment of the same sizes. 0.2.0 ends an episode a step after `max_steps`."""
     import jaxmarl  # here, as it takes seconds and prints, which --help need not wait for
 
     if game["name"] == "smax":
@@ -32,7 +32,7 @@ def jaxmarl_env(game: Game) -> Any:
 
 
 def stock_smax(game: Game) -> Any:
-    """SMAX against its own enemies, told of our scenario and units by its arguments: no splash, no SMAC around it."""
+    """Make SMAX with its own enemies; scenario and units of qllm_envs are given as its arguments, without splash."""
     from jaxmarl.environments.smax import HeuristicEnemySMAX
 
     from qllm_envs._smax import scenarios, units, world
@@ -50,7 +50,7 @@ def stock_smax(game: Game) -> Any:
 
 
 def mpe2_play(game: Game, rng: np.random.Generator) -> Play:
-    """Episodes of mpe2, as epymarl plays them: dicts by agent name."""
+    """Play episodes of mpe2 as epymarl does: dicts by agent name."""
     from mpe2 import simple_adversary_v3, simple_spread_v3, simple_tag_v3
 
     n = game["n_agents"]
@@ -73,7 +73,7 @@ def mpe2_play(game: Game, rng: np.random.Generator) -> Play:
 
 
 def lbforaging_play(game: Game, rng: np.random.Generator) -> Play:
-    """Episodes of lbforaging, without gymnasium's wrappers."""
+    """Play episodes of lbforaging, without gymnasium's wrappers."""
     from lbforaging.foraging import ForagingEnv
 
     rows, cols = game["rows"], game["cols"]
@@ -97,7 +97,7 @@ def lbforaging_play(game: Game, rng: np.random.Generator) -> Play:
 
 
 def package_play(reset: Callable[[], Any], step: Callable[[Any], bool], plan: list[Any]) -> Play:
-    """`step` says whether the episode goes on; `plan` holds joint actions by episode and step."""
+    """Play by `step`, which returns True until the episode ends; `plan` holds joint actions by episode and step."""
     episodes = itertools.cycle(plan)
 
     def play() -> int:
@@ -122,13 +122,13 @@ def installed(package: str) -> bool:
 
 
 def of(name: str) -> list[str]:
-    """The peers of an environment, installed or not."""
+    """Return the peers of an environment, installed or not."""
     package = [PACKAGES[name][0]] if name in PACKAGES else []
     return [*([JAXMARL] if name in IN_JAXMARL else []), *package]
 
 
 def missing(name: str) -> list[str]:
-    """A sentence for every peer that an environment lacks."""
+    """Return a sentence for each peer of an environment that is not installed."""
     if not of(name):
         return [f"{name} has no peer: there is no package to compare it with"]
     return [f"{peer} is left out: it is not installed (pip install {peer})" for peer in of(name) if not installed(peer)]

@@ -1,4 +1,4 @@
-"""What env_step.py times, and the timing: whole episodes as one compiled program, of ours and of JaxMARL's environment.
+"""Timed systems of env_step.py: whole episodes as one compiled program, of our and of JaxMARL's environment.
 
 A package of env_peers.py plays its one environment in this process.
 """
@@ -17,23 +17,23 @@ from env_peers import JAXMARL, Game, Play
 from qllm_envs import Env
 
 OURS = "qllm_envs"
-Episode = Callable[[jax.Array, jax.Array], Any]  # (key, actions (T, N)) -> (what a rollout keeps, ended (T,))
+Episode = Callable[[jax.Array, jax.Array], Any]  # (key, actions (T, N)) -> (kept by a rollout, ended (T,))
 
 
 class System(NamedTuple):
-    """What is timed. None: a package, which is not compiled."""
+    """Timed system. Fields are None for a package, which is not compiled."""
 
     name: str
     n_envs: int
     play: Play
     compile_s: float | None = None
-    step_bytes: float | None = None  # that a program writes out for an environment step
+    step_bytes: float | None = None  # written by the program for an env step
     planned_bytes: int | None = None  # of memory
-    counted: float = 1.0  # share of the steps that it runs
+    counted: float = 1.0  # share of its steps that come before the end of an episode
 
 
 def listed(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[tuple[str, int]]:
-    """Names and environments of the systems that there are and that are installed; JaxMARL's with `peer_sizes`."""
+    """Return (name, environments) of the installed systems; JaxMARL's with `peer_sizes`."""
     peers = [peer for peer in env_peers.of(game["name"]) if env_peers.installed(peer)]
     found = []
     for n_envs in sizes:
@@ -42,7 +42,7 @@ def listed(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[tuple[st
 
 
 def build(name: str, n_envs: int, env: Env, game: Game, seed: int) -> System:
-    """A system that is `listed`, warm."""
+    """Build a system of `listed`, warmed up."""
     rng = np.random.default_rng((seed, n_envs))
     if name not in (OURS, JAXMARL):
         return System(name, n_envs, env_peers.PACKAGES[game["name"]][1](game, rng))
@@ -53,7 +53,7 @@ def build(name: str, n_envs: int, env: Env, game: Game, seed: int) -> System:
 
 
 def ours(env: Env) -> Episode:
-    """An episode of our environment."""
+    """Return an episode of our environment as a function."""
 
     def turn(state: Any, key_and_actions: Any) -> tuple[Any, Any]:
         step = env.step(key_and_actions[0], state, key_and_actions[1])
@@ -63,7 +63,7 @@ def ours(env: Env) -> Episode:
 
 
 def jaxmarl_episode(env: Any) -> Episode:
-    """The same with JaxMARL: rewards and observations are dicts by agent name."""
+    """Return an episode of JaxMARL's environment, whose rewards and observations are dicts by agent name."""
 
     def turn(state: Any, key_and_actions: Any) -> tuple[Any, Any]:
         key, actions = key_and_actions
@@ -75,7 +75,7 @@ def jaxmarl_episode(env: Any) -> Episode:
 
 
 def scanned(reset: Callable[[jax.Array], Any], turn: Callable[[Any, Any], tuple[Any, Any]]) -> Episode:
-    """A reset, then a turn for each joint action."""
+    """Return an episode as a function: a reset, then a turn for each joint action."""
 
     def episode(key: jax.Array, actions: jax.Array) -> Any:
         key_reset, key_turns = jax.random.split(key)
@@ -85,7 +85,7 @@ def scanned(reset: Callable[[jax.Array], Any], turn: Callable[[Any, Any], tuple[
 
 
 def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
-    """A program for as many environments as `actions` (B, T, N) has rows."""
+    """Compile a program of B environments for `actions` (B, T, N)."""
     inputs = jax.random.split(jax.random.key(0), len(actions)), jax.device_put(actions)
     run, compile_s = common.compiled(jax.vmap(episode), *inputs)
     steps = happened(np.asarray(run(*inputs)[1]))  # its first call is the warm-up
@@ -100,19 +100,19 @@ def compiled(name: str, episode: Episode, actions: np.ndarray) -> System:
 
 
 def happened(ended: np.ndarray) -> int:
-    """Steps of episodes (B, T) up to and with the one that ended each."""
+    """Count the steps of episodes, from `ended` (B, T), up to and including the last step of each."""
     return int((np.cumsum(ended, axis=1) - ended == 0).sum())
 
 
 class Rate(NamedTuple):
-    """Of one round of a system."""
+    """Speed of a system in one round."""
 
     steps_per_s: float
     cores_busy: float  # processor time of all threads over wall time; threads that wait actively count
 
 
 def rate(play: Play, seconds: float) -> Rate:
-    """Of whole calls, for at least so many seconds."""
+    """Measure whole calls, for at least `seconds`."""
     start, busy, steps = time.perf_counter(), time.process_time(), play()
     while (elapsed := time.perf_counter() - start) < seconds:
         steps += play()
@@ -120,9 +120,9 @@ def rate(play: Play, seconds: float) -> Rate:
 
 
 def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[str, Any]]:
-    """A row a system, from rounds of every system, each for at least `seconds`.
+    """Return a row per system, from rounds of all systems, each for at least `seconds`.
 
-    Ratios are taken round by round: to JaxMARL with as many environments, to a package with its one.
+    Ratios are taken round by round: to JaxMARL with as many environments, to a package with its one environment.
     """
     rounds = [[rate(system.play, seconds) for system in found] for _ in range(repeats)]
     speeds = [[each.steps_per_s for each in rates] for rates in zip(*rounds, strict=True)]
@@ -134,7 +134,7 @@ def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[s
         if mine.step_bytes is not None:
             row["times_floor"] = [written / mine.step_bytes / each for each in own]
         for peer, theirs in zip(found, speeds, strict=True):
-            # A package plays one environment however many the others do.
+            # A package plays one environment, whatever the number of the others.
             if peer.name not in (OURS, mine.name) and (peer.n_envs == mine.n_envs or peer.compile_s is None):
                 row[f"speed_to_{peer.name}"] = common.ratios(own, theirs)
         rows.append(row)

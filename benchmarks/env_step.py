@@ -2,18 +2,18 @@
 
 `env=` names a file of configs/env; n_agents= and env.KEY= change it, as for `python -m qllm_jax.train`. Whole episodes
 of random actions are timed: reset, step and observe, every observation written out as a rollout would keep it. Actions
-are drawn beforehand, and steps behind the end of an episode are not counted.
+are drawn beforehand, and steps after the end of an episode are not counted.
 
-Ours and JaxMARL's (particle worlds, SMAX) are one compiled program each, vmapped over environments, on one device,
-whose threads share all cores; the table says how many of these are busy. They run every episode to the horizon, so
-where episodes end early most of what they run is not counted: lines below the table say how much. JaxMARL is called
-through `step_env`, without the reset in every step that `step` adds. The original package (lbforaging, mpe2) plays one
-environment in this process. An opponent inside of ours acts by its policy, and so do SMAX's enemies; the opponents of
-other peers get random actions. All take turns, so that a machine that slows down slows all; compile time is reported
+Our environment and JaxMARL's (particle worlds, SMAX) are one compiled program each, vmapped over environments, on one
+device, whose threads share all cores; the table gives the number of busy cores. Both run every episode to the horizon.
+Where episodes end early, most of these steps are not counted; lines below the table give the share. JaxMARL is called
+through `step_env`, without the reset that `step` adds to every step. The original package (lbforaging, mpe2) plays one
+environment in this process. Opponents in our environments act by their policy, and so do SMAX's enemies; the opponents
+of other peers get random actions. All take turns, so that a machine that slows down slows all; compile time is reported
 apart. The floor of a program is the time to write its observations, rewards and ends to memory, and nothing else.
 
-Memory is what XLA plans for a program: actions, all that is written out, and temporary arrays. `--peaks` adds the
-highest resident memory of a process that imports, compiles and plays one system only, and what it was before that.
+Memory is the plan of XLA for a program: actions, results and temporary arrays. `--peaks` adds the highest resident
+memory of a process that imports, compiles and plays one system only, and the resident memory before that.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from qllm_jax.program import experiment
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Peaks of this process, which builds one system and plays it."""
+    """Build and play one system; return the memory peaks of this process."""
     env, game = opened(job["overrides"])
     jax.block_until_ready(jnp.zeros(()))  # the backend has started
     before = workload.peaks()["peak_bytes"]
@@ -48,7 +48,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
-    """Of the table: a ratio for each peer, and peaks where they were read."""
+    """Return the columns of the table, with a ratio for each peer, and peaks if they were read."""
     peers = dict.fromkeys(key for row in rows for key in row if key.startswith("speed_to_"))
     ratio = lambda key: lambda row: common.spread(row[key]) if key in row else "-"
     megabytes = lambda size: "-" if size is None else f"{size / 1e6:,.1f}"
@@ -67,7 +67,7 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], 
 
 
 def not_counted(rows: list[dict[str, Any]]) -> list[str]:
-    """A line for each system that runs steps behind the end of episodes."""
+    """Return a line for each system that runs steps after the end of episodes."""
     return [
         f"{row['system']} x {row['envs']:,} runs {statistics.median(row['env_steps_per_s']) / row['counted']:,.0f} "
         f"steps a second, of which {row['counted']:.1%} come before the end of an episode"
@@ -77,7 +77,7 @@ def not_counted(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def left_out(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[str]:
-    """A sentence for each peer that is not there, or not with all sizes."""
+    """Return a sentence for each peer that is missing, or missing at some sizes."""
     sentences, without = env_peers.missing(game["name"]), [f"{n:,}" for n in sizes if n not in peer_sizes]
     if without:
         sentences.append(f"{JAXMARL} is left out with {' and '.join(without)} environments, as --peer-envs says")
@@ -85,7 +85,7 @@ def left_out(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[str]:
 
 
 def opened(overrides: list[str]) -> tuple[Env, Game]:
-    """A configuration's environment and all its options: as given, or as its `make` has them by default. UserError."""
+    """Build the environment of a configuration; return it with all its options, defaults included. UserError."""
     settings = config.load(overrides)
     module = importlib.import_module(f"qllm_envs.{settings.env['name']}")
     defaults = {name: parameter.default for name, parameter in inspect.signature(module.make).parameters.items()}
@@ -137,7 +137,7 @@ def arguments() -> argparse.Namespace:
 
 
 def check_peer(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse sizes for a peer that there is not, or that ours does not have; without any, it gets all of --envs."""
+    """Refuse sizes for a peer that does not exist, and sizes that are not in --envs, which are the default."""
     name = args.built[1]["name"]
     if args.peer_envs is not None and JAXMARL not in env_peers.of(name):
         parser.error(

@@ -1,9 +1,9 @@
-"""Runs epymarl's QMIX and prints how long its updates took. Started by epymarl_qmix.py with epymarl's own Python.
+"""Run epymarl's QMIX and print the time of its updates. Started by epymarl_qmix.py with epymarl's own Python.
 
 epymarl's `run_sequential` does the work, as its main.py starts it, with its yaml files, one torch thread and its
 parallel runner, but without sacred, which would write into the clone. The clock is read at the end of each of its
-updates: from one to the next is one rollout, one update, and what its loop does besides. Needs torch, pettingzoo 1.24.3
-(later ones have no MPE), pygame, gymnasium 0.29.1, pyyaml and cloudpickle, and nothing of ours.
+updates: from one to the next is one rollout, one update, and the rest of its loop. Needs torch, pettingzoo 1.24.3
+(later versions have no MPE), pygame, gymnasium 0.29.1, pyyaml and cloudpickle, and no package of this repository.
 """
 
 import importlib
@@ -19,7 +19,7 @@ WARMUP, SAMPLES = 3, 3
 
 
 def settings(clone, sizes):
-    """epymarl's yaml files in its order (default, environment, algorithm), and ours on top."""
+    """Merge epymarl's yaml files in its order (default, environment, algorithm), then the sizes of the benchmark."""
     yaml, found = importlib.import_module("yaml"), {}
     for name in ("default", "envs/gymma", "algs/qmix"):
         found |= yaml.safe_load((clone / "src" / "config" / f"{name}.yaml").read_text())
@@ -32,23 +32,23 @@ def settings(clone, sizes):
 
 
 class Watch:
-    """Learner and runner of epymarl, watched; loops of `updates` updates are timed behind a warm-up."""
+    """Timers of epymarl's learner and runner; loops of `updates` updates are timed after a warm-up."""
 
     def __init__(self, updates):
         self.updates, self.count, self.samples, self.tests = updates, 0, [], []
         self.started, self.params = 0.0, None
 
     def learner(self, cls):
-        """The class with a `train` that notes the time behind it. SystemExit unless parameters moved."""
+        """Return the class with a `train` that reads the clock after it. SystemExit unless parameters changed."""
 
         def train(learner, *args, _train=cls.train, **kwargs):
             _train(learner, *args, **kwargs)
             self.count += 1
-            place = self.count - WARMUP
-            if place < 0 or place % self.updates:
+            timed = self.count - WARMUP
+            if timed < 0 or timed % self.updates:
                 return
             now = time.perf_counter()
-            if place:
+            if timed:
                 self.samples.append(1e3 * (now - self.started) / self.updates)
             old, self.params = self.params, [p.detach().clone() for p in learner.params]
             if old is not None and all(bool((a == b).all()) for a, b in zip(old, self.params, strict=True)):
@@ -58,7 +58,7 @@ class Watch:
         return type(cls.__name__, (cls,), {"train": train})
 
     def runner(self, cls):
-        """The class with a `run` that notes how long each rollout of an evaluation takes."""
+        """Return the class with a `run` that records the time of each rollout of an evaluation."""
 
         def run(runner, test_mode=False, _run=cls.run):
             start = time.perf_counter()
@@ -84,7 +84,7 @@ def main():
     learners, runners = importlib.import_module("learners").REGISTRY, importlib.import_module("runners").REGISTRY
     learners[args.learner] = watch.learner(learners[args.learner])
     runners[args.runner] = watch.runner(runners[args.runner])
-    needed = -(-sizes["batch"] // sizes["envs"]) + WARMUP + SAMPLES * updates  # rollouts; it stops behind t_max
+    needed = -(-sizes["batch"] // sizes["envs"]) + WARMUP + SAMPLES * updates  # rollouts; it stops after t_max
     steps = sizes["envs"] * args.env_args["time_limit"]
     args.t_max = (needed - 1) * steps - 1
     log = logging.getLogger("epymarl")

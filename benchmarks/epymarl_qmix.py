@@ -1,7 +1,7 @@
 """epymarl's QMIX (github.com/uoe-agents/epymarl) from a clone, in its own Python environment: see epymarl_driver.py.
 
-It trains one seed a process, in eight worker processes and one torch thread, as it sets itself. More seeds are timed as
-this one: what a machine with spare cores could gain from starting several at once is not counted.
+It trains one seed in one process, with eight worker processes and one torch thread, as it sets itself. The time of more
+seeds is taken from this one: the gain from starting several at once on spare cores is not counted.
 """
 
 import json
@@ -19,7 +19,7 @@ DRIVER = Path(__file__).with_name("epymarl_driver.py")
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Figures as of `systems.measure`; there is nothing to compile, and no floor is counted."""
+    """Return figures like those of `systems.measure`, without compile time and floor."""
     done = start([job["epymarl_python"], str(DRIVER), json.dumps(driver_job(job))])
     if done.returncode:
         raise SystemExit(f"{done.stderr[-3000:]}\nerror: the process of {job} ended with code {done.returncode}")
@@ -29,13 +29,13 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def driver_job(job: dict[str, Any]) -> dict[str, Any]:
-    """What the driver is told: the sizes of one seed and of the mixer."""
+    """Return the job of the driver: the sizes of one seed and of the mixer."""
     sizes = Sizes(**job["sizes"])._asdict() | {"embed": workload.EMBED, "hyper": workload.HYPER}
     return {"epymarl": job["epymarl"], "sizes": sizes, "updates": job["updates"]}
 
 
 def start(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """A process that sees none of our packages and leaves no compiled files in the clone."""
+    """Start a process that sees no package of this repository and leaves no compiled files in the clone."""
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return subprocess.run(
         command, env=env | {"PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, check=False
@@ -43,7 +43,7 @@ def start(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def refusal(clone: Path, python: Path) -> str | None:
-    """Why this clone cannot be run with this Python, in a sentence."""
+    """Return a sentence if this clone cannot be run with this Python, else None."""
     if not (clone / "src" / "run.py").is_file():
         return f"{clone} is no clone of github.com/uoe-agents/epymarl: it has no src/run.py"
     if not os.access(python, os.X_OK) or python.is_dir():

@@ -40,7 +40,7 @@ KINDS = {  # of a large matmul: type of the operands, precision
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
-    """The machine with its rates, or the figures and kernels of one system. For a process of its own."""
+    """Return the rates of the machine, or the figures and kernels of one system. For a process of its own."""
     if job["system"] == MACHINE:
         rates = {name: workload.matmul_rate(job["matmul"], 5, *kind) for name, kind in KINDS.items()}
         return {"head": common.describe("flax", "jaxmarl", "flashbax"), "rates": rates}
@@ -52,7 +52,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def rows(args: argparse.Namespace, name: str, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """Of one system: its speed, then its kernels with the longest time."""
+    """Return the rows of one system: its speed, then its kernels with the longest time."""
     paths = {"jaxmarl": str(args.jaxmarl), "steps": args.steps, "updates": args.updates, "evaluation": True}
     job = {"system": name, "sizes": args.sizes._asdict(), **paths}
     rounds = [systems.in_process(__file__, job) for _ in range(args.repeats)]
@@ -77,13 +77,13 @@ def rows(args: argparse.Namespace, name: str, rates: dict[str, float]) -> list[d
 
 
 def job_s(args: argparse.Namespace, figures: dict[str, Any]) -> float:
-    """The wall time of the job: compiling, and the updates and evaluations of all seeds."""
+    """Extrapolate the wall time of the job: compiling, and the updates and evaluations of all seeds."""
     updates = -(-args.steps // figures["steps_per_update"])
     return figures["compile_s"] + 1e-3 * args.sizes.seeds * updates * systems.whole_ms(figures)
 
 
 def whole_s(args: argparse.Namespace) -> float:
-    """Wall time of the job, run to its end by `qllm_jax.train` in a process of its own."""
+    """Measure the wall time of the job, run to its end by `qllm_jax.train` in a process of its own."""
     overrides = workload.overrides(args.algos[0], args.sizes)
     with tempfile.TemporaryDirectory() as folder:
         options = [*overrides, f"total_steps={args.steps}", f"run_dir={Path(folder) / 'run'}"]
@@ -98,7 +98,7 @@ def whole_s(args: argparse.Namespace) -> float:
 
 
 def columns(rates: dict[str, float]) -> dict[str, Any]:
-    """Of the table of speeds."""
+    """Return the columns of the table of speeds."""
     share = lambda kind: lambda row: common.spread(row[f"share_of_{kind}"], ".2%")
     return {
         "system": lambda row: row["system"],

@@ -33,11 +33,11 @@ Loop = Callable[[Callable[[Any], Any], Any], Any]  # (update, state) -> state
 
 
 def make(job: dict[str, Any]) -> System:
-    """The system, played until it learns: its first updates fill the buffer to a batch of writes, not of episodes."""
+    """Make the system, advanced to its first gradient step, which needs as many writes to the buffer as a batch has."""
     sizes = Sizes(**job["sizes"])
     train, settings = load(job, evaluation=job["evaluation"])
     keys = jax.random.split(jax.random.PRNGKey(0), sizes.seeds)
-    _, compile_s = common.compiled(jax.vmap(train), keys)  # as it is: what its user waits for
+    _, compile_s = common.compiled(jax.vmap(train), keys)  # unchanged: the time that its user waits
     leaves, structure = jax.tree.flatten(jax.eval_shape(functools.partial(begin, train), keys[0]))
     # Its counters are the same for all seeds and have to stay without a seed axis, as in its own vmap: a batched
     # counter would turn "learn when the buffer is ready" and "test when it is due" into "do both". vmap raises if one
@@ -63,7 +63,7 @@ def make(job: dict[str, Any]) -> System:
 
 
 def evaluation(run: Callable[[Any, int], Any], named: Callable[[Any], Any], settings: dict[str, Any]) -> Evaluation:
-    """Its test, entered one update before it is due by its counter of updates; that update is in it."""
+    """Make its test, entered one update before it is due; that update is included."""
     every = int(settings["NUM_UPDATES"] * settings["TEST_INTERVAL"])
 
     def test(state: list[jax.Array]) -> tuple[list[jax.Array], Any]:
@@ -76,19 +76,19 @@ def evaluation(run: Callable[[Any, int], Any], named: Callable[[Any], Any], sett
 
 
 def begin(train: Train, key: jax.Array) -> Any:
-    """Its state before the first update."""
+    """Return its state before the first update."""
     with update_loop(lambda _, state: state):
         return train(key)["runner_state"]
 
 
 def go_on(train: Train, key: jax.Array, state: Any, n: jax.Array) -> Any:
-    """Its state `n` updates later."""
+    """Return its state `n` updates later."""
     with update_loop(lambda update, _: jax.lax.fori_loop(0, n, lambda _, state: update(state), state)):
         return train(key)["runner_state"]
 
 
 def update_flops(train: Train, key: jax.Array) -> int:
-    """Of one update without an evaluation; what it multiplies before its loop is not counted."""
+    """Count the FLOP of one update without an evaluation; products before its loop are not counted."""
     start = functools.partial(begin, train)
     whole = workload.matmul_flops(functools.partial(go_on, train), key, jax.eval_shape(start, key), jnp.asarray(1))
     return whole - workload.matmul_flops(start, key)
@@ -96,7 +96,7 @@ def update_flops(train: Train, key: jax.Array) -> int:
 
 @contextlib.contextmanager
 def update_loop(replacement: Loop) -> Iterator[None]:
-    """Within it, JaxMARL's scan over updates is `replacement(update, start)`; all other scans are as always."""
+    """Replace JaxMARL's scan over updates by `replacement(update, start)` in this context; other scans stay."""
     real, found = jax.lax.scan, []
 
     def scan(f: Callable[..., Any], init: Any, *args: Any, **kwargs: Any) -> Any:
@@ -112,7 +112,7 @@ def update_loop(replacement: Loop) -> Iterator[None]:
 
 
 def load(job: dict[str, Any], evaluation: bool) -> tuple[Train, dict[str, Any]]:
-    """Its `train` of one key, and its settings: as shipped but for the sizes, wandb and the start of learning."""
+    """Load its `train` of one key, and its settings: as shipped except for sizes, wandb and the start of learning."""
     sys.path.insert(0, str(Path(job["jaxmarl"]) / BASELINE))
     with mock.patch.object(sys, "dont_write_bytecode", True):
         qmix: Any = importlib.import_module("qmix_rnn")
@@ -141,7 +141,7 @@ def load(job: dict[str, Any], evaluation: bool) -> tuple[Train, dict[str, Any]]:
 
 
 def refusal(clone: Path, sizes: Sizes, updates: int, steps: int | None = None) -> str | None:
-    """Why this clone cannot be timed with sizes, updates in a loop, steps (None: as shipped), in a sentence."""
+    """Return a sentence if this clone cannot be timed, else None. `updates` are of a loop; steps None: as shipped."""
     if not (clone / BASELINE / "qmix_rnn.py").is_file():
         return f"{clone} is no clone of github.com/FLAIROx/JaxMARL: it has no {BASELINE / 'qmix_rnn.py'}"
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:

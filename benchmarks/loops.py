@@ -11,16 +11,16 @@ from qllm_jax.program.experiment import Experiment
 
 
 class Loop(NamedTuple):
-    """A compiled loop of iterations and where it stands."""
+    """Compiled loop of iterations and its state."""
 
     chunk: Any  # (clock, runs, hp, n) -> clock, runs, metrics
     state: list[Any]  # [clock, runs]: replaced by each call, since its buffers are donated
     hp: Any
-    facts: dict[str, Any]  # what is known before it is timed
+    facts: dict[str, Any]  # figures known before timing
 
 
 def start(exp: Experiment) -> Loop:
-    """Ready for the first update."""
+    """Compile the loop and play up to the first update."""
     state = list(exp.program.warmup(*experiment.start(exp), exp.hp))
     chunk, compile_s = common.compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     facts = {
@@ -33,9 +33,10 @@ def start(exp: Experiment) -> Loop:
 
 
 def times(loops: dict[Any, Loop], updates: int, repeats: int, of_runs: bool = False) -> dict[Any, list[float]]:
-    """Milliseconds of one iteration of all runs, one number a round; the first round is a warm-up.
+    """Return the milliseconds of one iteration of all runs, one per round; the first round is a warm-up.
 
-    `updates` is of each loop, or with `of_runs` of all its runs together, so that loops of many and few run as long.
+    `updates` counts those of each loop, or with `of_runs` those of all its runs together, so that loops of many and few
+    runs take as long.
     """
     found: dict[Any, list[float]] = {name: [] for name in loops}
     for turn in range(repeats + 1):
@@ -49,6 +50,6 @@ def times(loops: dict[Any, Loop], updates: int, repeats: int, of_runs: bool = Fa
 
 
 def figures(loop: Loop, all_ms: list[float], runs: int, rate: float) -> dict[str, Any]:
-    """Of a row: what is known of the loop, its times for one run, and their floor at `rate` FLOP/s."""
+    """Return the figures of a row: facts of the loop, its times per run, and their floor at `rate` FLOP/s."""
     own, floor_ms = [ms / runs for ms in all_ms], 1e3 * loop.facts["iteration_flops"] / rate
     return {"update_ms": own, "floor_ms": floor_ms, "times_floor": [ms / floor_ms for ms in own], **loop.facts}

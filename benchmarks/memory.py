@@ -1,8 +1,8 @@
-"""What a training job takes of memory: `python benchmarks/memory.py --agents 25 --seeds 5 --buffer 5000`.
+"""Memory of a training job: `python benchmarks/memory.py --agents 25 --seeds 5 --buffer 5000`.
 
 A fresh process builds the job as `qllm_jax.train` does, plays until the replay is full, trains a few updates, evaluates
 and writes a checkpoint. After each stage its peak is read: of the resident memory of the process, and on an accelerator
-of the device's. Beside them stand the bytes of each item of the state, and what XLA plans for temporary arrays.
+of the device's. The table adds the bytes of each item of the state, and of the temporary arrays that XLA plans.
 """
 
 import argparse
@@ -20,8 +20,7 @@ from workload import Sizes
 from qllm_jax import config
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
-from qllm_jax.program import compiled as run_axis
-from qllm_jax.program import devices
+from qllm_jax.program import compiled, devices
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import checkpoint
 from qllm_jax.run.checkpoint import HostState, TrainState
@@ -31,14 +30,14 @@ GIB = 2**30
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Rows of one job: a stage with its peaks, or an item of the state with its bytes."""
+    """Return the rows of one job: stages with their peaks, and items of the state with their bytes."""
     if job.get("system") == MACHINE:
         return common.describe("flax", "optax", "orbax-checkpoint")
     devices.use_cores()
     jax.block_until_ready(jnp.zeros(()))  # the backend has started
     stages = [{"stage": "imports and backend", **workload.peaks()}]
     exp = workload.build(job["algo"], Sizes(**job["sizes"]))
-    shapes = run_axis.shapes(exp.program, exp.root, exp.seeds)
+    shapes = compiled.shapes(exp.program, exp.root, exp.seeds)
     chunk, _ = common.compiled(exp.program.chunk, *shapes, exp.hp, jnp.asarray(1))
     stages.append({"stage": "compiled", **workload.peaks()})
     state = jax.block_until_ready(exp.program.init(exp.root, exp.seeds))
@@ -57,17 +56,17 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def fill(exp: Experiment, clock: Clock, runs: Any) -> tuple[Clock, Any]:
-    """Play until the replay is full: memory that was never written need not be there."""
+    """Play until the replay is full, as memory that was never written need not be resident."""
     while int(clock.episodes) < exp.config.algo.buffer_episodes:
         before = int(clock.episodes)
         clock, runs = exp.program.warmup(clock, runs, exp.hp)
         if int(clock.episodes) == before:
-            raise SystemExit(f"error: one rollout fills a batch of {exp.config.algo.name}, so that none only plays")
+            raise SystemExit(f"error: one rollout of {exp.config.algo.name} fills a batch: none comes before learning")
     return clock, jax.block_until_ready(runs)
 
 
 def items(runs: Any) -> dict[str, int]:
-    """Bytes of the parts of the state, all runs together."""
+    """Return the bytes of the parts of the state, all runs together."""
     learner = runs.learner
     return {
         "replay": workload.state_bytes(runs.storage),
@@ -113,7 +112,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", **many, default=[5], metavar="R", help="numbers of vmapped runs (5)")
     parser.add_argument("--buffer", type=common.positive, default=5000, help="episodes of replay (5000)")
     parser.add_argument("--algo", default="matched_qllm", help="preset of configs/algo (matched_qllm)")
-    parser.add_argument("--updates", type=common.positive, default=5, help="updates behind the full replay (5)")
+    parser.add_argument("--updates", type=common.positive, default=5, help="updates after the replay is full (5)")
     args = parser.parse_args()
     try:
         config.load([f"algo={args.algo}"])

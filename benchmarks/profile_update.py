@@ -1,68 +1,104 @@
-"""Where the time of an iteration goes: `python benchmarks/profile_update.py --agents 25 --seeds 5 --algo matched_qllm`.
+"""Time of an iteration by part: `python benchmarks/profile_update.py --agents 25 --seeds 5 --algo matched_qllm`.
 
-A few iterations of the real training program (rollout and update) run under jax.profiler. The time of every XLA
-operation is given to a part of the source by what the compiled program says of it: the functions on its stack and its
-`op_name`. A fusion counts where its last operation comes from. The process keeps to one CPU core, where the times of
-operations add up to the wall time; on several, XLA hands parts of an operation to threads whose time the trace does not
-name (--all-cores shows that). Take two seeds or more: with one, XLA drops where most matmuls come from.
+A few iterations of the training program (rollout and update) run under jax.profiler. The time of every XLA operation
+is attributed to a part of the source by the metadata of the compiled program: the functions on its stack and its
+`op_name`. A fusion counts for the source of its last operation. The process keeps to one CPU core, where the times of
+operations add up to the wall time; on several cores XLA hands parts of an operation to threads that the trace does not
+name (--all-cores shows that). Take two seeds or more: with one seed XLA drops the source of most matmuls.
 """
 
 import argparse
 import collections
+import inspect
 import linecache
 import os
 import re
 import statistics
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import common
 import jax.numpy as jnp
+import optax
 import profiler_trace
 import workload
 from workload import Sizes
+
+import qllm_envs
+from qllm_jax.core import agents, buffer, gru
+from qllm_jax.learners import value
+from qllm_jax.program import compiled
 
 CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
 TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
 
 
 class Op(NamedTuple):
-    """What the compiled program says of an operation."""
+    """Metadata of an operation of the compiled program."""
 
     opcode: str
     name: str  # op_name of the metadata: transformations, scopes, primitive
-    stack: tuple[str, ...]  # "file:function" from the innermost frame on, the first one with its line of source
+    stack: tuple[str, ...]  # "file:function:line of source" from the innermost frame on; only the first has its line
     matmul: bool  # it is a matrix multiplication or a fusion around one
     over_rows: bool  # that sums over the first axis of its left operand: a weight gradient, x.T @ d
 
+    def within(self, *starts: str) -> bool:
+        """True if a frame of the stack starts with one of `starts`."""
+        return any(frame.startswith(starts) for frame in self.stack)
+
+
+def of_function(function: Callable[..., Any]) -> str:
+    """Return the start of a frame of a function, "file:function:"."""
+    code = inspect.unwrap(function).__code__
+    return f"{code.co_filename}:{code.co_qualname}:"
+
+
+def of_module(module: ModuleType) -> str:
+    """Return the start of the frames of a file, "file:"."""
+    return f"{module.__file__}:"
+
+
+def of_package(package: ModuleType) -> str:
+    """Return the start of the frames of a package, "folder/"."""
+    return f"{Path(str(package.__file__)).parent}/"
+
+
+# Taken from the functions themselves, so that no rename leaves them stale.
+COLLECT, NETWORK = of_function(compiled.collect), of_function(agents.AgentNetwork.__call__)
+TEAM_VALUES, AGENTS, GRU, BUFFER = of_function(value.team_values), *map(of_module, (agents, gru, buffer))
+OPTAX, ENVS = map(of_package, (optax, qllm_envs))
+GRU_CALL = f"{gru.gru_cell.__name__}("  # the source of what a custom gradient makes is the line that calls it
+
 
 def part_of(op: Op) -> str:
-    """The part of the source that an operation belongs to."""
-    stack = " ".join(op.stack)
+    """Return the part of the source that an operation belongs to."""
     if not op.name:  # with one seed XLA drops the source of a matmul together with its axis of length 1
         return "matmuls without a named source" if op.matmul else "copies and fills by the compiler"
-    if "/buffer.py:" in stack:
+    if op.within(BUFFER):
         return "buffer"
-    if "/compiled.py:collect:" in stack:
-        return "rollout: network" if "AgentNetwork" in stack else "rollout: environment and actions"
-    if "/optax/" in stack or ":global_norm" in stack:
+    if op.within(COLLECT):
+        return "rollout: network" if op.within(NETWORK) else "rollout: environment and actions"
+    if op.within(OPTAX):
         return "optimizer"
-    if ":team_values" in stack:
+    if op.within(TEAM_VALUES):
         return "credit / mixer"
-    if "/qllm_envs/" in stack:
+    if op.within(ENVS):
         return "observations"
-    if "AgentNetwork" in stack:
+    if op.within(NETWORK):
         return network_part(op)
-    if ":make.<locals>.unroll" in stack:
+    if op.within(AGENTS):
         return "stacking of scans (values kept for the backward pass)"
     return "other"
 
 
 def network_part(op: Op) -> str:
-    """The part of the agents' network in the update."""
-    stack, backward = " ".join(op.stack), "transpose(" in op.name
-    recurrent = "/gru.py:" in stack or "gru_cell(" in stack
+    """Return the part of the agents' network in the update."""
+    backward = "transpose(" in op.name
     if not op.matmul:
         return f"gates and activations (elementwise), {'backward' if backward else 'forward'}"
+    recurrent = op.within(GRU) or GRU_CALL in op.stack[0]
     layer = "recurrent matmuls" if recurrent else "head" if "/head/" in op.name else "first layer"
     if not backward:
         return f"{layer}, forward"
@@ -70,7 +106,7 @@ def network_part(op: Op) -> str:
 
 
 def read_ops(text: str) -> dict[str, Op]:
-    """All operations of a compiled program, from its text. Stacks are empty where the text has no stack tables."""
+    """Read all operations of a compiled program from its text. Stacks are empty if the text has no stack tables."""
     found = {name: re.search(rf"^{name}\n((?:\d+ .*\n)+)", text, re.M) for name in TABLES}
     tables = {k: dict(line.split(" ", 1) for line in m[1].splitlines()) if m else {} for k, m in found.items()}
     lines: dict[str, tuple[str, str]] = {}  # operation -> opcode, text
@@ -86,7 +122,7 @@ def read_ops(text: str) -> dict[str, Op]:
 
 
 def read_op(opcode: str, line: str, bodies: dict[str, str], tables: dict[str, dict[str, str]]) -> Op:
-    """One operation from its text."""
+    """Read one operation from its text."""
     name = re.search(r'op_name="([^"]*)"', line)
     frame = re.search(r"stack_frame_id=(\d+)", line)
     called = re.search(r"calls=%([\w.\-]+)", line)
@@ -99,14 +135,14 @@ def read_op(opcode: str, line: str, bodies: dict[str, str], tables: dict[str, di
 
 
 def read_stack(tables: dict[str, dict[str, str]], frame: str) -> tuple[str, ...]:
-    """The frames of a stack, innermost first."""
+    """Read the frames of a stack, innermost first."""
     number = lambda row, key: re.findall(rf"{key}=(\d+)", row)[0]
     stack = []
     while frame in tables["StackFrames"]:
-        place = tables["FileLocations"][number(tables["StackFrames"][frame], "file_location_id")]
-        file = tables["FileNames"][number(place, "file_name_id")].strip('"')
-        function = tables["FunctionNames"][number(place, "function_name_id")].strip('"')
-        source = linecache.getline(file, int(number(place, "line"))).strip()
+        location = tables["FileLocations"][number(tables["StackFrames"][frame], "file_location_id")]
+        file = tables["FileNames"][number(location, "file_name_id")].strip('"')
+        function = tables["FunctionNames"][number(location, "function_name_id")].strip('"')
+        source = linecache.getline(file, int(number(location, "line"))).strip()
         stack.append(f"{file}:{function}:{source if not stack else ''}")
         frame = str(int(number(tables["StackFrames"][frame], "parent_frame_id")) - 1)  # the text counts from one
     return tuple(stack)
@@ -138,7 +174,7 @@ def main() -> None:
 
 
 def rows(totals: dict[str, float], iterations: int) -> list[dict[str, Any]]:
-    """The largest part first, their sum last; none where there is nothing to add up."""
+    """Return a row per part, the largest first, and their sum last; no rows without any time."""
     total = sum(totals.values())
     parts = {**dict(sorted(totals.items(), key=lambda item: -item[1])), "sum of operations": total} if total else {}
     return [{"part": k, "iteration_ms": us / 1e3 / iterations, "share": us / total} for k, us in parts.items()]

@@ -1,4 +1,4 @@
-"""What ran while something was profiled: the events of jax.profiler's trace, as a list."""
+"""Events of a trace of jax.profiler, as a list."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ CONTAINERS = ("while", "conditional", "call")  # their time is that of what they
 
 
 class Event(NamedTuple):
-    """Something that ran for a while."""
+    """Interval of a trace."""
 
     name: str  # on an accelerator's streams the kernel
     op: str  # the operation of the compiled program; empty where the trace names none
@@ -23,7 +23,7 @@ class Event(NamedTuple):
 
 
 def record(run: Callable[[], Any]) -> tuple[Any, list[Event]]:
-    """The result of a call, and all events of its trace."""
+    """Return the result of a call, and all events of its trace."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +34,7 @@ def record(run: Callable[[], Any]) -> tuple[Any, list[Event]]:
 
 
 def read(trace: Any) -> list[Event]:
-    """The events of a trace in Chrome's format."""
+    """Read the events of a trace in Chrome's format."""
     entries = trace["traceEvents"] if isinstance(trace, dict) else trace
     names = {
         (e["name"], e["pid"], e.get("tid")): e["args"]["name"]
@@ -57,7 +57,7 @@ def read(trace: Any) -> list[Event]:
 
 
 def kernels(events: list[Event]) -> dict[str, tuple[int, float]]:
-    """Kernel -> how often it ran, and its microseconds, the longest first. On a CPU: operation of the program."""
+    """Return (calls, microseconds) by kernel, the longest first. On a CPU kernels are operations of the program."""
     device = [e for e in events if e.process.startswith("/device:") and e.thread.startswith("Stream")]
     host = [e for e in events if e.op and not e.op.startswith(CONTAINERS)]
     pairs = [(e.name, e.microseconds) for e in device] or [(e.op, e.microseconds) for e in host]

@@ -1,7 +1,7 @@
-"""The agents' recurrent core in several forms: `python benchmarks/recurrent_core.py --agents 25 --batch 32 --runs 5`.
+"""Forms of the agents' recurrent core: `python benchmarks/recurrent_core.py --agents 25 --batch 32 --runs 5`.
 
-The measurement behind the comments in qllm_jax/core/gru.py and agents.py: forward and gradient of a GRU over all slots
-of a batch, for R vmapped runs, inside a scan of a few iterations as in training, so that allocation is amortised. The
+Comments in qllm_jax/core/gru.py and agents.py rest on this measurement: forward and gradient of a GRU over all slots of
+a batch, for R vmapped runs, inside a scan of a few iterations as in training, so that allocation is amortized. The
 gradient is taken of the weights and of a gain on the inputs, which stands for the layer below: it has to reach the
 inputs, but no gradient of their size is kept. All forms are first checked to give the same outputs and gradients.
 """
@@ -25,7 +25,7 @@ plain_cell = cast(Any, gru_cell).fun  # the same formula without the hand-writte
 
 
 class Weights(NamedTuple):
-    """What is learned."""
+    """Learned weights."""
 
     gain: jax.Array  # (H,) of the inputs
     gru: GruParams
@@ -35,7 +35,7 @@ Core = Callable[[Weights, jax.Array], jax.Array]  # (weights, inputs (T, rows, H
 
 
 def inside(cell: Callable[..., jax.Array], weights: Weights, x: jax.Array) -> jax.Array:
-    """Scan of a cell that projects its input itself."""
+    """Scan a cell that projects its input itself."""
 
     def step(hidden: jax.Array, x_t: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = cell(weights.gru, hidden, x_t * weights.gain[None])
@@ -45,7 +45,7 @@ def inside(cell: Callable[..., jax.Array], weights: Weights, x: jax.Array) -> ja
 
 
 def hoisted(unroll: int, weights: Weights, x: jax.Array) -> jax.Array:
-    """Input projections of all slots in one matmul before the scan; plain autodiff."""
+    """Project the inputs of all slots in one matmul before the scan; plain autodiff."""
     gru = weights.gru
     projected = (x * weights.gain[None, None]) @ gru.in_kernel + gru.in_bias[None, None]  # (T, rows, 3H)
 
@@ -60,7 +60,7 @@ def hoisted(unroll: int, weights: Weights, x: jax.Array) -> jax.Array:
 
 
 def flax_cell(params: GruParams, hidden: jax.Array, x: jax.Array) -> jax.Array:
-    """flax.linen.GRUCell with our weights. Its reset and update gates have one bias, the sum of our two."""
+    """Apply flax.linen.GRUCell to our weights. Its reset and update gates have one bias, the sum of our two."""
     both = params.in_bias + params.hidden_bias
     in_kernels, hidden_kernels = jnp.split(params.in_kernel, 3, -1), jnp.split(params.hidden_kernel, 3, -1)
     biases = [*jnp.split(both, 3)[:2], jnp.split(params.in_bias, 3)[2]]
@@ -72,7 +72,7 @@ def flax_cell(params: GruParams, hidden: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def forms(slots: int) -> dict[str, tuple[Core, Callable[..., Any]]]:
-    """Name -> core, and how runs are mapped."""
+    """Return (core, map over runs) by name."""
     return {
         "(a) gru_cell, input projection inside": (partial(inside, gru_cell), jax.vmap),
         "(a) by lax.map over runs": (partial(inside, gru_cell), over_runs),
@@ -84,18 +84,18 @@ def forms(slots: int) -> dict[str, tuple[Core, Callable[..., Any]]]:
 
 
 def over_runs(function: Callable[..., Any]) -> Callable[..., Any]:
-    """lax.map in the place of vmap."""
+    """Map over runs by lax.map instead of vmap."""
     return lambda *inputs: jax.lax.map(lambda each: function(*each), inputs)
 
 
 def loss(core: Core, weights: Weights, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A loss that reads the hidden states of all slots, as the head does; and these."""
+    """Return a loss of the hidden states of all slots, which the head reads as well, and these states."""
     hidden = core(weights, x)
     return jnp.sum(hidden**2) / hidden.shape[1], hidden
 
 
 def iterations(core: Core, mapped: Callable[..., Any], n: int) -> Callable[[Weights, jax.Array], Weights]:
-    """`n` gradient steps of all runs; weights lead with the run's axis, as does x."""
+    """Return `n` gradient steps of all runs as a function; weights and x have a leading axis R."""
     gradient = mapped(jax.grad(lambda weights, x: loss(core, weights, x)[0]))
 
     def run(weights: Weights, x: jax.Array) -> Weights:
@@ -108,7 +108,7 @@ def iterations(core: Core, mapped: Callable[..., Any], n: int) -> Callable[[Weig
 
 
 def inputs(args: argparse.Namespace) -> tuple[Weights, jax.Array]:
-    """Weights (R, ...) and inputs (R, T, rows, H)."""
+    """Draw weights (R, ...) and inputs (R, T, rows, H)."""
     key, size, bound = jax.random.key(0), args.hidden, args.hidden**-0.5
 
     def draw(i: int, *shape: int) -> jax.Array:
@@ -120,7 +120,10 @@ def inputs(args: argparse.Namespace) -> tuple[Weights, jax.Array]:
 
 
 def check(cores: dict[str, tuple[Core, Callable[..., Any]]], weights: Weights, x: jax.Array) -> float:
-    """Largest difference of outputs and gradients from the first form, relative to the largest entry of each array."""
+    """Return the largest difference of outputs and gradients from the first form, relative to the largest entry.
+
+    SystemExit if it is above the tolerance.
+    """
     found = []
     for core, mapped in cores.values():
         function = mapped(jax.grad(partial(loss, core), has_aux=True))

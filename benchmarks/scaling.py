@@ -1,10 +1,10 @@
-"""How our training scales: `python benchmarks/scaling.py`, a few minutes on two cores.
+"""Scaling of training along its axes: `python benchmarks/scaling.py`, a few minutes on two cores.
 
 One axis at a time is changed around a point (8 agents, 8 environments, batches of 32 episodes, 4 runs): agents N,
-environments E, batch B in episodes, runs R. Timed is what `qllm_jax.train` runs between two evaluations: a rollout of E
-episodes and the update after it, all runs as one program. The points of an axis take turns. Memory is what XLA plans:
-temporary arrays at their peak, and the state that stays (parameters, optimizer, replay). The floor is the matrix
-multiplications of a program at the rate of a 2048^3 f32 matmul in the same process.
+environments E, batch B in episodes, runs R. One iteration is timed: a rollout of E episodes and the update after it,
+all runs as one program. The points of an axis take turns. Memory is the plan of XLA: temporary arrays at their peak,
+and the state (parameters, optimizer, replay). The floor is the matrix multiplications of a program at the rate of a
+2048^3 f32 matmul in the same process.
 """
 
 import argparse
@@ -29,7 +29,7 @@ POINT = Sizes(agents=8, seeds=4)
 
 
 def measure(args: argparse.Namespace, axis: str, values: list[int]) -> list[dict[str, Any]]:
-    """A row for each value of an axis; the rest is as in the point."""
+    """Return a row for each value of an axis; other sizes are those of the point."""
     points = {value: args.point._replace(**{axis: value}) for value in values}
     ready = {value: loops.start(workload.build(args.algo, sizes)) for value, sizes in points.items()}
     found, rate, rows = loops.times(ready, args.updates, args.repeats), workload.matmul_rate(), []

@@ -1,10 +1,10 @@
-"""What a run costs in a sweep of R runs: `python benchmarks/sweep.py --runs 1 5 20 100`.
+"""Time and memory per run of a sweep of R runs: `python benchmarks/sweep.py --runs 1 5 20 100`.
 
 MPE spread with the sizes of throughput.py; the runs differ in their learning rate, and with --tfcaf in their credit
-function, of which each is evaluated for all runs. Timed are rollouts, each with the update after it, of all R runs as
-one group; a turn has equally many updates of runs for every R, as a short one is a cold one. The widths take turns in
-one process; how many times as fast as R runs one after another is turn by turn. Memory is the plan that
-`qllm_jax.train` prints, beside what XLA plans: its temporary arrays at their peak and the state.
+function, each of which is evaluated for all runs. Iterations of all R runs as one group are timed; a turn has as many
+updates of all runs together for every R, as a short turn is a cold one. The widths take turns in one process; the speed
+relative to R runs one after another is taken turn by turn. Memory is the plan that `qllm_jax.train` prints, and the
+plan of XLA: temporary arrays at their peak and the state.
 """
 
 import argparse
@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 def build(args: argparse.Namespace, runs: int) -> Experiment:
-    """A sweep of that many runs, of one seed each. UserError if a credit function does not exist."""
+    """Build a sweep of `runs` runs, of one seed each. UserError if a credit function does not exist."""
     functions = args.tfcaf or ["mpe_spread"]
     if runs == 1:
         chosen = [f"algo.mixer.function={functions[0]}"] if args.tfcaf else []

@@ -1,4 +1,4 @@
-"""Training systems as the benchmarks time them: ours here, JaxMARL's in jaxmarl_qmix.py; each in a fresh process."""
+"""Timed training systems: ours here, JaxMARL's in jaxmarl_qmix.py; each in a fresh process."""
 
 import json
 import os
@@ -16,15 +16,14 @@ import optax
 import workload
 from workload import Sizes
 
-from qllm_jax.program import compiled as run_axis
-from qllm_jax.program import devices
+from qllm_jax.program import compiled, devices
 
 WARMUP = 3  # updates before the first timed one
 SAMPLES = 3  # timed loops in a process
 
 
 class Evaluation(NamedTuple):
-    """A system's own evaluation during training."""
+    """Evaluation of a system during training."""
 
     run: Callable[[Any], tuple[Any, Any]]  # state -> (state, results of the evaluation); with `updates` updates in it
     updates: int
@@ -33,11 +32,11 @@ class Evaluation(NamedTuple):
 
 
 class System(NamedTuple):
-    """A program of updates. States stay on the device and are donated."""
+    """Program of updates. States stay on the device and are donated."""
 
     run: Callable[[Any, int], Any]  # (state, updates) -> state
     state: Any  # the first one; learns from the next update on
-    gradient_steps: Callable[[Any], int]  # that a state has seen
+    gradient_steps: Callable[[Any], int]  # up to a state
     params: Callable[[Any], Any]
     compile_s: float
     steps: int  # environment steps of one seed between two updates
@@ -46,11 +45,11 @@ class System(NamedTuple):
 
 
 def ours(job: dict[str, Any]) -> System:
-    """The training program as `qllm_jax.train` runs it."""
+    """Build the training program as `qllm_jax.train` runs it."""
     devices.use_cores()
     exp = workload.build(job["system"], Sizes(**job["sizes"]))
     program, hp, start, settings = exp.program, exp.hp, (exp.root, exp.seeds), exp.config
-    shapes = run_axis.shapes(program, *start)
+    shapes = compiled.shapes(program, *start)
     init, init_s = common.compiled(program.init, *start)
     warmup, warmup_s = common.compiled(program.warmup, *shapes, hp)
     chunk, chunk_s = common.compiled(program.chunk, *shapes, hp, jnp.asarray(1))
@@ -77,7 +76,10 @@ def ours(job: dict[str, Any]) -> System:
 
 
 def measure(system: System, job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Figures of one seed's updates and evaluations, and the state behind them. Every timed loop must have learned."""
+    """Return the figures of one seed's updates and evaluations, and the last state.
+
+    SystemExit unless every timed loop has learned.
+    """
     state, seeds = jax.block_until_ready(system.run(system.state, WARMUP)), job["sizes"]["seeds"]
     updates, evaluations, result = [], [], None
     evaluation, system = system.evaluation, system._replace(state=None)  # donated
@@ -105,12 +107,12 @@ def measure(system: System, job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
 
 
 def whole_ms(result: dict[str, Any]) -> float:
-    """An update and its share of an evaluation, milliseconds of one seed."""
+    """Return the milliseconds of an update and its share of an evaluation, for one seed."""
     return result["update_ms"] + result.get("evaluation_ms", 0.0) / result.get("evaluation_every_updates", 1)
 
 
 def row(agents: int, seeds: int, system: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the report, from the figures of each round. `update_ms` and `evaluation_ms` are per seed."""
+    """Return a row of the report from the figures of each round. `update_ms` and `evaluation_ms` are per seed."""
     every = {key: [each[key] for each in runs] for key in ("update_ms", "samples_ms")}
     figures = {"agents": agents, "seeds": seeds, "system": system, **every}
     figures["whole_ms"] = [whole_ms(each) for each in runs]
@@ -125,13 +127,13 @@ def row(agents: int, seeds: int, system: str, runs: list[dict[str, Any]]) -> dic
 
 
 def same(old: Any, new: Any) -> bool:
-    """Whether no leaf of two trees differs."""
+    """True if no leaf of two trees differs."""
     pairs = zip(jax.tree.leaves(old), jax.tree.leaves(jax.device_get(new)), strict=True)
     return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 def in_process(script: str, job: dict[str, Any]) -> dict[str, Any]:
-    """What `script --worker JOB` prints, in a fresh process: no system disturbs another by threads or memory."""
+    """Return the result of `script --worker JOB` in a fresh process, which shares no threads and no memory."""
     env = {**os.environ, "WANDB_MODE": "disabled", "JAX_ENABLE_COMPILATION_CACHE": "false"}
     command = [sys.executable, script, "--worker", json.dumps(job)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
@@ -141,7 +143,7 @@ def in_process(script: str, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(work: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
-    """In a process that `in_process` started: print the result of its job. False in any other."""
+    """Print the result of the job in a process that `in_process` started, and return True; False in any other."""
     if sys.argv[1:2] != ["--worker"]:
         return False
     print(json.dumps(work(json.loads(sys.argv[2]))))

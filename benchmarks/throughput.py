@@ -3,8 +3,8 @@
 Peers are clones of github.com/FLAIROx/JaxMARL (its baselines are not in the wheel), run with the installed jaxmarl, and
 of github.com/uoe-agents/epymarl, run with --epymarl-python, which has its packages; nothing is written into either. All
 do the same work on MPE spread: 8 environments play an episode, then one update from 32 episodes; network of 64, mixer
-and hypernetworks of 32. All seeds are one vmapped program (epymarl: one seed a process). The systems take turns, each
-time in a fresh process; loops of updates are timed after a warm-up, and that every timed loop learned is checked.
+and hypernetworks of 32. All seeds are one vmapped program (epymarl: one process per seed). The systems take turns, each
+time in a fresh process; loops of updates are timed after a warm-up, and each timed loop is checked to have learned.
 
 --evaluation adds each system's own evaluation, with its own episodes at its own interval. An update and an evaluation
 are timed apart and added up as often as they happen: intervals are hundreds to thousands of updates.
@@ -45,12 +45,12 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Figures of one system in a fresh process."""
+    """Return the figures of one system, measured in a fresh process."""
     return epymarl_qmix.measure(job) if job["system"] == epymarl_qmix.NAME else systems.in_process(__file__, job)
 
 
 def compare(args: argparse.Namespace, agents: int, seeds: int) -> list[dict[str, Any]]:
-    """One row per system. In a round each of ours runs right before or after the peers."""
+    """Return one row per system. In a round each of our systems runs right before or after the peers."""
     peers = [name for key, name in PEERS.items() if getattr(args, key)]
     paths = {key: str(getattr(args, key)) for key in ("jaxmarl", "epymarl", "epymarl_python")}
     order = [args.algos[0], *peers, *args.algos[1:]]
@@ -73,7 +73,7 @@ def compare(args: argparse.Namespace, agents: int, seeds: int) -> list[dict[str,
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the table: a ratio for each peer, and the evaluation where it was timed."""
+    """Return the columns of the table, with a ratio for each peer, and the evaluation if it was timed."""
     figure = lambda key, style=",.2f": lambda row: common.spread(row[key], style) if key in row else "-"
     middle = lambda key, style: lambda row: format(statistics.median(row[key]), style) if key in row else "-"
     evaluation = {
@@ -136,7 +136,7 @@ def arguments() -> argparse.Namespace:
 
 
 def refusal(args: argparse.Namespace) -> str | None:
-    """Why these arguments cannot be run, in a sentence."""
+    """Return a sentence if these arguments cannot be run, else None."""
     if (args.epymarl is None) != (args.epymarl_python is None):
         return "--epymarl and --epymarl-python are given together or not at all"
     try:

@@ -1,4 +1,4 @@
-"""The training workload of the speed benchmarks, MPE spread with epymarl's and JaxMARL's sizes, and the floor."""
+"""Workload of the speed benchmarks: MPE spread with the sizes of epymarl and JaxMARL, and the floor."""
 
 import math
 import resource
@@ -20,7 +20,7 @@ HORIZON = 25  # steps of an episode
 
 
 class Sizes(NamedTuple):
-    """Of a training job on MPE spread; by default epymarl's and JaxMARL's."""
+    """Sizes of a training job on MPE spread; the defaults are those of epymarl and JaxMARL."""
 
     agents: int
     seeds: int = 1
@@ -31,7 +31,7 @@ class Sizes(NamedTuple):
 
 
 def build(algo: str, sizes: Sizes) -> Experiment:
-    """The program of a preset as `qllm_jax.train` builds it. Nothing is compiled. UserError if there is none."""
+    """Build the program of a preset as `qllm_jax.train` does. Nothing is compiled. UserError for an unknown preset."""
     exp = experiment.build(config.load(overrides(algo, sizes)))
     mixer = exp.config.algo.mixer
     if mixer.get("name") == "qmix" and (mixer["embed_dim"], mixer["hypernet_dim"]) != (EMBED, HYPER):
@@ -40,16 +40,16 @@ def build(algo: str, sizes: Sizes) -> Experiment:
 
 
 def overrides(algo: str, sizes: Sizes) -> list[str]:
-    """What `qllm_jax.train` is started with."""
+    """Return the arguments of `qllm_jax.train`."""
     algorithm = [f"algo={algo}", f"algo.n_envs={sizes.envs}", f"algo.batch_episodes={sizes.batch}"]
     algorithm += [f"algo.hidden_dim={sizes.hidden}", f"algo.buffer_episodes={sizes.buffer}"]
     return [*algorithm, "env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
 
 
 def matmul_flops(function: Callable[..., Any], *inputs: Any) -> int:
-    """Floating point operations of all matrix multiplications of a function, two a product and sum.
+    """Count the floating point operations of all matrix multiplications of a function, two per product and sum.
 
-    Counted in its traced program, where a loop without a known number of turns counts as one turn (`runs.chunk`: one
+    They are counted in its traced program. A loop without a known number of turns counts as one turn (`chunk`: one
     iteration), and all branches of a condition count.
     """
     return _flops(jax.make_jaxpr(function)(*inputs).jaxpr)
@@ -64,7 +64,7 @@ def _flops(jaxpr: Any) -> int:
             total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in inner)
         held = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
         programs = [getattr(each, "jaxpr", each) for each in held if _is_program(each)]
-        # A scan takes turns; what is shared out over devices is traced for one of them.
+        # A scan has a length; a program that is split over devices is traced for one of them.
         times = equation.params.get("length", 1) * getattr(equation.params.get("mesh"), "size", 1)
         total += times * sum(_flops(each) for each in programs)
     return total
@@ -75,13 +75,13 @@ def _is_program(value: Any) -> bool:
 
 
 def iteration_flops(exp: Experiment) -> int:
-    """Of one rollout and one update of one run."""
+    """Count the FLOP of one rollout and one update of one run."""
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     return matmul_flops(exp.program.chunk, *state, exp.hp, jnp.asarray(1)) // len(exp.seeds)
 
 
 def matmul_rate(size: int = 2048, repeats: int = 7, dtype: Any = jnp.float32, precision: str | None = None) -> float:
-    """FLOP/s of a large matmul (by default f32 at JAX's default precision): what a floor is divided by."""
+    """Measure the FLOP/s of a large matmul (by default f32 at JAX's default precision), the divisor of a floor."""
     x = jnp.ones((size, size), dtype)
     multiply, _ = common.compiled(lambda a, b: jnp.matmul(a, b, precision=precision), x, x)
     common.seconds(multiply, x, x)  # warm-up
@@ -89,27 +89,27 @@ def matmul_rate(size: int = 2048, repeats: int = 7, dtype: Any = jnp.float32, pr
 
 
 def write_rate(n_bytes: int = 2**28, repeats: int = 5) -> float:
-    """Bytes a second that a program writes into a new array and does nothing else."""
+    """Measure the bytes per second of a program that only writes a new array."""
     fill, _ = common.compiled(lambda x: jnp.full((n_bytes // 4,), x, jnp.float32), jnp.float32(1.0))
     common.seconds(fill, jnp.float32(1.0))  # warm-up
     return n_bytes / statistics.median(common.seconds(fill, jnp.float32(1.0))[1] for _ in range(repeats))
 
 
 def temporary_bytes(program: Any, state: Any = ()) -> int:
-    """Arrays that XLA plans besides inputs and outputs, at their peak, on all devices that hold the state."""
+    """Return the bytes of temporary arrays that XLA plans, at their peak, on all devices that hold the state."""
     n_devices = max((len(leaf.devices()) for leaf in jax.tree.leaves(state)), default=1)
     return n_devices * program.memory_analysis().temp_size_in_bytes
 
 
 def planned_bytes(program: Any) -> int:
-    """What XLA plans for a program on one device: arguments, results, and temporary arrays at their peak."""
+    """Return the bytes that XLA plans on one device: arguments, results, and temporary arrays at their peak."""
     plan = program.memory_analysis()
     held = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes  # donated: counted once
     return held + plan.temp_size_in_bytes
 
 
 def peaks() -> dict[str, int]:
-    """Highest resident memory of this process so far, and of its device where that is told."""
+    """Return the highest resident memory of this process so far, and of its device where that is known."""
     unit = 1 if sys.platform == "darwin" else 1024
     found = {"peak_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
     device = jax.local_devices()[0].memory_stats() or {}
@@ -117,6 +117,6 @@ def peaks() -> dict[str, int]:
 
 
 def state_bytes(state: Any) -> int:
-    """Of all arrays; keys have no size of their own."""
+    """Return the bytes of all arrays; typed keys are not counted."""
     leaves = [leaf for leaf in jax.tree.leaves(state) if hasattr(leaf, "dtype")]
     return sum(leaf.nbytes for leaf in leaves if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+from string import Template
 from types import SimpleNamespace
 
 import jax
@@ -20,14 +21,14 @@ SCRIPTS += ("gpu", "memory", "scaling", "sweep")
 HLO = """HloModule jit_chunk
 
 FileNames
-1 "/x/qllm_jax/core/agents.py"
-2 "/x/qllm_jax/core/gru.py"
-3 "/x/qllm_jax/program/compiled.py"
+1 "$network_file"
+2 "$gru_file"
+3 "$collect_file"
 
 FunctionNames
-1 "AgentNetwork.__call__"
+1 "$network"
 2 "_forward"
-3 "collect"
+3 "$collect"
 
 FileLocations
 1 {file_name_id=1 function_name_id=1 line=48 end_line=48 column=1 end_column=2}
@@ -53,6 +54,9 @@ ENTRY %main (a: f32[5,96,64]) -> f32[5,64,9] {
   ROOT %dot.2 = f32[5,64,9] dot(%a, %c), lhs_contracting_dims={1}, metadata={op_name="transpose(x" stack_frame_id=2}
 }
 """
+
+
+WAYS = ("forward", "weight gradients")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -126,7 +130,10 @@ def test_forms_of_the_recurrent_core_agree(load):
 
 def test_parts_of_a_profile(load):
     profile = load("profile_update")
-    ops = profile.read_ops(HLO)
+    names = {"gru_file": profile.GRU.rstrip(":")}
+    for key, start in (("network", profile.NETWORK), ("collect", profile.COLLECT)):
+        names[f"{key}_file"], names[key], _ = start.split(":")
+    ops = profile.read_ops(Template(HLO).substitute(names))
     parts = {name: profile.part_of(op) for name, op in ops.items() if not name.startswith("p.")}
     assert parts == {
         "dot.1": "matmuls without a named source",
@@ -135,6 +142,18 @@ def test_parts_of_a_profile(load):
         "act.1": "rollout: network",
         "dot.2": "recurrent matmuls, weight gradients",
     }
+
+
+def test_the_names_of_a_profile_are_those_of_the_compiled_program(load):
+    profile, workload = load("profile_update"), importlib.import_module("workload")
+    exp = workload.build("matched_qllm", workload.Sizes(agents=2, seeds=2, envs=2, batch=4, hidden=8, buffer=8))
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    chunk, _ = importlib.import_module("common").compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
+    parts = {profile.part_of(op) for op in profile.read_ops(chunk.as_text()).values()}
+    layers = {f"{layer}, {way}" for layer in ("recurrent matmuls", "head", "first layer") for way in WAYS}
+    rollout = {"rollout: network", "rollout: environment and actions"}
+    update = {"buffer", "optimizer", "credit / mixer", "observations"}
+    assert layers | rollout | update | {"stacking of scans (values kept for the backward pass)"} <= parts
 
 
 @pytest.fixture
