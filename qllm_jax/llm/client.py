@@ -50,7 +50,7 @@ def ask(client: Client, request: Request) -> Reply:
     if stored := transcripts.find_reply(client.transcript, request.id):
         return stored
     for retry in range(client.llm.retries + 1):
-        check_budget(client)
+        _check_budget(client)
         began = time.monotonic()
         try:
             reply = client.llm.ask(request, client.folder, _seconds_left(client))
@@ -67,13 +67,6 @@ def ask(client: Client, request: Request) -> Reply:
             transcripts.add_reply(client.transcript, request, digest, reply)
             return reply
     raise StoppedError(f"no answer after {client.llm.retries + 1} attempts")
-
-
-def check_budget(client: Client) -> None:
-    """Raise `StoppedError` if the budget does not allow one more request."""
-    used = spent(client.transcript.records, client.llm.price)
-    if reason := limit_reached(client.budget, used, transcripts.elapsed_s(client.transcript)):
-        raise StoppedError(reason)
 
 
 def cost(usage: Usage, price: Price | None) -> float | None:
@@ -118,6 +111,13 @@ def limit_reached(budget: Budget, used: Spent, elapsed_s: float) -> str | None:
     if budget.max_usd is not None and used.usd is not None and used.usd + used.largest_usd > budget.max_usd:
         return f"max_usd={budget.max_usd:g} would be exceeded ({used.usd:.4f} are used)"
     return None
+
+
+def _check_budget(client: Client) -> None:
+    """Raise `StoppedError` if the budget does not allow one more request."""
+    used = spent(client.transcript.records, client.llm.price)
+    if reason := limit_reached(client.budget, used, transcripts.elapsed_s(client.transcript)):
+        raise StoppedError(reason)
 
 
 def _seconds_left(client: Client) -> float | None:
