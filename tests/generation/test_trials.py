@@ -13,6 +13,7 @@ from qllm_jax.generation.types import Attempt, Candidate, Pool, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
 from qllm_jax.llm.types import Llm, Reply, Usage
+from qllm_jax.program import run_axis
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 ENV = {"name": "mpe_spread", "time_limit_is_terminal": True, "horizon": 5}
@@ -37,16 +38,27 @@ def both() -> Curves:
     return trials.measure(PLAN, [EQUAL, FIRST])
 
 
-# One is enough for every run of the tests: each takes a program of its own, whose time is compile time.
-@pytest.mark.parametrize("i", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_functions_side_by_side_learn_what_each_learns_alone(both: Curves, i: int):
-    alone = trials.measure(PLAN, [(EQUAL, FIRST)[i]])
-    assert both.steps == alone.steps == [20, 40, 60, 80, 100]
-    np.testing.assert_allclose(both.returns[i], alone.returns[0], atol=1e-3)
-
-
-def test_functions_with_the_same_seeds_learn_differently(both: Curves):
+def test_functions_side_by_side_learn_differently(both: Curves):
+    assert both.steps == [20, 40, 60, 80, 100]
+    assert np.shape(both.returns) == (2, 5)
     assert both.returns[0] != both.returns[1]
+
+
+def test_rows_are_functions_and_columns_are_the_same_seeds():
+    runs = run_axis.runs(trials._experiment(PLAN, [EQUAL, FIRST]).config)
+    seeds = [run.seed for run in runs[: PLAN.seeds]]
+    assert len(set(seeds)) == PLAN.seeds
+    assert [(run.values["tfcaf"], run.seed) for run in runs] == [
+        (f"function {i}", seed) for i in (0, 1) for seed in seeds
+    ]
+
+
+# Slow, as each compiles a program; that run i of many equals run i alone is also a test of tests/program/.
+@pytest.mark.slow
+@pytest.mark.parametrize("i", [0, 1])
+def test_a_function_side_by_side_learns_what_it_learns_alone(both: Curves, i: int):
+    alone = trials.measure(PLAN, [(EQUAL, FIRST)[i]])
+    np.testing.assert_allclose(both.returns[i], alone.returns[0], atol=1e-3)
 
 
 @pytest.fixture
