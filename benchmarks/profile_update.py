@@ -17,7 +17,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import common
 import jax.numpy as jnp
@@ -69,7 +69,8 @@ def of_package(package: ModuleType) -> str:
 COLLECT, NETWORK = of_function(compiled.collect), of_function(agents.AgentNetwork.__call__)
 TEAM_VALUES, AGENTS, GRU, BUFFER = of_function(value.team_values), *map(of_module, (agents, gru, buffer))
 OPTAX, ENVS = map(of_package, (optax, qllm_envs))
-GRU_CALL = f"{gru.gru_cell.__name__}("  # the source of what a custom gradient makes is the line that calls it
+# What a custom gradient makes has as its source the line that calls the function.
+GRU_CALL = f"{cast(Any, gru.gru_cell).__name__}("
 
 
 def part_of(op: Op) -> str:

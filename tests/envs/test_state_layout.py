@@ -8,8 +8,6 @@ import pytest
 from qllm_envs import Entries, StateBlock, make
 from qllm_envs.layout import flat_state, size
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 TASKS = {
     "spread alone": ("mpe_spread", {"n_agents": 1}),
     "spread of 15": ("mpe_spread", {"n_agents": 15}),
