@@ -12,7 +12,8 @@ from qllm_jax import user_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 1)  # whatever the machine; what needs several has a process of its own
-jax.config.update("jax_enable_compilation_cache", False)  # of the tests' own process: what is compiled is as it is now
+# Not in the tests' own process: hardly any test compiles a program that another has compiled.
+jax.config.update("jax_enable_compilation_cache", False)
 
 TINY_RUN = (
     "n_agents=3 env.horizon=10 seeds=2 total_steps=400 log_interval=200 eval_interval=200 eval_episodes=4 "
@@ -52,9 +53,11 @@ def full_compile() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stored passes of the gates, and programs that commands compile, go to a folder of the session."""
-    before = os.environ.get(user_cache.VARIABLE)
-    os.environ[user_cache.VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    """Keep passes of the gates, and programs that commands compile, in a folder of the session, for all its workers."""
+    before, base = os.environ.get(user_cache.VARIABLE), tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.environ[user_cache.VARIABLE] = str(folder)
     yield
     if before is None:
         del os.environ[user_cache.VARIABLE]

@@ -8,7 +8,7 @@ TINY = "--agents 2 --seeds 2 --envs 4 --batch 8 --hidden 4 --buffer 16"
 
 
 def here(module):
-    """In the place of a fresh process: the same work in this one."""
+    """Do the work of a fresh process in this one."""
     return lambda script, job: json.loads(json.dumps(module.work(json.loads(json.dumps(job)))))
 
 
@@ -48,7 +48,10 @@ def test_gpu_runs_anywhere_with_small_sizes(load, capsys, monkeypatch, tmp_path)
     speed, *kernels = stored["rows"]
     whole = speed["update_ms"][0] + speed["evaluation_ms"][0] / speed["evaluation_every_updates"]
     assert speed["job_s"][0] == pytest.approx(speed["compile_s"][0] + 1e-3 * 2 * 40 * whole)  # 40 updates, 2 seeds
-    assert 0 < speed["share_of_given peak"][0] < 1
+    assert (speed["evaluation_episodes"], speed["evaluation_every_updates"]) == (32, 500)  # of 100 env steps each
+    assert speed["env_steps_per_s"][0] == pytest.approx(1e3 * 100 / whole)
+    assert len(speed["samples_ms"][0]) == 3  # loops; `measure` raises unless each has learned
+    assert min(speed["state_bytes"], speed["floor_ms"][0], speed["share_of_given peak"][0]) > 0
     assert len(kernels) == 3
     assert kernels[0]["iteration_ms"] >= kernels[1]["iteration_ms"] > 0
     assert "tf32" in stored["head"]["rates"]

@@ -14,6 +14,7 @@ from probes import probe
 
 from qllm_jax.core import agents
 from qllm_jax.core.rollout import epsilon_greedy, softmax_sampled
+from qllm_jax.run import folder
 
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
 SCRIPTS += ("gpu", "memory", "scaling", "sweep")
@@ -79,7 +80,7 @@ def test_floor_is_the_products_that_qmix_needs(load):
     first, rest = spec.obs_dim * hidden, 6 * hidden**2 + hidden * spec.n_actions
     slots = (spec.horizon + 1) * sizes.batch
     inner = spec.state_dim * (2 * hyper + 2 * embed)  # the layers that read the state: of w1, w2, b2, and b1
-    outer = hyper * (3 * embed + embed) + embed  # the layers behind them: w1, w2, b2
+    outer = hyper * (3 * embed + embed) + embed  # the layers after them: w1, w2, b2
     outer += 3 * embed + embed  # the mixing itself
     products = spec.horizon * sizes.envs * 3 * (first + rest) + slots * 3 * (2 * (first + rest) + first + 2 * rest)
     products += slots * (2 * (inner + outer) + inner + 2 * outer)
@@ -146,7 +147,7 @@ def test_parts_of_a_profile(load):
 
 def test_the_names_of_a_profile_are_those_of_the_compiled_program(load):
     profile, workload = load("profile_update"), importlib.import_module("workload")
-    exp = workload.build("matched_qllm", workload.Sizes(agents=2, seeds=2, envs=2, batch=4, hidden=8, buffer=8))
+    exp = workload.build("matched_vdn", workload.Sizes(agents=2, seeds=2, envs=2, batch=4, hidden=8, buffer=8))
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     chunk, _ = importlib.import_module("common").compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     parts = {profile.part_of(op) for op in profile.read_ops(chunk.as_text()).values()}
@@ -194,7 +195,9 @@ def test_planned_memory_is_arguments_results_and_temporary_arrays(load):
     [
         ("env=mpe_spread n_agents=2 env.horizon=3", ["jaxmarl", "mpe2"], {6, 3}),
         ("env=lbf_8x8_2p_2f_coop env.horizon=4", ["lbforaging"], {8, 4}),
-        ("env=smac_3s_vs_5z env.horizon=2", ["jaxmarl"], {4}),
+        pytest.param(
+            "env=smac_3s_vs_5z env.horizon=2", ["jaxmarl"], {4}, marks=pytest.mark.slow
+        ),  # two battles compile
     ],
 )
 def test_env_step_plays_whole_episodes_of_ours_and_of_peers(overrides, peers, steps, load, env_programs):
@@ -255,7 +258,7 @@ def test_env_step_compares_round_by_round(load, env_programs, monkeypatch):
     assert cells[4][2:] == ["1 (1 to 1)", "0.75 (0.50 to 1.00)", "-", "-", "-", "1.5", "-"]
 
 
-def test_env_step_counts_no_step_behind_an_end(env_programs):
+def test_env_step_counts_no_step_after_an_end(env_programs):
     ended = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]], bool)
     assert env_programs.happened(ended) == 3 + 4 + 1
 
@@ -268,8 +271,12 @@ def test_env_step_counts_no_step_behind_an_end(env_programs):
         ("env_step", ["env=mpe_spread", "--peer-envs", "8"], "--peer-envs 8: choose from --envs, which is 1 64 1024"),
         ("env_step", ["env=lbf_10x10_3p_3f", "--peer-envs", "1"], "--peer-envs is for environments that jaxmarl has"),
         ("early_termination", ["lbff"], "env 'lbff' does not exist"),
-        ("early_termination", ["matrix"], "no episode of matrix_climbing ends early"),
-        ("early_termination", ["lbf_8x8_2p_2f_coop", "--settings", "algo.n_envs=32"], "must be above n_envs=32"),
+        ("early_termination", ["matrix", "--settings", "algo=matched_vdn"], "no episode of matrix_climbing ends early"),
+        (
+            "early_termination",
+            ["lbf_8x8_2p_2f_coop", "--settings", "algo=matched_vdn", "algo.n_envs=32"],
+            "must be above n_envs=32",
+        ),
     ],
 )
 def test_a_mistake_is_a_sentence(script, arguments, sentence, load, capsys):
@@ -300,19 +307,23 @@ def test_a_rollout_plays_to_its_last_end_and_an_update_reads_a_bucket(load, act,
     assert load("early_termination").handled(exp, np.array(steps)) == ((32 + 5 + 33 + 1 + 64) / 5, read)
 
 
+TIMES = ("rollout_ms", "update_ms", "full_rollout_ms", "full_update_ms")
 TINY_LBF = "algo=matched_vdn seeds=2 env.horizon=4 algo.n_envs=2 algo.batch_episodes=4 algo.buffer_episodes=8"
 
 
-def test_the_timed_team_stays_as_it_is(load):
-    module = load("early_termination")
+def test_the_timed_team_stays_as_it_is(load, monkeypatch):
+    module, results = load("early_termination"), []
     team = module.open_task("lbf_8x8_2p_2f_coop", [*TINY_LBF.split(), "algo.hidden_dim=4"])
     team = team._replace(params=jax.tree.map(lambda x: x + 1.0, team.params), epsilon=0.3)
-    clock, state, hp = module.playing(team)
-    clock, state = team.exp.program.warmup(clock, state, hp)
-    clock, state, metrics = team.exp.program.chunk(clock, state, hp, jnp.asarray(2))
+    seconds = module.common.seconds
+    monkeypatch.setattr(module.common, "seconds", lambda *call: results.append(seconds(*call)) or results[-1])
+    found = module.times(team, repeats=1)
+    assert {name: len(rounds) for name, rounds in found.items()} == dict.fromkeys(TIMES, 1)
+    _, state, _ = results[-1][0]
     jax.tree.map(np.testing.assert_array_equal, state.learner.params, team.params)
-    np.testing.assert_allclose(metrics["epsilon"], 0.3, rtol=1e-6)
-    assert np.all(metrics["grad_norm"] > 0)
+    for result in [result for result, _ in results if len(result) == 3]:
+        np.testing.assert_allclose(result[2]["epsilon"], 0.3, rtol=1e-6)
+        assert np.all(result[2]["grad_norm"] > 0)
 
 
 def test_early_termination_prints_shares_and_times(load, capsys, monkeypatch):
@@ -320,18 +331,29 @@ def test_early_termination_prints_shares_and_times(load, capsys, monkeypatch):
     module = load("early_termination", "lbf_8x8_2p_2f_coop", "--repeats", "2", "--settings", *settings)
     steps = np.array([[[1, 4], [3, 4]], [[3, 1], [2, 2]]])
     monkeypatch.setattr(module, "lengths", lambda team, episodes: steps)
+    rounds = {name: [2.0, 4.0] if name.startswith("full") else [1.0, 2.0] for name in TIMES}
+    monkeypatch.setattr(module, "times", lambda team, repeats: rounds)
     module.main()
     row = capsys.readouterr().out.splitlines()[-1]
     assert " | random | 2 | 4 | 2, 2, 4 | 8 | 75.0% | 2.5 | 37.5% (95% ± 19.4%) | 25.0% | 37.5% | " in row
-    assert row.count(" x | ") == 2
+    assert row.endswith(" | 1.50 (1.00 to 2.00), 2.00 x | 1.50 (1.00 to 2.00), 2.00 x | 2.00 (2.00 to 2.00) |")
 
 
-def test_early_termination_opens_a_run(load, tiny_run):
-    exp = load("early_termination")
-    with pytest.raises(exp.UserError, match="no episode of mpe_spread_n3 ends early"):
-        exp.open_task(str(tiny_run), [])
+def test_early_termination_opens_a_run(load, tmp_path, monkeypatch):
+    module = load("early_termination")
+    (tmp_path / folder.CONFIG).touch()
+    exp = module.open_task("lbf_8x8_2p_2f_coop", [*TINY_LBF.split(), "algo.hidden_dim=4"]).exp
+    opened = {str(tmp_path): SimpleNamespace(exp=exp, path=tmp_path, params={"agent": 1})}
+    monkeypatch.setattr(module.load, "load_run", opened.get)
+    team = module.open_task(str(tmp_path), [])
+    assert (team.policy, team.params) == (f"best of {tmp_path.name}", {"agent": 1})
+    endless = exp._replace(env=exp.env._replace(spec=exp.env.spec._replace(ends_early=False)))
+    opened[str(tmp_path)].exp = endless
+    with pytest.raises(module.UserError, match=r"no episode of lbf_.* ends early"):
+        module.open_task(str(tmp_path), [])
 
 
+@pytest.mark.usefixtures("fake_loops")
 def test_algorithms_prints_a_row_for_each(load, capsys):
     arguments = ["--algos", "matched_vdn", "matched_iql", "--agents", "2", "--updates", "1", "--repeats", "1"]
     load("algorithms", *arguments).main()
@@ -346,6 +368,7 @@ def test_algorithms_names_a_preset_that_does_not_exist(load, capsys):
     assert "did you mean 'matched_qmix'?" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("fake_loops")
 def test_sweep_prints_a_row_for_each_number_of_runs(load, capsys):
     arguments = ["--runs", "3", "--agents", "2", "--tfcaf", "mpe_spread", "mpe_spread_paper"]
     load("sweep", *arguments, "--buffer", "32", "--updates", "1", "--repeats", "1").main()
