@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from qllm_envs import mpe_spread
-from qllm_jax import cli, mixers, stats, tfcaf, train
+from qllm_jax import cli, config, mixers, stats, tfcaf
 from qllm_jax.commands import evaluate as evaluation
 from qllm_jax.commands import render
 from qllm_jax.commands.evaluate import evaluate
@@ -26,9 +26,11 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
 from qllm_jax.learners.base import zero_inputs
 from qllm_jax.learners.value import credit_weights
+from qllm_jax.program import experiment
 from qllm_jax.reporting import comparison, curves, frames
 from qllm_jax.reporting.gif import LAST_FRAME_MS
 from qllm_jax.reporting.style import Scale, weight_color
+from qllm_jax.run import load
 from qllm_jax.run.load import LoadedRun, load_run
 
 COMMANDS = {"evaluate": evaluate, "render": render.render, "report": report}
@@ -151,14 +153,16 @@ def test_any_number_of_agents_and_negative_weights_can_be_drawn(n_agents: int):
     assert np.ptp(np.asarray(first)[..., 0]) > 200
 
 
-def test_a_method_without_weights_is_drawn_without_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    path = tmp_path / "coma"
+def test_a_method_without_weights_is_drawn_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     sizes = ["n_agents=2", "env.horizon=4", "seeds=1", "algo.n_envs=2", "algo.batch_episodes=2", "algo.hidden_dim=4"]
-    steps = ["total_steps=16", "log_interval=8", "eval_interval=8", "eval_episodes=2", "final_episodes=2"]
-    assert train.train(["algo=matched_coma", *sizes, *steps, f"run_dir={path}"]) == 0
-    assert render.render([str(path)]) == 0
+    exp = experiment.build(config.load(["algo=matched_coma", *sizes]))
+    params = exp.program.init(exp.root, exp.seeds)[1].best_params
+    monkeypatch.setattr(load, "load_run", lambda *_: LoadedRun(tmp_path, exp, "best", params, [0], 0, 1))
+    assert render.render([str(tmp_path)]) == 0
     assert "no weights: matched_coma has no mixer" in capsys.readouterr().out
-    with Image.open(path / render.DEFAULT_OUT) as gif:
+    with Image.open(tmp_path / render.DEFAULT_OUT) as gif:
         assert gif.n_frames == 4 + 1  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -1,5 +1,6 @@
 """What a command does before it trains: help without jax, and compiled programs that a second start finds again."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,25 +15,38 @@ from qllm_jax.tfcaf import gates
 
 PACKAGE = Path(commands.__file__).parents[1]
 COMMANDS = sorted(f"qllm_jax.{file.stem}" for file in PACKAGE.glob("*.py") if "cli.main(" in file.read_text())
+MODULES = [*COMMANDS, "qllm_envs.selfplay.train", "qllm_envs.selfplay.evaluate"]
 HEAVY = "jax", "numpy", "hydra", "orbax", "pydantic"
 HELPED = f"""
-import runpy, sys
-name = sys.argv.pop(1)
-try:
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
-except SystemExit as ended:
-    assert not ended.code, ended.code
-print("imported:", *sorted(set({HEAVY}) & set(sys.modules)))
+import contextlib, io, json, runpy, sys
+said = {{}}
+for name in sys.argv[1:]:
+    for flag in ("-h", "--help"):
+        sys.argv, printed = [name, flag], io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                runpy.run_module(name, run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            assert not ended.code, ended.code
+        said[f"{{name}} {{flag}}"] = printed.getvalue(), sorted(set({HEAVY}) & set(sys.modules))
+print(json.dumps(said))
 """
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-@pytest.mark.parametrize("module", [*COMMANDS, "qllm_envs.selfplay.train", "qllm_envs.selfplay.evaluate"])
-def test_help_imports_nothing_that_takes_time(module: str, flag: str):
-    done = subprocess.run([sys.executable, "-c", HELPED, module, flag], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def helped() -> dict[str, tuple[str, list[str]]]:
+    """What one process prints for each command and flag, and which heavy modules it has imported by then."""
+    done = subprocess.run([sys.executable, "-c", HELPED, *MODULES], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"python -m {module}" in done.stdout
-    assert done.stdout.splitlines()[-1] == "imported:"
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("module", MODULES)
+def test_help_imports_nothing_that_takes_time(helped: dict[str, tuple[str, list[str]]], module: str, flag: str):
+    printed, imported = helped[f"{module} {flag}"]
+    assert f"python -m {module}" in printed
+    assert imported == []
 
 
 COMPILES = """

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from qllm_jax.errors import UserError
 from qllm_jax.run import folder
+from qllm_jax.train import train
 
 SMALL = [
     "env.horizon=4", "seeds=2", "total_steps=200", "log_interval=100", "eval_interval=100", "eval_episodes=2",
@@ -54,14 +56,14 @@ def test_a_job_that_fails_is_told_at_the_end(tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("resume=runs/x", "error: resume= belongs to one run, and --multirun starts many"),
-        ("n_agentz=1,2", "error: unknown key 'n_agentz': did you mean 'n_agents'?"),
+        ("resume=runs/x", "resume= belongs to one run, and --multirun starts many"),
+        ("n_agentz=1,2", "unknown key 'n_agentz': did you mean 'n_agents'?"),
     ],
 )
 def test_a_mistake_starts_no_job(override: str, sentence: str, tmp_path: Path):
-    done = multirun(tmp_path / "jobs", override)
-    assert done.returncode == 2
-    assert done.stderr.startswith(sentence)
+    with pytest.raises(UserError) as error:
+        train(["--multirun", *SMALL, override, f"hydra.sweep.dir={tmp_path / 'jobs'}"])
+    assert str(error.value).startswith(sentence)
     assert not (tmp_path / "jobs" / "jobs").exists()
 
 

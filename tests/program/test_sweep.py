@@ -1,5 +1,6 @@
 """A sweep is its configurations trained alone: at once or in groups, killed or not, and in every command."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -16,6 +17,7 @@ from conftest import TINY_RUN
 
 from qllm_jax import config
 from qllm_jax.commands import train
+from qllm_jax.commands.render import index_of
 from qllm_jax.core.types import Hp, Scores
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
@@ -23,11 +25,12 @@ from qllm_jax.program import experiment, run_axis
 from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.reporting import comparison
-from qllm_jax.run import finish, folder, results, wandb_log
+from qllm_jax.run import finish, folder, load, results, wandb_log
 from qllm_jax.tfcaf import find
 
-GRID = ["sweep.lr=[0.003,0.0005]", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]"]
-LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in ("mpe_spread", "mpe_spread_paper")]
+FUNCTIONS = ("mpe_spread_paper", "mpe_spread")
+GRID = ["sweep.lr=[0.003,0.0005]", f"sweep.tfcaf=[{','.join(FUNCTIONS)}]"]  # the last one is that of `tiny_run`
+LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in FUNCTIONS]
 
 
 def arguments(path: Path, *more: str) -> list[str]:
@@ -66,14 +69,13 @@ def assert_alike(found: list[dict], expected: list[dict]) -> None:
             np.testing.assert_allclose(value, other[key], rtol=1e-3, atol=1e-5, err_msg=key) if key != "event" else None
 
 
-def test_a_run_of_a_sweep_is_its_configuration_trained_alone(whole: Path, tmp_path: Path):
-    alone = tmp_path / "alone"
-    chosen = ["algo.lr=0.0005", "algo.mixer.function=mpe_spread_paper"]
-    assert train.train(arguments(alone, *chosen)) == 0
+def test_a_run_of_a_sweep_is_its_configuration_trained_alone(whole: Path, tiny_run: Path):
+    algo = folder.load(str(tiny_run))[1].algo
+    assert (algo.lr, (tiny_run / folder.TFCAF).read_text()) == (0.0005, find("mpe_spread").text)
     records = [r for r in folder.records(whole) if r["configuration"] == LABELS[3]]
     assert {r["seed"] for r in records} == {0, 1}
-    assert_alike([without(r, "configuration") for r in records], folder.records(alone))
-    swept, single = (json.loads((path / folder.RESULT).read_text()) for path in (whole, alone))
+    assert_alike([without(r, "configuration") for r in records], folder.records(tiny_run))
+    swept, single = (json.loads((path / folder.RESULT).read_text()) for path in (whole, tiny_run))
     np.testing.assert_allclose(swept["configurations"][3]["returns"], single["returns"], rtol=1e-3)
     assert swept["random_policy"] == pytest.approx(single["random_policy"])
 
@@ -134,7 +136,7 @@ def test_killed_in_its_second_group_and_resumed_equals_never_stopped(tmp_path: P
 def test_an_old_sweep_keeps_its_own_credit_functions(whole: Path):
     _, recorded = folder.load(str(whole))
     copies = recorded.sweep.tfcaf or []
-    assert copies == [str(whole / "tfcaf" / f"{name}.py") for name in ("mpe_spread", "mpe_spread_paper")]
+    assert copies == [str(whole / "tfcaf" / f"{name}.py") for name in FUNCTIONS]
     assert all(Path(copy).read_text() == find(Path(copy).stem).text for copy in copies)
     assert list(run_axis.indices_by_label(run_axis.runs(recorded))) == LABELS
     with pytest.raises(UserError, match="must not hold two functions called 'mine'"):
@@ -152,12 +154,13 @@ def test_commands_know_the_configurations(
     for one, other in zip(found["configurations"], result["configurations"], strict=True):
         assert one["returns"] == other["returns"]
         assert one["params_env_steps"] == other["best_checkpoint_env_steps"]
-    films = [tmp_path / "number.gif", tmp_path / "label.gif"]
-    for film, configuration in zip(films, ("3", LABELS[3]), strict=True):
-        assert render([str(path), f"configuration={configuration}", "seed=1", f"out={film}"]) == 0
-    assert films[0].read_bytes() == films[1].read_bytes()
+    opened = load.load_run(str(path))
+    assert index_of(opened, "3", 1) == index_of(opened, LABELS[3], 1) == 7
+    if name == "grouped":
+        assert render([str(path), f"configuration={LABELS[3]}", "seed=1", f"out={tmp_path / 'film.gif'}"]) == 0
+        assert (tmp_path / "film.gif").is_file()
     with pytest.raises(
-        UserError, match=r"configuration=4 is not in this run: it has 0 \(lr=0.003 tfcaf=mpe_spread\); 1 \("
+        UserError, match=r"configuration=4 is not in this run: it has 0 \(lr=0.003 tfcaf=mpe_spread_paper\); 1 \("
     ):
         render([str(path), "configuration=4", f"out={tmp_path / 'none.gif'}"])
     capsys.readouterr()
@@ -187,18 +190,21 @@ def test_wandb_groups_the_runs_of_a_configuration(whole: Path):
     assert [given["group"] for given in started] == [f"whole {label}" for label in LABELS for _ in range(2)]
     assert len({given["id"] for given in started}) == len({given["name"] for given in started}) == 8
     algo = started[7]["config"]["algo"]
-    assert (algo["lr"], algo["mixer"]["function"], started[7]["config"]["run"]) == (0.0005, "mpe_spread_paper", 1)
+    assert (algo["lr"], algo["mixer"]["function"], started[7]["config"]["run"]) == (0.0005, "mpe_spread", 1)
 
 
 def test_all_numbers_that_change_no_shape_can_be_swept_under_the_rules_of_their_key():
     keys = [item.name for item in dataclasses.fields(config.Sweep)]
-    assert keys == [*Hp._fields, "tfcaf"] == list(config.compose(config.ROOT, []).sweep)
+    valid = config.compose(config.ROOT, [])
+    assert keys == [*Hp._fields, "tfcaf"] == list(valid.sweep)
     for key in Hp._fields:
-        for bad in ("-1", "one", "true"):
+        for bad in (-1, "one", True):
             sentences = []
-            for override in (f"algo.{key}={bad}", f"sweep.{key}=[{bad}]"):
+            for group, value in (("algo", bad), ("sweep", [bad])):
+                composed = copy.deepcopy(valid)
+                composed[group][key] = value
                 with pytest.raises(UserError) as error:
-                    config.load([override])
+                    config.from_dict(composed)
                 sentences.append(str(error.value).partition(" ")[2])
             assert sentences[0] == sentences[1]
 

@@ -18,7 +18,7 @@ def build(*overrides: str) -> Experiment:
 
 
 @pytest.mark.usefixtures("full_compile")
-@pytest.mark.parametrize("algo", ["matched_qllm", "matched_riit"])
+@pytest.mark.parametrize("algo", ["matched_qllm", pytest.param("matched_riit", marks=pytest.mark.slow)])
 def test_estimates_are_what_xla_plans(algo: str):
     exp = build(f"algo={algo}")
     found = memory_plan.make(exp)

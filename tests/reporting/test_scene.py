@@ -1,4 +1,4 @@
-"""What a frame shows, pixel by pixel: rings end at the frame of the scene, bars are as long as their shares."""
+"""The scene of a frame, pixel by pixel: rings end at its border, bars are as long as their shares."""
 
 import numpy as np
 from PIL import Image
