@@ -10,6 +10,9 @@ import pytest
 
 from qllm_jax import user_cache
 
+# XLA's older code for fusions, in this process and those that it starts: it compiles in a third of the time. XLA reads
+# the flag before its first compilation.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 1)  # whatever the machine; what needs several has a process of its own
 # Not in the tests' own process: hardly any test compiles a program that another has compiled.

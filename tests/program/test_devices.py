@@ -22,7 +22,8 @@ from qllm_jax.program.devices import Pool
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a process with eight devices found out, see `eight_devices.py`."""
     script = Path(__file__).with_name("eight_devices.py")
-    forced = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    forced = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path_factory.mktemp("eight"))], capture_output=True, text=True, env=forced
     )
