@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests. An implicit broadcast between ranks is an error, as it hides a missing axis."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ import pytest
 
 from qllm_jax import user_cache
 
-# XLA's older code for fusions, in this process and those that it starts: it compiles in a third of the time. XLA reads
-# the flag before its first compilation.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+# XLA's older code for fusions and one piece of code for each program, in this process and those that it starts: that
+# compiles in a third of the time. XLA reads the flags before its first compilation.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
+gc.set_threshold(200_000, 50, 50)  # tracing makes many objects and few cycles: collecting seldom saves a tenth
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 1)  # whatever the machine; what needs several has a process of its own
 # Not in the tests' own process: hardly any test compiles a program that another has compiled.
