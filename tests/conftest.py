@@ -45,14 +45,14 @@ def _compiling(quick: bool) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_compile() -> Iterator[None]:
-    """Compile with few optimizations in all tests, but for those that use `full_compile`."""
+    """Compile with few optimizations in all tests but those that use `full_compile`."""
     with _compiling(quick=True):
         yield
 
 
 @pytest.fixture
 def full_compile() -> Iterator[None]:
-    """Compile with all optimizations, for a test that is about what XLA makes of a program."""
+    """Compile with all optimizations (FLAGS stay), for a test of the programs that XLA makes."""
     with _compiling(quick=False):
         yield
 
