@@ -90,7 +90,6 @@ def of_three(path: Path, like: TrainState, folder: Path) -> dict[int, Any]:
 
 def main(folder: Path) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    jax.config.update("jax_disable_most_optimizations", True)
     (many, collectives), (one, _) = trained(build(8)), trained(build(1))
     path = written(build(8), many["saved"], folder / "eight")
     mesh = Mesh(np.asarray(jax.devices()), "runs")

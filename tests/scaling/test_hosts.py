@@ -1,7 +1,6 @@
 """Two processes of one job share out the groups of a run, wait for each other, and fail together."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -30,11 +29,10 @@ def two_processes(*arguments: str) -> list[subprocess.CompletedProcess[str]]:
     """The command in both processes of a job, on this host."""
     port = free_port()
     job = [f"hosts.coordinator=127.0.0.1:{port}", "hosts.processes=2"]
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "qllm_jax.train", *arguments, *job, f"hosts.process={i}"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for i in range(2)
     ]  # fmt: skip
