@@ -6,11 +6,21 @@
     python -m qllm_jax.generate llm=replay llm.transcript=runs/generate_x
     python -m qllm_jax.generate resume=runs/generate_x max_calls=100
 
-Groups: env=, llm= (configs/llm). Keys: k, rounds, repairs, evaluator, signature, select, hints, max_calls, max_tokens,
-max_usd, max_minutes, run_dir, and every key of env and llm (configs/generate.yaml and configs/llm/ hold them with
-comments).
-The key of an API is read from the environment variable that llm.api_key_env names. The folder gets tfcaf.py, table.txt,
-summary.json, candidates/ and transcript.jsonl; whatever stops a generation, resume=FOLDER goes on from there.
+Groups of keys: env=NAME, llm=NAME (the files of configs/env/ and configs/llm/).
+
+Keys (defaults in brackets; configs/generate.yaml has all keys with comments):
+  k, rounds, repairs   candidates per round [3], rounds [3], repairs of a refused candidate [2]
+  evaluator            on: a model chooses among the candidates; off: the first one that passes [on]
+  signature            credit: our contract with a named state; paper: QLLMNetwork with a flat state [credit]
+  select               read: the evaluator reads, as in the paper; train: it also sees short trainings [read]
+  hints                paper: add the paper's advice for a task to the prompt [none]
+  max_calls, max_tokens, max_usd, max_minutes   limits over all processes of a generation [60 calls]
+  run_dir              folder of the generation, which must be new [runs/generate_ENV_MODEL_TIME]
+  resume               folder of a generation to continue; only limits can be given with it
+  env.KEY, llm.KEY     every key of the chosen files; llm.api_key_env names the variable with the API key
+
+The folder gets tfcaf.py, table.txt, summary.json, candidates/ and transcript.jsonl. A generation that stopped for any
+reason continues with resume=FOLDER.
 Exit codes: 0 done, 1 nothing passed, 2 a mistake, 3 stopped by a limit or the server, 4 waits for answers, 130 Ctrl-C.
 """
 

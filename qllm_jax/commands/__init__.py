@@ -1,4 +1,4 @@
-"""What the commands do: `python -m qllm_jax.X` is `commands/X.py`, which is imported once there is something to do.
+"""Commands: `python -m qllm_jax.X` runs `commands/X.py`.
 
-The modules `qllm_jax/X.py` hold the help alone, so that --help answers before jax is imported.
+The modules `qllm_jax/X.py` have the help texts alone, so that --help answers without importing jax.
 """

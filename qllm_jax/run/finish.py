@@ -28,7 +28,7 @@ def table(config: Config, final: Final) -> str:
     random = results.random_by_seed(runs, final.random)
     head = f"return of {final.scores.returns.shape[1]} greedy episodes, best checkpoint"
     if runs[0].values:
-        rows = [*configuration_rows(runs, scores), f"{head}; # is the place in the grid"]
+        rows = [*configuration_rows(runs, scores), f"{head}; # is the index in the grid"]
     else:
         rows = [*seed_rows(runs, scores, final.best_steps), f"{head}: {summary(scores)}"]
     return "\n".join([*rows, f"the uniformly random policy:                      {summary(random)}"])

@@ -1,4 +1,4 @@
-"""What a command does before it trains: help without jax, and compiled programs that a second start finds again."""
+"""Help texts without jax, and compiled programs that a second process finds in the cache."""
 
 import json
 import os
@@ -35,7 +35,7 @@ print(json.dumps(said))
 
 @pytest.fixture(scope="module")
 def helped() -> dict[str, tuple[str, list[str]]]:
-    """What one process prints for each command and flag, and which heavy modules it has imported by then."""
+    """Text and imported heavy modules for each command and flag, from one process."""
     done = subprocess.run([sys.executable, "-c", HELPED, *MODULES], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -77,9 +77,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_second_process_finds_what_the_first_compiled(cache: Path):
     runs = [subprocess.run([sys.executable, "-c", COMPILES], capture_output=True, text=True) for _ in range(2)]
     assert [run.stdout.split() for run in runs] == [["cache_misses"], ["cache_hits"]], runs
-    (place,) = (cache / "xla").iterdir()
-    assert place.name == compile_cache.machine()
-    assert [path.stat().st_mode & 0o777 for path in (cache, cache / "xla", place)] == [0o700] * 3
+    (folder,) = (cache / "xla").iterdir()
+    assert folder.name == compile_cache.machine()
+    assert [path.stat().st_mode & 0o777 for path in (cache, cache / "xla", folder)] == [0o700] * 3
 
 
 def test_no_folder_is_a_warning_and_no_error(cache: Path, capsys: pytest.CaptureFixture):

@@ -19,25 +19,25 @@ SMALL = [
 ]  # fmt: skip
 
 
-def multirun(place: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    arguments = ["--multirun", *SMALL, *overrides, f"hydra.sweep.dir={place}"]
+def multirun(path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["--multirun", *SMALL, *overrides, f"hydra.sweep.dir={path}"]
     command = [sys.executable, "-m", "qllm_jax.train", *arguments]
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def assert_runs(done: subprocess.CompletedProcess[str], place: Path, names: list[str]) -> None:
+def assert_runs(done: subprocess.CompletedProcess[str], path: Path, names: list[str]) -> None:
     """All jobs succeeded, and the last lines say where each run is."""
     assert done.returncode == 0, done.stderr
     for number, (name, line) in enumerate(zip(names, done.stdout.splitlines()[-len(names) :], strict=True)):
-        result = json.loads((place / str(number) / folder.RESULT).read_text())
-        assert re.split(r"  +", line) == [name, str(place / str(number)), f"return {result['return']['mean']:.4g}"]
-        assert folder.load(str(place / str(number)))[1].run_dir == str(place / str(number))
+        result = json.loads((path / str(number) / folder.RESULT).read_text())
+        assert re.split(r"  +", line) == [name, str(path / str(number)), f"return {result['return']['mean']:.4g}"]
+        assert folder.load(str(path / str(number)))[1].run_dir == str(path / str(number))
 
 
 def test_jobs_one_after_another(tmp_path: Path):
-    place = tmp_path / "jobs, one by one"
-    done = multirun(Path(f"'{place}'"), "algo=matched_vdn", "n_agents=2", "seed=0,1")
-    assert_runs(done, place, ["seed=0", "seed=1"])
+    path = tmp_path / "jobs, one by one"
+    done = multirun(Path(f"'{path}'"), "algo=matched_vdn", "n_agents=2", "seed=0,1")
+    assert_runs(done, path, ["seed=0", "seed=1"])
 
 
 def test_a_job_that_fails_is_told_at_the_end(tmp_path: Path):
@@ -68,6 +68,6 @@ def test_a_mistake_starts_no_job(override: str, sentence: str, tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="needs the extra slurm")
 def test_jobs_of_submitit_are_the_same(tmp_path: Path):
-    place = tmp_path / "jobs"
-    done = multirun(place, "hydra/launcher=submitit_local", "algo=matched_qmix,matched_vdn", "n_agents=1,2")
-    assert_runs(done, place, [f"algo={algo} n_agents={n}" for algo in ("matched_qmix", "matched_vdn") for n in (1, 2)])
+    path = tmp_path / "jobs"
+    done = multirun(path, "hydra/launcher=submitit_local", "algo=matched_qmix,matched_vdn", "n_agents=1,2")
+    assert_runs(done, path, [f"algo={algo} n_agents={n}" for algo in ("matched_qmix", "matched_vdn") for n in (1, 2)])

@@ -1,4 +1,4 @@
-"""What happens on eight devices, as JSON: run in a process of its own, which eight devices are forced upon.
+"""Measure programs on eight devices and print JSON. Runs in its own process, with eight CPU devices.
 
 Prints, for programs whose 8 runs are on 8 devices and on 1: how far their numbers are apart, what collectives are
 compiled, where the state lies, and whether a checkpoint of 8 devices is the same on 4 and on 1.
@@ -49,7 +49,7 @@ def trained(exp: Experiment) -> tuple[dict[str, Any], dict[str, list[str]]]:
     state, returns = call("evaluate", clock, state, 4, static=(2,))
     keys = jax.random.split(exp.root, 8)
     played = call("play", state.best_params, keys, 4, jnp.asarray(0.5), static=(2,))
-    return {"saved": TrainState(clock, state), "measured": (metrics, returns, played)}, collectives
+    return {"state": TrainState(clock, state), "measured": (metrics, returns, played)}, collectives
 
 
 def raw(tree: Any) -> list[np.ndarray]:
@@ -91,18 +91,18 @@ def of_three(path: Path, like: TrainState, folder: Path) -> dict[int, Any]:
 def main(folder: Path) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
     (many, collectives), (one, _) = trained(build(8)), trained(build(1))
-    path = written(build(8), many["saved"], folder / "eight")
+    path = written(build(8), many["state"], folder / "eight")
     mesh = Mesh(np.asarray(jax.devices()), "runs")
     total = jax.shard_map(lambda x: jax.lax.psum(x, "runs"), mesh=mesh, in_specs=SHARDED, out_specs=REPLICATED)
     facts = {
         "collectives": collectives,
         "collectives_of_a_sum": COLLECTIVE.findall(jax.jit(total).lower(jnp.ones(8)).compile().as_text() or ""),
         "memory": [memory_plan.make(build(n)).items for n in (8, 1)],
-        "state": apart(many["saved"].runs, one["saved"].runs),
+        "state": apart(many["state"].runs, one["state"].runs),
         "measured": apart(many["measured"], one["measured"]),
-        "devices": sorted({len(leaf.devices()) for leaf in jax.tree.leaves(many["saved"].runs)}),
-        "restored": {n: restored(path, n, many["saved"]) for n in (8, 4, 3, 1)},
-        "of_three": of_three(path, many["saved"], folder / "three"),
+        "devices": sorted({len(leaf.devices()) for leaf in jax.tree.leaves(many["state"].runs)}),
+        "restored": {n: restored(path, n, many["state"]) for n in (8, 4, 3, 1)},
+        "of_three": of_three(path, many["state"], folder / "three"),
     }
     print(json.dumps(facts))
 

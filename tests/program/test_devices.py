@@ -20,7 +20,7 @@ from qllm_jax.program.devices import Pool
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a process with eight devices found out, see `eight_devices.py`."""
+    """The JSON of `eight_devices.py`, from a process with eight devices."""
     script = Path(__file__).with_name("eight_devices.py")
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     forced = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -82,7 +82,7 @@ def test_each_device_has_equally_many_runs(n_runs: int, pool: tuple[int, int], u
 
 @given(st.integers(1, 200), st.integers(1, 64), st.integers(1, 4))
 def test_spare_runs_change_nothing_of_who_trains(n_runs: int, workers: int, crowd: int):
-    """The program sees runs and spare runs alike: it must come to the same devices."""
+    """The program sees runs and spare runs alike: it must choose the same devices."""
     pool = Pool(workers * crowd, workers)
     n, rows = devices.n_used(n_runs, pool), n_runs + devices.n_spare(n_runs, pool)
     assert devices.n_used(rows, pool) == n <= pool.devices
