@@ -1,0 +1,218 @@
+"""The README and the pages of docs/ stay true: their commands run or compose, and what they name exists."""
+
+import argparse
+import importlib
+import importlib.util
+import itertools
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qllm_jax import config, tfcaf
+from qllm_jax.commands.generate import ExitCode
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+MAX_WORDS = 1200  # of the README: two screens
+MAX_SENTENCES = 5  # of a paragraph
+TINY = [
+    "total_steps=400", "log_interval=200", "eval_interval=200", "eval_episodes=2", "algo.hidden_dim=4", "seeds=2",
+    "algo.batch_episodes=2", "algo.buffer_episodes=8", "algo.n_envs=2", "final_episodes=4", "env.horizon=4",
+]  # fmt: skip
+FILLED = {"TASK": "lbf_10x10_3p_3f", "ALGORITHM": "matched_vdn", "NAME": "3m"}  # words that stand for others
+
+
+def nav(entries: list) -> list[str]:
+    """The pages of the site's navigation, in its order."""
+    found = (value for entry in entries for value in entry.values())
+    return [page for value in found for page in (nav(value) if isinstance(value, list) else [value])]
+
+
+SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+PAGES = [README, *(DOCS / page for page in nav(SITE["nav"])), CONTRIBUTING]
+
+
+def fences(page: Path, language: str) -> str:
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL))
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+
+
+def spans(page: Path) -> list[str]:
+    """Texts of inline code. One that is broken over lines is one text."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """(module, arguments) of every `python -m qllm_jax.X ...`."""
+    return [(name, shlex.split(rest)) for name, rest in re.findall(r"python -m qllm_jax\.(\w+)([^&;\n]*)", text)]
+
+
+def loops(arguments: list[str]) -> bool:
+    """True if a shell has to expand the arguments first."""
+    return re.search(r"[$*]", " ".join(arguments)) is not None
+
+
+def expanded(arguments: list[str]) -> Iterator[list[str]]:
+    """Each value of the shell's variables and braces, with words in capitals filled in."""
+    text = shlex.join(arguments).replace("'", "")
+    text = re.sub(r"\$\{?n\}?", "{3,6}", re.sub(r"\$\{?a\}?", "{qllm,qmix,vdn}", text))
+    parts = re.split(r"\{([\w,]+)\}", text)
+    choices = [part.split(",") if i % 2 else [part] for i, part in enumerate(parts)]
+    for found in map("".join, itertools.product(*choices)):
+        yield shlex.split(re.sub("|".join(FILLED), lambda match: FILLED[match.group()], found))
+
+
+def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_function.py").write_text(fences(README, "python"))
+    shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
+    once = [command for i, command in enumerate(shown) if command not in shown[:i]]
+    assert {name for name, _ in once} == {"train", "evaluate", "render", "report", "generate", "verify", "params"}
+    for name, arguments in once:
+        resumes = any(argument.startswith("resume=") for argument in arguments)
+        tiny = TINY if name == "train" and not resumes else []
+        run = getattr(importlib.import_module(f"qllm_jax.{name}"), name)
+        # By hand, a generation ends with questions that wait for answers. One that asks a server is a text block.
+        expected = ExitCode.WAITING if name == "generate" else 0
+        assert run([*arguments, *tiny]) == expected, (name, arguments)
+    assert (tmp_path / "curves.png").is_file()
+    assert (tmp_path / "runs" / "qmix" / "episode.gif").is_file()
+
+
+def test_commands_that_are_not_run_compose():
+    """Those of results, of servers and of clusters."""
+    shown = [command for page in PAGES for command in commands(fences(page, "text"))]
+    shown += [command for page in PAGES for span in spans(page) for command in commands(span)]
+    shown += [command for page in PAGES for command in commands(fences(page, "bash")) if loops(command[1])]
+    composed = 0
+    for name, arguments in shown:
+        assert importlib.util.find_spec(f"qllm_jax.{name}"), name
+        if name not in ("train", "generate") or {"--multirun", "..."} & set(arguments):
+            continue
+        for found in expanded([argument for argument in arguments if not argument.startswith("resume=")]):
+            if name == "train":
+                config.load(found)
+            else:
+                config.compose("generate", found)
+            composed += 1
+    assert composed > 20
+
+
+def test_benchmarks_accept_the_arguments_that_captions_name(monkeypatch: pytest.MonkeyPatch):
+    class ParsedError(Exception):
+        """Ends a benchmark once it has parsed."""
+
+    def parse(parser: argparse.ArgumentParser) -> None:
+        raise ParsedError(parse_args(parser, arguments))
+
+    parse_args = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    texts = [text for page in PAGES for text in (fences(page, "text"), fences(page, "bash"), *spans(page))]
+    shown = {found for text in texts for found in re.findall(r"python benchmarks/(\w+)\.py([^&;\n]*)", text)}
+    assert len(shown) > 8
+    for name, rest in sorted(shown):
+        arguments = shlex.split(rest)
+        if name == "draw":
+            continue
+        with pytest.raises(ParsedError):
+            importlib.import_module(name).arguments()
+
+
+def test_ci_installs_tests_and_builds_the_site_as_the_readme_says():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert 'pip install -e ".[dev]" && python -m pytest' in fences(README, "bash")
+    assert '-e ".[dev]"' in script
+    assert "python -m pytest" in script
+    assert "mkdocs build" in script
+    assert "--strict" in script
+
+
+def slugs(page: Path) -> set[str]:
+    """Anchors of a page's headings, as a code host and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_pictures_and_anchors_exist(page: Path):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in slugs(found), target
+        # The site holds docs/ alone.
+        assert DOCS not in page.parents or found == page or DOCS in found.parents, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path):
+    homes = (ROOT, ROOT / "qllm_jax")
+    tops = {path.name for home in homes for path in home.iterdir() if path.is_dir()} - {"runs"}
+    for span in spans(page):
+        if re.fullmatch(r"[\w./*-]+/[\w./*-]*", span) and span.split("/")[0] in tops:
+            pattern = re.sub("NAME", "*", span).rstrip("/")
+            assert any(list(home.glob(pattern)) for home in homes), span
+
+
+def test_functions_and_classes_that_are_named_are_in_their_files():
+    named = [found for page in PAGES for found in re.findall(r"`(\w+)` in `([\w/]+\.py)`", prose(page))]
+    assert named
+    for name, path in named:
+        assert re.search(rf"^(def |class |){name}\b", (ROOT / path).read_text(), re.MULTILINE), (name, path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paragraphs_are_short(page: Path):
+    for paragraph in re.split(r"\n\s*\n", prose(page)):
+        text = re.sub(r"`[^`]*`", "code", paragraph).strip()
+        if (text and text[0] not in "|*-#1:!") or text.startswith("**"):
+            assert len(re.findall(r"[.!?:]?[.!?](?=\s|$)", text)) <= MAX_SENTENCES, paragraph
+
+
+def test_the_readme_is_two_screens():
+    assert len(README.read_text().split()) <= MAX_WORDS
+
+
+def test_the_site_lists_every_page():
+    assert sorted(nav(SITE["nav"])) == sorted(page.name for page in DOCS.glob("*.md"))
+
+
+def first_column(page: Path, header: str) -> list[str]:
+    """Names in the first column of the table whose first header cell is `header`."""
+    (table,) = re.findall(rf"^\| {re.escape(header)} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE)
+    return [name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize(
+    ("page", "header", "group"),
+    [
+        (README, "`algo=`", "algo"),
+        (README, "`env=`", "env"),
+        (DOCS / "methods.md", "`algo=`", "algo"),
+        (DOCS / "environments.md", "`env=`", "env"),
+        (DOCS / "generation.md", "`llm=`", "llm"),
+    ],
+)
+def test_tables_list_what_there_is(page: Path, header: str, group: str):
+    assert sorted(first_column(page, header)) == sorted(config.group_names(group))
+
+
+def test_the_table_of_the_library_lists_every_function():
+    assert sorted(first_column(DOCS / "credit_functions.md", "functions")) == sorted(tfcaf.names())
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
