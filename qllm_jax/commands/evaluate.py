@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import cli, files, stats
+from qllm_jax.commands import gated
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
@@ -26,6 +27,7 @@ def evaluate(arguments: list[str]) -> int:
     out = files.new_file(options["out"], (".json",)) if options["out"] is not None else None
     given, episodes, seed = check(options)
     run = load.load_run(path, options["which"])
+    gated.note_unverified(run.exp)
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
     scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
     print(f"{run}\n{table(run, scores, random, epsilon)}")

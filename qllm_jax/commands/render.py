@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qllm_jax import cli, files, stats
+from qllm_jax.commands import gated
 from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
@@ -34,6 +35,7 @@ def render(arguments: list[str]) -> int:
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
     run = load.load_run(path, options["which"])
+    gated.note_unverified(run.exp)
     film = film_of(run, index_of(run, options["configuration"], options["seed"]), key)
     write_gif(frames.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()

@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from qllm_jax import config as configs
+from qllm_jax.commands import gated
 from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
-from qllm_jax.program import devices, experiment, run_axis
+from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import folder
 from qllm_jax.scaling import grouping, hosts
@@ -42,7 +43,7 @@ def train(overrides: list[str]) -> int:
 def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:
     """The experiment and its folder, which is made if it is new. UserError if the processes cannot share it."""
     if not config.resume:
-        exp = experiment.build(config)
+        exp = gated.build(config)
         path = folder.new_path(config, exp.env.spec.task)
         groups = grouping.choose(exp, n_processes)
         folder.create(path, config, exp.mixer.sources if exp.mixer else (), groups.meta)
@@ -50,7 +51,7 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
     path, config = recorded(config, overrides)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
-    return experiment.build(config), path
+    return gated.build(config), path
 
 
 def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
@@ -74,4 +75,4 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
 def follow_leader(config: Config) -> tuple[Experiment, Path]:
     """The experiment and the folder that the leader of the job has made or opened."""
     path, found = folder.load(config.resume or config.run_dir or "")
-    return experiment.build(replace(found, devices=config.devices)), path
+    return gated.build(replace(found, devices=config.devices)), path

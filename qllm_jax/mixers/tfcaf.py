@@ -10,7 +10,8 @@ from qllm_envs import Spec
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.base import Mixer, MixerInputs
-from qllm_jax.tfcaf import CreditFunction, find, from_source, gates
+from qllm_jax.tfcaf import CreditFunction, find, from_source
+from qllm_jax.tfcaf.loading.source import Source
 
 CHOICE = "choice"  # the parameter of `choosing`
 
@@ -19,13 +20,17 @@ def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> 
     """Mix by the credit function `function` (a library name or a file; empty: the one named as the environment).
 
     `scale` multiplies weights and bias: "n_agents" is the paper's release (undocumented there), 1 is its Eq. 3.
-    Loads nothing that has not passed the gates: a function without a stored pass is verified first. `TfcafError`, which
-    is a `UserError`, says why it is refused.
+    The function is checked statically and traced in this process; the gates are for the caller, see
+    `qllm_jax.commands.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
     """
     factor = resolve_scale(scale, spec.n_agents)
-    found = find(function or spec.name)
-    gates.require(found.text, found.file, spec)
+    found = source_of(spec, function)
     return from_credit(from_source(found.text, found.file, spec), factor)
+
+
+def source_of(spec: Spec, function: str = "") -> Source:
+    """Return the text that `make` loads for the option `function`. UserError if there is none."""
+    return find(function or spec.name)
 
 
 def from_credit(credit: CreditFunction, scale: float) -> Mixer:

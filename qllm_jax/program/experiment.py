@@ -20,6 +20,7 @@ from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.compiled import RunState
 from qllm_jax.program.devices import Pool
+from qllm_jax.tfcaf.loading.source import Source
 
 
 class Experiment(NamedTuple):
@@ -115,8 +116,15 @@ def make_mixer(config: Config, env: Env) -> Mixer | None:
     name, options = named("algo.mixer", config.algo.mixer, mixers.names())
     if not functions:
         return mixers.make(name, env.spec, **options)
-    # Each is made, and so verified, as a single one is.
     return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": one}) for one in functions])
+
+
+def credit_functions(config: Config, env: Env) -> list[Source]:
+    """Texts of the credit functions that the mixer of a configuration loads. UserError for one that does not exist."""
+    if config.algo.mixer.get("name") != "tfcaf":
+        return []
+    functions = config.sweep.tfcaf or [config.algo.mixer.get("function", "")]
+    return [tfcaf.source_of(env.spec, function) for function in functions]
 
 
 def make_learner(config: Config, core: Core) -> Learner:

@@ -40,12 +40,14 @@ def test_jobs_one_after_another(tmp_path: Path):
     assert_runs(done, path, ["seed=0", "seed=1"])
 
 
-def test_a_job_that_fails_is_told_at_the_end(tmp_path: Path):
-    done = multirun(tmp_path / "jobs", "n_agents=2", "seed=-1,-2")
+def test_jobs_that_fail_are_told_at_the_end_and_functions_are_verified(tmp_path: Path):
+    function = tmp_path / "bad.py"
+    function.write_text("def credit(state):\n    return state['agent_pos'][:, 0], 0.0\n")
+    done = multirun(tmp_path / "jobs", "n_agents=2", f"algo.mixer.function={function}", "seed=-1,0")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-2:] == [
-        f"seed={seed}  failed: seed must be greater than or equal to 0, got {seed}" for seed in (-1, -2)
-    ]
+    seed, refused = done.stdout.splitlines()[-2:]
+    assert seed == "seed=-1  failed: seed must be greater than or equal to 0, got -1"
+    assert refused.startswith(f"seed=0   failed: {function}:2: a weight is -")
     again = multirun(tmp_path / "jobs", "seed=1,2")
     assert again.returncode == 2
     assert "holds another multirun" in again.stderr

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qllm_envs
-from qllm_jax import mixers, train, user_cache
+from qllm_jax import train, user_cache
 from qllm_jax.tfcaf import TfcafError, gates, passes
-from qllm_jax.tfcaf.loading import loader
 from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.verdict import OK, Verdict, sha256
 
@@ -134,24 +133,6 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
 def test_a_failure_is_not_stored(cache: Path):
     assert gates.verify(BAD, "mine.py", {"name": "mpe_spread", "n_agents": 3}).code == "NONMONO"
     assert not cache.exists()
-
-
-def test_the_mixer_verifies_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    file = tmp_path / "mine.py"
-    file.write_text(GOOD)
-    mixers.make("tfcaf", SPEC, function=str(file))
-    assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(process, "run", lambda *arguments: pytest.fail("a process was started"))
-    assert mixers.make("tfcaf", SPEC, function=str(file)).sources == (GOOD,)
-
-
-def test_the_mixer_loads_nothing_that_is_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    del cache
-    file = tmp_path / "mine.py"
-    file.write_text(BAD)
-    monkeypatch.setattr(loader, "define", lambda *arguments: pytest.fail("it was defined in this process"))
-    with pytest.raises(TfcafError, match=r"mine\.py:2: a weight is -.*while IGM is True; make weights non-negative"):
-        mixers.make("tfcaf", SPEC, function=str(file))
 
 
 @pytest.mark.usefixtures("no_process")
