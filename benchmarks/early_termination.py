@@ -27,8 +27,8 @@ from qllm_jax.core.rollout import epsilon_greedy, rollout
 from qllm_jax.core.types import Clock, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.program import compiled, devices, experiment
-from qllm_jax.program.compiled import RunState
 from qllm_jax.program.experiment import Experiment
+from qllm_jax.program.one_run import RunState
 from qllm_jax.run import folder, load
 
 TASKS = ("smac_3s_vs_5z", "lbf_15x15_4p_3f", "lbf_8x8_2p_2f_coop")
@@ -54,7 +54,7 @@ def open_task(task: str, settings: list[str]) -> Team:
         raise UserError(f"batch_episodes={algo.batch_episodes} must be above n_envs={algo.n_envs}: see `times`")
     if run:
         return Team(f"best of {run.path.name}", exp, run.params, algo.eval_epsilon)
-    return Team("random", exp, experiment.start(exp)[1].learner.params, 1.0)
+    return Team("random", exp, experiment.init(exp)[1].learner.params, 1.0)
 
 
 def lengths(team: Team, episodes: int) -> np.ndarray:
@@ -62,10 +62,10 @@ def lengths(team: Team, episodes: int) -> np.ndarray:
     exp, algo = team.exp, team.exp.config.algo
     shape = (exp.n_runs, algo.n_envs)
     n = -(-max(episodes, algo.batch_episodes * exp.n_runs) // (exp.n_runs * algo.n_envs))
-    limit_ends = exp.config.env["time_limit_is_terminal"]
+    terminal = exp.config.env["time_limit_is_terminal"]
 
     def length(params: Params, key: jax.Array) -> jax.Array:
-        episode = rollout(exp.env, exp.agent, exp.learner.act, params, key, jnp.asarray(team.epsilon), limit_ends)
+        episode = rollout(exp.env, exp.agent, exp.learner.act, params, key, jnp.asarray(team.epsilon), terminal)
         return jnp.sum(episode.mask_t)
 
     of_runs = lockstep.vmap(lambda params, keys: lockstep.vmap(length, (None, 0))(params, keys), (0, 0))
@@ -80,13 +80,13 @@ def handled(exp: Experiment, steps: np.ndarray) -> tuple[float, float]:
     n = of_runs.shape[1] // batch
     longest = of_runs[:, : n * batch].reshape(-1, n, batch).max((0, 2))
     # Methods that draw their actions from a policy read all slots.
-    choices = np.asarray(lockstep.lengths(horizon) if exp.learner.act is epsilon_greedy else (horizon,))
+    choices = np.asarray(lockstep.prefix_lengths(horizon) if exp.learner.act is epsilon_greedy else (horizon,))
     return float(steps.max((1, 2)).mean()), float(choices[np.searchsorted(choices, longest)].mean())
 
 
 def playing(team: Team) -> tuple[Clock, RunState, Hp]:
     """Return a start from which the team plays without learning."""
-    clock, state = experiment.start(team.exp)
+    clock, state = experiment.init(team.exp)
     learner = state.learner._replace(params=jax.tree.map(jnp.copy, team.params))  # programs donate the copy
     fixed = jnp.full_like(team.exp.hp.epsilon_start, team.epsilon)
     hp = team.exp.hp._replace(lr=jnp.zeros_like(fixed), epsilon_start=fixed, epsilon_end=fixed)

@@ -21,7 +21,7 @@ class Loop(NamedTuple):
 
 def start(exp: Experiment) -> Loop:
     """Compile the loop and play up to the first update."""
-    state = list(exp.program.warmup(*experiment.start(exp), exp.hp))
+    state = list(exp.program.warmup(*experiment.init(exp), exp.hp))
     chunk, compile_s = common.compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     facts = {
         "compile_s": compile_s,

@@ -37,10 +37,10 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     jax.block_until_ready(jnp.zeros(()))  # the backend has started
     stages = [{"stage": "imports and backend", **workload.peaks()}]
     exp = workload.build(job["algo"], Sizes(**job["sizes"]))
-    shapes = compiled.shapes(exp.program, exp.root, exp.seeds)
+    shapes = compiled.shapes(exp.program, exp.root, exp.seeds, exp.choice)
     chunk, _ = common.compiled(exp.program.chunk, *shapes, exp.hp, jnp.asarray(1))
     stages.append({"stage": "compiled", **workload.peaks()})
-    state = jax.block_until_ready(exp.program.init(exp.root, exp.seeds))
+    state = jax.block_until_ready(exp.program.init(exp.root, exp.seeds, exp.choice))
     stages.append({"stage": "initialized", **workload.peaks()})
     state = fill(exp, *state)
     stages.append({"stage": "replay full", **workload.peaks()})

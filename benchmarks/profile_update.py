@@ -29,7 +29,7 @@ from workload import Sizes
 import qllm_envs
 from qllm_jax.core import agents, buffer, gru
 from qllm_jax.learners import value
-from qllm_jax.program import compiled
+from qllm_jax.program import one_run
 
 CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
 TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
@@ -66,7 +66,7 @@ def of_package(package: ModuleType) -> str:
 
 
 # Taken from the functions themselves, so that no rename leaves them stale.
-COLLECT, NETWORK = of_function(compiled.collect), of_function(agents.AgentNetwork.__call__)
+COLLECT, NETWORK = of_function(one_run.collect), of_function(agents.AgentNetwork.__call__)
 TEAM_VALUES, AGENTS, GRU, BUFFER = of_function(value.team_values), *map(of_module, (agents, gru, buffer))
 OPTAX, ENVS = map(of_package, (optax, qllm_envs))
 # What a custom gradient makes has as its source the line that calls the function.
@@ -158,7 +158,7 @@ def main() -> None:
     task += "all cores" if args.all_cores else "one CPU core"
     found = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     program, n, plain = parts.program, jnp.asarray(args.iterations), []
-    state = program.warmup(*program.init(parts.root, parts.seeds), parts.hp)
+    state = program.warmup(*program.init(parts.root, parts.seeds, parts.choice), parts.hp)
     chunk, _ = common.compiled(program.chunk, *state, parts.hp, n)
     for _ in range(4):
         (*state, _), elapsed = common.seconds(chunk, *state, parts.hp, n)

@@ -44,7 +44,7 @@ def build(args: argparse.Namespace, runs: int) -> Experiment:
         chosen = [f"sweep.lr=[{','.join(rates)}]", *([f"sweep.tfcaf=[{','.join(functions)}]"] if args.tfcaf else [])]
     sizes = workload.overrides(args.algo, Sizes(args.agents, buffer=args.buffer))
     built = experiment.build(config.load([*sizes, *chosen]))
-    return built if built.n_runs == runs else experiment.at(built, 0, runs)
+    return built if built.n_runs == runs else experiment.slice_runs(built, 0, runs)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def ours(job: dict[str, Any]) -> System:
     """Build the training program as `qllm_jax.train` runs it."""
     devices.use_cores()
     exp = workload.build(job["system"], Sizes(**job["sizes"]))
-    program, hp, start, settings = exp.program, exp.hp, (exp.root, exp.seeds), exp.config
+    program, hp, start, settings = exp.program, exp.hp, (exp.root, exp.seeds, exp.choice), exp.config
     shapes = compiled.shapes(program, *start)
     init, init_s = common.compiled(program.init, *start)
     warmup, warmup_s = common.compiled(program.warmup, *shapes, hp)

@@ -76,7 +76,7 @@ def _is_program(value: Any) -> bool:
 
 def iteration_flops(exp: Experiment) -> int:
     """Count the FLOP of one rollout and one update of one run."""
-    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     return matmul_flops(exp.program.chunk, *state, exp.hp, jnp.asarray(1)) // len(exp.seeds)
 
 

@@ -14,7 +14,8 @@ from qllm_jax.commands import params
 from qllm_jax.core import agents
 from qllm_jax.core.types import Episode, Hp
 from qllm_jax.learners import Core, Learner
-from qllm_jax.program import compiled
+from qllm_jax.program import compiled, one_run
+from qllm_jax.program.one_run import Sizes
 
 
 def hp(n_runs: int | None = None, **changes: float) -> Hp:
@@ -61,9 +62,9 @@ def batch_of(env: Env, n_episodes: int = 2, seed: int = 0) -> Episode:
     """Random play, time-major: leaves (T or T+1, B, ...)."""
     core = core_of(env, 4)
     learner = learners.make("value", core._replace(mixer=mixers.make("vdn", env.spec)))
-    parts = compiled.Parts(env, core.agent, learner, compiled.Sizes(1, 1, 1, 1, True, 0.0))
+    parts = one_run.Parts(env, core.agent, learner, Sizes(1, 1, 1, 1, True, 0.0))
     key = jax.random.key(seed)
-    play = lambda params: compiled.play_episodes(parts, learner.act, params, key, n_episodes, jnp.ones(()))
+    play = lambda params: one_run.play_episodes(parts, learner.act, params, key, n_episodes, jnp.ones(()))
     batch = jax.jit(play)({"agent": core.agent.init(key)})
     return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
 
@@ -82,7 +83,7 @@ class Trained(NamedTuple):
 
 
 def train_on(
-    core: Core, learner: Learner, updates: int, sizes: compiled.Sizes, seeds: tuple[int, ...] = (0,), **numbers: float
+    core: Core, learner: Learner, updates: int, sizes: Sizes, seeds: tuple[int, ...] = (0,), **numbers: float
 ) -> Trained:
     """Train without exploration beyond the policy's own."""
     program = compiled.make(core.env, core.agent, learner, sizes)

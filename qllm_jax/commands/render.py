@@ -82,7 +82,7 @@ def film_of(run: LoadedRun, index: int, key: int) -> Film:
 
 def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"] | None]:
     """A greedy episode and its credit weights (see `Learner.credit`), if the method has any. The key is consumed."""
-    limit_ends = exp.config.env["time_limit_is_terminal"]
+    terminal = exp.config.env["time_limit_is_terminal"]
     act = exp.learner.act_in_evaluation
-    episode = rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), limit_ends)
+    episode = rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), terminal)
     return episode, exp.learner.credit(params, episode) if exp.learner.credit else None

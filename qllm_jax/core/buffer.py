@@ -17,7 +17,7 @@ def empty(episode: Episode, capacity: int) -> Storage:
 
 
 def write(storage: Storage, episodes: Episode, stored: Int[Array, ""]) -> Storage:
-    """Put E episodes (leaves (E, ...)) behind the `stored` ones written so far, over the oldest when full."""
+    """Append E episodes (leaves (E, ...)) to the `stored` ones written so far, over the oldest when full."""
     n_new = jax.tree.leaves(episodes)[0].shape[0]
     capacity = jax.tree.leaves(storage)[0].shape[0]
     rows = (stored + jnp.arange(n_new)) % capacity

@@ -38,8 +38,8 @@ def _forward(params: GruParams, hidden: jax.Array, x: jax.Array):
     return (1.0 - update) * new + update * hidden, (params, hidden, x, reset, update, new, new_h)
 
 
-def _backward(saved, d_out: jax.Array):
-    params, hidden, x, reset, update, new, new_h = saved
+def _backward(residuals, d_out: jax.Array):
+    params, hidden, x, reset, update, new, new_h = residuals
     d_new = d_out * (1.0 - update) * (1.0 - new**2)
     d_update = d_out * (hidden - new) * update * (1.0 - update)
     d_reset = d_new * new_h * reset * (1.0 - reset)

@@ -1,4 +1,4 @@
-"""Torch's default initialisation, which the paper's networks use: U(-k, k) with k = 1/sqrt(fan_in).
+"""Torch's default initialization, which the paper's networks use: U(-k, k) with k = 1/sqrt(fan_in).
 
 Never orthogonal: its batched QR inside a vmapped jit deadlocks XLA:CPU on machines with few cores.
 """
@@ -15,7 +15,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
 
 
 class Dense(nn.Module):
-    """A linear layer with torch's initialisation of kernel and bias, for one sample or for rows of them."""
+    """A linear layer with torch's initialization of kernel and bias, for one sample or for rows of them."""
 
     features: int
 

@@ -1,4 +1,4 @@
-"""Running reward standardisation, as epymarl's `standardise_rewards` does it."""
+"""Running reward standardization, as epymarl's `standardise_rewards` does it."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ def initial() -> RewardStats:
 def update(stats: RewardStats, rewards: Float[Array, "time batch"]) -> RewardStats:
     """Merge a batch into the moments (Chan et al. 1979; unbiased batch variance).
 
-    Padding counts as rewards of 0 and replayed rewards count again: so it is in epymarl and in the paper's release.
+    Padding counts as rewards of 0 and replayed rewards count again, as in epymarl and in the paper's release.
     """
     mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=1), float(rewards.size)
     total = stats.weight + count

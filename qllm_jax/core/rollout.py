@@ -1,6 +1,7 @@
 """Whole episodes of one team: one environment, fixed length, a mask instead of auto-reset.
 
-A batch of them stops with the last that goes on (see lockstep.py): what lies behind is filled in, not played.
+A batch of them stops when its last episode has ended (see lockstep.py): the steps after that are filled in, not
+played.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ Policy = Callable[[jax.Array, Float[Array, "agents actions"], Bool[Array, "agent
 
 
 class Carry(NamedTuple):
-    """What crosses the scan over steps."""
+    """State that crosses the scan over steps."""
 
     env_state: EnvState
     hidden: Float[Array, "agents hidden"]
@@ -33,7 +34,7 @@ class Carry(NamedTuple):
 def epsilon_greedy(
     key: jax.Array, q: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
 ) -> Int[Array, " agents"]:
-    """Each agent on its own: its best available action, or with `epsilon` a uniform available one. Consumes the key."""
+    """Each agent's best available action, or with probability `epsilon` a uniform available one. Consumes the key."""
     greedy = jax.nn.one_hot(jnp.argmax(jnp.where(avail, q, -jnp.inf), -1), q.shape[-1])
     return distrax.Categorical(probs=mixed_with_uniform(greedy, avail, epsilon)).sample(seed=key)
 
@@ -41,7 +42,7 @@ def epsilon_greedy(
 def softmax_sampled(
     key: jax.Array, logits: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
 ) -> Int[Array, " agents"]:
-    """Each agent on its own: a draw from its softmax over available actions, with `epsilon` a uniform one instead."""
+    """A draw from each agent's softmax over available actions, or with `epsilon` a uniform one. Consumes the key."""
     return distrax.Categorical(probs=mixed_with_uniform(softmax(logits, avail), avail, epsilon)).sample(seed=key)
 
 
@@ -61,12 +62,18 @@ def mixed_with_uniform(
 
 
 def rollout(
-    env: Env, agent: Agent, act: Policy, params: Params, key: jax.Array, epsilon: jax.Array, limit_ends: bool
+    env: Env,
+    agent: Agent,
+    act: Policy,
+    params: Params,
+    key: jax.Array,
+    epsilon: jax.Array,
+    time_limit_is_terminal: bool,
 ) -> Episode:
     """Play one episode with the network `params`. The key is consumed.
 
-    `limit_ends`: reaching the horizon counts as a true terminal, as in all environments of the paper
-    (its runners never report the limit apart, so nothing is bootstrapped there).
+    `time_limit_is_terminal`: reaching the horizon counts as a true terminal, as in all environments of the paper, whose
+    runners never report the limit apart, so that no value is bootstrapped there.
     """
     key_reset, key_steps = jax.random.split(key)
     first = Carry(
@@ -82,7 +89,7 @@ def rollout(
         hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
         action = act(key_act, q, view.avail, epsilon)
         out = env.step(key_env, carry.env_state, action)
-        terminated = carry.alive & (out.terminated | (out.truncated & limit_ends))
+        terminated = carry.alive & (out.terminated | (out.truncated & time_limit_is_terminal))
         seen = Episode(
             env_state=carry.env_state,
             action_t=action,
@@ -91,16 +98,16 @@ def rollout(
             mask_t=carry.alive.astype(jnp.float32),
         )
         alive = carry.alive & ~(out.terminated | out.truncated)
-        # After the end the state stands still, so that an environment is never stepped beyond it.
+        # The state no longer changes after the end, so that an environment is never stepped beyond it.
         env_state = jax.tree.map(lambda new, old: jnp.where(carry.alive, new, old), out.state, carry.env_state)
         return Carry(env_state, hidden, action, alive), seen
 
-    def standing(carry: Carry) -> Episode:
+    def padding(carry: Carry) -> Episode:
         return Episode(carry.env_state, carry.last_action, jnp.zeros(()), jnp.array(False), jnp.zeros(()))
 
     keys = jax.random.split(key_steps, env.spec.horizon)
     if env.spec.ends_early:
-        last, episode = lockstep.scan_while_any(lambda carry: carry.alive, step, standing, first, keys)
+        last, episode = lockstep.scan_while_any(lambda carry: carry.alive, step, padding, first, keys)
     else:
         last, episode = jax.lax.scan(step, first, keys)
     slots = jax.tree.map(lambda xs, x: jnp.concatenate([xs, x[None]]), episode.env_state, last.env_state)
@@ -108,8 +115,8 @@ def rollout(
 
 
 def score(env: Env, episode: Episode) -> Scores:
-    """How one episode ended."""
-    last = jax.tree.map(lambda x: x[-1], episode.env_state)  # it stands still behind the end
+    """Return and winner of one episode."""
+    last = jax.tree.map(lambda x: x[-1], episode.env_state)  # the state in which the episode ended
     return Scores(episode_return(episode), env.won(last) if env.won else None)
 
 

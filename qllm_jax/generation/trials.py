@@ -53,7 +53,7 @@ def measure(plan: Plan, sources: list[str]) -> Curves:
     """Train with each of the verified `sources` and evaluate `POINTS` times. Raise `UserError` if that cannot run."""
     devices.use_cores()
     exp = _experiment(plan, sources)
-    clock, runs = experiment.start(exp)
+    clock, runs = experiment.init(exp)
     clock, runs = exp.program.warmup(clock, runs, exp.hp)
     steps, points = [], []
     for point in range(1, POINTS + 1):

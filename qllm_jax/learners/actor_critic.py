@@ -1,33 +1,86 @@
-"""What methods with a policy and a critic apart share: two groups of parameters, "agent" and "critic", their steps."""
+"""The shared frame of methods with a critic of its own: parameters "agent" and "critic", an optimizer for each."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float, Int
 
-from qllm_jax.core import rewards
-from qllm_jax.core.types import Hp, Params
-from qllm_jax.learners import base
-from qllm_jax.learners.base import Core, LearnerState
+from qllm_envs import View
+from qllm_jax.core.rollout import Policy, softmax_sampled
+from qllm_jax.core.types import Choice, Episode, Hp, Params
+from qllm_jax.learners import base, policy
+from qllm_jax.learners.base import Core, Learner, LearnerState
+
+# (state, key, batch, recent episodes or None, hp) -> state and metrics. The key is consumed.
+Step = Callable[[LearnerState, jax.Array, Episode, Any, Hp], tuple[LearnerState, dict[str, Array]]]
 
 
-def initial(core: Core, params: dict[str, Params], followed: Iterable[str], key: jax.Array) -> LearnerState:
-    """A state that has learned nothing: an optimizer a group, targets of the groups `followed`. Keeps the key."""
-    optimizer = base.OPTIMIZERS[core.optimizer](1.0)
-    opt_state = {name: optimizer.init(group) for name, group in params.items()}
-    # Copies, as donated buffers must not be shared.
-    target_params = jax.tree.map(jnp.copy, {name: params[name] for name in followed})
-    return LearnerState(params, target_params, opt_state, rewards.initial(), key)
+class Played(NamedTuple):
+    """A time-major batch with the outputs of the policy that learns from it."""
+
+    view: View  # leaves (T+1, B, ...)
+    logits: Float[Array, "slots batch agents actions"]
+    pull_back: Callable[[jax.Array], tuple[Params]]  # from a gradient by the logits to one by the parameters
+    action: Int[Array, "slots batch agents"]  # the actions taken; in the last slot a draw from the policy
+
+
+def learner(
+    core: Core,
+    init_critic: Callable[[tuple[jax.Array, ...], Choice], Params],
+    step: Step,
+    act_in_evaluation: Policy,
+    *,
+    n_critic_keys: int = 1,
+    target_networks: tuple[str, ...] = ("critic",),
+    n_recent: int = 0,
+    credit: Callable[[Params, Episode], Float[Array, "slots agents"]] | None = None,
+) -> Learner:
+    """The method that takes `step` in each update, after standardizing rewards and before updating its targets.
+
+    `init_critic(keys, choice)` gets `n_critic_keys` keys. In training actions are drawn from the softmax policy.
+    """
+
+    def init(key: jax.Array, choice: Choice = None) -> LearnerState:
+        key, key_agent, *keys = jax.random.split(key, 2 + n_critic_keys)
+        params = {"agent": core.agent.init(key_agent), "critic": init_critic(tuple(keys), choice)}
+        optimizer = base.OPTIMIZERS[core.optimizer](1.0)
+        opt_state = {name: optimizer.init(group) for name, group in params.items()}
+        return base.initial_state(params, target_networks, opt_state, key)
+
+    return Learner(init, partial(update, core, step), softmax_sampled, act_in_evaluation, n_recent, credit)
+
+
+def update(
+    core: Core, step: Step, state: LearnerState, batch: Episode, recent: Any, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """One update of a method."""
+    stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
+    if recent is not None:
+        stats, recent = base.standardize_rewards(core, stats, recent)
+    key, key_step = jax.random.split(state.key)
+    state, metrics = step(state, key_step, batch, recent, hp)
+    target_params = base.update_targets(state.params, state.target_params, hp, copy_target)
+    return state._replace(target_params=target_params, reward_stats=stats, key=key), metrics
+
+
+def play_back(core: Core, params: Params, key: jax.Array, batch: Episode) -> Played:
+    """Unroll the policy `params` over a batch. The key is consumed."""
+    view = base.views(core.env, batch)
+    logits, pull_back = policy.unroll_to_learn(core, params, batch)
+    action = policy.actions_of_slots(key, policy.distribution(logits, view.avail), batch.action_t)
+    return Played(view, logits, pull_back, action)
 
 
 def critic_step(
     core: Core, state: LearnerState, loss: Callable[[Params], tuple[Array, Any]], lr: float | None, hp: Hp
 ) -> tuple[LearnerState, Any, dict[str, Array]]:
-    """One step of the critic at `lr`, or hp.lr where that is None. `loss(params)` gives the loss and what else is
-    wanted of the parameters before the step, which comes back before the metrics.
+    """Take one step of the critic at `lr`, or hp.lr where that is None. Returns state, aux and metrics.
+
+    `loss(params)` gives the loss and aux, which is computed with the parameters before the step.
     """
     (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(state.params["critic"])
     rate = hp.lr if lr is None else jnp.asarray(lr)
@@ -42,17 +95,11 @@ def policy_step(
     pull_back: Callable[[jax.Array], tuple[Params]],
     hp: Hp,
 ) -> tuple[LearnerState, dict[str, Array]]:
-    """One step of the policy. `loss(logits)` gives loss and entropy; `pull_back` is from `policy.unroll_to_learn`."""
+    """Take one step of the policy. `loss(logits)` gives loss and entropy; see `policy.unroll_to_learn`."""
     (value, entropy), d_logits = jax.value_and_grad(loss, has_aux=True)(logits)
     (grads,) = pull_back(d_logits)
     metrics = {"policy_loss": value, "entropy": entropy, "policy_grad_norm": optax.tree.norm(grads)}
     return _step(core, state, "agent", hp.lr, hp, grads), metrics
-
-
-def follow(state: LearnerState, hp: Hp, copy_target: Bool[Array, ""]) -> LearnerState:
-    """The groups that have targets, an update later."""
-    online = {name: state.params[name] for name in state.target_params}
-    return state._replace(target_params=base.follow(online, state.target_params, hp, copy_target))
 
 
 def _step(core: Core, state: LearnerState, group: str, lr: Array, hp: Hp, grads: Params) -> LearnerState:

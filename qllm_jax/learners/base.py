@@ -1,4 +1,4 @@
-"""What all methods share: the learner contract, optimizer steps, targets, and what a mixer sees."""
+"""What all methods share: the learner contract, optimizer steps, target networks, returns, and inputs of mixers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,10 +10,11 @@ import rlax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, View
+from qllm_jax import mixers
 from qllm_jax.core import rewards
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.rollout import Policy, epsilon_greedy
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import Mixer, MixerInputs
 
@@ -35,7 +36,7 @@ class Learner(NamedTuple):
     the replay, `recent` holds the `n_recent` newest episodes (None where that is 0); both are time-major episodes.
     """
 
-    init: Callable[[jax.Array], LearnerState]  # the key is consumed
+    init: Callable[..., LearnerState]  # (key, choice=None): the key is consumed, `choice` is for the mixer
     update: Callable[..., tuple[LearnerState, dict[str, Array]]]
     act: Policy = epsilon_greedy  # in training, on the outputs of the network params["agent"]
     act_in_evaluation: Policy = epsilon_greedy
@@ -45,7 +46,7 @@ class Learner(NamedTuple):
 
 
 class Core(NamedTuple):
-    """What every method is made of. All static."""
+    """The parts of which every method is made. All static."""
 
     env: Env
     agent: Agent
@@ -61,31 +62,38 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 
-def the_mixer(core: Core, method: str) -> Mixer:
-    """The mixer of a method that cannot do without. UserError if the configuration has none."""
+def require_mixer(core: Core, method: str) -> Mixer:
+    """Return the mixer of a method that needs one. UserError if the configuration has none."""
     if core.mixer is None:
         raise UserError(f"algo.learner {method!r} needs a mixer: set algo.mixer.name")
     return core.mixer
 
 
-def mixer_of_one_value(core: Core, method: str) -> Mixer:
-    """The mixer of a method whose agents have one value each. UserError without one, or for one that needs more."""
-    mixer = the_mixer(core, method)
-    if mixer.reads_max:
+def require_state_value_mixer(core: Core, method: str) -> Mixer:
+    """Return the mixer of a method whose agents have one value each. UserError without one that can mix those."""
+    mixer = require_mixer(core, method)
+    if mixer.needs_action_values:
         raise UserError(
             f"algo.learner {method!r} cannot use this algo.mixer: its agents have one value each, and the mixer "
-            "compares the values of all actions; choose from qatten, qmix, tfcaf, vdn"
+            f"compares the values of all actions; choose from {', '.join(mixers.names_for_state_values())}"
         )
     return mixer
 
 
-def initial(params: Params, opt_state: Any) -> LearnerState:
-    """A state that has learned nothing: the target network is a copy, as donated buffers must not be shared."""
-    return LearnerState(params, jax.tree.map(jnp.copy, params), opt_state, rewards.initial())
+def init_mixer(core: Core, mixer: Mixer, key: jax.Array, key_env: jax.Array, choice: Choice) -> Params:
+    """Parameters of a mixer; `choice` is None unless it chooses among credit functions. Both keys are consumed."""
+    inputs = zero_inputs(core.env, key_env)
+    return mixer.init(key, inputs) if choice is None else mixer.init(key, inputs, choice)
 
 
-def standardized(core: Core, stats: rewards.RewardStats, batch: Episode) -> tuple[rewards.RewardStats, Episode]:
-    """The batch as a method learns from it, and the moments after it."""
+def initial_state(params: Params, target_networks: tuple[str, ...], opt_state: Any, key: Any = None) -> LearnerState:
+    """State before the first update. Target networks are copies, as donated buffers must not be shared."""
+    target_params = jax.tree.map(jnp.copy, {name: params[name] for name in target_networks})
+    return LearnerState(params, target_params, opt_state, rewards.initial(), key)
+
+
+def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) -> tuple[rewards.RewardStats, Episode]:
+    """Return the moments after a batch, and the batch with standardized rewards; both as given if core says so."""
     if not core.standardize:
         return stats, batch
     stats = rewards.update(stats, batch.reward_t)
@@ -102,13 +110,17 @@ def gradient_step(
     return optax.apply_updates(params, updates), opt_state
 
 
-def follow(params: Params, target_params: Params, hp: Hp, copy_target: Bool[Array, ""]) -> Params:
-    """The target parameters after an update: a share `target_tau` of the online ones where it is time for it."""
-    return optax.incremental_update(params, target_params, jnp.where(copy_target, hp.target_tau, 0.0))
+def update_targets(params: Params, target_params: Params, hp: Hp, copy_target: Bool[Array, ""]) -> Params:
+    """Move the target networks a share `target_tau` towards `params` if `copy_target`, else not at all.
+
+    `params` may hold networks that have no target.
+    """
+    online = {name: params[name] for name in target_params}
+    return optax.incremental_update(online, target_params, jnp.where(copy_target, hp.target_tau, 0.0))
 
 
 def views(env: Env, batch: Episode) -> View:
-    """What is seen in every slot of a time-major batch, leaves (T+1, B, ...)."""
+    """Views of all slots of a time-major batch, leaves (T+1, B, ...)."""
     return jax.vmap(jax.vmap(env.view))(batch.env_state)
 
 
@@ -123,21 +135,21 @@ def masked_mean(x: Float[Array, "time batch"], mask: Float[Array, "time batch"])
     return jnp.sum(mask * x) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
-def targets(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
+def lambda_returns(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
     """Peng's Q(lambda) of one episode; `td_lambda` 0 is r + gamma (1 - terminated) V(s'). `value` is over slots."""
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t
     return jnp.asarray(rlax.lambda_returns(episode.reward_t * episode.mask_t, discount_t, value[1:], hp.td_lambda))
 
 
 def zero_inputs(env: Env, key: jax.Array) -> MixerInputs:
-    """A sample to shape a mixer's parameters by. The key is consumed."""
+    """Inputs of one sample, zero values in an initial state, that shape a mixer's parameters. Consumes the key."""
     view = env.view(env.reset(key))
     q = jnp.zeros((env.spec.n_agents,))
     return MixerInputs(q, q, q.astype(jnp.int32), view.state, view.fields)
 
 
 def mixer_inputs(q: Float[Array, "agents actions"], action: Int[Array, " agents"], view: View) -> MixerInputs:
-    """What a mixer sees when the agents take `action`, one sample."""
+    """Inputs of the mixer when the agents take `action`, one sample."""
     one_hot = jax.nn.one_hot(action, q.shape[-1])
     # A product with the one-hot instead of a gather: its gradient is a product too, not a scatter.
     chosen_q = jnp.sum(q * one_hot, -1)

@@ -1,15 +1,15 @@
 """COMA (Foerster et al. 2018, arxiv.org/abs/1705.08926): policy gradients against a counterfactual baseline."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import rlax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import options
-from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, critics, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
@@ -47,7 +47,7 @@ def make(
 
     `critic_lr` None is algo.lr. `n_step` 0: TD(lambda) with algo.td_lambda. The critic sees the state, the other
     agents' actions and the agent's number, as in epymarl; pymarl's sees the observation and all last actions too.
-    `bootstrap_end` is a fault of epymarl: the value behind the last step counts although the episode ended there.
+    `bootstrap_end` is a fault of epymarl: the value after the last step counts although the episode ended there.
     """
     method = Coma(
         core=core,
@@ -59,30 +59,18 @@ def make(
         sees_last_actions=options.flag(PART, "critic_sees_last_actions", critic_sees_last_actions),
         bootstrap_end=options.flag(PART, "bootstrap_end", bootstrap_end),
     )
-
-    def init(key: jax.Array) -> LearnerState:
-        key, key_agent, key_critic = jax.random.split(key, 3)
-        critic_params = critics.init(method.critic, key_critic, zero_inputs(method))
-        params = {"agent": core.agent.init(key_agent), "critic": critic_params}
-        return actor_critic.initial(core, params, ["critic"], key)
-
-    def update_on(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
-        del recent
-        return update(method, state, batch, hp, copy_target)
-
-    return Learner(init, update_on, softmax_sampled, policy.in_evaluation(PART, evaluation))
+    init_critic = lambda keys, choice: critics.init(method.critic, keys[0], zero_inputs(method))
+    act_in_evaluation = policy.in_evaluation(PART, evaluation)
+    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation)
 
 
-def update(
-    method: Coma, state: LearnerState, batch: Episode, hp: Hp, copy_target: Bool[Array, ""]
+def step(
+    method: Coma, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
-    """One step of the critic, and one of the policy against the critic as it was before."""
+    """One step of the critic, and one of the policy against the critic as it was before. The key is consumed."""
+    del recent
     core = method.core
-    stats, batch = base.standardized(core, state.reward_stats, batch)
-    view = base.views(core.env, batch)
-    key, key_last = jax.random.split(state.key)
-    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
-    action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), batch.action_t)
+    view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
 
     def critic_loss(params: Params) -> tuple[jax.Array, jax.Array]:
@@ -93,7 +81,7 @@ def update(
     state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
-    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
+    return state, metrics | of_policy
 
 
 def policy_loss(
@@ -125,7 +113,7 @@ def taken(q: Float[Array, "*lead actions"], action: Int[Array, "*lead"]) -> Floa
 def returns_of(
     method: Coma, target_params: Params, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
 ) -> Float[Array, "time batch agents"]:
-    """Every agent's returns from the target critic's values of the actions taken."""
+    """Returns of each agent, from the target critic's values of the actions taken."""
     value = taken(action_values(method, target_params, view, action), action)  # (T+1, B, N)
     of_agents = jax.vmap(lambda episode, value: agent_returns(method, episode, value, hp), (None, 1), 1)
     return jax.vmap(of_agents, (1, 1), 1)(batch, value)
@@ -136,7 +124,7 @@ def agent_returns(method: Coma, episode: Episode, value: Float[Array, " slots"],
     if method.bootstrap_end:
         episode = episode._replace(terminated_t=episode.terminated_t.at[-1].set(False))
     if method.n_step == 0:
-        return base.targets(episode, value, hp)
+        return base.lambda_returns(episode, value, hp)
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t
     reward_t = episode.reward_t * episode.mask_t
     return jnp.asarray(rlax.n_step_bootstrapped_returns(reward_t, discount_t, value[1:], method.n_step))
@@ -149,7 +137,7 @@ def action_values(
     last = jnp.concatenate([jnp.full_like(action[:1], -1), action[:-1]])
 
     def one(view: View, action: jax.Array, last: jax.Array) -> jax.Array:
-        return critics.of_agents(method.critic, params, inputs_of(method, view.state, view.obs, action, last))
+        return critics.apply(method.critic, params, inputs_of(method, view.state, view.obs, action, last))
 
     return jax.vmap(jax.vmap(one))(view, action, last)
 

@@ -33,13 +33,13 @@ class Critic(nn.Module):
 
 
 def init(critic: Critic, key: jax.Array, inputs: Inputs) -> Params:
-    """Parameters for inputs like these. The key is consumed."""
+    """Parameters for inputs of these shapes. The key is consumed."""
     own, shared = inputs
     return critic.init(key, {name: part[0] for name, part in own.items()} | shared)
 
 
-def of_agents(critic: Critic, params: Params, inputs: Inputs) -> Float[Array, "agents outputs"]:
-    """The critic of every agent, for one sample."""
+def apply(critic: Critic, params: Params, inputs: Inputs) -> Float[Array, "agents outputs"]:
+    """Outputs of the critics of all agents, for one sample."""
     own, shared = inputs
     one = lambda own: cast(jax.Array, critic.apply(params, own | shared))
     return jax.vmap(one)(own)

@@ -1,6 +1,6 @@
-"""What the value-based methods share: one loss over everything that learns, and what double Q-learning compares."""
+"""The shared frame of the value-based methods: one loss for all networks, and the actions of double Q-learning."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import lockstep
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import MixerInputs
@@ -22,27 +22,25 @@ Credit = Callable[[Params, Episode], Float[Array, "slots agents"]]
 
 def learner(
     core: Core,
-    init_params: Callable[[jax.Array], Params],
+    init_params: Callable[[jax.Array, Choice], Params],
     loss: Loss,
-    followed: Sequence[str] = ("agent", "mixer"),
+    target_networks: tuple[str, ...] = ("agent", "mixer"),
     credit: Credit | None = None,
 ) -> Learner:
-    """The method that takes one step on `loss` in each update. The networks `followed` have a target copy."""
+    """The method that takes one step on `loss` in each update. `target_networks` names those with a target copy."""
 
-    def init(key: jax.Array) -> LearnerState:
-        params = init_params(key)
-        state = base.initial(params, base.OPTIMIZERS[core.optimizer](1.0).init(params))
-        return state._replace(target_params={name: state.target_params[name] for name in followed})
+    def init(key: jax.Array, choice: Choice = None) -> LearnerState:
+        params = init_params(key, choice)
+        return base.initial_state(params, target_networks, base.OPTIMIZERS[core.optimizer](1.0).init(params))
 
     def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
-        stats, batch = base.standardized(core, state.reward_stats, batch)
-        slope = jax.grad(partial(loss_of_batch, core, loss), has_aux=True)
-        of_batch = lambda batch: slope(state.params, state.target_params, batch, hp)
-        grads, metrics = lockstep.of_beginning(of_batch, batch) if core.env.spec.ends_early else of_batch(batch)
+        stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
+        gradient = jax.grad(partial(loss_of_batch, core, loss), has_aux=True)
+        on_batch = lambda batch: gradient(state.params, state.target_params, batch, hp)
+        grads, metrics = lockstep.call_on_prefix(on_batch, batch) if core.env.spec.ends_early else on_batch(batch)
         params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
-        online = {name: params[name] for name in followed}
-        target = base.follow(online, state.target_params, hp, copy_target)
+        target = base.update_targets(params, state.target_params, hp, copy_target)
         return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
 
     return Learner(init, update, credit=credit)
@@ -51,14 +49,14 @@ def learner(
 def loss_of_batch(
     core: Core, loss: Loss, params: Params, target_params: Params, batch: Episode, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """The loss of a time-major batch, and metrics."""
+    """Loss of a time-major batch, and metrics."""
     return loss(params, target_params, batch, base.views(core.env, batch), hp)
 
 
 def taken_and_best(
     q: Float[Array, "slots agents actions"], view: View, action_t: Int[Array, "time agents"]
 ) -> tuple[Int[Array, "slots agents"], Int[Array, "slots agents"]]:
-    """The actions taken and the best available ones in all slots of one episode.
+    """Return the actions taken and the best available ones in all slots of one episode.
 
     The last slot's taken action is a dummy that no loss reads.
     """
@@ -69,5 +67,5 @@ def taken_and_best(
 def mixer_inputs(
     q: Float[Array, "slots agents actions"], action: Int[Array, "slots agents"], view: View
 ) -> MixerInputs:
-    """What a mixer sees in all slots of one episode; leaves (T+1, ...)."""
+    """Inputs of the mixer in all slots of one episode; leaves (T+1, ...)."""
     return jax.vmap(base.mixer_inputs)(q, action, view)

@@ -18,8 +18,8 @@ def make(core: Core) -> Learner:
     """No options. UserError with a mixer, which would have nothing to do."""
     if core.mixer is not None:
         raise UserError("algo.learner 'iql' mixes nothing: set algo.mixer to {} as algo=matched_iql does")
-    init_params = lambda key: {"agent": core.agent.init(key)}
-    return double_q.learner(core, init_params, partial(td_loss, core), followed=("agent",))
+    init_params = lambda key, choice: {"agent": core.agent.init(key)}
+    return double_q.learner(core, init_params, partial(td_loss, core), ("agent",))
 
 
 def td_loss(
@@ -38,8 +38,8 @@ def td_loss(
 def values_and_returns(
     q: jax.Array, target_q: jax.Array, view: View, episode: Episode, hp: Hp
 ) -> tuple[Float[Array, "time agents"], Float[Array, "time agents"]]:
-    """Each agent's value of its action, and its target of double Q-learning, one episode."""
+    """Values of the agents' own actions, and their targets of double Q-learning, one episode."""
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
     value = double_q.mixer_inputs(q, taken, view).chosen_q[:-1]
     target = double_q.mixer_inputs(target_q, best, view).chosen_q  # (T+1, N)
-    return value, jax.vmap(base.targets, (None, 1, None), 1)(episode, target, hp)
+    return value, jax.vmap(base.lambda_returns, (None, 1, None), 1)(episode, target, hp)

@@ -6,13 +6,12 @@ from typing import NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.initializers import dense
-from qllm_jax.core.rollout import softmax_sampled
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 
@@ -72,33 +71,28 @@ def make(
     )
     spec = core.env.spec
 
-    def init(key: jax.Array) -> LearnerState:
-        key, key_agent, key_critic = jax.random.split(key, 3)
+    def init_critic(keys: tuple[jax.Array, ...], choice: Choice) -> Params:
+        del choice
         joint = jnp.zeros((spec.n_agents, spec.n_actions))
-        critic_params = method.critic.init(key_critic, jnp.zeros((spec.state_dim,)), joint)
-        params = {"agent": core.agent.init(key_agent), "critic": critic_params}
-        return actor_critic.initial(core, params, ["critic"], key)
+        return method.critic.init(keys[0], jnp.zeros((spec.state_dim,)), joint)
 
-    return Learner(init, partial(update, method), softmax_sampled, policy.in_evaluation(PART, evaluation))
+    act_in_evaluation = policy.in_evaluation(PART, evaluation)
+    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation)
 
 
-def update(
-    method: Lica, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+def step(
+    method: Lica, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
-    """One step of the critic, then one of the policy."""
+    """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
-    stats, batch = base.standardized(core, state.reward_stats, batch)
-    view = base.views(core.env, batch)
-    key, key_last = jax.random.split(state.key)
-    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
-    action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), batch.action_t)
+    view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], batch, view)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
-    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
+    return state, metrics | of_policy
 
 
 def returns_of(
@@ -106,7 +100,7 @@ def returns_of(
 ) -> Float[Array, "time batch"]:
     """TD(lambda) of the target critic at the actions taken."""
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
-    return jax.vmap(base.targets, (1, 1, None), 1)(batch, values(method, target_params, view.state, chosen), hp)
+    return jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, values(method, target_params, view.state, chosen), hp)
 
 
 def critic_loss(
@@ -130,6 +124,6 @@ def policy_loss(
 def values(
     method: Lica, params: Params, state: Float[Array, "time batch state"], chosen: jax.Array
 ) -> Float[Array, "time batch"]:
-    """The critic of all samples; `chosen` (T, B, N, A) holds one-hot actions or probabilities."""
+    """Values of all samples; `chosen` (T, B, N, A) holds one-hot actions or probabilities."""
     one = lambda state, chosen: cast(jax.Array, method.critic.apply(params, state, chosen))
     return jax.vmap(jax.vmap(one))(state, chosen)

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from qllm_envs import View
 from qllm_jax.core import options
-from qllm_jax.core.rollout import softmax_sampled
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, critics, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
@@ -53,37 +52,31 @@ def make(
     )
     spec = core.env.spec
 
-    def init(key: jax.Array) -> LearnerState:
-        key, key_agent, key_critic = jax.random.split(key, 3)
+    def init_critic(keys: tuple[jax.Array, ...], choice: Choice) -> Params:
+        del choice
         zeros = inputs_of(jnp.zeros((spec.state_dim,)), jnp.zeros((spec.n_agents, spec.n_actions)))
-        params = {
-            "agent": core.agent.init(key_agent),
-            "critic": critics.init(method.critic, key_critic, zeros),
-        }
-        return actor_critic.initial(core, params, ["agent", "critic"], key)
+        return critics.init(method.critic, keys[0], zeros)
 
-    act_in_evaluation = policy.in_evaluation(PART, evaluation)
-    return Learner(init, partial(update, method), softmax_sampled, act_in_evaluation)
+    act_in_evaluation, targets = policy.in_evaluation(PART, evaluation), ("agent", "critic")
+    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation, target_networks=targets)
 
 
-def update(
-    method: Maddpg, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+def step(
+    method: Maddpg, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
-    """One step of the critic, then one of the policy."""
+    """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
-    stats, batch = base.standardized(core, state.reward_stats, batch)
     if method.released_mask:
         batch = batch._replace(mask_t=1.0 - batch.terminated_t)
-    key, key_draw = jax.random.split(state.key)
     view = base.views(core.env, batch)
     returns = returns_of(method, state.target_params, batch, view, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
-    loss_of_policy = lambda logits: policy_loss(method, key_draw, logits, state.params["critic"], batch, view)
+    loss_of_policy = lambda logits: policy_loss(method, key, logits, state.params["critic"], batch, view)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
-    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
+    return state, metrics | of_policy
 
 
 def returns_of(
@@ -93,7 +86,7 @@ def returns_of(
     (logits,) = base.unroll(method.core, (target_params["agent"],), batch)
     likely = jax.nn.one_hot(policy.distribution(logits, view.avail).mode(), logits.shape[-1])
     value = jax.vmap(jax.vmap(partial(values, method, target_params["critic"])))(view.state, likely)
-    of_agents = jax.vmap(base.targets, (None, 1, None), 1)
+    of_agents = jax.vmap(base.lambda_returns, (None, 1, None), 1)
     return jax.vmap(of_agents, (1, 1, None), 1)(batch, value, hp)
 
 
@@ -122,8 +115,8 @@ def policy_loss(
 def values(
     method: Maddpg, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
 ) -> Float[Array, " agents"]:
-    """Every agent's critic of the joint action, one sample."""
-    return critics.of_agents(method.critic, params, inputs_of(state, joint)).squeeze(-1)
+    """Values of the joint action by the critics of all agents, one sample."""
+    return critics.apply(method.critic, params, inputs_of(state, joint)).squeeze(-1)
 
 
 def values_by_own_action(
@@ -135,7 +128,7 @@ def values_by_own_action(
     eye = own["id"][..., None]  # (N, N, 1)
     of_each = fixed[None] + eye * (joint - fixed)[None]  # (N, N, A): row i differs by agent i's action
     inputs = own | {"joint": of_each.reshape(len(joint), -1)}, {"state": shared["state"]}
-    return critics.of_agents(method.critic, params, inputs).squeeze(-1)
+    return critics.apply(method.critic, params, inputs).squeeze(-1)
 
 
 def inputs_of(state: Float[Array, " state"], joint: Float[Array, "agents actions"]) -> critics.Inputs:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, double_q, value
 from qllm_jax.learners.base import Core, Learner
 
@@ -36,7 +36,7 @@ class Method(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What one episode adds to the losses."""
+    """Terms that one episode adds to the losses."""
 
     q_tot: Float[Array, " time"]
     returns: Float[Array, " time"]
@@ -56,7 +56,7 @@ def make(
     `mode` "released": as in the original code, where these two losses reach no parameter that the optimizer holds, so
     phi stays a random projection. "as_intended": the distance loss trains phi and the exploration loss the agents.
     """
-    base.the_mixer(core, "maser")
+    base.require_mixer(core, "maser")
     weights = {"lam": lam, "ind": ind, "mix": mix, "expl": expl, "dis": dis}
     checked = {name: options.number(PART, name, weight, low=0) for name, weight in weights.items()}
     method = Method(
@@ -70,11 +70,11 @@ def make(
     return double_q.learner(core, partial(init_params, method), partial(td_loss, method), credit=credit)
 
 
-def init_params(method: Method, key: jax.Array) -> Params:
-    """Agent, mixer, and phi, which maps observations to where distances are taken. The key is consumed."""
+def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
+    """Parameters of the agent, the mixer, and phi, which embeds observations for distances. Consumes the key."""
     key_value, key_phi = jax.random.split(key)
     phi = method.phi.init(key_phi, jnp.zeros(method.core.env.spec.obs_dim))
-    return {**value.init_params(method.core, key_value), "phi": phi}
+    return {**value.init_params(method.core, key_value, choice), "phi": phi}
 
 
 def td_loss(
@@ -95,10 +95,10 @@ def episode_terms(
     method: Method, params: Params, target_params: Params, q: jax.Array, target_q: jax.Array, view: View,
     episode: Episode, hp: Hp,
 ) -> Terms:  # fmt: skip
-    """The losses' parts of one episode."""
+    """Terms of one episode."""
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
     online, target = double_q.mixer_inputs(q, taken, view), double_q.mixer_inputs(target_q, best, view)
-    mix = jax.vmap(base.the_mixer(method.core, "maser").apply, (None, 0))
+    mix = jax.vmap(base.require_mixer(method.core, "maser").apply, (None, 0))
     q_tot, target_tot = mix(params["mixer"], online)[:-1], mix(target_params["mixer"], target)  # (T,), (T+1,)
 
     goal = subgoals(target.chosen_q[:-1], target_tot[:-1], episode.mask_t, method.alpha)
@@ -106,11 +106,11 @@ def episode_terms(
     intrinsic = -jax.lax.stop_gradient(apart)
     team_intrinsic = jnp.mean(intrinsic, -1)
     reward_t = episode.reward_t + method.lam * team_intrinsic
-    returns = base.targets(episode._replace(reward_t=reward_t), target_tot, hp)
+    returns = base.lambda_returns(episode._replace(reward_t=reward_t), target_tot, hp)
 
     share = jax.nn.softmax(target.chosen_q[1:], -1)  # of the team's reward, (T, N)
     own_reward_t = share * reward_t[:, None] + method.lam * intrinsic
-    own_targets = lambda reward_t, chosen_q: base.targets(episode._replace(reward_t=reward_t), chosen_q, hp)
+    own_targets = lambda reward_t, chosen_q: base.lambda_returns(episode._replace(reward_t=reward_t), chosen_q, hp)
     own_error = online.chosen_q[:-1] - jax.vmap(own_targets, 1, 1)(own_reward_t, target.chosen_q)
 
     auxiliary = jnp.zeros(goal.shape)
@@ -124,7 +124,7 @@ def episode_terms(
 def subgoals(
     own: Float[Array, "time agents"], team: Float[Array, " time"], mask_t: Float[Array, " time"], alpha: float
 ) -> Int[Array, " agents"]:
-    """The step whose observation is each agent's subgoal: of those that happened (the original takes padding, too)."""
+    """Steps whose observations are the agents' subgoals, among those that happened (the original takes padding too)."""
     worth = alpha * own + (1.0 - alpha) * team[:, None] / own.shape[1]
     return jnp.argmax(jnp.where(mask_t[:, None] > 0, worth, -jnp.inf), 0)
 
@@ -139,7 +139,7 @@ def distances(
 
 
 def at_goal(x: Float[Array, "time agents X"], goal: Int[Array, " agents"]) -> Float[Array, "1 agents X"]:
-    """Each agent's row at its subgoal."""
+    """Rows of the agents at their subgoals."""
     return jnp.take_along_axis(x, goal[None, :, None], 0)
 
 
@@ -150,8 +150,8 @@ def exploration_loss(
     probs = jax.nn.softmax(jnp.where(avail, q, -jnp.inf), -1) + TINY
     n_avail = jnp.sum(avail, -1, keepdims=True)
     divergence = jnp.sum(jnp.where(avail, probs * jnp.log(probs * n_avail), 0.0), -1)  # (T, N)
-    behind = jnp.arange(len(mask_t))[:, None] >= goal[None]
-    return mean_of_agents(divergence, behind * mask_t[:, None])
+    after_goal = jnp.arange(len(mask_t))[:, None] >= goal[None]
+    return agent_means(divergence, after_goal * mask_t[:, None])
 
 
 def distance_loss(
@@ -160,9 +160,9 @@ def distance_loss(
 ) -> Float[Array, " agents"]:  # fmt: skip
     """Mean squared difference between distances in phi's space and cosine distances of action values."""
     unlike = 1.0 - optax.cosine_similarity(known, at_goal(known, goal), epsilon=TINY)
-    return mean_of_agents((apart - unlike) ** 2, jnp.broadcast_to(mask_t[:, None], apart.shape))
+    return agent_means((apart - unlike) ** 2, jnp.broadcast_to(mask_t[:, None], apart.shape))
 
 
-def mean_of_agents(x: Float[Array, "time agents"], weight: Float[Array, "time agents"]) -> Float[Array, " agents"]:
-    """Each agent's mean over the steps with weight 1. There is one: the subgoal's."""
+def agent_means(x: Float[Array, "time agents"], weight: Float[Array, "time agents"]) -> Float[Array, " agents"]:
+    """Means of each agent over the steps with weight 1, of which there is at least the subgoal's."""
     return jnp.sum(weight * x, 0) / jnp.sum(weight, 0)

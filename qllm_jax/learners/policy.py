@@ -1,4 +1,4 @@
-"""What the stochastic policies of all actor-critic methods share: here the outputs of the agents' network are logits.
+"""Stochastic policies of the actor-critic methods, for which the outputs of the agents' network are logits.
 
 The policy that learns is the softmax itself. Exploration beyond it (`epsilon_*`, a floor of uniform draws) is part of
 the behavior only.
@@ -23,16 +23,16 @@ IN_EVALUATION: dict[str, Policy] = {"greedy": epsilon_greedy, "sampled": softmax
 
 
 def in_evaluation(part: str, choice: str) -> Policy:
-    """The policy of evaluations: the best action, or a draw. UserError for any other word."""
+    """Return the policy of evaluations: "greedy" or "sampled". UserError for any other choice."""
     return IN_EVALUATION[options.choice(part, "evaluation", choice, IN_EVALUATION)]
 
 
 def unroll_to_learn(
     core: Core, params: Params, batch: Episode
 ) -> tuple[jax.Array, Callable[[jax.Array], tuple[Params]]]:
-    """Logits (T+1, B, N, A), and what turns a gradient by them into one by the parameters.
+    """Logits (T+1, B, N, A), and the function that turns a gradient by them into one by the parameters.
 
-    So one unroll serves the critic, which needs the policy first, and the policy, which needs the critic.
+    One unroll so serves both the critic, whose targets need the policy, and the policy, whose loss needs the critic.
     """
     return jax.vjp(lambda params: base.unroll(core, (params,), batch)[0], params)
 
@@ -40,14 +40,14 @@ def unroll_to_learn(
 def distribution(
     logits: Float[Array, "... agents actions"], avail: Bool[Array, "... agents actions"]
 ) -> distrax.Categorical:
-    """Every agent's softmax over its available actions."""
+    """Softmax policies of all agents over their available actions."""
     return distrax.Categorical(logits=jnp.where(avail, logits, UNAVAILABLE))
 
 
 def actions_of_slots(
     key: jax.Array, pi: distrax.Categorical, action_t: Int[Array, "time batch agents"]
 ) -> Int[Array, "slots batch agents"]:
-    """The actions taken and, for the last slot, in which none was, a draw from the policy `pi` of all slots.
+    """Return the actions taken and, for the last slot, in which none was, a draw from the policy `pi` of all slots.
 
     The key is consumed.
     """

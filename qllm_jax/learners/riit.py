@@ -1,6 +1,6 @@
 """RIIT (Hu et al. 2021, arxiv.org/abs/2102.03479 v1 to v9; later RMC): an actor-critic whose critic is mixed like QMIX.
 
-What pymarl2 calls riit, and what the QLLM paper ran under that name: the critic learns off-policy from the replay with
+This is riit of pymarl2, which the QLLM paper ran under that name: the critic learns off-policy from the replay with
 one-step targets and on-policy from the newest episodes with TD(lambda), then the policy climbs it. With the mixer
 "tfcaf" it is QLLM-RIIT.
 """
@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import options
-from qllm_jax.core.rollout import softmax_sampled
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, critics, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
@@ -49,55 +48,46 @@ def make(
     """
     method = Riit(
         core=core,
-        mixer=base.mixer_of_one_value(core, "riit"),
+        mixer=base.require_state_value_mixer(core, "riit"),
         critic=Critic(options.integer(PART, "critic_dim", critic_dim), 1),
         critic_lr=options.rate(PART, "critic_lr", critic_lr),
         entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
     )
     spec = core.env.spec
 
-    def init(key: jax.Array) -> LearnerState:
-        key, key_agent, key_critic, key_mixer, key_env = jax.random.split(key, 5)
+    def init_critic(keys: tuple[jax.Array, ...], choice: Choice) -> Params:
+        key_critic, key_mixer, key_env = keys
         zeros = inputs_of(jnp.zeros((spec.n_agents, spec.obs_dim)), jnp.zeros((spec.n_agents, spec.n_actions)))
-        critic_params = critics.init(method.critic, key_critic, zeros)
-        mixer_params = method.mixer.init(key_mixer, base.zero_inputs(core.env, key_env))
-        params = {
-            "agent": core.agent.init(key_agent),
-            "critic": {"agents": critic_params, "mixer": mixer_params},
-        }
-        return actor_critic.initial(core, params, ["critic"], key)
+        mixer_params = base.init_mixer(core, method.mixer, key_mixer, key_env, choice)
+        return {"agents": critics.init(method.critic, key_critic, zeros), "mixer": mixer_params}
 
-    return Learner(
-        init=init,
-        update=partial(update, method),
-        act=softmax_sampled,
-        act_in_evaluation=policy.in_evaluation(PART, evaluation),
+    return actor_critic.learner(
+        core,
+        init_critic,
+        partial(step, method),
+        policy.in_evaluation(PART, evaluation),
+        n_critic_keys=3,
         n_recent=options.integer(PART, "recent_episodes", recent_episodes),
         credit=partial(credit_weights, method),
     )
 
 
-def update(
-    method: Riit, state: LearnerState, batch: Episode, recent: Episode, hp: Hp, copy_target: Bool[Array, ""]
+def step(
+    method: Riit, state: LearnerState, key: jax.Array, batch: Episode, recent: Episode, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
-    """A step of the critic off-policy, one on-policy, and one of the policy."""
+    """A step of the critic off-policy, one on-policy, and one of the policy. The key is consumed."""
     core = method.core
-    stats, batch = base.standardized(core, state.reward_stats, batch)
-    stats, recent = base.standardized(core, stats, recent)
     state, _ = off_policy_step(method, state, batch, hp)
-    key, key_last = jax.random.split(state.key)
-    view = base.views(core.env, recent)
-    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], recent)
-    action = policy.actions_of_slots(key_last, policy.distribution(logits, view.avail), recent.action_t)
+    view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, recent)
     state, metrics = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
-    return actor_critic.follow(state, hp, copy_target)._replace(reward_stats=stats, key=key), metrics | of_policy
+    return state, metrics | of_policy
 
 
 def off_policy_step(method: Riit, state: LearnerState, batch: Episode, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the critic on one-step targets; the policy is not touched."""
-    # Behind the last step no action was taken. Where the episode did not end there, the step is left out: this spares
+    # No action was taken after the last step. Where the episode did not end there, the step is left out: this spares
     # an unroll of the policy over the replay, whose only use would be that action.
     known = batch._replace(mask_t=batch.mask_t.at[-1].multiply(batch.terminated_t[-1]))
     action = jnp.concatenate([batch.action_t, batch.action_t[-1:]])
@@ -111,7 +101,7 @@ def critic_step(
     """One step of the critic towards TD(lambda) of the target critic at the actions taken (SARSA, not a maximum)."""
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
     value = team_values(method, state.target_params["critic"], chosen, action, view)  # (T+1, B)
-    returns = jax.vmap(base.targets, (1, 1, None), 1)(batch, value, hp)
+    returns = jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, value, hp)
 
     def critic_loss(params: Params) -> tuple[jax.Array, None]:
         error = team_values(method, params, chosen, action, view)[:-1] - returns
@@ -146,8 +136,8 @@ def team_values(
 def mixer_inputs(
     method: Riit, params: Params, chosen: Float[Array, "agents actions"], action: Int[Array, " agents"], view: View
 ) -> MixerInputs:
-    """What the mixer sees of one sample: the agents' critics in the place of their Q-values."""
-    value = critics.of_agents(method.critic, params["agents"], inputs_of(view.obs, chosen)).squeeze(-1)
+    """Inputs of the mixer for one sample: the agents' critics in the place of their Q-values."""
+    value = critics.apply(method.critic, params["agents"], inputs_of(view.obs, chosen)).squeeze(-1)
     return MixerInputs(value, jax.lax.stop_gradient(value), action, view.state, view.fields)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import View
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, double_q
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.mixers import Mixer, slopes
@@ -15,30 +15,31 @@ from qllm_jax.mixers import Mixer, slopes
 
 def make(core: Core) -> Learner:
     """No options. UserError without a mixer."""
-    base.the_mixer(core, "value")
+    base.require_mixer(core, "value")
     credit = partial(credit_weights, core)
     return double_q.learner(core, partial(init_params, core), partial(td_loss, core), credit=credit)
 
 
-def init_params(core: Core, key: jax.Array) -> Params:
-    """The agent and the mixer. The key is consumed."""
-    mixer = base.the_mixer(core, "value")
+def init_params(core: Core, key: jax.Array, choice: Choice) -> Params:
+    """Parameters of the agent and the mixer. The key is consumed."""
+    mixer = base.require_mixer(core, "value")
     key_agent, key_mixer, key_env = jax.random.split(key, 3)
-    return {"agent": core.agent.init(key_agent), "mixer": mixer.init(key_mixer, base.zero_inputs(core.env, key_env))}
+    mixer_params = base.init_mixer(core, mixer, key_mixer, key_env, choice)
+    return {"agent": core.agent.init(key_agent), "mixer": mixer_params}
 
 
 def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
-    mixer = base.the_mixer(core, "value")
+    mixer = base.require_mixer(core, "value")
     q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
 
     def episode_values(q, target_q, view, action_t):
         return team_values(mixer, params["mixer"], target_params["mixer"], q, target_q, view, action_t)
 
     q_tot, target_tot = jax.vmap(episode_values, 1, 1)(q, target_q, view, batch.action_t)  # (T+1, B) each
-    returns = jax.vmap(base.targets, (1, 1, None), 1)(batch, target_tot, hp)  # (T, B)
+    returns = jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, target_tot, hp)  # (T, B)
     error = q_tot[:-1] - jax.lax.stop_gradient(returns)
     mean = lambda x: base.masked_mean(x, batch.mask_t)
     loss = mean(error**2)
@@ -61,7 +62,7 @@ def team_values(
 
 def credit_weights(core: Core, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
     """dQ_tot/dq_i of the chosen actions in every slot; in the last one, where none was taken, of the greedy ones."""
-    mixer = base.the_mixer(core, "value")
+    mixer = base.require_mixer(core, "value")
     observe = lambda state: core.env.view(state).obs
     (q,) = core.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)  # (T+1, N, A)
     view = jax.vmap(core.env.view)(episode.env_state)

@@ -13,10 +13,10 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs import View
-from qllm_jax.core import options, rewards
+from qllm_jax.core import options
 from qllm_jax.core.initializers import Dense
 from qllm_jax.core.rollout import softmax_sampled
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, policy
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
@@ -38,20 +38,20 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
     """On-policy where batch and buffer are one rollout. UserError for a bad value, or without a mixer."""
     method = Vmix(
         core=core,
-        mixer=base.mixer_of_one_value(core, "vmix"),
+        mixer=base.require_state_value_mixer(core, "vmix"),
         value_weight=options.number(PART, "value_weight", value_weight, low=0),
         entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
     )
 
-    def init(key: jax.Array) -> LearnerState:
+    def init(key: jax.Array, choice: Choice = None) -> LearnerState:
         key_agent, key_head, key_mixer, key_env = jax.random.split(key, 4)
         params = {
             "agent": core.agent.init(key_agent),
             "value": HEAD.init(key_head, core.agent.initial_hidden()),
-            "mixer": method.mixer.init(key_mixer, base.zero_inputs(core.env, key_env)),
+            "mixer": base.init_mixer(core, method.mixer, key_mixer, key_env, choice),
         }
         # There is no target network: the returns are made with the network that learns them.
-        return LearnerState(params, {}, base.OPTIMIZERS[core.optimizer](1.0).init(params), rewards.initial())
+        return base.initial_state(params, (), base.OPTIMIZERS[core.optimizer](1.0).init(params))
 
     return Learner(
         init=init,
@@ -68,7 +68,7 @@ def update(
     """One step of the one optimizer."""
     del recent, copy_target
     core = method.core
-    stats, batch = base.standardized(core, state.reward_stats, batch)
+    stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
     view = base.views(core.env, batch)
     total = lambda params: loss(method, params, batch, view, hp)
     grads, metrics = jax.grad(total, has_aux=True)(state.params)
@@ -82,7 +82,7 @@ def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tu
     hidden, logits = method.core.agent.unroll_hidden(params["agent"], observe, batch.env_state, batch.action_t)
     inputs = jax.vmap(jax.vmap(partial(mixer_inputs, params)))(hidden, view)
     value = jax.vmap(jax.vmap(method.mixer.apply, (None, 0)), (None, 0))(params["mixer"], inputs)  # (T+1, B)
-    returns = jax.lax.stop_gradient(jax.vmap(base.targets, (1, 1, None), 1)(batch, value, hp))
+    returns = jax.lax.stop_gradient(jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, value, hp))
     error = returns - value[:-1]  # (T, B): the advantage of all agents alike
     pi = policy.distribution(logits[:-1], view.avail[:-1])
     mean = lambda x: base.masked_mean(x, batch.mask_t)
@@ -95,7 +95,7 @@ def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tu
 
 
 def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: View) -> MixerInputs:
-    """What the mixer sees of one sample: the agents' state values, which belong to no action."""
+    """Inputs of the mixer for one sample: the agents' state values, which belong to no action."""
     value = jnp.asarray(HEAD.apply(params["value"], hidden)).squeeze(-1)
     return MixerInputs(value, jax.lax.stop_gradient(value), jnp.zeros(value.shape, jnp.int32), view.state, view.fields)
 

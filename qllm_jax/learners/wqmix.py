@@ -12,13 +12,13 @@ from jaxtyping import Array, Bool, Float
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
-from qllm_jax.core.types import Episode, Hp, Params
+from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, double_q, value
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.mixers import Mixer, MixerInputs
 
 PART = "learner 'wqmix'"
-CENTRAL = ("central_agent", "central")  # the only networks of which a target is read
+TARGET_NETWORKS = ("central_agent", "central")
 
 
 class CentralNetwork(nn.Module):
@@ -43,7 +43,7 @@ class Method(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What one episode is judged by. Leaves (T,)."""
+    """Values, targets and weights of one episode. Leaves (T,)."""
 
     q_tot: Float[Array, " time"]  # of the mixer
     q_hat: Float[Array, " time"]  # of the central network
@@ -56,7 +56,7 @@ def make(core: Core, *, weighting: str = "ow", alpha: float = 0.1, central_dim: 
 
     The central networks are as the original's, `central_dim` wide. UserError without a mixer, and for other values.
     """
-    base.the_mixer(core, "wqmix")
+    base.require_mixer(core, "wqmix")
     network = CentralNetwork(options.integer(PART, "central_dim", central_dim))
     method = Method(
         core,
@@ -65,15 +65,16 @@ def make(core: Core, *, weighting: str = "ow", alpha: float = 0.1, central_dim: 
         options.number(PART, "alpha", alpha, low=0, high=1),
     )
     credit = partial(value.credit_weights, core)
-    return double_q.learner(core, partial(init_params, method), partial(td_loss, method), CENTRAL, credit)
+    return double_q.learner(core, partial(init_params, method), partial(td_loss, method), TARGET_NETWORKS, credit)
 
 
-def init_params(method: Method, key: jax.Array) -> Params:
-    """Agent and mixer, and the central networks' own. The key is consumed."""
+def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
+    """Parameters of the agent, the mixer, and the central networks. The key is consumed."""
     core = method.core
     key_value, key_agent, key_central, key_env = jax.random.split(key, 4)
     central = method.central.init(key_central, base.zero_inputs(core.env, key_env))
-    return {**value.init_params(core, key_value), "central_agent": core.agent.init(key_agent), "central": central}
+    params = value.init_params(core, key_value, choice)
+    return {**params, "central_agent": core.agent.init(key_agent), "central": central}
 
 
 def td_loss(
@@ -97,12 +98,12 @@ def episode_values(
 ) -> Values:  # fmt: skip
     """Values of the taken actions and their target: the target central network's value of the online agents' best."""
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
-    mix = jax.vmap(base.the_mixer(method.core, "wqmix").apply, (None, 0))
+    mix = jax.vmap(base.require_mixer(method.core, "wqmix").apply, (None, 0))
     centrally = jax.vmap(method.central.apply, (None, 0))
     q_tot = mix(params["mixer"], double_q.mixer_inputs(q, taken, view))[:-1]
     q_hat = centrally(params["central"], double_q.mixer_inputs(central_q, taken, view))[:-1]
     target = centrally(target_params["central"], double_q.mixer_inputs(target_q, best, view))  # (T+1,)
-    returns = jax.lax.stop_gradient(base.targets(episode, target, hp))
+    returns = jax.lax.stop_gradient(base.lambda_returns(episode, target, hp))
     greedy = jnp.all(taken == best, -1)[:-1]
     full = counts_in_full(method.weighting, q_tot, returns, greedy, target[:-1])
     return Values(q_tot, q_hat, returns, jnp.where(full, 1.0, method.alpha))
@@ -115,7 +116,7 @@ def counts_in_full(
     greedy: Bool[Array, " time"],
     greedy_value: Float[Array, " time"],
 ) -> Bool[Array, " time"]:
-    """Which errors have weight 1. `greedy`: all agents took their best action; `greedy_value`: what that was worth."""
+    """True where an error has weight 1. `greedy`: all agents took their best action; `greedy_value`: its value."""
     if weighting == "ow":
         return q_tot < returns  # underestimated
     return greedy | (returns > greedy_value)  # the best joint action, or perhaps a better one

@@ -22,17 +22,16 @@ class MixerInputs(NamedTuple):
 class Mixer(NamedTuple):
     """`init(key, inputs)` gives parameters (the key is consumed), `apply(params, inputs)` the scalar Q_tot.
 
-    `sources` are the texts of its credit functions, which are stored with the run. `reads_max`: it compares the chosen
-    values with the largest ones, so that it needs agents with a value for every action.
+    The `init` of a mixer that chooses among K credit functions takes a third argument, `choice`, a one-hot (K,).
     """
 
-    init: Callable[[jax.Array, MixerInputs], Params]
+    init: Callable[..., Params]
     apply: Callable[[Params, MixerInputs], Float[Array, ""]]
-    sources: tuple[str, ...] = ()
-    reads_max: bool = False
+    sources: tuple[str, ...] = ()  # texts of its credit functions, which are stored with the run
+    needs_action_values: bool = False  # reads max_q: agents must have a value for each action
 
 
 def slopes(mixer: Mixer, params: Params, inputs: MixerInputs) -> Float[Array, " agents"]:
-    """Every agent's credit weight, dQ_tot/dq_i at the chosen values, for one sample."""
+    """Credit weights of all agents, dQ_tot/dq_i at the chosen values, for one sample."""
     team_value = lambda chosen_q: mixer.apply(params, inputs._replace(chosen_q=chosen_q))
     return jax.grad(team_value)(inputs.chosen_q)

@@ -58,7 +58,7 @@ def make(spec: Spec, *, heads: int = 4, embed_dim: int = 32, hypernet_dim: int =
 
 
 def resolve_key_dim(key_dim: int | str, spec: Spec) -> int:
-    """The number behind the `key_dim` option. UserError unless N slices of it fit into the state."""
+    """Return the length of a key for the option `key_dim`. UserError unless N such slices fit into the state."""
     if key_dim == "state":
         if spec.state_dim % spec.n_agents:
             raise UserError(

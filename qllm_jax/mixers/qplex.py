@@ -11,6 +11,7 @@ from qllm_jax.mixers.base import Mixer, MixerInputs
 
 PART = "mixer 'qplex'"
 TINY = 1e-10  # added to every |weight|, as the original does: agents' greedy actions stay the team's
+NEEDS_ACTION_VALUES = True  # the advantage compares the chosen value with the largest one
 
 
 class QplexNetwork(nn.Module):
@@ -58,4 +59,4 @@ def make(spec: Spec, *, heads: int = 4, adv_layers: int = 2, adv_dim: int = 64, 
         options.integer(PART, "adv_dim", adv_dim),
         options.integer(PART, "hypernet_dim", hypernet_dim),
     )
-    return Mixer(init=network.init, apply=network.apply, reads_max=True)  # pyright: ignore[reportArgumentType]
+    return Mixer(network.init, network.apply, needs_action_values=NEEDS_ACTION_VALUES)  # pyright: ignore[reportArgumentType]

@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from qllm_envs import Spec
 from qllm_jax.core.types import Params
@@ -13,7 +14,7 @@ from qllm_jax.mixers.base import Mixer, MixerInputs
 from qllm_jax.tfcaf import CreditFunction, find, from_source
 from qllm_jax.tfcaf.loading.source import Source
 
-CHOICE = "choice"  # the parameter of `choosing`
+CHOICE = "choice"  # name of the parameter of `choosing`; checkpoints hold it
 
 
 def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> Mixer:
@@ -34,7 +35,7 @@ def source_of(spec: Spec, function: str = "") -> Source:
 
 
 def from_credit(credit: CreditFunction, scale: float) -> Mixer:
-    """The mixer of a loaded credit function. It has no parameters, so online and target network share it."""
+    """Return the mixer of a loaded credit function. It has no parameters, so online and target network share it."""
 
     def apply(params: dict, inputs: MixerInputs) -> jax.Array:
         del params
@@ -47,33 +48,31 @@ def from_credit(credit: CreditFunction, scale: float) -> Mixer:
 
 
 def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
-    """The mixer of several credit functions, see `choosing`."""
+    """Return the mixer that chooses among several credit functions, see `choosing`."""
     return choosing([from_credit(credit, scale) for credit in credits])
 
 
 def choosing(each: Sequence[Mixer]) -> Mixer:
-    """One mixer of several without parameters: a run uses the one that its parameter `choice`, a one-hot (K,), marks.
+    """One mixer of K without parameters: each run uses the one that its `choice`, a one-hot (K,), marks.
 
-    `choice` gets no gradient and so never changes. Under a vmap over runs all of them are evaluated for all runs.
+    `choice` is the third argument of `init` and a parameter without a gradient, so it never changes. Under a vmap over
+    runs all K mixers are evaluated for all runs.
     """
+
+    def init(key: jax.Array, inputs: MixerInputs, choice: Float[Array, " functions"]) -> Params:
+        del key, inputs
+        # Copied: an argument that a compiled function returned as it came would be donated with the state.
+        return {CHOICE: jnp.array(choice, jnp.float32)}
 
     def apply(params: dict, inputs: MixerInputs) -> jax.Array:
         return jax.lax.switch(jnp.argmax(params[CHOICE]), [partial(one.apply, {}) for one in each], inputs)
 
     sources = tuple(source for one in each for source in one.sources)
-    return Mixer(init=lambda key, inputs: {CHOICE: jnp.eye(len(each))[0]}, apply=apply, sources=sources)
-
-
-def chosen(params: Params, choice: jax.Array) -> Params:
-    """Parameters of runs, leaves (R, ...), whose mixers, wherever in them, use what `choice` (R, K) marks."""
-    is_choice = lambda path: getattr(path[-1], "key", None) == CHOICE
-    # Copied: no two leaves may share a donated buffer.
-    put = lambda path, leaf: jnp.array(choice, leaf.dtype) if is_choice(path) else leaf
-    return jax.tree_util.tree_map_with_path(put, params)
+    return Mixer(init=init, apply=apply, sources=sources)
 
 
 def resolve_scale(scale: str | float, n_agents: int) -> float:
-    """The number behind the `scale` option. UserError unless it is "n_agents" or a positive number."""
+    """Return the factor for the option `scale`. UserError unless it is "n_agents" or a positive number."""
     if scale == "n_agents":
         return float(n_agents)
     if isinstance(scale, str | bool) or not 0 < scale < float("inf"):

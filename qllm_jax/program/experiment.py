@@ -18,13 +18,13 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import Core, Learner
 from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
-from qllm_jax.program.compiled import RunState
 from qllm_jax.program.devices import Pool
+from qllm_jax.program.one_run import RunState, Sizes
 from qllm_jax.tfcaf.loading.source import Source
 
 
 class Experiment(NamedTuple):
-    """Everything that a command needs to run, evaluate or draw a configuration."""
+    """All parts that a command needs to train, evaluate or draw a configuration."""
 
     config: Config
     env: Env
@@ -32,14 +32,14 @@ class Experiment(NamedTuple):
     mixer: Mixer | None  # None: a method without one
     learner: Learner
     program: compiled.Program
-    hp: Hp  # leaves (R,); R counts `n_runs` and, after them, spare ones like the last (see devices.n_spare)
+    hp: Hp  # leaves (R,); R counts the `n_runs` runs and then spare copies of the last (see devices.n_spare)
     seeds: jax.Array  # (R,) the number of each run, folded into the root key
     root: jax.Array  # the root key
     choice: jax.Array | None = None  # (R, K) one-hot: the credit function of each run; None: all have the same
 
     @property
     def n_runs(self) -> int:
-        """How many runs the configuration stands for."""
+        """Number of runs of the configuration, without spare ones."""
         return len(run_axis.runs(self.config))
 
     @property
@@ -64,12 +64,12 @@ def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) ->
             f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
             f"from which algo.learner {algo.learner['name']!r} learns"
         )
-    sizes = compiled.Sizes(
+    sizes = Sizes(
         n_envs=algo.n_envs,
         batch_episodes=algo.batch_episodes,
         buffer_episodes=algo.buffer_episodes,
         target_interval=algo.target_interval,
-        limit_ends=config.env["time_limit_is_terminal"],
+        time_limit_is_terminal=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
     )
     pool = devices.make_pool(config.devices)
@@ -78,7 +78,7 @@ def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) ->
 
 
 def axis_arrays(config: Config, pool: Pool) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:
-    """The numbers and seeds of a configuration's runs, the root key, and which credit function each uses."""
+    """Swept numbers (R,), seeds (R,), root key, and one-hot credit functions (R, K) or None, of all runs."""
     runs = run_axis.runs(config)
     runs += runs[-1:] * devices.n_spare(len(runs), pool)
     column = lambda name: [run.values.get(name, getattr(config.algo, name)) for run in runs]
@@ -88,22 +88,17 @@ def axis_arrays(config: Config, pool: Pool) -> tuple[Hp, jax.Array, jax.Array, j
     return hp, jnp.asarray([run.seed for run in runs]), jax.random.key(config.seed), choice
 
 
-def at(exp: Experiment, first: int, behind: int) -> Experiment:
-    """The runs [first, behind) of an experiment's. Parts of the same size share one compiled program."""
-    before = exp.config.part[0] if exp.config.part else 0
-    config = replace(exp.config, part=(before + first, before + behind))
+def slice_runs(exp: Experiment, start: int, stop: int) -> Experiment:
+    """The experiment of the runs [start, stop) of another. Slices of one length share one compiled program."""
+    offset = exp.config.part[0] if exp.config.part else 0
+    config = replace(exp.config, part=(offset + start, offset + stop))
     hp, seeds, _, choice = axis_arrays(config, exp.program.pool)
     return exp._replace(config=config, hp=hp, seeds=seeds, choice=choice)
 
 
-def start(exp: Experiment) -> tuple[Clock, RunState]:
+def init(exp: Experiment) -> tuple[Clock, RunState]:
     """A clock at zero and fresh runs, each with its credit function. Buffers are empty."""
-    clock, state = exp.program.init(exp.root, exp.seeds)
-    if (choice := exp.choice) is None:
-        return clock, state
-    put = lambda params: tfcaf.chosen(params, choice)
-    learner = state.learner._replace(params=put(state.learner.params), target_params=put(state.learner.target_params))
-    return clock, state._replace(learner=learner, best_params=put(state.best_params))
+    return exp.program.init(exp.root, exp.seeds, exp.choice)
 
 
 def make_mixer(config: Config, env: Env) -> Mixer | None:
@@ -113,10 +108,10 @@ def make_mixer(config: Config, env: Env) -> Mixer | None:
         raise UserError(f"sweep.tfcaf needs algo.mixer.name=tfcaf, as algo=matched_qllm has it, not {given!r}")
     if not config.algo.mixer:
         return None
-    name, options = named("algo.mixer", config.algo.mixer, mixers.names())
+    name, options = split_name("algo.mixer", config.algo.mixer, mixers.names())
     if not functions:
         return mixers.make(name, env.spec, **options)
-    return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": one}) for one in functions])
+    return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": function}) for function in functions])
 
 
 def credit_functions(config: Config, env: Env) -> list[Source]:
@@ -129,15 +124,15 @@ def credit_functions(config: Config, env: Env) -> list[Source]:
 
 def make_learner(config: Config, core: Core) -> Learner:
     """The learner of a configuration. UserError for one that does not exist, or that refuses its options."""
-    name, options = named("algo.learner", config.algo.learner, learners.names())
+    name, options = split_name("algo.learner", config.algo.learner, learners.names())
     return learners.make(name, core, **options)
 
 
-def named(where: str, found: dict[str, Any], allowed: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The name of a part, and its options. UserError if there is no name."""
-    options = {str(key): value for key, value in found.items()}
+def split_name(key: str, setting: dict[str, Any], allowed: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of the part at the config key `key`. UserError if there is no name."""
+    options = {str(option): value for option, value in setting.items()}
     if "name" not in options:
-        raise UserError(f"{where} needs a name: choose from {', '.join(allowed)}")
+        raise UserError(f"{key} needs a name: choose from {', '.join(allowed)}")
     return options.pop("name"), options
 
 

@@ -28,7 +28,7 @@ from orbax.checkpoint import v1 as ocp
 from qllm_jax import files
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
-from qllm_jax.program.compiled import RunState
+from qllm_jax.program.one_run import RunState
 
 
 class TrainState(NamedTuple):

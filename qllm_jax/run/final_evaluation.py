@@ -8,8 +8,8 @@ import numpy as np
 
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
-from qllm_jax.program.compiled import FINAL_STREAM, stream
 from qllm_jax.program.experiment import Experiment
+from qllm_jax.program.one_run import FINAL_STREAM, stream
 from qllm_jax.run import results
 
 

@@ -46,7 +46,7 @@ def load_run(path: str, which: str = "best") -> LoadedRun:
     if not ranges:
         return load_group(exp, run_path, which)
     groups = [
-        load_group(experiment.at(exp, start, stop), folder.group_folder(run_path, i), which)
+        load_group(experiment.slice_runs(exp, start, stop), folder.group_folder(run_path, i), which)
         for i, (start, stop) in enumerate(ranges)
     ]
     params = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(group.params for group in groups))
@@ -84,7 +84,7 @@ def newest_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostStat
 
 def read_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
     """Read a checkpoint of any number of devices onto those of the experiment. UserError if it does not fit the run."""
-    expected = TrainState(*shapes(exp.program, exp.root, exp.seeds))
+    expected = TrainState(*shapes(exp.program, exp.root, exp.seeds, exp.choice))
     rows, stored_rows = len(exp.seeds), exp.n_runs + checkpoint.host_state(path).spare
     if stored_rows == rows:
         return checkpoint.restore(path, expected)

@@ -81,7 +81,7 @@ def initial_state(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
     """The newest checkpoint, or a fresh state after the warm-up rollouts."""
     if found := load.newest_checkpoint(exp, path):
         return found
-    return TrainState(*exp.program.warmup(*experiment.start(exp), exp.hp)), HostState(0, 0, 0.0)
+    return TrainState(*exp.program.warmup(*experiment.init(exp), exp.hp)), HostState(0, 0, 0.0)
 
 
 def next_multiple(step: int, interval: int) -> int:

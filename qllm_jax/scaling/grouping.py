@@ -83,8 +83,8 @@ def group_size(n_runs: int, max_size: int) -> int:
 
 def seconds_per_run(exp: Experiment, size: int, iterations: int) -> float:
     """Measure seconds of an iteration of one run, if the first `size` runs are trained at once. Without compiling."""
-    group = experiment.at(exp, 0, size)
-    state = group.program.warmup(*experiment.start(group), group.hp)
+    group = experiment.slice_runs(exp, 0, size)
+    state = group.program.warmup(*experiment.init(group), group.hp)
     *state, _ = jax.block_until_ready(group.program.chunk(*state, group.hp, jnp.asarray(1)))
     started = time.monotonic()
     jax.block_until_ready(group.program.chunk(*state, group.hp, jnp.asarray(iterations)))

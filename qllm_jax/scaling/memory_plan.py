@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices
-from qllm_jax.program.compiled import RunState
 from qllm_jax.program.experiment import Experiment
+from qllm_jax.program.one_run import RunState
 from qllm_jax.scaling import jaxpr_memory
 
 GIB = 2**30
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
 def make(exp: Experiment) -> Plan:
     """Plan all runs of an experiment. Tracing costs nothing extra: compilation uses the same traces."""
-    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     learner = state.learner
     n_devices = devices.n_used(exp.n_runs, exp.program.pool)
     size = lambda tree: sum(jaxpr_memory.n_bytes(leaf) for leaf in jax.tree.leaves(tree)) // n_devices

@@ -39,7 +39,7 @@ def train_groups(exp: Experiment, path: Path, indices: Sequence[int]) -> Outcome
     ranges = folder.group_ranges(path)
     for index in indices:
         (start, stop), group_path = ranges[index], folder.group_folder(path, index)
-        group = experiment.at(exp, start, stop)
+        group = experiment.slice_runs(exp, start, stop)
         group = group._replace(config=replace(group.config, run_dir=str(group_path)))
         if not (group_path / folder.CONFIG).is_file():
             folder.create(group_path, group.config, exp.mixer.sources if exp.mixer else ())

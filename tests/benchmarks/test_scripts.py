@@ -148,7 +148,7 @@ def test_parts_of_a_profile(load):
 def test_the_names_of_a_profile_are_those_of_the_compiled_program(load):
     profile, workload = load("profile_update"), importlib.import_module("workload")
     exp = workload.build("matched_vdn", workload.Sizes(agents=2, seeds=2, envs=2, batch=4, hidden=8, buffer=8))
-    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     chunk, _ = importlib.import_module("common").compiled(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     parts = {profile.part_of(op) for op in profile.read_ops(chunk.as_text()).values()}
     layers = {f"{layer}, {way}" for layer in ("recurrent matmuls", "head", "first layer") for way in WAYS}

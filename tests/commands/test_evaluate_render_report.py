@@ -158,7 +158,7 @@ def test_a_method_without_weights_is_drawn_without_them(
 ):
     sizes = ["n_agents=2", "env.horizon=4", "seeds=1", "algo.n_envs=2", "algo.batch_episodes=2", "algo.hidden_dim=4"]
     exp = experiment.build(config.load(["algo=matched_coma", *sizes]))
-    params = exp.program.init(exp.root, exp.seeds)[1].best_params
+    params = exp.program.init(exp.root, exp.seeds, exp.choice)[1].best_params
     monkeypatch.setattr(load, "load_run", lambda *_: LoadedRun(tmp_path, exp, "best", params, [0], 0, 1))
     assert render.render([str(tmp_path)]) == 0
     assert "no weights: matched_coma has no mixer" in capsys.readouterr().out

@@ -11,16 +11,17 @@ from qllm_jax import config
 from qllm_jax.core import lockstep
 from qllm_jax.core.types import Episode
 from qllm_jax.program import experiment
-from qllm_jax.program.compiled import Parts, Sizes, play_episodes
+from qllm_jax.program.one_run import Parts, Sizes, play_episodes
 
 LENGTH = 6
 
 
 def test_a_flag_set_in_any_copy_is_set_for_all_and_is_not_batched():
     flags = jnp.array([[[False, False], [False, True]], [[False, False], [False, False]]])
-    asked = jax.vmap(jax.vmap(lockstep.in_any, out_axes=None), out_axes=None)(flags)  # which refuses what is batched
+    # out_axes=None refuses a result that is batched.
+    asked = jax.vmap(jax.vmap(lockstep.any_of_batch, out_axes=None), out_axes=None)(flags)
     np.testing.assert_array_equal(asked, [False, True])
-    np.testing.assert_array_equal(lockstep.in_any(flags[0]), flags[0])
+    np.testing.assert_array_equal(lockstep.any_of_batch(flags[0]), flags[0])
 
 
 @jax.jit
@@ -48,7 +49,7 @@ def test_a_scan_ends_with_the_last_copy_or_its_inputs(ends: list[int]):
 
 @pytest.mark.parametrize(("horizon", "found"), [(25, (25,)), (63, (63,)), (64, (32, 64)), (250, (63, 125, 250))])
 def test_lengths_are_halves_of_the_horizon(horizon: int, found: tuple[int, ...]):
-    assert lockstep.lengths(horizon) == found
+    assert lockstep.prefix_lengths(horizon) == found
 
 
 def batch_of(lengths: list[int], horizon: int = 128) -> Episode:
@@ -69,7 +70,7 @@ def batch_of(lengths: list[int], horizon: int = 128) -> Episode:
 def test_a_batch_is_cut_where_all_episodes_of_all_copies_have_ended(copies: list[list[int]], length: int):
     seen = lambda batch: (jnp.int32(len(batch.mask_t)), jnp.int32(len(batch.env_state)), jnp.sum(batch.mask_t))
     batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(batch_of, copies))
-    steps, slots, happened = jax.vmap(lambda batch: lockstep.of_beginning(seen, batch))(batches)
+    steps, slots, happened = jax.vmap(lambda batch: lockstep.call_on_prefix(seen, batch))(batches)
     assert steps.tolist() == [length] * len(copies)
     assert slots.tolist() == [length + 1] * len(copies)
     assert happened.tolist() == [sum(lengths) for lengths in copies]

@@ -12,12 +12,12 @@ from qllm_jax.core.rollout import Policy, episode_return, epsilon_greedy, rollou
 from qllm_jax.core.types import Scores
 
 
-def play(env, limit_ends: bool = True, epsilon: float = 1.0, seed: int = 0):
+def play(env, time_limit_is_terminal: bool = True, epsilon: float = 1.0, seed: int = 0):
     agent = agents.make(env.spec, 4)
     params = agent.init(jax.random.key(9))
-    return jax.jit(lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.asarray(epsilon), limit_ends))(
-        jax.random.key(seed)
-    )
+    return jax.jit(
+        lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.asarray(epsilon), time_limit_is_terminal)
+    )(jax.random.key(seed))
 
 
 def frequencies(act: Policy, epsilon: float) -> np.ndarray:
@@ -40,16 +40,16 @@ def test_a_softmax_policy_draws_by_its_probabilities_over_what_is_available():
     np.testing.assert_allclose(frequencies(softmax_sampled, 1.0), [1 / 3, 1 / 3, 1 / 3, 0.0], atol=0.03)
 
 
-@pytest.mark.parametrize("limit_ends", [True, False])
-def test_reaching_the_horizon_is_terminal_only_in_the_paper_s_mode(limit_ends: bool):
-    episode = play(probe(4, None, lambda state, actions: 1.0), limit_ends)
-    np.testing.assert_array_equal(episode.terminated_t, [False, False, False, limit_ends])
+@pytest.mark.parametrize("time_limit_is_terminal", [True, False])
+def test_reaching_the_horizon_is_terminal_only_in_the_paper_s_mode(time_limit_is_terminal: bool):
+    episode = play(probe(4, None, lambda state, actions: 1.0), time_limit_is_terminal)
+    np.testing.assert_array_equal(episode.terminated_t, [False, False, False, time_limit_is_terminal])
     np.testing.assert_array_equal(episode.mask_t, [1, 1, 1, 1])
     assert float(episode_return(episode)) == 4.0
 
 
 def test_after_an_early_end_there_is_padding():
-    episode = play(probe(5, 2, lambda state, actions: 1.0), limit_ends=False)
+    episode = play(probe(5, 2, lambda state, actions: 1.0), time_limit_is_terminal=False)
     np.testing.assert_array_equal(episode.terminated_t, [False, True, False, False, False])
     np.testing.assert_array_equal(episode.mask_t, [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(episode.reward_t, [1, 1, 0, 0, 0])

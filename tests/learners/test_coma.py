@@ -97,7 +97,7 @@ def test_the_critic_equals_numpy_on_the_concatenated_input_of_the_original(pymar
     params = coma.critics.init(parts.critic, jax.random.key(1), coma.zero_inputs(parts))
     state, obs = jnp.array([0.3, -0.2]), jnp.array([[0.1, 0.7], [-0.5, 0.4]])
     action, last = jnp.array([2, 0]), jnp.array([1, -1])
-    got = coma.critics.of_agents(parts.critic, params, coma.inputs_of(parts, state, obs, action, last))
+    got = coma.critics.apply(parts.critic, params, coma.inputs_of(parts, state, obs, action, last))
     p = jax.tree.map(np.asarray, params["params"])
     joint = {0: [0, 0, 0, 1, 0, 0], 1: [0, 0, 1, 0, 0, 0]}  # agent 0 sees agent 1's action 0; agent 1 sees 0's 2
     for i in range(2):
@@ -113,7 +113,7 @@ def test_the_critic_equals_numpy_on_the_concatenated_input_of_the_original(pymar
 def test_an_agent_s_own_action_is_not_in_its_critic_and_the_others_are():
     parts = method()
     params = coma.critics.init(parts.critic, jax.random.key(1), coma.zero_inputs(parts))
-    q = lambda *action: coma.critics.of_agents(
+    q = lambda *action: coma.critics.apply(
         parts.critic, params, coma.inputs_of(parts, jnp.ones(2), jnp.ones((2, 2)), jnp.array(action), jnp.zeros(2, int))
     )
     np.testing.assert_array_equal(q(0, 1)[0], q(2, 1)[0])
@@ -153,7 +153,7 @@ def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
     env = first_move()
     parts, view = method(env, critic=Critic(16, 3)), last_view()
     inputs = coma.inputs_of(parts, view.state, view.obs, jnp.array([2, 2]), jnp.array([2, 2]))
-    q = coma.critics.of_agents(parts.critic, both.params["critic"], inputs)
+    q = coma.critics.apply(parts.critic, both.params["critic"], inputs)
     np.testing.assert_allclose(q[:, 2], [1.0, 1.0], atol=0.1)
 
 

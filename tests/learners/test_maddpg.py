@@ -104,7 +104,7 @@ def test_an_agent_s_value_has_a_gradient_by_its_own_action_only():
     assert (own[0, 1] == 0).all()
     assert (own[1, 0] == 0).all()
     np.testing.assert_allclose(own[jnp.arange(2), jnp.arange(2)], full[jnp.arange(2), jnp.arange(2)], rtol=1e-5)
-    assert critics.of_agents(parts.critic, params, maddpg.inputs_of(jnp.ones(2), joint)).shape == (2, 1)
+    assert critics.apply(parts.critic, params, maddpg.inputs_of(jnp.ones(2), joint)).shape == (2, 1)
 
 
 @pytest.mark.parametrize("released", [False, True])

@@ -130,8 +130,8 @@ def test_without_its_additions_it_is_the_value_learner():
     core, state, batch = setting("qmix")
     update = {name: jax.jit(learners.make(name, core, **o).update) for name, o in (("maser", NOTHING), ("value", {}))}
     plain = {name: state.params[name] for name in ("agent", "mixer")}
-    fresh = base.initial(plain, base.OPTIMIZERS["adam"](1.0).init(plain))
-    value = LearnerState(plain, state.target_params, fresh.opt_state, state.reward_stats)
+    opt_state = base.OPTIMIZERS["adam"](1.0).init(plain)
+    value = LearnerState(plain, state.target_params, opt_state, state.reward_stats)
     mine, metrics = update["maser"](state, batch, None, hp(), jnp.asarray(True))
     its, expected = update["value"](value, batch, None, hp(), jnp.asarray(True))
     for name in ("agent", "mixer"):

@@ -60,7 +60,7 @@ def test_parameters_equal_the_paper_s_table(task: str):
 
 def method(env, mixer=None, hidden: int = 4) -> riit.Riit:
     core = core_of(env, hidden, mixer or VDN)
-    return riit.Riit(core, base.the_mixer(core, "riit"), Critic(8, 1), None, 0.03)
+    return riit.Riit(core, base.require_mixer(core, "riit"), Critic(8, 1), None, 0.03)
 
 
 @pytest.fixture(scope="module")

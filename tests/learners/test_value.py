@@ -10,7 +10,7 @@ from probes import probe
 from qllm_jax import learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.learners import Core
-from qllm_jax.learners.base import mixer_inputs, targets
+from qllm_jax.learners.base import lambda_returns, mixer_inputs
 from qllm_jax.learners.value import td_loss, team_values
 from qllm_jax.program import compiled
 
@@ -22,7 +22,7 @@ from qllm_jax.program import compiled
 )
 def test_lambda_targets_are_the_recursion(lam: float, terminated: list[int], mask: list[int]):
     reward, value = np.array([1.0, -2.0, 3.0, 0.5]) * mask, np.array([9.0, 1.0, 2.0, -1.0, 4.0])
-    got = targets(episode(reward, np.array(terminated, bool), mask), jnp.asarray(value), hp(td_lambda=lam))
+    got = lambda_returns(episode(reward, np.array(terminated, bool), mask), jnp.asarray(value), hp(td_lambda=lam))
     expected = by_hand(reward, terminated, mask, value, 0.9, lam)
     np.testing.assert_allclose(np.asarray(got) * mask, expected, rtol=1e-5)
 
@@ -79,13 +79,13 @@ def test_without_a_terminal_the_value_behind_the_limit_is_bootstrapped():
     agent = agents.make(env.spec, 16)
     parts = learners.make("value", core(env, agent, "vdn"))
     numbers, key = hp(), jax.random.key(0)
-    for limit_ends, bound in ((True, 1.2), (False, 3.0)):
-        program = compiled.make(env, agent, parts, compiled.Sizes(8, 16, 64, 1, limit_ends, 0.0))
+    for time_limit_is_terminal, bound in ((True, 1.2), (False, 3.0)):
+        program = compiled.make(env, agent, parts, compiled.Sizes(8, 16, 64, 1, time_limit_is_terminal, 0.0))
         batched = jax.tree.map(lambda x: x[None], numbers)
         clock, state = program.warmup(*program.init(key, jnp.arange(1)), batched)
         clock, state, _ = program.chunk(clock, state, batched, jnp.asarray(800))
         total = float(q_of_first_step(agent, state, env).sum(0).max())
-        assert (total < bound) == limit_ends  # 1 with a terminal; towards 1/(1-gamma) = 10 without
+        assert (total < bound) == time_limit_is_terminal  # 1 with a terminal; towards 1/(1-gamma) = 10 without
 
 
 def test_acting_on_a_cue_seen_before_needs_the_recurrent_state():

@@ -44,7 +44,7 @@ def test_parameters_are_the_agents_network_a_second_head_and_qmix(sizes: tuple[i
 def setting(mixer: dict, ends_at: int = 3, **changes):
     env = probe(4, ends_at, lambda state, actions: 1.0 + state.t)
     core = core_of(env, 4, mixer)
-    parts = vmix.Vmix(core, base.the_mixer(core, "vmix"), 0.1, 0.01)._replace(**changes)
+    parts = vmix.Vmix(core, base.require_mixer(core, "vmix"), 0.1, 0.01)._replace(**changes)
     return env, parts, learners.make("vmix", core).init(jax.random.key(0)).params, batch_of(env)
 
 

@@ -61,7 +61,7 @@ def by_loops(weighting: str, alpha: float) -> float:
     def mixed(t: int, b: int, chosen: np.ndarray) -> float:
         inputs = base.zero_inputs(core.env, jax.random.key(0))
         inputs = inputs._replace(chosen_q=jnp.asarray(chosen), state=jnp.asarray(states[t, b]))
-        return float(base.the_mixer(core, "test").apply(params["mixer"], inputs))
+        return float(base.require_mixer(core, "test").apply(params["mixer"], inputs))
 
     total, steps = 0.0, np.argwhere(np.asarray(batch.mask_t) == 1)
     for t, b in steps:

@@ -43,7 +43,7 @@ def trained(exp: Experiment) -> tuple[dict[str, Any], dict[str, list[str]]]:
         collectives[name] = sorted(set(COLLECTIVE.findall(compiled.as_text() or "")))
         return compiled(*(arg for i, arg in enumerate(args) if i not in static))
 
-    clock, state = call("init", exp.root, exp.seeds)
+    clock, state = call("init", exp.root, exp.seeds, exp.choice)
     clock, state = call("warmup", clock, state, exp.hp)
     clock, state, metrics = call("chunk", clock, state, exp.hp, jnp.asarray(3))
     state, returns = call("evaluate", clock, state, 4, static=(2,))

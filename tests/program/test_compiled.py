@@ -12,7 +12,7 @@ from qllm_jax import config, learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.core.types import Hp
 from qllm_jax.learners import Core
-from qllm_jax.program import compiled, experiment
+from qllm_jax.program import compiled, experiment, one_run
 
 SMALL = [
     "algo.hidden_dim=8", "algo.batch_episodes=4", "algo.buffer_episodes=16", "algo.n_envs=2", "env.horizon=5",
@@ -78,14 +78,14 @@ def test_the_clock_counts_warmup_and_iterations():
 def test_epsilon_anneals_linearly_and_stays():
     hp = Hp(*(jnp.asarray(0.0) for _ in Hp._fields))
     hp = hp._replace(epsilon_start=jnp.asarray(1.0), epsilon_end=jnp.asarray(0.05), epsilon_steps=jnp.asarray(200.0))
-    got = [float(compiled.epsilon_at(hp, jnp.asarray(step))) for step in (0, 100, 200, 999)]
+    got = [float(one_run.epsilon_at(hp, jnp.asarray(step))) for step in (0, 100, 200, 999)]
     np.testing.assert_allclose(got, [1.0, 0.525, 0.05, 0.05], rtol=1e-6)
 
 
 def test_hard_targets_are_copied_every_interval_and_stand_still_between():
     exp = build("seeds=1", "algo.target_interval=3", "algo.target_tau=1.0")
     after = {n: trained(exp, n)[1].learner for n in (2, 3, 4)}
-    start = exp.program.init(exp.root, exp.seeds)[1].learner
+    start = experiment.init(exp)[1].learner
     for a, b in zip(raw(after[2].target_params), raw(start.params), strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(raw(after[3].target_params), raw(after[3].params), strict=True):
@@ -141,9 +141,9 @@ def primitives(jaxpr) -> set[str]:
 def test_nothing_that_must_not_be_compiled_is(algo: str):
     """No callback, no `cond` (under vmap it runs both branches), no QR (it deadlocks XLA:CPU) in init or chunk."""
     exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many
-    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     programs = {
-        "init": exp.program.init.trace(exp.root, exp.seeds),  # pyright: ignore
+        "init": exp.program.init.trace(exp.root, exp.seeds, exp.choice),  # pyright: ignore
         "chunk": exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1)),  # pyright: ignore
         "evaluate": exp.program.evaluate.trace(clock, state, 4),  # pyright: ignore
     }

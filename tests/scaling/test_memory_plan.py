@@ -22,7 +22,7 @@ def build(*overrides: str) -> Experiment:
 def test_estimates_are_what_xla_plans(algo: str):
     exp = build(f"algo={algo}")
     found = memory_plan.make(exp)
-    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     traced = exp.program.chunk.trace(*state, exp.hp, jnp.asarray(1))  # pyright: ignore[reportFunctionMemberAccess]
     planned = traced.lower().compile().memory_analysis()
     working = found.items["batch"] + found.items["rest of an update"]
@@ -33,7 +33,7 @@ def test_estimates_are_what_xla_plans(algo: str):
 @pytest.mark.usefixtures("full_compile")
 def test_evaluations_count_where_they_take_more_than_updates():
     exp = build("final_episodes=20000")
-    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)[1]
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)[1]
     traced = exp.program.play.trace(state.best_params, state.key, 20000, jnp.asarray(0.0))  # pyright: ignore
     planned = traced.lower().compile().memory_analysis()
     assert 0.75 < memory_plan.make(exp).items["an evaluation"] / planned.temp_size_in_bytes < 2
