@@ -1,4 +1,4 @@
-"""What tests of the particle world share: compiled environments, whole plays, and what any play and picture keep."""
+"""Common part of tests of the particle world: compiled environments, whole plays, facts of any play and picture."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Cooperative multi-agent environments in pure JAX, one file each, behind one contract.
+"""Cooperative multi-agent environments in pure JAX, one file each, with one contract: `qllm_envs.core`.
 
 Names are imported when they are first used (PEP 562): a command of this package prints its help without jax.
 """

@@ -32,7 +32,7 @@ GAMES: dict[str, Any] = {
 
 
 def named(env: str, game: str, k: float | None) -> tuple[str, Payoff]:
-    """A game's name with its parameter, and its payoff. ValueError for a name or a `k` that does not exist."""
+    """Return the title of a game, which includes its parameter, and its payoff. ValueError for a bad name or `k`."""
     game = options.choice(env, "game", game, (*GAMES, PENALTY))
     if game == PENALTY:
         k = options.number(env, "k", DEFAULT_K if k is None else k, low=0, high=LARGEST)
@@ -41,7 +41,7 @@ def named(env: str, game: str, k: float | None) -> tuple[str, Payoff]:
 
 
 def checked(env: str, payoff: Any) -> Payoff:
-    """`payoff` as an array. ValueError unless it is a full tensor of usable numbers with axes of one length."""
+    """Return `payoff` as an array. ValueError unless it is a full tensor of numbers in range with equal axes."""
     try:
         table = np.array(payoff, dtype=object)  # any other dtype makes text of numbers beside text
     except ValueError:  # arrays whose shapes differ
@@ -56,7 +56,7 @@ def checked(env: str, payoff: Any) -> Payoff:
         )
     for index, entry in np.ndenumerate(table):
         is_number = isinstance(entry, int | float | np.integer | np.floating) and not isinstance(entry, bool)
-        if not is_number or not -LARGEST <= entry <= LARGEST:  # NaN is no smaller than anything
+        if not is_number or not -LARGEST <= entry <= LARGEST:  # also False for NaN
             where = "".join(f"[{i}]" for i in index)
             raise ValueError(f"{env}: payoff{where} must be a number of at most {LARGEST:g} in size, got {entry!r}")
     return table.astype(np.float32)

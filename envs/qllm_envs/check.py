@@ -1,7 +1,8 @@
 """Contract test for any environment: `check_env(env)` raises `EnvContractError` at the first promise not kept.
 
-The promises are those of `qllm_envs.core`: arrays are what the spec says, functions are pure and can be jitted,
-vmapped and scanned, and an episode ends at the horizon unless the task ended it before.
+The promises are those of `qllm_envs.core`: arrays have the shapes, types and ranges of the spec, the layout of the flat
+state holds, functions are pure and can be jitted, vmapped and scanned, and an episode ends at the horizon unless the
+task ended it before.
 """
 
 from collections.abc import Callable
@@ -15,23 +16,22 @@ import numpy as np
 from qllm_envs import layout, options
 from qllm_envs.core import Env, EnvState, Scene, Spec, Step, View
 
-N_SAMPLED = 10  # states of the episode in which the layout of the flat state is compared
-N_BATCH = 3  # copies that are run under vmap
+N_PLAYS = 3  # episodes that are played at once, under vmap
+N_SAMPLED = 10  # states of an episode in which the layout of the flat state is compared
 RTOL, ATOL = 1e-4, 1e-5  # of floats, where two programs compute one thing: each rounds in its own order
 
 
 class EnvContractError(ValueError):
-    """An environment breaks the contract of `qllm_envs.core`; the message says which one, what, expected and got."""
+    """Breach of the contract of `qllm_envs.core`; the message names the environment, the promise, expected and got."""
 
 
 class Turn(NamedTuple):
-    """One reset, one step, and what is seen around them."""
+    """The first state of an episode with its view, and a step from it with the view after."""
 
     state: EnvState
     view: View
     step: Step
     view_tp1: View
-    view_again: View  # of `state`, taken after the step
 
 
 class Play(NamedTuple):
@@ -46,19 +46,23 @@ class Play(NamedTuple):
 def check_env(env: Env, n_steps: int | None = None, seed: int = 0) -> None:
     """Raise `EnvContractError` unless `env` keeps the contract.
 
-    Plays the first `n_steps` steps of an episode; None plays it to the horizon, and only then is its end checked.
+    Plays the first `n_steps` steps of some episodes; None plays them to the horizon, and only then is the end checked.
     """
     spec = env.spec
     _check_spec(spec)
     _check_shapes(env)
-    key_turn, key_play = jax.random.split(jax.random.key(seed))
-    _check_scene(spec, env.scene(env.reset(key_turn)))
-    _check_functions(env, key_turn)
     length = spec.horizon if n_steps is None else min(options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
-    play = jax.device_get(jax.jit(partial(_play, env, length))(key_play))
-    _check_seen(spec, play)
-    _check_layout(spec, play)
-    _check_end(spec, play)
+    keys = jax.random.split(jax.random.key(seed), (N_PLAYS, 1 + length))  # the first of a row is for the reset
+    _check_scene(spec, env.scene(env.reset(keys[0, 0])))
+    # One program for all that is compared, as compiling takes the time.
+    first, plays = jax.jit(jax.vmap(partial(_play, env)))(keys)
+    _check_functions(env, keys, first)
+    plays = jax.device_get(plays)
+    for i in range(N_PLAYS):
+        play = jax.tree.map(lambda leaf, i=i: leaf[i], plays)
+        _check_seen(spec, play)
+        _check_layout(spec, play)
+        _check_end(spec, play)
 
 
 def _expect(ok: Any, spec: Spec, what: str, expected: object, got: object) -> None:
@@ -82,7 +86,7 @@ def _check_spec(spec: Spec) -> None:
 
 
 def _check_shapes(env: Env) -> None:
-    """Shapes and dtypes, by tracing alone: nothing is computed."""
+    """Check shapes and dtypes by tracing alone: nothing is computed."""
     spec, key = env.spec, jax.random.key(0)
     state = _trace(spec, "reset", env.reset, key)
     view = _trace(spec, "view", env.view, state)
@@ -123,24 +127,24 @@ def _random_actions(key: jax.Array, view: View) -> jax.Array:
     return jax.random.categorical(key, jnp.where(view.avail, 0.0, -jnp.inf)).astype(jnp.int32)  # (N,)
 
 
-def _turn(env: Env, key: jax.Array) -> Turn:
-    key_reset, key_act, key_step = jax.random.split(key, 3)
+def _turn(env: Env, key_reset: jax.Array, key: jax.Array) -> Turn:
     state = env.reset(key_reset)
+    key_act, key_step = jax.random.split(key)
     view = env.view(state)
     step = env.step(key_step, state, _random_actions(key_act, view))
-    return Turn(state, view, step, env.view(step.state), env.view(state))
+    return Turn(state, view, step, env.view(step.state))
 
 
-def _check_functions(env: Env, key: jax.Array) -> None:
-    """Equal inputs give equal outputs, called plainly, jitted and vmapped."""
-    spec, keys = env.spec, jax.random.split(key, N_BATCH)
-    plain = [_turn(env, key) for key in keys]
-    _expect_equal(spec, "reset, step and view, called twice with equal inputs", plain[0], _turn(env, keys[0]), 0, 0)
-    _expect_equal(spec, "view of a state before and after a step", plain[0].view, plain[0].view_again, 0, 0)
-    # One program for both: a function that jit alone gets wrong is also wrong here, and compiling is what takes time.
-    rows = jax.jit(jax.vmap(partial(_turn, env)))(keys)
+def _check_functions(env: Env, keys: jax.Array, first: Turn) -> None:
+    """Check that equal inputs give equal outputs: in plain calls, and in the first turns of compiled episodes."""
+    spec = env.spec
+    plain = [_turn(env, row[0], row[1]) for row in keys]
+    again = _turn(env, keys[0, 0], keys[0, 1])
+    _expect_equal(spec, "reset, step and view, called twice with equal inputs", plain[0], again, 0, 0)
+    later = env.view(again.state)
+    _expect_equal(spec, "view of a state before and after a step", again.view, later, 0, 0)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *plain)
-    _expect_equal(spec, "jit(vmap(f)) against plain calls", stacked, rows, RTOL, ATOL)
+    _expect_equal(spec, "jit(vmap(f)) against plain calls", stacked, first, RTOL, ATOL)
 
 
 def _expect_equal(spec: Spec, what: str, wanted: Any, got: Any, rtol: float, atol: float) -> None:
@@ -156,17 +160,20 @@ def _numbers(leaf: Any) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
-def _play(env: Env, length: int, key: jax.Array) -> Play:
-    def turn(state: EnvState, key: jax.Array) -> tuple[EnvState, tuple[View, Step]]:
+def _play(env: Env, keys: jax.Array) -> tuple[Turn, Play]:
+    """Play an episode; also return its first turn."""
+
+    def turn(state: EnvState, key: jax.Array) -> tuple[EnvState, tuple[EnvState, View, Step]]:
         key_act, key_step = jax.random.split(key)
         view = env.view(state)
         step = env.step(key_step, state, _random_actions(key_act, view))
-        return step.state, (view, step._replace(state=None))
+        return step.state, (state, view, step)
 
-    key_reset, key_turns = jax.random.split(key)
-    final, (views, steps) = jax.lax.scan(turn, env.reset(key_reset), jax.random.split(key_turns, length))
+    final, (states, views, steps) = jax.lax.scan(turn, env.reset(keys[0]), keys[1:])
     views = jax.tree.map(lambda seen, last: jnp.concatenate([seen, last[None]]), views, env.view(final))
-    return Play(views, steps.reward, steps.terminated, steps.truncated)
+    at = lambda tree, t: jax.tree.map(lambda leaf: leaf[t], tree)
+    first = Turn(at(states, 0), at(views, 0), at(steps, 0), at(views, 1))
+    return first, Play(views, steps.reward, steps.terminated, steps.truncated)
 
 
 def _check_seen(spec: Spec, play: Play) -> None:
@@ -225,7 +232,7 @@ def _check_scene(spec: Spec, scene: Scene) -> None:
     x0, y0, x1, y1 = scene.bounds
     _expect(x0 < x1 and y0 < y1, spec, "scene.bounds", "x0 < x1 and y0 < y1", scene.bounds)
     _expect(scene.shapes, spec, "scene.shapes", "something to draw", "nothing")
-    inside = lambda place: x0 <= place[0] <= x1 and y0 <= place[1] <= y1
+    inside = lambda point: x0 <= point[0] <= x1 and y0 <= point[1] <= y1
     for shape in scene.shapes:
         kinds = ("circle", "square", "ring")
         _expect(shape.kind in kinds, spec, "kind in scene.shapes", "circle, square or ring", shape.kind)

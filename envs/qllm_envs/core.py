@@ -47,14 +47,14 @@ class Entries(NamedTuple):
 
 
 class StateBlock(NamedTuple):
-    """A block of the flat state: `entries` in order, once for each `index` from 0 to `count` - 1.
+    """A block of the flat state: `entries` in order, once for each value of an index from 0 to `repeats` - 1.
 
-    StateBlock((Entries("food_pos[f]", 2), Entries("food_level[f]", 1)), index="f", count=3)  # 9 entries
+    StateBlock((Entries("food_pos[f]", 2), Entries("food_level[f]", 1)), letter="f", repeats=3)  # 9 entries
     """
 
     entries: tuple[Entries, ...]
-    index: str = ""  # a letter that formulas use; empty for a block that occurs once
-    count: int = 1
+    letter: str = ""  # name of the index in formulas; empty for a block that occurs once
+    repeats: int = 1
 
     @property
     def width(self) -> int:

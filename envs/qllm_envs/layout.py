@@ -13,15 +13,15 @@ _ALLOWED = {"__builtins__": {"range": range}}
 
 def size(layout: Iterable[StateBlock]) -> int:
     """Number of entries of a layout."""
-    return sum(block.width * block.count for block in layout)
+    return sum(block.width * block.repeats for block in layout)
 
 
 def flat_state(layout: Iterable[StateBlock], fields: Mapping[str, Any]) -> Float[np.ndarray, " state"]:
     """Evaluate a layout on the named arrays of one state. ValueError names a formula that fails or has another size."""
     parts = [
-        _evaluate(part, {**fields, block.index: i})
+        _evaluate(part, {**fields, block.letter: i})
         for block in layout
-        for i in range(block.count)
+        for i in range(block.repeats)
         for part in block.entries
     ]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)

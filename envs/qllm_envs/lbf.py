@@ -39,18 +39,19 @@ def make(
     normalize_reward: bool = True,
     fix_overlap: bool = False,
 ) -> Env:
-    """`Foraging[-{sight}s]-{rows}x{cols}-{n_agents}p-{n_foods}f[-coop]-v3`; `sight=None` is the whole grid.
+    """Return `Foraging[-{sight}s]-{rows}x{cols}-{n_agents}p-{n_foods}f[-coop]-v3`; `sight=None` is the whole grid.
 
-    `coop` gives each food the sum of the three lowest levels of agents, which is otherwise the most it can have.
-    `penalty` is what each agent pays that loads a food in vain. `normalize_reward` divides by all levels of food, so
-    that the return is 1 if all is eaten; without it a food pays its level times the levels of those that load it.
+    `coop` gives each food the sum of the three lowest levels of agents, which is otherwise the highest it can have.
+    `penalty` is the cost of a load that does not succeed, for each agent that loads. `normalize_reward` divides by the
+    sum of all levels of food, so that the return is 1 if all foods are eaten; without it a food pays its level times
+    the sum of the levels of the agents that load it.
 
     Two agents may end up in one cell: lbforaging lets an agent enter a cell whose agent claims another one and does
-    not get it. `fix_overlap` keeps an agent out of a cell whose agent stays, and nobody ever shares a cell; swaps,
+    not get it. `fix_overlap` keeps an agent out of a cell whose agent stays, so that no cell is ever shared; swaps,
     rings and queues still move.
 
-    Foods keep a distance of 3 steps. More than could ever do so are refused; on a crowded grid those that happen to
-    find no cell are left out of the episode, as in lbforaging, but never all.
+    Foods keep a distance of 3 steps. A number of foods that no grid of this size can hold is refused. On a crowded grid
+    foods that find no cell are left out of the episode, as in lbforaging, but never all.
     """
     rules = Rules(
         n_agents=options.integer(NAME, "n_agents", n_agents, low=1),
@@ -83,7 +84,7 @@ def _integer(option: str, value: Any, low: int, high: int) -> int:
 
 
 def _check_room(rules: Rules) -> None:
-    """ValueError unless a reset always finds a cell for every agent and for one food, and sometimes for every food."""
+    """Raise ValueError unless a reset always finds cells for all agents and one food, and sometimes for all foods."""
     inner_rows, inner_cols, grid = rules.rows - 2, rules.cols - 2, f"on a grid of {rules.rows}x{rules.cols}"
     # All agents may start where foods are placed.
     most_agents = inner_rows * inner_cols - 1

@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 
 def make(*, game: str | None = None, k: float | None = None, payoff: Any = None, horizon: int = 25) -> Env:
-    """A game of matrix-games by its name, or any other by its payoff; climbing if neither is given.
+    """Return a game of matrix-games by its name, or any other by its payoff; climbing if neither is given.
 
     `k`, 0 or more, is the penalty of `game="penalty"`, paid for the joint actions (0, 0) and (2, 2); 100 unless given.
     `payoff` is a nested list of numbers, or an array: one axis an agent, all as long as there are actions.
@@ -52,7 +52,7 @@ def make(*, game: str | None = None, k: float | None = None, payoff: Any = None,
 
 
 def best_return(spec: Spec) -> float:
-    """What the best team gets in an episode of a matrix game: its highest payoff at every step."""
+    """Highest return of a matrix game: its highest payoff at every step."""
     return spec.horizon * spec.fields["payoff"].high
 
 
@@ -135,7 +135,7 @@ def _table(payoff: Payoff, last: tuple[int, ...]) -> Scene:
 
 
 def _rows(payoff: Payoff, last: tuple[int, ...]) -> Scene:
-    """A row an agent with its actions, for any number of agents; the payoff of the last step on top."""
+    """The actions of each agent in a row, for any number of agents; the payoff of the last step on top."""
     size = len(payoff)
     cells = [_cell(a, -i, str(a), a == action) for i, action in enumerate(last) for a in range(size)]
     paid = [_cell((size - 1) / 2, 1.2, f"pays {payoff[last]:g}", True)] if min(last) >= 0 else []

@@ -40,13 +40,13 @@ def make(
     opponent_action_order: str = "corrected",
     drop_last_reward: bool = False,
 ) -> Env:
-    """Deception with `n_agents` good agents, as many landmarks and one adversary.
+    """Return deception with `n_agents` good agents, as many landmarks and one adversary.
 
-    `opponent` and `opponent_action_order` choose what the adversary does: `qllm_envs.opponents.make` says how.
+    `opponent` and `opponent_action_order` choose the policy of the adversary: see `qllm_envs.opponents.make`.
     `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
     rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
-    return versus.make(_TASK, rules, opponents.make(NAME, ROLE, rules.n_agents, opponent, opponent_action_order))
+    return versus.make(TASK, rules, opponents.make(NAME, ROLE, rules.n_agents, opponent, opponent_action_order))
 
 
 def reset(n_agents: int, key: jax.Array) -> State:
@@ -75,14 +75,14 @@ def _reward(state: State) -> Float[Array, ""]:
 
 
 def distances(state: State) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    """From each good agent, and from the adversary, to the goal."""
+    """Distances to the goal, of each good agent and of the adversary."""
     everyone = jnp.concatenate([state.agent_pos, state.adversary_pos[None]])
     to_goal = jnp.sqrt(physics.square_distance(everyone, state.landmark_pos[state.goal][None])[:, 0])
     return to_goal[:-1], to_goal[-1]
 
 
 def adversary_obs(state: State) -> Float[Array, " 4n"]:
-    """What the adversary sees, in mpe2's order: landmarks and good agents relative to it."""
+    """Observation of the adversary, in mpe2's order: landmarks and good agents relative to it."""
     own = state.adversary_pos[None]
     return jnp.concatenate([physics.relative(own, state.landmark_pos), physics.relative(own, state.agent_pos)], -1)[0]
 
@@ -92,7 +92,7 @@ def view(state: State) -> View:
     goal_pos = state.landmark_pos[state.goal]
     things = jnp.concatenate([goal_pos[None], state.landmark_pos, state.adversary_pos[None]])
     obs = jnp.concatenate([physics.relative(pos, things), physics.relative_others(pos)], -1)  # (N, 2+4N)
-    # Velocities are no fields: the flat state has none, and both are to tell a mixer the same.
+    # Velocities are no fields: the flat state has none, and both hold the same facts.
     fields = {
         "agent_pos": pos,
         "adversary_pos": state.adversary_pos,
@@ -147,7 +147,7 @@ def _scene(state: Any) -> Scene:
     return task.scene(shapes)
 
 
-_TASK = versus.Task(
+TASK = versus.Task(
     name=NAME,
     scenario="simple_adversary_v3",
     reset=reset,

@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop_last_reward: bool = False) -> Env:
-    """Spread with as many landmarks as agents.
+    """Return spread with as many landmarks as agents.
 
     `local_ratio`, 0 to 1, is the weight of an agent's own contacts; the shared coverage has the rest.
     `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.

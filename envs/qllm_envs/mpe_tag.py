@@ -43,13 +43,13 @@ def make(
     opponent_action_order: str = "corrected",
     drop_last_reward: bool = False,
 ) -> Env:
-    """Tag with `n_agents` predators, one prey and two obstacles.
+    """Return tag with `n_agents` predators, one prey and two obstacles.
 
-    `opponent` and `opponent_action_order` choose what the prey does: `qllm_envs.opponents.make` says how.
+    `opponent` and `opponent_action_order` choose the policy of the prey: see `qllm_envs.opponents.make`.
     `drop_last_reward`: see `qllm_envs._mpe.task.end_step`.
     """
     rules = task.rules(NAME, n_agents, horizon, drop_last_reward)
-    return versus.make(_TASK, rules, opponents.make(NAME, ROLE, rules.n_agents, opponent, opponent_action_order))
+    return versus.make(TASK, rules, opponents.make(NAME, ROLE, rules.n_agents, opponent, opponent_action_order))
 
 
 def reset(n_agents: int, key: jax.Array) -> State:
@@ -82,12 +82,12 @@ def _reward(state: State) -> Float[Array, ""]:
 
 
 def caught(state: State) -> Bool[Array, " n"]:
-    """Which predators touch the prey."""
+    """True for predators that touch the prey."""
     return physics.touching(state.agent_pos, state.prey_pos[None], CATCH_DISTANCE)[:, 0]
 
 
 def prey_obs(state: State) -> Float[Array, " 8+2n"]:
-    """What the prey sees, in mpe2's order: own velocity and position, then obstacles and predators relative to it."""
+    """Observation of the prey, in mpe2's order: own velocity and position, obstacles and predators relative to it."""
     own = state.prey_pos[None]
     others = jnp.concatenate([physics.relative(own, state.obstacle_pos), physics.relative(own, state.agent_pos)], -1)[0]
     return jnp.concatenate([state.prey_vel, state.prey_pos, others])
@@ -153,7 +153,7 @@ def _scene(state: Any) -> Scene:
     return task.scene([*obstacles, *agents, *task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")])
 
 
-_TASK = versus.Task(
+TASK = versus.Task(
     name=NAME,
     scenario="simple_tag_v3",
     reset=reset,

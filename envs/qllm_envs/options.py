@@ -1,6 +1,6 @@
-"""Checks of option values: the checked value, or `ValueError` with one sentence.
+"""Checks of option values. Each returns the checked value, or raises `ValueError` with one sentence.
 
-`part` is what the option belongs to, as in "mpe_tag" or "mixer 'qmix'".
+`part` names the owner of the option, as in "mpe_tag" or "mixer 'qmix'".
 """
 
 import numbers
@@ -12,7 +12,7 @@ from qllm_envs.parts import suggest
 
 T = TypeVar("T")
 
-# Between them lie the finite numbers above 0; beyond are infinity, and integers too large for a float.
+# The finite numbers above 0 lie between them; infinity and integers too large for a float do not.
 SMALLEST, LARGEST = sys.float_info.min, sys.float_info.max
 
 

@@ -10,14 +10,14 @@ _FOLDER = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
-    """Names that `make` accepts, sorted."""
+    """Names that `make` accepts, sorted: the public modules of this package with a top-level `make`."""
     return parts.part_names(_FOLDER)
 
 
 def make(name: str, /, **options: Any) -> Env:
-    """The environment `name`, made by `qllm_envs.<name>.make(**options)`.
+    """Return the environment `name`, made by `qllm_envs.<name>.make(**options)`.
 
-    `ValueError` says which name, option or value is wrong, and what is allowed.
+    Raises `ValueError` for a name, option or value that is not allowed; the message lists those that are.
     """
     env = parts.find("qllm_envs", _FOLDER, "environment", name, options)(**options)
     return env._replace(spec=env.spec._replace(options=options))

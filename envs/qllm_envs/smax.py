@@ -22,18 +22,18 @@ def make(
     opponent: str = "attack_move",
     splash: bool = True,
 ) -> Env:
-    """A scenario of SMAX by its name, or `2c_vs_64zg`. `horizon=None` is SMAC's limit.
+    """Return a scenario of SMAX by its name, or `2c_vs_64zg`. `horizon=None` is SMAC's limit.
 
     `fidelity`: "smac" takes StarCraft II's numbers wherever SMAX can be told of them: damage, reach from edge to edge,
     armor, one time base, shields that recharge, and teams that start in formation. "smax" leaves SMAX as it is, but
     for walls, which are harmless.
 
     `opponent`: "attack_move" enemies attack the nearest agent in reach, walk straight towards the nearest one in sight,
-    else to where the agents started, and decide in each of a step's 8 ticks. "heuristic" is SMAX's own policy, decided
+    else to the start of the agents, and decide in each of a step's 8 ticks. "heuristic" is SMAX's own policy, decided
     once a step: an enemy keeps to a target while it reaches it, else takes the nearest in reach, else walks along an
-    axis towards a random agent in sight, drawn anew in each step, or to the place opposite of its start.
+    axis towards a random agent in sight, drawn anew in each step, or to the position opposite of its start.
 
-    `splash`: whether a colossus's beam also hits enemies beside its target.
+    `splash`: True if a colossus's beam also hits enemies beside its target.
     """
     # Here, as importing jaxmarl takes seconds and starts the device.
     from qllm_envs._smax import enemies, game, scenarios, scene, spec, state, units, view
@@ -49,7 +49,7 @@ def make(
     limit = found.limit if horizon is None else options.integer(NAME, "horizon", horizon, low=1)
     rules = state.rules_of(found, table, world, limit, fidelity, opponent)
     return Env(
-        spec=spec.spec(rules),
+        spec=spec.spec_of(rules),
         reset=partial(game.reset, rules),
         step=partial(game.step, rules),
         view=partial(view.view, rules),

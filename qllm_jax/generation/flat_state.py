@@ -24,7 +24,7 @@ def describe(spec: Spec, fields: str) -> str:
     lines, start = [HEAD, fields, *textwrap.wrap(RULE, WIDTH)], 0
     for block in spec.state_layout:
         lines += _block(block, start)
-        start += block.width * block.count
+        start += block.width * block.repeats
     return "\n".join(lines)
 
 
@@ -37,17 +37,17 @@ def paragraph(text: str, indent: str = "") -> str:
 
 
 def _block(block: StateBlock, start: int) -> Iterator[str]:
-    if not block.index:
+    if not block.letter:
         yield from (paragraph(text) for text in _entries(block.entries, start))
         return
-    width, last = block.width, start + block.width * block.count - 1
-    turns = f"{start} to {last}: for each {block.index} from 0 to {block.count - 1} in turn"
+    width, last = block.width, start + block.width * block.repeats - 1
+    turns = f"{start} to {last}: for each {block.letter} from 0 to {block.repeats - 1} in turn"
     base = f"{start} + " if start else ""
     if width == 1:
-        yield paragraph(f"{turns}, one entry, at index {base}{block.index}:")
+        yield paragraph(f"{turns}, one entry, at index {base}{block.letter}:")
         yield paragraph(block.entries[0].formula, "  ")
         return
-    yield paragraph(f"{turns}, {width} entries from index {base}{width} * {block.index} on, counted from there:")
+    yield paragraph(f"{turns}, {width} entries from index {base}{width} * {block.letter} on, counted from there:")
     yield from (paragraph(text, "  ") for text in _entries(block.entries, 0, "+"))
 
 

@@ -89,7 +89,7 @@ TOGETHER = {  # cells, actions, cells after the step, and with fix_overlap where
         [(3, 4), (3, 4), (3, 6)],
         [(3, 3), (3, 4), (3, 6)],
     ),
-    "a queue behind one that is kept out": (
+    "a queue after one that is kept out": (
         [(3, 1), (3, 2), (3, 3), (3, 5)],
         [EAST, EAST, EAST, WEST],
         [(3, 2), (3, 3), (3, 3), (3, 5)],
@@ -279,7 +279,7 @@ def any_options(draw):
 
 
 def play(env, key):
-    """200 random steps, on behind the end; states have one row more than steps. Half of all actions are loads."""
+    """200 random steps, also after the end; states have one row more than steps. Half of all actions are loads."""
     key_reset, key_actions, key_loads = jax.random.split(key, 3)
     shape = (200, env.spec.n_agents)
     loads = jax.random.bernoulli(key_loads, 0.5, shape)

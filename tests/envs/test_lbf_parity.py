@@ -177,7 +177,7 @@ def meet(a, b):
 
 
 def walks_of(options, turns):
-    """What is easy to get wrong about moves; which turns show it, in arrays with turns first."""
+    """Events that are easy to get wrong about moves, as arrays that are True in turns that show them."""
     pos, pos_tp1, actions, sight = turns.state.agent_pos, turns.state_tp1.agent_pos, turns.actions, options["sight"]
     walks = (actions != 0) & (actions != LOAD)
     target = np.where(walks[..., None], pos + WAYS[actions], -9 - np.arange(len(pos[0]))[:, None])
@@ -201,7 +201,7 @@ def walks_of(options, turns):
 
 
 def loads_of(turns):
-    """As `walks_of`, about loads and the end."""
+    """Events like those of `walks_of`, about loads and the end."""
     pos, food, level, left = (
         turns.state.agent_pos,
         turns.state.food_pos,
@@ -250,7 +250,7 @@ def layouts_of_peer(options, n_resets):
 
 
 def statistics_of(start):
-    """What the law of a reset shows in, each as integers."""
+    """Statistics that the law of a reset determines, each as integers."""
     foods, agents = start.food_pos, start.agent_pos
     is_in = start.food_level > 0
     both = np.triu(is_in[:, :, None] & is_in[:, None], 1)

@@ -12,7 +12,8 @@ from jaxmarl.environments.mpe.simple import State as PeerState
 from mpe2 import simple_adversary_v3, simple_spread_v3, simple_tag_v3
 
 from qllm_envs import make, mpe_adversary, mpe_tag
-from qllm_envs._mpe import physics
+from qllm_envs._mpe import physics, versus
+from qllm_envs._mpe.task import Rules
 from qllm_envs.mpe_spread import State
 from qllm_envs.selfplay import game
 
@@ -153,9 +154,14 @@ class Against(NamedTuple):
     opponent: str
 
 
+def step_against(parts, rules):
+    """A compiled step with the opponent's action given."""
+    return jax.jit(lambda state, own, other: versus.make(parts, rules, lambda key, obs: other).step(KEY, state, own))
+
+
 @functools.cache
 def tag(n):
-    rules = mpe_tag.Rules(n, horizon=25, drop_last_reward=False)
+    rules = Rules(n, horizon=25, drop_last_reward=False)
 
     def state_of(world, dtype: Any = np.float32):
         pos, vel = (np.array([getattr(agent.state, name) for agent in world.agents]) for name in ("p_pos", "p_vel"))
@@ -164,7 +170,7 @@ def tag(n):
         return mpe_tag.State(*arrays, t=jnp.int32(0))
 
     return Against(
-        step=jax.jit(lambda state, own, other: mpe_tag._step(rules, lambda key, obs: other, KEY, state, own)),
+        step=step_against(mpe_tag.TASK, rules),
         look=jax.jit(lambda state: (mpe_tag.view(state), mpe_tag.prey_obs(state), game.tag_rewards(state))),
         state_of=state_of,
         peer=simple_tag_v3.parallel_env(num_adversaries=n, max_cycles=25),
@@ -175,7 +181,7 @@ def tag(n):
 
 @functools.cache
 def adversary(n):
-    rules = mpe_adversary.Rules(n, horizon=25, drop_last_reward=False)
+    rules = Rules(n, horizon=25, drop_last_reward=False)
 
     def state_of(world, dtype: Any = np.float32):
         pos, vel = (np.array([getattr(agent.state, name) for agent in world.agents]) for name in ("p_pos", "p_vel"))
@@ -190,7 +196,7 @@ def adversary(n):
         game.adversary_rewards(state),
     )
     return Against(
-        step=jax.jit(lambda state, own, other: mpe_adversary._step(rules, lambda key, obs: other, KEY, state, own)),
+        step=step_against(mpe_adversary.TASK, rules),
         look=jax.jit(look),
         state_of=state_of,
         peer=simple_adversary_v3.parallel_env(N=n, max_cycles=25),

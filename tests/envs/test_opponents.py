@@ -165,7 +165,7 @@ def test_outside_costs_what_mpe2_says():
 
 
 def test_advantages_by_hand():
-    # Two steps, rewards 1 and 2, values 3 and 4, and 5 behind the end: deltas 1 + 0.9 * 4 - 3 and 2 + 0.9 * 5 - 4.
+    # Two steps, rewards 1 and 2, values 3 and 4, and 5 after the end: deltas 1 + 0.9 * 4 - 3 and 2 + 0.9 * 5 - 4.
     steps = jnp.zeros(2)
     value, reward = jnp.array([3.0, 4.0]), jnp.array([1.0, 2.0])
     samples = Sample(seen=steps, action=steps, log_prob=steps, value=value, reward=reward)  # pyright: ignore[reportArgumentType]

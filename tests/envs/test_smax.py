@@ -1,4 +1,4 @@
-"""Battles: the contract, options, the colossus's beam, enemies, shields, walls, and whether kiting pays."""
+"""Battles: the contract, options, the colossus's beam, enemies, shields, walls, and a script of kiting that wins."""
 
 import functools
 import subprocess
@@ -22,7 +22,7 @@ GAMES = 16
 
 
 class Played(NamedTuple):
-    """What came of games; leaves (GAMES, ...)."""
+    """Outcomes of games; leaves (GAMES, ...)."""
 
     returns: Any
     length: Any
@@ -173,7 +173,7 @@ def test_a_move_goes_where_it_says_and_the_wall_holds_without_harm(action, way):
 
 
 def sampled_beam(offset, direction, radius):
-    """Whether a disc holds any of many points of the rectangle, 2.8 across the shot and 0.3 along it."""
+    """Distance from a disc's center to sampled points of the rectangle, 2.8 across the shot, 0.3 along it; radius."""
     along, across = np.meshgrid(np.linspace(-0.15, 0.15, 31), np.linspace(-1.4, 1.4, 281))
     normal = np.array([-direction[1], direction[0]])
     points = along.reshape(-1, 1) * direction + across.reshape(-1, 1) * normal

@@ -1,4 +1,4 @@
-"""What agents see, may do and are paid for, against SMAC's rules written out in NumPy, unit by unit."""
+"""Observations, states, available actions and rewards against SMAC's rules, written out in NumPy unit by unit."""
 
 import functools
 from typing import Any, NamedTuple

@@ -1,1 +1,1 @@
-"""Level-based foraging: rules, and what is seen."""
+"""Level-based foraging: modules of `lbf`: rules and views."""

@@ -36,7 +36,7 @@ class Rules(NamedTuple):
 
 
 class State(NamedTuple):
-    """Foods keep their slots, in raster order of the reset; one that is eaten is at (-1, -1) and of level 0."""
+    """Foods keep their index, in raster order at the reset; an eaten one is at (-1, -1), level 0."""
 
     agent_pos: Int[Array, "n 2"]
     agent_level: Int[Array, " n"]
@@ -48,10 +48,10 @@ class State(NamedTuple):
 
 
 def reset(rules: Rules, key: jax.Array) -> State:
-    """Agents on cells of their own, then foods off the border, off agents and more than `REACH` steps apart.
+    """Return the start of an episode: agents on cells of their own, foods off the border, off agents and apart.
 
-    Each thing takes a cell drawn uniformly from those still legal: the law of drawing again until a cell is legal. A
-    food that finds no legal cell stays out, as if eaten.
+    Foods are more than `REACH` steps apart. Each thing takes a cell drawn uniformly from those still legal, which is
+    the law of drawing again until a cell is legal. A food that finds no legal cell is left out, as if eaten.
     """
     n, f = rules.n_agents, rules.n_foods
     key_agents, key_levels, key_foods, key_food_levels = jax.random.split(key, 4)
@@ -80,9 +80,9 @@ def reset(rules: Rules, key: jax.Array) -> State:
 def _place(
     key: jax.Array, free: Bool[Array, "rows cols"], count: int, reach: int
 ) -> tuple[Int[Array, "count 2"], Bool[Array, "rows cols"]]:
-    """`count` cells, one after the other, each uniform among the `free` ones, and what is free after that.
+    """Draw `count` cells one after the other, each uniform among the free ones; return them and the cells still free.
 
-    A cell that is taken and all within `reach` steps of it are free no more. Where none is free it is (rows, cols).
+    A cell that is taken, and all within `reach` steps of it, are no longer free. The cell is (rows, cols) if none is.
     """
     row, col = jnp.arange(free.shape[0]), jnp.arange(free.shape[1])
 
@@ -101,13 +101,13 @@ def _place(
 
 
 def step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
-    """Moves, then loads. An action that is not possible at the start of the step, or is no action, does nothing."""
+    """Move agents, then load foods. An impossible action, or a number that is no action, does nothing."""
     del key  # nothing is random after the reset
     apart = steps_apart(state.agent_pos, state.food_pos)  # (N, F)
-    # What is eaten is at (-1, -1), two steps from the nearest cell: nobody is beside it. Nor beside two foods.
+    # An eaten food is at (-1, -1), two steps from the nearest cell, so nobody is beside it. Nobody is beside two foods.
     loads = (actions == LOAD)[:, None] & (apart == 1)  # (N, F)
     lifted = jnp.where(loads, state.agent_level[:, None], 0).sum(0)  # (F,)
-    eaten = lifted >= state.food_level  # also what was eaten before
+    eaten = lifted >= state.food_level  # True of foods eaten before
     t_tp1 = state.t + 1
     food_level = jnp.where(eaten, 0, state.food_level)
     state_tp1 = State(
@@ -135,7 +135,7 @@ def _team_reward(
 
 
 def _move(rules: Rules, state: State, actions: Int[Array, " n"]) -> Int[Array, "n 2"]:
-    """Each agent claims a cell, its own if it does not move, and gets it if nobody else claims it."""
+    """Cells (N, 2) after the moves. Each agent claims a cell, its own if it stays, and gets it if nobody else does."""
     south = (actions == SOUTH).astype(jnp.int32) - (actions == NORTH).astype(jnp.int32)
     east = (actions == EAST).astype(jnp.int32) - (actions == WEST).astype(jnp.int32)
     target = state.agent_pos + jnp.stack([south, east], -1)
@@ -149,7 +149,7 @@ def _move(rules: Rules, state: State, actions: Int[Array, " n"]) -> Int[Array, "
 
 
 def _without_followers(gets: Bool[Array, " n"], wants: Bool[Array, "n n"]) -> Bool[Array, " n"]:
-    """`gets` without those who claim the cell of an agent that stays, and without those behind them in a queue.
+    """Return `gets` without agents that claim the cell of one that stays, and without those queued after them.
 
     `wants[i, j]`: i claims the cell on which j stands. Swaps and rings of agents still move.
     """
@@ -163,5 +163,5 @@ def _without_followers(gets: Bool[Array, " n"], wants: Bool[Array, "n n"]) -> Bo
 
 
 def steps_apart(a: Int[Array, "n 2"], b: Int[Array, "m 2"]) -> Int[Array, "n m"]:
-    """Moves from each of `a` to each of `b` on an empty grid."""
+    """Number of moves from each of `a` to each of `b` on an empty grid."""
     return jnp.abs(a[:, None, 0] - b[None, :, 0]) + jnp.abs(a[:, None, 1] - b[None, :, 1])

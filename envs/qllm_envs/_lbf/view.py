@@ -1,4 +1,4 @@
-"""What is seen of level-based foraging: lbforaging 2.0.0's observations, QLLM's flat state and fields, and a picture.
+"""Views of level-based foraging: observations of lbforaging 2.0.0, flat state and fields of QLLM, and a picture.
 
 Axis letters: N agents, F foods, M either of them.
 """
@@ -16,10 +16,11 @@ BITS = 10  # of a number in a packed slot: sides are at most 1000 and levels 300
 
 
 def view(rules: Rules, state: State) -> View:
-    """Observation of an agent: 3F numbers for foods in raster order, 3N for agents, itself first, then by index.
+    """Return the view of a state. The observation of an agent is 3F numbers for foods and 3N for agents.
 
-    Each is a row, a column and a level, counted from the corner of the agent's window, which ends at the northern and
-    western border. What is not seen leaves no gap: it is missing, and the rest moves up.
+    Foods stand in raster order; of agents, itself first, then the others by index. Each is a row, a column and a level,
+    counted from the corner of the agent's window, which ends at the northern and western border. A food or an agent out
+    of sight is left out and the rest moves up; slots left over are (-1, -1, 0).
     """
     fields = _fields(state)
     things = [
@@ -76,7 +77,7 @@ def _from(origin: Int[Array, "n 2"], pos: Int[Array, "m 2"]) -> tuple[Int[Array,
 def _in_slots(
     seen: Bool[Array, "n m"], slot: Int[Array, "n m"], row: Array, col: Array, level: Int[Array, " m"]
 ) -> Int[Array, "n m"]:
-    """Slots with what is seen, thing m in its `slot`, and 0 in the slots that are left.
+    """Return slots with the packed numbers of things in sight, thing m in its `slot`, and 0 in the slots left over.
 
     One integer holds row + 1, column + 1 and level, since moving one number and not three is several times faster on a
     CPU. Slots are filled by comparison: an argsort and a gather are an order of magnitude slower.
@@ -88,7 +89,7 @@ def _in_slots(
 
 
 def _unpacked(slots: Int[Array, "n m"]) -> Int[Array, "n 3m"]:
-    """Row, column and level of each slot; -1, -1, 0 of an empty one."""
+    """Row, column and level of each slot; (-1, -1, 0) of an empty one."""
     m = slots.shape[1]
     shift, offset = jnp.tile(jnp.array([2 * BITS, BITS, 0]), m), jnp.tile(jnp.array([1, 1, 0]), m)
     return ((jnp.repeat(slots, 3, axis=1) >> shift[None]) & (2**BITS - 1)) - offset[None]
@@ -118,5 +119,5 @@ def scene(rules: Rules, state: Any) -> Scene:
 
 
 def _center(rules: Rules, pos: np.ndarray) -> tuple[float, float]:
-    """Middle of a cell in the picture, where y grows to the north."""
+    """Center of a cell in the picture, where y grows to the north."""
     return float(pos[1]) + 0.5, rules.rows - float(pos[0]) - 0.5

@@ -1,1 +1,1 @@
-"""The particle world: physics, and what its tasks share."""
+"""The particle world: modules that `mpe_spread`, `mpe_tag` and `mpe_adversary` share."""

@@ -22,12 +22,12 @@ ACTION_NAMES = ("none", "left", "right", "down", "up")  # the order of PettingZo
 
 
 def scattered(key: jax.Array, *shape: int, bound: float = START) -> Float[Array, "..."]:
-    """Random positions within `bound` of the origin on either axis. The key is consumed."""
+    """Draw positions within `bound` of the origin on either axis. The key is consumed."""
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
 
 def thrust(actions: Int[Array, " n"], acceleration: float | Float[Array, "n 1"]) -> Float[Array, "n 2"]:
-    """Force of the agents' own engines. A number that is no action pushes nowhere."""
+    """Force of the agents' own engines. A number that is no action gives none."""
     x = (actions == 2).astype(jnp.float32) - (actions == 1).astype(jnp.float32)
     y = (actions == 4).astype(jnp.float32) - (actions == 3).astype(jnp.float32)
     return acceleration * jnp.stack([x, y], -1)
@@ -38,8 +38,8 @@ def contact_force(
 ) -> Float[Array, "n 2"]:
     """Sum of the forces that push each agent out of the `other_pos` nearer than `min_dist` (the sum of both radii).
 
-    `other_pos` may be `pos`: an agent does not push itself. Agents in exactly one place have no direction to part in
-    and do not push each other (mpe2 gives NaN there). Values and gradients are finite everywhere.
+    `other_pos` may be `pos`: an agent does not push itself. Agents at exactly one position have no direction to part
+    in and do not push each other (mpe2 gives NaN). Values and gradients are finite everywhere.
     """
     dx, dy = _deltas(pos, other_pos)  # (N, M)
     square = dx * dx + dy * dy
@@ -56,7 +56,7 @@ def integrate(
     force: Float[Array, "n 2"],
     max_speed: float | Float[Array, "n 1"] | None = None,
 ) -> tuple[Float[Array, "n 2"], Float[Array, "n 2"]]:
-    """Positions and velocities a step later. Positions move by the old velocity: a force shows one step late."""
+    """Return positions and velocities a step later. Positions move by the old velocity: a force shows one step late."""
     pos = pos + vel * DT
     vel = vel * (1 - DAMPING) + force * DT
     if max_speed is None:
@@ -68,9 +68,9 @@ def integrate(
 
 
 def reach(acceleration: float, horizon: int, max_speed: float | None = None) -> float:
-    """Distance from the origin on either axis that no agent leaves by `horizon` steps, rounded up to a tenth.
+    """Largest distance from the origin on either axis after `horizon` steps, rounded up to a tenth.
 
-    With `max_speed` this holds whoever pushes; without it, for an agent that nobody pushes.
+    With `max_speed` it bounds every agent; without it, an agent that nobody pushes.
     """
     if max_speed is not None:
         return math.ceil(10 * (START + DT * max_speed * horizon)) / 10
@@ -78,7 +78,7 @@ def reach(acceleration: float, horizon: int, max_speed: float | None = None) -> 
 
 
 def unpushed_reach(acceleration: float, horizon: int) -> float:
-    """`reach` of an agent that nobody pushes, as it is."""
+    """`reach` of an agent that nobody pushes, not rounded."""
     # Step by step a full thrust takes the speed closer to its limit, at which friction takes what the thrust gives.
     limit = acceleration * DT / DAMPING
     lag = (1 - (1 - DAMPING) ** horizon) / DAMPING
@@ -88,7 +88,7 @@ def unpushed_reach(acceleration: float, horizon: int) -> float:
 def touching(
     pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"], min_dist: float | Float[Array, "n m"]
 ) -> Bool[Array, "n m"]:
-    """Whether centers are nearer than `min_dist`. With `other_pos` = `pos` the diagonal is True."""
+    """True where centers are nearer than `min_dist`. With `other_pos` = `pos` the diagonal is True."""
     return square_distance(pos, other_pos) < min_dist * min_dist
 
 
@@ -98,12 +98,12 @@ def square_distance(pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"]) ->
 
 
 def relative(pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"]) -> Float[Array, "n 2m"]:
-    """The others as seen from each agent (other - own), x and y side by side as they stand in an observation."""
+    """Positions of the others from each agent (other - own), x and y side by side as in an observation."""
     return other_pos.reshape(1, -1) - _own(pos, 2 * other_pos.shape[0])
 
 
 def relative_others(pos: Float[Array, "n 2"]) -> Float[Array, "n 2(n-1)"]:
-    """As `relative`, towards all other agents in index order; no columns for a single agent."""
+    """Return `relative` of all other agents in index order; no columns for a single agent."""
     n = pos.shape[0]
     flat = pos.reshape(1, 2 * n)
     # Column k of row i is agent k before i and agent k + 1 from there on: two slices and a choice, no diagonal to drop.

@@ -1,4 +1,4 @@
-"""What the tasks of the particle world share besides its physics: options, the end of an episode, spec and picture."""
+"""Common part of the tasks of the particle world, besides its physics: options, end of an episode, spec and picture."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ SPEED_UNIT = f"{UNIT}, per second (a step is {physics.DT} s)"
 
 
 class Rules(NamedTuple):
-    """The options that every task has, checked. All static."""
+    """Options that every task has, checked. All are static."""
 
     n_agents: int
     horizon: int
@@ -25,7 +25,7 @@ class Rules(NamedTuple):
 
 
 def rules(env: str, n_agents: Any, horizon: Any, drop_last_reward: Any) -> Rules:
-    """The options of a task's `make`. ValueError for values that are not allowed."""
+    """Return checked options of a task's `make`. ValueError for a value that is not allowed."""
     return Rules(
         n_agents=options.integer(env, "n_agents", n_agents, low=1),
         horizon=options.integer(env, "horizon", horizon, low=1),
@@ -34,7 +34,7 @@ def rules(env: str, n_agents: Any, horizon: Any, drop_last_reward: Any) -> Rules
 
 
 def end_step(rules: Rules, state: Any, moved: Any, reward: Float[Array, ""]) -> Step:
-    """The step from `state` to `moved`, two of one NamedTuple with a field `t` that this function counts on.
+    """Return the step from `state` to `moved`, NamedTuples of one type whose field `t` this function advances.
 
     `drop_last_reward` gives the returns of the paper's runs. PettingZoo answers the last step with empty dicts, and
     epymarl (src/envs/pz_wrapper.py, `PettingZooWrapper.step`) fills in a reward of 0 and the observation before the
@@ -44,14 +44,14 @@ def end_step(rules: Rules, state: Any, moved: Any, reward: Float[Array, ""]) -> 
     truncated = t_tp1 >= rules.horizon
     if rules.drop_last_reward:
         reward = jnp.where(truncated, 0.0, reward)
-        # What `moved` took over as it was, such as landmarks, has nothing to choose.
+        # Arrays that `moved` shares with `state`, such as landmarks, need no choice.
         hold = lambda old, new: new if new is old else jnp.where(truncated, old, new)
         moved = jax.tree.map(hold, state, moved)
     return Step(moved._replace(t=t_tp1), reward, jnp.bool_(False), truncated)
 
 
 def dropped(rules: Rules) -> str:
-    """What a sentence about the reward ends with, because of `drop_last_reward`."""
+    """End of a sentence about the reward, for `drop_last_reward`."""
     return f", and 0 at step {rules.horizon}" if rules.drop_last_reward else ""
 
 
@@ -92,17 +92,17 @@ def spec(
 
 
 def agent_discs(pos: Any, radius: float) -> list[Shape]:
-    """The team in a picture, blue and numbered."""
+    """Shapes of the team: blue, numbered."""
     return [Shape("circle", center, radius, "tab:blue", str(i), agent=i) for i, center in enumerate(_centers(pos))]
 
 
 def discs(pos: Any, radius: float, color: str, label: str = "") -> list[Shape]:
-    """Things in a picture that are no agents, at one position (2,) or several (M, 2)."""
+    """Shapes that are no agents, at one position (2,) or at M positions (M, 2)."""
     return [Shape("circle", center, radius, color, label) for center in _centers(pos)]
 
 
 def scene(shapes: Iterable[Shape]) -> Scene:
-    """A picture of all `shapes`, at least of the starting square."""
+    """Return the picture that holds all `shapes` and the starting square."""
     shapes = tuple(shapes)
     half = max(1.2, *(abs(c) + 1.2 * shape.radius for shape in shapes for c in shape.center))
     return Scene(shapes, (-half, -half, half, half))

@@ -1,1 +1,1 @@
-"""Parts of `smax`: scenarios, units, world, enemies, rules, views."""
+"""Modules of `smax`: scenarios, units and world of a battle, its enemies, SMAC's rules, views and pictures."""

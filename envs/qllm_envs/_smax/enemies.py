@@ -1,4 +1,4 @@
-"""What the enemies of `smax` do, computed from places: SMAX's observations of all units by all units are never built.
+"""Policies of the enemies of `smax`, computed from positions: SMAX's observations of all units are never built.
 
 N allies, E enemies. SMAX's numbers of an enemy's targets run backwards: its first target is the last ally.
 """
@@ -16,9 +16,9 @@ HEADINGS = ((0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0))
 
 
 class Memory(NamedTuple):
-    """What SMAX's heuristic remembers of each enemy."""
+    """Memory of SMAX's heuristic for each enemy."""
 
-    goal: Float[Array, "enemies 2"]  # where it goes while it sees nobody
+    goal: Float[Array, "enemies 2"]  # its destination while it sees nobody
     target: Int[Array, " enemies"]  # the target that it keeps to, by SMAX's number; -1: none
 
 
@@ -43,9 +43,10 @@ def watch(world: Any, state: Any) -> Watch:
 
 
 def attack_move(world: Any, state: Any, actions: tuple[Array, Array]) -> tuple[Array, Array]:
-    """SMAX's decoded actions of all units, in which each enemy attacks the nearest ally that it reaches.
+    """Return SMAX's decoded actions of all units, with those of the enemies replaced.
 
-    Else it walks straight towards the nearest that it sees, and if it sees none, to where the allies started.
+    An enemy attacks the nearest ally that it reaches. Else it walks straight towards the nearest that it sees, and if
+    it sees none, to the start of the allies.
     """
     n = world.num_allies
     seen = watch(world, state)
@@ -70,7 +71,7 @@ def heuristic(world: Any, key: jax.Array, memory: Memory, state: Any) -> tuple[I
     """Actions of SMAX's own policy (jaxmarl/environments/smax/heuristic_enemy.py), with its random numbers.
 
     An enemy keeps to its target while it reaches it, else takes the nearest that it reaches. If it reaches none, it
-    goes along an axis towards a random ally that it sees, or to the place opposite of its start. The key is consumed.
+    goes along an axis towards a random ally that it sees, or to the point opposite of its start. The key is consumed.
     """
     n = world.num_allies
     seen = jax.tree.map(lambda row: row[:, ::-1], watch(world, state))  # in the order of SMAX's numbers
@@ -88,7 +89,7 @@ def heuristic(world: Any, key: jax.Array, memory: Memory, state: Any) -> tuple[I
 
 
 def _to_random_ally(key: jax.Array, seen: Watch) -> Float[Array, "enemies 2"]:
-    """From each enemy to one of those that it sees. SMAX draws with what a first split of the enemy's key leaves."""
+    """Way from each enemy to a random ally in its sight. SMAX draws with the first key of a split of the enemy's."""
 
     def draw(key: jax.Array, sees: Bool[Array, " allies"]) -> Int[Array, ""]:
         return jax.random.choice(jax.random.split(key)[0], sees.shape[0], p=sees / sees.sum())
@@ -98,7 +99,7 @@ def _to_random_ally(key: jax.Array, seen: Watch) -> Float[Array, "enemies 2"]:
 
 
 def targets(world: Any, memory: Memory | None, state: Any) -> Int[Array, " enemies"]:
-    """The ally that each enemy attacks, or -1: with SMAX's policy in the last step, without it at this moment."""
+    """Index of the ally that each enemy attacks, or -1: in the last step with SMAX's policy, else at this moment."""
     if memory is not None:
         return jnp.where(memory.target < 0, -1, world.num_allies - 1 - memory.target)
     seen = watch(world, state)

@@ -1,4 +1,4 @@
-"""What `smax` takes of jaxmarl 0.2.0, imported without the two lines that jaxmarl prints."""
+"""Names of jaxmarl 0.2.0 that `smax` uses, imported without the two lines that jaxmarl prints."""
 
 import builtins
 import contextlib
@@ -12,7 +12,7 @@ SAID = ("Importing submoduled environments...", "Submoduled environments not fou
 
 @contextlib.contextmanager
 def without_its_lines() -> Iterator[None]:
-    """Everything else is printed as ever, and afterwards stdout and stderr are what they were.
+    """Leave out the lines `SAID` of what is printed, and put stdout and stderr back afterwards.
 
     Redirecting stdout would not do: jaxmarl/environments/mabrax/mabrax_env.py sets both to those of the process, which
     is why they are put back, as a notebook has its own.

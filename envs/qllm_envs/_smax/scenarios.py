@@ -1,4 +1,4 @@
-"""Scenarios of `smax`: who fights whom, where, and for how long. Types are SMAX's numbers; number 6 is ours.
+"""Scenarios of `smax`: teams, starting positions and limits. Types are SMAX's numbers; number 6 is ours.
 
 Lengths are in StarCraft II's map units.
 """
@@ -15,10 +15,10 @@ ZERGLING, COLOSSUS = 4, 6
 
 
 class Scenario(NamedTuple):
-    """Who fights whom, and where."""
+    """Teams of a battle, and their starting positions."""
 
     name: str
-    types: tuple[int, ...]  # of all units, allies first; where types are random, of no meaning
+    types: tuple[int, ...]  # of all units, allies first; without meaning if types are random
     n_allies: int
     n_enemies: int
     random_types: bool  # SMACv2: drawn anew for each episode
@@ -69,7 +69,7 @@ def find(name: str, fidelity: str) -> Scenario:
     if name == TWO_COLOSSI.name:
         return TWO_COLOSSI
     found = MAP_NAME_TO_SCENARIO[name]
-    # The places of SMAC's maps are not published; 9 and 23 are SMAClite's (smaclite/env/maps), 8 and 24 SMAX's.
+    # The positions of SMAC's maps are not published; 9 and 23 are SMAClite's (smaclite/env/maps), 8 and 24 SMAX's.
     ally_x, enemy_x = (9.0, 23.0) if fidelity == "smac" else (MAP_SIZE / 4, MAP_SIZE * 3 / 4)
     return Scenario(
         name=name,
@@ -85,7 +85,7 @@ def find(name: str, fidelity: str) -> Scenario:
 
 
 def block(n: int, center: tuple[float, float], spacing: float) -> np.ndarray:
-    """Places (n, 2) in rows and columns around a center."""
+    """Positions (n, 2) in rows and columns around a center."""
     columns = int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     row, column = np.divmod(np.arange(n), columns)

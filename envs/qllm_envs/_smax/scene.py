@@ -16,7 +16,7 @@ MARGIN = 2.0  # map units around all units
 
 
 def scene(rules: Rules, state: State) -> Scene:
-    """The living, and lines from agents to what they attacked in the last step, from enemies to what they attack."""
+    """Return living units, and lines from agents to targets of the last step and from enemies to present targets."""
     now, n = force(rules, state), rules.scenario.n_allies
     now = now._replace(**{name: np.asarray(part) for name, part in now._asdict().items()})
     living = np.flatnonzero(now.alive).tolist()

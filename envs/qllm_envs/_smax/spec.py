@@ -1,4 +1,4 @@
-"""What is static about a battle: sizes, sentences, and the fields with their ranges."""
+"""The spec of a battle: sizes, sentences, and the fields with their ranges."""
 
 from qllm_envs._smax import units
 from qllm_envs._smax.game import ACTION_NAMES, MAX_RETURN
@@ -10,7 +10,8 @@ from qllm_envs.core import Field, Spec
 NAME = "smax"
 
 
-def spec(rules: Rules) -> Spec:
+def spec_of(rules: Rules) -> Spec:
+    """Return the spec of a battle."""
     n, e = rules.scenario.n_allies, rules.scenario.n_enemies
     ally, enemy = (1 + shield + len(rules.kinds) for shield in rules.shields)  # features of a unit's condition
     return Spec(
@@ -119,7 +120,7 @@ def _cooldown_unit(rules: Rules) -> str:
 
 
 def _longest(rules: Rules) -> float:
-    """The longest cooldown there is: a shot's has a random part of at most 2 ticks."""
+    """Longest cooldown: that of a shot has a random part of at most 2 ticks."""
     tick = rules.world.time_per_step
     longest = max(
         (rules.table.weapon_cooldowns[kind] / tick + 2) / units.SMAC_COOLDOWN[kind] for kind in _ally_kinds(rules)

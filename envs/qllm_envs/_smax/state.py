@@ -1,4 +1,4 @@
-"""The state of a battle, and what StarCraft II would say of its units. n units, N allies, E enemies."""
+"""The state of a battle, and its units in the terms of StarCraft II. n units, N allies, E enemies."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ KILL_REWARD, WIN_REWARD = 10.0, 200.0  # points; damage is counted in points, to
 
 
 class Rules(NamedTuple):
-    """The options of `make`, checked, and what follows from them. All static."""
+    """Options of `make`, checked, and facts that follow from them. All are static."""
 
     scenario: Scenario
     table: Table
@@ -26,8 +26,8 @@ class Rules(NamedTuple):
     fidelity: str
     opponent: str
     shielded: np.ndarray  # numbers of the units that recharge; empty where nothing does
-    kinds: tuple[int, ...]  # types that a one-hot tells apart; empty where each team is of one type
-    shields: tuple[bool, bool]  # whether any ally, any enemy may have a shield
+    kinds: tuple[int, ...]  # types of the one-hot in observations; empty where each team is of one type
+    shields: tuple[bool, bool]  # True if any ally, any enemy may have a shield
 
     @property
     def n_actions(self) -> int:
@@ -54,17 +54,17 @@ def rules_of(scenario: Scenario, table: Table, world: World, horizon: int, fidel
 
 
 class Recharge(NamedTuple):
-    """What recharging needs to know of each unit with a shield: a pool that grows does not tell how by itself."""
+    """Memory of the R units whose shields recharge: a pool alone does not tell health from shield."""
 
-    health: Float[Array, " r"]  # damage that takes what health is left
+    health: Float[Array, " r"]  # damage that health takes
     calm: UInt8[Array, " r"]  # steps without damage, up to CALM_STEPS
 
 
 class State(NamedTuple):
-    """No more than a replay buffer must keep. Units are alive while their pool is above 0."""
+    """State of a battle, small enough for a replay buffer. Units are alive while their pool is above 0."""
 
     pos: Float[Array, "n 2"]
-    pool: Float[Array, " n"]  # damage that takes shield and health
+    pool: Float[Array, " n"]  # damage that a unit takes before it dies: shield and health
     cooldown: Float[Array, " n"]  # seconds, at least 0
     last_action: Int[Array, " agents"]  # the smallest signed integers that hold it; -1 at the start
     t: Int[Array, ""]  # steps taken
@@ -74,7 +74,7 @@ class State(NamedTuple):
 
 
 class Force(NamedTuple):
-    """The units as StarCraft II counts them."""
+    """The units in the numbers of StarCraft II."""
 
     pos: Float[Array, "n 2"]  # inside the map
     alive: Bool[Array, " n"]
@@ -85,26 +85,26 @@ class Force(NamedTuple):
 
 
 def won(rules: Rules, state: State) -> Bool[Array, ""]:
-    """All enemies are dead, and not all allies: SMAC's battle_won."""
+    """True if all enemies are dead and not all allies: SMAC's battle_won."""
     alive, n = state.pool > 0, rules.scenario.n_allies
     return alive[:n].any() & ~alive[n:].any()
 
 
 def over(rules: Rules, state: State) -> Bool[Array, ""]:
-    """All units of a side are dead."""
+    """True if all units of a side are dead."""
     alive, n = state.pool > 0, rules.scenario.n_allies
     return ~(alive[:n].any() & alive[n:].any())
 
 
 def most(rules: Rules, now: Force) -> Float[Array, ""]:
-    """The most points of reward that the enemies are worth together."""
+    """Highest sum of points that damage, kills and victory pay, without shields that recharge."""
     n, table = rules.scenario.n_allies, rules.table
     worth = jnp.array(table.points + units.SHIELD[: len(table.points)] + KILL_REWARD, jnp.float32)
     return worth[now.types[n:]].sum() + WIN_REWARD
 
 
 def force(rules: Rules, state: State) -> Force:
-    """Shields absorb first: the pool without them is what health is left, and all of a pool beyond that is shield."""
+    """Return the units of a state. Shields absorb damage first: a pool beyond the health of a unit is its shield."""
     table = rules.table
     types = np.array(rules.scenario.types) if state.unit_type is None else state.unit_type.astype(jnp.int32)
     row = lambda values: jnp.array(values, jnp.float32)[types]

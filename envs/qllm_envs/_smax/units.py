@@ -1,7 +1,7 @@
-"""Unit tables of `smax`: what SMAX 0.2.0 says of a unit, and what StarCraft II says of it.
+"""Unit tables of `smax`, with the numbers of SMAX 0.2.0 or of StarCraft II.
 
-Tables are indexed by type number. Lengths are in StarCraft II's map units,
-times in seconds: SMAX's own, or those of StarCraft II's speed "faster", 22.4 game loops each.
+Tables are indexed by type number. Lengths are in StarCraft II's map units, times in seconds: SMAX's own, or those of
+StarCraft II's speed "faster", 22.4 game loops each.
 """
 
 import inspect
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
     radius: float
     health: float
     shield: float
-    armor: float  # what health, not shield, is spared of each hit
+    armor: float  # damage of each hit that health, not shield, is spared
     cooldown: float
     smac_cooldown: float  # game loops by which SMAC divides a weapon's cooldown (`unit_max_cooldown`)
     is_: str  # light or armored
@@ -63,7 +63,7 @@ SMAX_COLOSSUS = {
 
 
 class Table(NamedTuple):
-    """Arrays over types, as SMAX's constructor takes them, and what it does not know of."""
+    """Arrays over types: arguments of SMAX's constructor, and two that it does not know."""
 
     velocities: np.ndarray
     attacks: np.ndarray
@@ -77,7 +77,7 @@ class Table(NamedTuple):
 
 
 def table(scenario: Scenario, fidelity: str) -> Table:
-    """The units of a scenario. Rows of types that are not in it are defined and of no meaning."""
+    """Return the units of a scenario. Rows of types that are not in it have no meaning."""
     n_types = COLOSSUS + (COLOSSUS in scenario.types)  # SMACv2's scenarios draw from all types that there are
     points = np.array([kind.health for kind in KINDS[:n_types]])
     if fidelity == "smac":
@@ -89,9 +89,9 @@ def table(scenario: Scenario, fidelity: str) -> Table:
 
 
 def _smac_table(scenario: Scenario, points: np.ndarray) -> Table:
-    """SMAX knows one attack, reach and health of a type: means over those whom units of the type fight.
+    """Return the numbers of StarCraft II. SMAX has one attack, reach and health of a type: means over its opponents.
 
-    They are exact where a team fights units of one type. Armor is made of health: where hits do 8 and armor takes 1,
+    They are exact where a team fights units of one type. Armor becomes health: where hits do 8 and armor takes 1,
     80 points of health last as long as 80 * 8 / 7 without armor.
     """
     kinds = KINDS[: len(points)]
@@ -117,9 +117,9 @@ def _smac_table(scenario: Scenario, points: np.ndarray) -> Table:
 
 
 def _range(kind: Kind) -> float:
-    """Between edges. SMAX pushes apart whom a tick has moved together: who presses on its target is off it by as much.
+    """Range between edges; of a melee unit plus the way of a tick, by which SMAX pushes it away from its target.
 
-    Without the way of a tick, of 8 zerglings around a colossus 4 could strike, and random agents won.
+    Without that way only 4 of 8 zerglings around a colossus could strike, and random agents won.
     """
     return kind.range + (kind.speed * TICK["smac"] if kind.range < MELEE else 0.0)
 

@@ -1,4 +1,4 @@
-"""What is seen of a battle: SMAC's observation, state and available actions, and the same by name.
+"""Views of a battle: SMAC's observation, state and available actions, and the state by name.
 
 n units, N allies, E enemies, F features of a unit.
 """
@@ -15,7 +15,7 @@ from qllm_envs.core import Entries, StateBlock, View
 
 FIRST_MOVE = 2
 SIGHT, REACH = 9.0, 6.0  # SMAC's for every unit, between centers
-STEP_ASIDE = 1.0  # a move is available if the place this far ahead is on the map
+STEP_ASIDE = 1.0  # a move is available if the point this far ahead is on the map
 STATE_SCALE = 28.0  # the width of SMAC's maps that counts in its state
 HEADINGS = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]], np.float32)  # north, south, east, west
 
@@ -43,7 +43,7 @@ def available(rules: Rules, now: Force, dist: Float[Array, "agents n"]) -> Bool[
 
 
 def _obs(rules: Rules, now: Force, can: Bool[Array, "agents actions"], apart: tuple[Array, ...]) -> Array:
-    """(N, 4 + E F + (N - 1) F + F), zeros for a dead agent and in place of what is dead or out of sight."""
+    """Observations (N, 4 + E F + (N - 1) F + F), zeros for a dead agent and for units dead or out of sight."""
     n = rules.scenario.n_allies
     sees = (apart[0] < SIGHT) & now.alive[:n, None] & now.alive[None]  # (N, n)
     first = jnp.concatenate([jnp.ones((n, n), bool), can[:, FIRST_ATTACK:]], -1)
@@ -60,7 +60,7 @@ def _obs(rules: Rules, now: Force, can: Bool[Array, "agents actions"], apart: tu
 
 
 def _condition(rules: Rules, now: Force, team: int) -> Float[Array, "units features"]:
-    """Health, shield if anyone of the team may have one, and one-hot type if types must be told apart."""
+    """Health, shield if any unit of the team may have one, and one-hot type if a team has several types."""
     part = slice(None, rules.scenario.n_allies) if team == 0 else slice(rules.scenario.n_allies, None)
     columns = [now.health[part, None]]
     if rules.shields[team]:
@@ -71,12 +71,12 @@ def _condition(rules: Rules, now: Force, team: int) -> Float[Array, "units featu
 
 
 def _flat_state(rules: Rules, state: State, now: Force) -> Float[Array, " state"]:
-    """Allies, enemies, last actions. Zeros for the dead."""
+    """Allies, enemies, last actions; zeros for the dead. `layout` declares the same."""
     n = rules.scenario.n_allies
-    place = (now.pos - MAP_SIZE / 2) / STATE_SCALE
+    pos = (now.pos - MAP_SIZE / 2) / STATE_SCALE
     ally, enemy = (_condition(rules, now, team) for team in (0, 1))
-    allies = jnp.concatenate([ally[:, :1], weapon(rules, state, now)[:, None], place[:n], ally[:, 1:]], -1)
-    enemies = jnp.concatenate([enemy[:, :1], place[n:], enemy[:, 1:]], -1)
+    allies = jnp.concatenate([ally[:, :1], weapon(rules, state, now)[:, None], pos[:n], ally[:, 1:]], -1)
+    enemies = jnp.concatenate([enemy[:, :1], pos[n:], enemy[:, 1:]], -1)
     last = jax.nn.one_hot(state.last_action, rules.n_actions)  # zeros where it is -1
     parts = jnp.where(now.alive[:n, None], allies, 0.0), jnp.where(now.alive[n:, None], enemies, 0.0), last
     return jnp.concatenate([part.reshape(-1) for part in parts])
@@ -95,24 +95,24 @@ def layout(rules: Rules) -> tuple[StateBlock, ...]:
 
 
 def _unit_entries(rules: Rules, team: int) -> tuple[Entries, ...]:
-    """Health, place, and shield and one-hot type as `_condition` has them."""
+    """Layout of a unit: health, position, and shield and one-hot type as in `_condition`."""
     name, i = (("agent", "i"), ("enemy", "k"))[team]
-    place = f"({name}_pos[{i}] - {MAP_SIZE / 2:g}) / {STATE_SCALE:g} if {name}_alive[{i}] else 0"
+    pos = f"({name}_pos[{i}] - {MAP_SIZE / 2:g}) / {STATE_SCALE:g} if {name}_alive[{i}] else 0"
     kinds, same = len(rules.kinds), f"{name}_alive[{i}] and {name}_type[{i}] == t"
     shield = (Entries(f"{name}_shield[{i}]", 1),) if rules.shields[team] else ()
     types = (Entries(f"[1 if {same} else 0 for t in range({kinds})]", kinds),) if kinds else ()
-    return (Entries(f"{name}_health[{i}]", 1), Entries(place, 2), *shield, *types)
+    return (Entries(f"{name}_health[{i}]", 1), Entries(pos, 2), *shield, *types)
 
 
 def weapon(rules: Rules, state: State, now: Force) -> Float[Array, " agents"]:
-    """Cooldowns in SMAC's scale, which differs with the type of the unit."""
+    """Cooldowns as shares of SMAC's scale, which depends on the type of the unit."""
     n = rules.scenario.n_allies
     whole = units.SMAC_COOLDOWN * rules.world.time_per_step  # seconds
     return state.cooldown[:n] / jnp.array(whole, jnp.float32)[now.types[:n]]
 
 
 def _fields(rules: Rules, state: State, now: Force) -> dict[str, Array]:
-    """The arrays that `qllm_envs._smax.spec` describes. A dead unit's are 0 but for its last action and its type."""
+    """Arrays that `qllm_envs._smax.spec` describes. Those of a dead unit are 0, except for its last action and type."""
     n = rules.scenario.n_allies
     fields = {}
     for team, name, part in ((0, "agent", slice(None, n)), (1, "enemy", slice(n, None))):

@@ -24,7 +24,7 @@ MARGIN = 0.05  # between units that start side by side
 
 
 def arguments(scenario: Scenario, table: Table, tick: float, start: np.ndarray | None) -> dict[str, Any]:
-    """What tells SMAX of our units and scenarios, so that nothing of it is copied. `start`: see `World`."""
+    """Arguments of SMAX's constructor for our units and scenarios. `start`: see `World`."""
     kinds = units.KINDS[: len(table.health)]
     names = {name: jnp.array(getattr(table, name), jnp.float32) for name in units.SMAX_COLOSSUS}
     return {
@@ -45,14 +45,14 @@ def arguments(scenario: Scenario, table: Table, tick: float, start: np.ndarray |
 
 
 def always(start: np.ndarray) -> Any:
-    """SMAX's generator of places, that gives the same (n, 2) for every episode."""
+    """Return a generator of positions, as SMAX takes one, that gives the same (n, 2) for every episode."""
     return SimpleNamespace(generate=lambda key: jnp.array(start, jnp.float32))
 
 
 class World(SMAX):
     """SMAX without its observations, states and rewards, which are not SMAC's, and which a step of it pays for.
 
-    `start`: places (n, 2) for every episode, or None for SMAX's own law. `attack_move`: enemies act by their places,
+    `start`: positions (n, 2) for every episode, or None for SMAX's own law. `attack_move`: enemies act by positions,
     tick by tick, whatever actions they are given.
     """
 
@@ -112,7 +112,7 @@ def make(scenario: Scenario, table: Table, fidelity: str, opponent: str, splash:
 
 
 def formation(scenario: Scenario, table: Table, fidelity: str) -> np.ndarray | None:
-    """Where units (n, 2) start in every episode; None where SMAX draws it."""
+    """Positions (n, 2) of the units at the start of every episode; None where SMAX draws them."""
     # SMAX starts teams within 4 x 4 boxes, in which 64 zerglings would lie on top of each other.
     if scenario.random_pos or (fidelity == "smax" and scenario.name != TWO_COLOSSI.name):
         return None
@@ -123,7 +123,7 @@ def formation(scenario: Scenario, table: Table, fidelity: str) -> np.ndarray | N
 
 
 def splash(world: World, state: Any, attacks: Array) -> Float[Array, " n"]:
-    """Damage to others than the target by the beams that are fired in this tick from `state`. Friends are spared."""
+    """Damage by the beams that are fired in this tick from `state`, to enemies other than the target."""
     shots = [_beam(world, state, attacks, int(shooter)) for shooter in world.beams]
     return jnp.stack(shots).sum(0)
 
@@ -150,7 +150,7 @@ def _beam(world: World, state: Any, attacks: Array, shooter: int) -> Float[Array
 def in_beam(
     offset: Float[Array, "n 2"], direction: Float[Array, " 2"], radius: Float[Array, " n"]
 ) -> Bool[Array, " n"]:
-    """Whether discs touch the rectangle around the origin, whose short side lies along the unit vector `direction`."""
+    """True for discs that touch the rectangle around the origin whose short side lies along the unit `direction`."""
     along = offset[:, 0] * direction[0] + offset[:, 1] * direction[1]
     across = offset[:, 1] * direction[0] - offset[:, 0] * direction[1]
     depth = jnp.maximum(jnp.abs(along) - BEAM_HALF_DEPTH, 0.0)

@@ -1,6 +1,8 @@
-"""Who plays against the team inside of `mpe_tag` (the prey) and `mpe_adversary` (the adversary).
+"""Policies of the opponents that `mpe_tag` (the prey) and `mpe_adversary` (the adversary) play against the team.
 
-A policy is a pure function of a key and of what this one player sees: its own observation, in mpe2's order.
+A policy is a pure function of a key and of the observation of this one player, in mpe2's order.
+`qllm_envs.selfplay` trained the networks that ship here. They give their command by its first name,
+`python -m qllm_envs.opponents.train`, which is `python -m qllm_envs.selfplay.train` now.
 """
 
 from pathlib import Path
@@ -20,7 +22,7 @@ MIRRORED = (0, 2, 1, 4, 3)  # left for right and down for up
 
 
 def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> "Policy":
-    """The policy of `role` (prey or adversary) in `env`; ValueError names what is wrong and what is allowed.
+    """Return the policy of `role` (prey or adversary) in `env`. ValueError for a bad option or an untrained size.
 
     `kind`: "trained" is a network that learned in self-play (`qllm_envs.selfplay.train`) and takes its best action;
     it exists for some numbers of agents. "heuristic" is a rule, "random" draws any action, "still" never pushes.
@@ -56,10 +58,10 @@ def make(env: str, role: str, n_agents: int, kind: str, action_order: str) -> "P
 
 
 def path_of(role: str, n_agents: int) -> Path:
-    """The file of the networks that were trained with `n_agents` against the opponent."""
+    """File of the networks that were trained with `n_agents` agents."""
     return FOLDER / f"{role}_n{n_agents}.npz"
 
 
 def trained_sizes(role: str) -> tuple[int, ...]:
-    """Numbers of agents that `role` was trained for, sorted."""
+    """Numbers of agents for which a network of `role` ships, sorted."""
     return tuple(sorted(int(file.stem.rpartition("_n")[2]) for file in FOLDER.glob(f"{role}_n*.npz")))

@@ -1,8 +1,8 @@
-"""One view for the eight that are the same but for a turn or a mirror, and for any order of like things.
+"""Canonical frame of an observation: one for its eight rotations and reflections and for any order of like things.
 
-The plane of the particle world looks the same turned by 90 degrees and mirrored, and obstacles, landmarks and team
-mates have no names. A network that had to learn this by itself caught up with none of the scripted rules in the time
-that suffices with it: every observation is brought into one position before, and the actions back after.
+The plane of the particle world looks the same rotated by 90 degrees and mirrored, and obstacles, landmarks and team
+mates have no names. A network without this frame did not catch up with any of the scripted rules in the training time
+that suffices with it. Observations are brought into the frame before the network, and actions back after it.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ NEAR = 0.15  # length that the second half of the features resolves
 
 
 class Layout(NamedTuple):
-    """Of what an observation consists, counted in vectors (x, y). Ranges are (first, behind the last)."""
+    """Contents of an observation, counted in vectors (x, y). Ranges are half-open, (start, stop)."""
 
     size: int
     alike: tuple[tuple[int, int], ...]  # ranges of relative positions that may be put in any order
@@ -27,7 +27,7 @@ class Framed(NamedTuple):
 
 
 def layout(player: str, n_agents: int) -> Layout:
-    """Of the observation of a prey, predator, adversary or good agent, in mpe2's order, with `n_agents` in the team."""
+    """Layout of what a prey, predator, adversary or good agent observes, in mpe2's order, with a team of `n_agents`."""
     n = n_agents
     return {
         "prey": Layout(4 + n, ((2, 4), (4, 4 + n)), anchor=4),  # velocity, position, obstacles, predators
@@ -40,18 +40,18 @@ def layout(player: str, n_agents: int) -> Layout:
 
 
 def frame(layout: Layout, obs: Float[Array, " obs"]) -> Framed:
-    """Nearest first in each range, then turned and mirrored until the anchor lies between right and upper right."""
+    """Sort each range nearest first, then rotate and mirror until the anchor lies between right and upper right."""
     vectors = obs.reshape(-1, 2)
-    for first, end in layout.alike:
-        part = vectors[first:end]
+    for start, stop in layout.alike:
+        part = vectors[start:stop]
         nearest = part[jnp.argsort((part * part).sum(-1))]
-        # Not `.at[first:end].set`: XLA:CPU (jaxlib 0.10.2) writes the rows in place while it still reads them.
-        vectors = jnp.concatenate([vectors[:first], nearest, vectors[end:]])
-    mirror = vectors[layout.anchor] < 0  # (2,) whether left is for right, and down for up
+        # Not `.at[start:stop].set`: XLA:CPU (jaxlib 0.10.2) writes the rows in place while it still reads them.
+        vectors = jnp.concatenate([vectors[:start], nearest, vectors[stop:]])
+    mirror = vectors[layout.anchor] < 0  # (2,) True if left and right, down and up change places
     vectors = vectors * jnp.where(mirror, -1.0, 1.0)[None]
-    swap = vectors[layout.anchor, 1] > vectors[layout.anchor, 0]  # whether x is for y
+    swap = vectors[layout.anchor, 1] > vectors[layout.anchor, 0]  # True if x and y change places
     vectors = jnp.where(swap, vectors[:, ::-1], vectors)
-    # What matters here happens within a tenth of the arena, and the few ramps of a small network do not resolve that:
+    # Catches happen within a tenth of the arena, which the few ramps of a small network do not resolve:
     # the same vectors again, with lengths that rise from 0 to 1 mostly within `NEAR`.
     near = vectors / (NEAR + jnp.sqrt((vectors * vectors).sum(-1, keepdims=True)))
     x, y = 1 + 2 * swap, 3 - 2 * swap  # left and down, in the frame

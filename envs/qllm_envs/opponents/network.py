@@ -1,6 +1,6 @@
 """Small feed-forward networks as plain arrays, and the files that they ship in.
 
-Arrays of a file are read when they are asked for. A file has no date in it: equal training gives equal bytes.
+A file holds no date: equal training gives equal bytes.
 """
 
 import itertools
@@ -40,12 +40,12 @@ def apply(net: Network, x: Float[Array, " features"]) -> Float[Array, " outputs"
 
 
 def logits(net: Network, seen: Framed) -> Float[Array, " actions"]:
-    """How much a policy prefers each action."""
+    """Logits of a policy over the actions of the world."""
     return apply(net, seen.features)[seen.actions]
 
 
 def policy(net: Network, layout: Layout) -> Policy:
-    """The action that the network prefers; the key is not used."""
+    """Return the policy of the action with the highest logit; the key is not used."""
     return lambda key, obs: jnp.argmax(logits(net, frame(layout, obs))).astype(jnp.int32)
 
 
@@ -59,7 +59,7 @@ def save(path: Path, nets: Mapping[str, Network], meta: Mapping[str, Any]) -> No
 
 
 def load(path: Path, name: str) -> Network:
-    """One network of a file, as NumPy arrays, so that no device is started. KeyError if the file has no such one."""
+    """Load one network of a file as NumPy arrays, which start no device. KeyError if the file has no such network."""
     with np.load(path) as file:
         layers = {key.split("/")[1] for key in file.files if key.startswith(f"{name}/")}
         if not layers:
@@ -68,6 +68,6 @@ def load(path: Path, name: str) -> Network:
 
 
 def load_meta(path: Path) -> dict[str, Any]:
-    """How a file came about: what trains it again, the versions it was trained with, and sizes."""
+    """Load the provenance of a file: the command that trains it, versions of packages, and sizes."""
     with np.load(path) as file:
         return json.loads(str(file[META]))

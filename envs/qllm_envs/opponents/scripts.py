@@ -1,4 +1,4 @@
-"""Policies without anything learned: for the opponent, and for the team that it is trained and measured against.
+"""Scripted policies of the opponents, and of the teams that they are trained and measured against.
 
 Offsets into observations are those of mpe2 1.1.1: `mpe_tag.prey_obs`, `mpe_adversary.adversary_obs` and the two `view`.
 """
@@ -16,7 +16,7 @@ TeamPolicy = Callable[[jax.Array, Float[Array, "n obs"]], Int[Array, " n"]]  # o
 
 N_OBSTACLES = 2
 GLIDE = 0.3  # seconds: how far ahead the prey looks at its own speed
-STRIDE = 0.35  # what a push adds to that
+STRIDE = 0.35  # length that a push adds to that
 MARGIN = 0.3  # distance from an obstacle's center that the prey keeps
 ARENA = 0.9  # mpe2 charges the prey for being farther out than this on either axis
 DEAD_ZONE = 0.1  # half of what one push moves a body without further pushes
@@ -33,7 +33,7 @@ def random(key: jax.Array, obs: Float[Array, " obs"]) -> Int[Array, ""]:
 
 
 def flee(key: jax.Array, obs: Float[Array, " 8+2n"]) -> Int[Array, ""]:
-    """The prey goes where the nearest predator is farthest, but not out of the arena nor into an obstacle."""
+    """Move the prey to where the nearest predator is farthest, but not out of the arena nor into an obstacle."""
     del key
     vel, pos, others = obs[:2], obs[2:4], obs[4:].reshape(-1, 2)
     obstacles, predators = others[:N_OBSTACLES], others[N_OBSTACLES:]
@@ -46,7 +46,7 @@ def flee(key: jax.Array, obs: Float[Array, " 8+2n"]) -> Int[Array, ""]:
 
 
 def follow(key: jax.Array, obs: Float[Array, " 4n"]) -> Int[Array, ""]:
-    """The adversary takes the landmark nearest to any good agent for the goal and goes there."""
+    """Move the adversary to the landmark nearest to any good agent, which it takes for the goal."""
     del key
     landmarks, agents = jnp.split(obs.reshape(-1, 2), 2)
     guess = jnp.argmin(physics.square_distance(landmarks, agents).min(1))
@@ -54,31 +54,31 @@ def follow(key: jax.Array, obs: Float[Array, " 4n"]) -> Int[Array, ""]:
 
 
 def towards(delta: Float[Array, " 2"]) -> Int[Array, ""]:
-    """The push along the longer side of the way `delta`; none once it is short, as pushes show late."""
+    """Push along the longer side of the way `delta`; none once it is short, as pushes show late."""
     axis = jnp.argmax(jnp.abs(delta))
     push = 1 + 2 * axis + (delta[axis] > 0)
     return jnp.where(jnp.abs(delta).max() < DEAD_ZONE, 0, push).astype(jnp.int32)
 
 
 def team(policy: Policy) -> TeamPolicy:
-    """Every player for itself by one policy."""
+    """Return the policy of a team in which each player acts by `policy` alone."""
     return lambda key, obs: jax.vmap(policy)(jax.random.split(key, len(obs)), obs)
 
 
 def chase(key: jax.Array, obs: Float[Array, "n 10+2n"]) -> Int[Array, " n"]:
-    """Predators run straight at the prey, whose position stands before its velocity at the end."""
+    """Move predators straight at the prey, whose position stands before its velocity at the end of an observation."""
     del key
     return jax.vmap(towards)(obs[:, -4:-2])
 
 
 def rush(key: jax.Array, obs: Float[Array, "n 2+4n"]) -> Int[Array, " n"]:
-    """Good agents all run to the goal, which gives it away."""
+    """Move all good agents to the goal, which gives it away."""
     del key
     return jax.vmap(towards)(obs[:, :2])
 
 
 def split(key: jax.Array, obs: Float[Array, "n 2+4n"]) -> Int[Array, " n"]:
-    """Good agent i runs to landmark i, so that nothing tells the goal from the others."""
+    """Move good agent i to landmark i, so that nothing tells the goal from the other landmarks."""
     del key
     landmarks = obs[:, 2 : 2 + 2 * len(obs)].reshape(len(obs), len(obs), 2)
     return jax.vmap(lambda own, i: towards(own[i]))(landmarks, jnp.arange(len(obs)))

@@ -1,1 +1,1 @@
-"""Self-play that trains the opponents of `qllm_envs.opponents`, and tables of their play. No environment imports it."""
+"""Training of the opponents in `qllm_envs.opponents` by self-play, and measuring. No environment imports it."""

@@ -1,4 +1,4 @@
-"""How well the opponents play: `python -m qllm_envs.selfplay.evaluate` prints a table for each role.
+"""Measure the opponents: `python -m qllm_envs.selfplay.evaluate` prints a table for each role.
 
 Every kind of opponent plays every kind of team in the same starting states. A cell is a mean over episodes with its 95%
 interval. Networks take their best action, the team's too.

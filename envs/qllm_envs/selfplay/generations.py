@@ -1,4 +1,4 @@
-"""Self-play over generations, as a plan says: both sides learn in turns, each against a pool of the other."""
+"""Self-play over the generations of a plan: both sides learn in turns, each against a pool of the other."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from qllm_envs.selfplay.ppo import Learner
 
 
 def train(plan: Plan, report: Callable[[str], Any]) -> dict[str, Network]:
-    """The policies of both sides after the last generation. `report` gets a line for each side and generation."""
+    """Return the final policies of both sides. `report` gets a line for each side and generation."""
     the_game = game.make(plan.role, plan.n_agents)
     optimizer = ppo.optimizer(plan.lr, plan.generations * plan.updates)
     sizes = Sizes(plan.updates, plan.games, plan.horizon)

@@ -1,4 +1,4 @@
-"""Episodes of every pair of team and opponent in the same starting states, and the table of what came of them."""
+"""Episodes of every pair of team and opponent in the same starting states, and a table of their outcomes."""
 
 from functools import partial
 from typing import NamedTuple
@@ -21,7 +21,7 @@ TITLES = {
 
 
 class Outcome(NamedTuple):
-    """Of one episode, or of many (leaves (episodes,))."""
+    """Outcome of one episode, or of many (leaves (episodes,))."""
 
     team_return: Float[Array, ""]  # summed over agents and steps
     largest: Float[Array, ""]  # of the game's measure over the states reached
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 def play(the_game: Game, team: TeamPolicy, opponent: TeamPolicy, horizon: int, key: jax.Array) -> Outcome:
-    """One episode. The key is consumed."""
+    """Play one episode. The key is consumed."""
 
     def turn(state, key):
         key_team, key_opponent = jax.random.split(key)
@@ -46,7 +46,7 @@ def play(the_game: Game, team: TeamPolicy, opponent: TeamPolicy, horizon: int, k
 def play_many(
     the_game: Game, team: TeamPolicy, opponent: TeamPolicy, episodes: int, seed: int = 0, horizon: int = 25
 ) -> Outcome:
-    """Outcomes with leaves (episodes,). Equal seeds start in equal states, whoever plays."""
+    """Return outcomes with leaves (episodes,). Equal seeds start in equal states, whoever plays."""
     keys = jax.random.split(jax.random.key(seed), episodes)
     return jax.jit(jax.vmap(partial(play, the_game, team, opponent, horizon)))(keys)
 
@@ -57,7 +57,7 @@ def opponent_of(role: str, n_agents: int, kind: str) -> TeamPolicy:
 
 
 def teams_of(role: str, n_agents: int) -> dict[str, TeamPolicy]:
-    """The scripted teams, and the one that learned together with the opponent."""
+    """Return the scripted teams, and the one that learned together with the opponent."""
     net = network.load(opponents.path_of(role, n_agents), "team")
     trained = network.policy(net, game.make(role, n_agents).layouts[TEAM])
     return {**scripts.TEAMS[role], "trained": scripts.team(trained)}
@@ -69,7 +69,7 @@ def cell(values: Array) -> str:
 
 
 def table(role: str, n_agents: int, episodes: int, seed: int) -> str:
-    """Markdown: a row for each pair of team and opponent."""
+    """Return a table in Markdown: a row for each pair of team and opponent."""
     the_game = game.make(role, n_agents)
     who, what = TITLES[role]
     lines = [

@@ -1,4 +1,4 @@
-"""The plan of a training, its defaults, and what a file of networks says of it."""
+"""The plan of a training, its defaults, and its record in a file of networks."""
 
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ PACKAGES = ("jax", "jaxlib", "numpy", "optax")
 
 
 class Plan(NamedTuple):
-    """What to train for how long. The defaults gave the files that ship."""
+    """Role, size and lengths of a training. The defaults gave the files that ship."""
 
     role: str
     n_agents: int
@@ -24,7 +24,7 @@ class Plan(NamedTuple):
 
 
 def meta_of(plan: Plan) -> dict[str, Any]:
-    """What trains the same file again. No date and no path: equal trainings are to give equal bytes."""
+    """Record of a plan, with the command that trains it again. No date and no path: equal plans give equal bytes."""
     options = []
     for name, value in plan._asdict().items():
         words = value if isinstance(value, tuple) else (value,)

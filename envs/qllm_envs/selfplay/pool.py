@@ -23,12 +23,12 @@ NETWORK = -1  # as the script of a rival: it plays by its network
 class Rival(NamedTuple):
     """One way to play a side: by one of its scripts, or by a network."""
 
-    script: Int[Array, ""]  # its place among the scripts of the side
+    script: Int[Array, ""]  # its index among the scripts of the side, or NETWORK
     net: Network
 
 
 class Sizes(NamedTuple):
-    """Of `improve`. All static."""
+    """Sizes of `improve`. All are static."""
 
     updates: int
     games: int  # E
@@ -36,13 +36,13 @@ class Sizes(NamedTuple):
 
 
 def pool_of(game: Game, side: int, net: Network, n_networks: int) -> Rival:
-    """Players of `side`, leaves (G, ...): places for networks, all of them `net` so far, then the side's scripts."""
+    """Return rivals of `side`, leaves (G, ...): slots for networks, all `net` so far, then the side's scripts."""
     script = jnp.array([NETWORK] * n_networks + list(range(len(game.scripts[side]))))
     return Rival(script, jax.tree.map(lambda x: jnp.repeat(x[None], len(script), 0), net))
 
 
-def remember(pool: Rival, net: Network, place: int) -> Rival:
-    return pool._replace(net=jax.tree.map(lambda nets, new: nets.at[place].set(new), pool.net, net))
+def remember(pool: Rival, net: Network, slot: int) -> Rival:
+    return pool._replace(net=jax.tree.map(lambda nets, new: nets.at[slot].set(new), pool.net, net))
 
 
 def improve(
@@ -54,7 +54,7 @@ def improve(
     pool: Rival,
     key: jax.Array,
 ) -> tuple[Learner, Float[Array, "updates rivals"]]:
-    """Train `side` against all of the pool at once. Also: what a player earned a game against each rival, by update."""
+    """Train `side` against all of the pool at once. Also return its mean return against each rival, by update."""
 
     def update(learner: Learner, key: jax.Array) -> tuple[Learner, Float[Array, " rivals"]]:
         key_play, key_learn = jax.random.split(key)
@@ -69,7 +69,7 @@ def improve(
 
 
 def play(game: Game, side: int, horizon: int, nets: Nets, rival: Rival, key: jax.Array) -> ppo.Lesson:
-    """One game, as lessons (T, M) for the players of `side`. The key is consumed."""
+    """Play one game; return lessons (T, M) for the players of `side`. The key is consumed."""
 
     def turn(state: Any, key: jax.Array) -> tuple[Any, Sample]:
         key_own, key_rival = jax.random.split(key)
@@ -92,7 +92,7 @@ def play(game: Game, side: int, horizon: int, nets: Nets, rival: Rival, key: jax
 def rival_actions(
     game: Game, side: int, rival: Rival, key: jax.Array, obs: Float[Array, "players obs"]
 ) -> Int[Array, " players"]:
-    """Of the network and of all scripts of `side`, what the rival plays by."""
+    """Actions of the players of `side`, by the rival's network or script."""
     key_net, key_script = jax.random.split(key)
     choices = [jax.random.categorical(key_net, logits(rival.net, framed(game, side, obs)))]
     choices += [script(key_script, obs) for script in game.scripts[side].values()]

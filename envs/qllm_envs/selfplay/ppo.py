@@ -1,4 +1,4 @@
-"""PPO (Schulman et al. 2017, arxiv.org/abs/1707.06347): from what was played to better networks.
+"""PPO (Schulman et al. 2017, arxiv.org/abs/1707.06347): an update from recorded games.
 
 Axis letters: T steps, E games, M players of the learning side, which share their networks.
 """
@@ -33,17 +33,17 @@ class Learner(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one player did in one step."""
+    """Record of one player in one step."""
 
     seen: Framed
     action: Int[Array, ""]
     log_prob: Float[Array, ""]
-    value: Float[Array, ""]  # what it expected
+    value: Float[Array, ""]  # estimate of the return to come
     reward: Float[Array, ""]
 
 
 class Lesson(NamedTuple):
-    """What is to be learned from a sample."""
+    """A sample with its learning targets."""
 
     sample: Sample
     advantage: Float[Array, ""]
@@ -51,7 +51,7 @@ class Lesson(NamedTuple):
 
 
 def optimizer(lr: float, n_updates: int) -> optax.GradientTransformation:
-    """Adam with a rate that falls to 0 over `n_updates` calls of `learn`."""
+    """Return Adam with a rate that falls to 0 over `n_updates` calls of `learn`."""
     schedule = optax.linear_schedule(lr, 0.0, n_updates * EPOCHS * MINIBATCHES)
     return optax.chain(optax.clip_by_global_norm(MAX_GRAD_NORM), optax.adam(schedule, eps=1e-5))
 
@@ -68,7 +68,7 @@ def expected(nets: Nets, seen: Framed) -> Float[Array, ""]:
 
 
 def assess(samples: Sample, last_value: Float[Array, ""]) -> Lesson:
-    """Generalized advantage estimates of one player's game (T,). A limit of time ends it: the value behind counts."""
+    """Generalized advantage estimates of one player's game (T,). Games end by time, so `last_value` bootstraps."""
 
     def back(carry: tuple[Array, Array], sample: Sample) -> tuple[tuple[Array, Array], Array]:
         advantage, value_tp1 = carry
@@ -80,13 +80,13 @@ def assess(samples: Sample, last_value: Float[Array, ""]) -> Lesson:
 
 
 def normalized(lessons: Lesson) -> Lesson:
-    """Lessons (E, T, M) from games against one rival: if less is at stake against it, they count no less."""
+    """Normalize the advantages of lessons (E, T, M) against one rival, so that all rivals count equally."""
     advantage = lessons.advantage - lessons.advantage.mean()
     return lessons._replace(advantage=advantage / (advantage.std() + 1e-8))
 
 
 def learn(optimizer: optax.GradientTransformation, learner: Learner, lessons: Lesson, key: jax.Array) -> Learner:
-    """Some epochs of minibatches; leaves of `lessons` (samples, ...). The key is consumed."""
+    """Return the learner after `EPOCHS` of minibatches; leaves of `lessons` (samples, ...). The key is consumed."""
     n = len(lessons.target)
     size = max(1, n // MINIBATCHES)  # the remainder waits for the next epoch
 
@@ -101,7 +101,7 @@ def learn(optimizer: optax.GradientTransformation, learner: Learner, lessons: Le
 
 
 def loss(nets: Nets, lesson: Lesson) -> Float[Array, ""]:
-    """Of one sample: the clipped surrogate, the value's squared error and a bonus for entropy."""
+    """Loss of one sample: the clipped surrogate, the value's squared error and a bonus for entropy."""
     log_probs = jax.nn.log_softmax(network.logits(nets.policy, lesson.sample.seen))
     ratio = jnp.exp(log_probs[lesson.sample.action] - lesson.sample.log_prob)
     surrogate = jnp.minimum(ratio * lesson.advantage, jnp.clip(ratio, 1 - CLIP, 1 + CLIP) * lesson.advantage)

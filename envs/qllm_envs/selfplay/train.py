@@ -3,9 +3,9 @@
     python -m qllm_envs.selfplay.train prey
     python -m qllm_envs.selfplay.train adversary --n-agents 3
 
-Both sides learn with PPO in turns. Each trains against a pool: what scripts there are of the other side, and the latest
-networks of its past. So a side cannot win by an answer to its present rival alone, and cannot forget the simple ones.
-The file holds both sides' networks and how they came about; one seed gives one file on one kind of machine.
+Both sides learn with PPO in turns. Each trains against a pool: the scripts of the other side, and its latest networks.
+So a side cannot win by an answer to its present rival alone, and cannot forget the simple ones. The file holds the
+networks of both sides and their provenance; one seed gives one file on one kind of machine.
 """
 
 import argparse
