@@ -1,44 +1,53 @@
-"""The static check: what is refused, at which line, and that nothing of a refused source has run."""
+"""The static check: refusals with their lines, and that nothing of a refused source has run."""
 
+import os
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tfcaf.candidates.static import GOOD, STATIC, credit
+from tfcaf.candidates.expected import assert_expected
+from tfcaf.candidates.static import GOOD, PARSE, STATIC, credit
+from tfcaf.candidates.traced import Candidate
 
 import qllm_envs
 from qllm_jax.tfcaf import TfcafError, from_source
 from qllm_jax.tfcaf.loading.namespace import namespace
 from qllm_jax.tfcaf.static.check import check
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, MAX_LOOP, MODULES, LoopTooLongError
+from qllm_jax.tfcaf.verdict import refusal
+
+SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
 
 
-@pytest.mark.parametrize(("source", "line", "fragment"), STATIC.values(), ids=STATIC.keys())
-def test_bad_source_is_refused_with_its_line(source: str, line: int | None, fragment: str):
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fails if loading the sources of the tests before has changed the process or left a file."""
+    folder, before = tmp_path_factory.mktemp("folder"), os.getcwd()
+    os.chdir(folder)
+    names, options, x64 = dict(vars(jnp)), np.get_printoptions(), jax.config.read("jax_enable_x64")
+    yield
+    os.chdir(before)
+    assert dict(vars(jnp)) == names
+    assert np.get_printoptions() == options
+    assert jax.config.read("jax_enable_x64") == x64
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("name", STATIC)
+def test_bad_source_is_refused_with_its_line(name: str):
+    source, line, fragment = STATIC[name]
     with pytest.raises(TfcafError) as caught:
-        check(source, "file.py")
-    assert fragment in str(caught.value)
-    assert caught.value.code in ("PARSE", "STATIC")
+        from_source(source, "file.py", SPEC)
     if line is not None:
         assert caught.value.location == ("file.py", line)
         assert str(caught.value).startswith(f"file.py:{line}: ")
-
-
-def test_bad_sources_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    spec = qllm_envs.make("mpe_spread", n_agents=3).spec
-    before, options, x64 = dict(vars(jnp)), np.get_printoptions(), jax.config.read("jax_enable_x64")
-    for source, _, _ in STATIC.values():
-        with pytest.raises(TfcafError):
-            from_source(source, "file.py", spec)
-    assert dict(vars(jnp)) == before
-    assert np.get_printoptions() == options
-    assert jax.config.read("jax_enable_x64") == x64
-    assert list(tmp_path.iterdir()) == []
+    expected = Candidate(source, "PARSE" if name in PARSE else "STATIC", line, fragment)
+    assert_expected(refusal(caught.value, "L3", source, {}), expected)
 
 
 GOOD_SOURCES = {

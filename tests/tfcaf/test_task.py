@@ -1,4 +1,4 @@
-"""What the gates know of an environment: the states that they try hold what is rare in rollouts, too."""
+"""Tasks: the probe states of an environment hold what is rare in rollouts, too, and survive the way to a process."""
 
 import numpy as np
 
@@ -32,3 +32,21 @@ def test_a_setting_that_crosses_to_another_process_stays_what_it_is():
 def test_an_environment_that_cannot_be_made_again_has_no_states():
     bare = rollouts.without_rollouts(qllm_envs.make("mpe_spread", n_agents=3).spec)
     assert bare.seen_state.shape == bare.reached_state.shape == (0, 54)
+
+
+def test_a_task_survives_packing():
+    given = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
+    copy = task.unpack(*task.pack(given))
+    shapes = lambda spec: {name: (f.shape, f.low, f.high) for name, f in spec.fields.items()}
+    assert shapes(copy.spec) == shapes(given.spec)
+    assert {n: shapes(spec) for n, spec in copy.others.items()} == {n: shapes(spec) for n, spec in given.others.items()}
+    assert all((copy.seen[name] == given.seen[name]).all() for name in given.seen)
+
+
+def test_tasks_are_deterministic_and_follow_the_environment():
+    first = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
+    rollouts._make.cache_clear()
+    again = rollouts.from_config({"n_agents": 3, "name": "mpe_spread", "time_limit_is_terminal": True})
+    assert all((again.seen[name] == first.seen[name]).all() for name in first.seen)
+    assert sorted(first.others) == [2, 6, 25]
+    assert first.spec == qllm_envs.make("mpe_spread", n_agents=3).spec
