@@ -14,14 +14,14 @@ _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "r
 
 def verify(arguments: list[str]) -> int:
     """The command: read the file, run the gates, print the verdict."""
-    places = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
-    if len(places) != 1:
+    files = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
+    if len(files) != 1:
         raise UserError(
             "give one file, for example: python -m qllm_jax.verify my_function.py env=mpe_spread n_agents=6"
         )
-    settings = config.load([argument for argument in arguments if argument not in places])
+    settings = config.load([argument for argument in arguments if argument not in files])
     env = config.environment(settings.env, settings.n_agents)
-    found = find(places[0])
+    found = find(files[0])
     verdict = gates.verify(found.text, found.file, env)
     print("\n".join(table(verdict, found.file)))
     return 0 if verdict.ok else 1

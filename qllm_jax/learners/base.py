@@ -1,4 +1,4 @@
-"""What all methods share: the learner contract, optimizer steps, target networks, returns, and inputs of mixers."""
+"""Shared by all methods: the learner contract, optimizer steps, target networks, returns, and inputs of mixers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -89,7 +89,7 @@ def test_gradients_are_those_of_finite_differences_with_frozen_advantages():
         direction = jax.tree.map(lambda key, x: jax.random.normal(key, x.shape, x.dtype), keys, params)
         grads = jax.grad(lambda params: apply({"params": params}, inputs))(params)
         slope = sum(float(jnp.sum(g * d)) for g, d in zip(*map(jax.tree.leaves, (grads, direction)), strict=True))
-    # Behind the context JAX would cut them to float32 again.
+    # Outside of the context JAX would cut them to float32 again.
     params, direction, inputs = jax.tree.map(np.asarray, (params, direction, inputs))
     frozen = numpy_streams(params, inputs)[1]
 

@@ -65,7 +65,7 @@ def test_updates_and_functions_are_recorded():
         (-1, False, False),
         (-4, True, False),
         (slice(0, 3), (True, True), True),
-        (slice(3, None), (False, False), True),  # the others behind the last one: none
+        (slice(3, None), (False, False), True),  # the others after the last one: none
         (slice(0, 4), (False, False), True),  # the first four at most
         (slice(None, 4), (False, False), True),
         (slice(1, 4), (False, False), False),
