@@ -1,4 +1,6 @@
-"""Copies in step: what is asked of all of them, loops and updates that end with the longest, and a lone copy."""
+"""Vmapped runs in step: flags of all of them, loops and updates that end with the longest, and an axis of length 1."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +11,16 @@ from hypothesis import strategies as st
 
 from qllm_jax import config
 from qllm_jax.core import lockstep
+from qllm_jax.core.rollout import epsilon_greedy
 from qllm_jax.core.types import Episode
 from qllm_jax.program import experiment
+from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import Parts, Sizes, play_episodes
 
 LENGTH = 6
 
 
-def test_a_flag_set_in_any_copy_is_set_for_all_and_is_not_batched():
+def test_a_flag_that_is_set_in_any_run_is_set_for_all_and_is_not_batched():
     flags = jnp.array([[[False, False], [False, True]], [[False, False], [False, False]]])
     # out_axes=None refuses a result that is batched.
     asked = jax.vmap(jax.vmap(lockstep.any_of_batch, out_axes=None), out_axes=None)(flags)
@@ -26,20 +30,20 @@ def test_a_flag_set_in_any_copy_is_set_for_all_and_is_not_batched():
 
 @jax.jit
 def counted(ends: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Copies that go on for `ends` steps: how many steps each took, and t + 1 of each step, -1 for one left out."""
+    """Scans that go on for `ends` steps: the number of steps of each, and t + 1 of each step, -1 for padding."""
 
-    def alone(end: jax.Array):
+    def one(end: jax.Array):
         body = lambda t, x: (t + 1, x)
         return lockstep.scan_while_any(
             lambda t: t < end, body, lambda t: jnp.int32(-1), jnp.int32(0), 1 + jnp.arange(LENGTH)
         )
 
-    return jax.vmap(alone)(ends)
+    return jax.vmap(one)(ends)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, LENGTH + 3), min_size=3, max_size=3))
-def test_a_scan_ends_with_the_last_copy_or_its_inputs(ends: list[int]):
+def test_a_scan_ends_with_the_last_run_or_its_inputs(ends: list[int]):
     taken, out = counted(jnp.array(ends))
     longest = min(max(ends), LENGTH)
     assert taken.tolist() == [longest] * 3
@@ -58,7 +62,7 @@ def batch_of(lengths: list[int], horizon: int = 128) -> Episode:
 
 
 @pytest.mark.parametrize(
-    ("copies", "length"),
+    ("runs", "length"),
     [
         ([[1, 32], [5, 6]], 32),
         ([[1, 33], [5, 6]], 64),
@@ -67,37 +71,49 @@ def batch_of(lengths: list[int], horizon: int = 128) -> Episode:
         ([[128]], 128),
     ],
 )
-def test_a_batch_is_cut_where_all_episodes_of_all_copies_have_ended(copies: list[list[int]], length: int):
+def test_a_batch_is_cut_where_all_episodes_of_all_runs_have_ended(runs: list[list[int]], length: int):
     seen = lambda batch: (jnp.int32(len(batch.mask_t)), jnp.int32(len(batch.env_state)), jnp.sum(batch.mask_t))
-    batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(batch_of, copies))
+    batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(batch_of, runs))
     steps, slots, happened = jax.vmap(lambda batch: lockstep.call_on_prefix(seen, batch))(batches)
-    assert steps.tolist() == [length] * len(copies)
-    assert slots.tolist() == [length + 1] * len(copies)
-    assert happened.tolist() == [sum(lengths) for lengths in copies]
+    assert steps.tolist() == [length] * len(runs)
+    assert slots.tolist() == [length + 1] * len(runs)
+    assert happened.tolist() == [sum(lengths) for lengths in runs]
 
 
-@pytest.mark.parametrize("copies", [1, 3])
-def test_a_lone_copy_gets_what_vmap_gives(copies: int):
-    keys = jax.random.split(jax.random.key(0), copies)
+@pytest.mark.parametrize("n_runs", [1, 3])
+def test_vmap_is_that_of_jax_for_one_run_too(n_runs: int):
+    keys = jax.random.split(jax.random.key(0), n_runs)
     draw = lambda scale, tree: {"x": scale * jax.random.normal(tree["key"], (2,))}
     found = lockstep.vmap(draw, (None, 0))(2.0, {"key": keys})
     np.testing.assert_array_equal(found["x"], jax.vmap(draw, (None, 0))(2.0, {"key": keys})["x"])
 
 
-@pytest.mark.parametrize("algo", ["iql", "qmix", "qplex", "qllm", "owqmix", "maser"])
-def test_an_update_from_the_beginning_is_the_update_from_all(algo: str, monkeypatch: pytest.MonkeyPatch):
+def experiment_of(algo: str) -> Experiment:
     overrides = ["env=lbf_8x8_2p_2f_coop", f"algo=matched_{algo}", "env.horizon=64", "algo.hidden_dim=8"]
-    exp = experiment.build(config.load(overrides))
+    return experiment.build(config.load(overrides))
+
+
+@functools.cache
+def short_episodes() -> Episode:
+    """Random play of 64 steps in each of three episodes, masked as if they had ended early."""
+    exp = experiment_of("iql")
     parts = Parts(exp.env, exp.agent, exp.learner, Sizes(2, 3, 4, 1, True, 0.0))
-    key, hp = jax.random.key(0), jax.tree.map(lambda x: x[0], exp.hp)
-    state = exp.learner.init(key)
-    episodes = play_episodes(parts, exp.learner.act, state.params, key, 3, jnp.ones(()))
-    batch = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), episodes)
-    end = jnp.array([[20, 7, 31]]) - 1  # of each episode, whatever was played behind
-    t = jnp.arange(64)[:, None]
-    batch = batch._replace(
+    play = lambda key: play_episodes(parts, epsilon_greedy, {"agent": exp.agent.init(key)}, key, 3, jnp.ones(()))
+    batch = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), jax.jit(play)(jax.random.key(0)))
+    t, end = jnp.arange(64)[:, None], jnp.array([[20, 7, 31]]) - 1
+    return batch._replace(
         mask_t=(t <= end).astype(jnp.float32), terminated_t=t == end, reward_t=jnp.where(t <= end, 1.0, 0.0)
     )
+
+
+# One method for each loss; the methods that share the loss of QPLEX are slow.
+@pytest.mark.parametrize(
+    "algo", ["iql", "qplex", "owqmix", "maser", *(pytest.param(x, marks=pytest.mark.slow) for x in ("qmix", "qllm"))]
+)
+def test_an_update_from_a_prefix_is_the_update_from_all_steps(algo: str, monkeypatch: pytest.MonkeyPatch):
+    exp, batch = experiment_of(algo), short_episodes()
+    hp = jax.tree.map(lambda x: x[0], exp.hp)
+    state = jax.jit(exp.learner.init)(jax.random.key(0))
     update = jax.jit(lambda batch: exp.learner.update(state, batch, None, hp, jnp.bool_(True)))
     short = update(batch)
     monkeypatch.setattr(lockstep, "SHORTEST", 64)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from learning import (
     Trained,
-    assert_run_of_many_is_run_alone,
     batch_of,
     by_hand,
     core_of,
     count,
     episode,
     first_move,
+    fresh,
     hp,
     last_view,
     sized,
@@ -123,30 +123,23 @@ def test_an_agent_s_own_action_is_not_in_its_critic_and_the_others_are():
 def test_padding_changes_nothing():
     env = probe(4, 2, lambda state, actions: 1.0)
     learner = learners.make("coma", core_of(env, 4), n_step=3)
-    batch, state = batch_of(env), learner.init(jax.random.key(0))
+    batch, state = batch_of(env), fresh(learner)
     spoiled = batch._replace(action_t=batch.action_t.at[2:].set(1), reward_t=batch.reward_t.at[2:].set(99.0))
     update = jax.jit(lambda batch: learner.update(state, batch, None, hp(), jnp.bool_(False))[0].params)
     for a, b in zip(jax.tree.leaves(update(batch)), jax.tree.leaves(update(spoiled)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def trained(seeds: tuple[int, ...]) -> Trained:
-    core = core_of(first_move())
-    learner = learners.make("coma", core, critic_dim=16, n_step=2)
-    return train_on(core, learner, 120, compiled.Sizes(8, 8, 8, 1, True, 0.0), seeds, lr=1e-2)
-
-
 @pytest.fixture(scope="module")
 def both() -> Trained:
-    return trained((0, 1))
+    """Two runs."""
+    core = core_of(first_move())
+    learner = learners.make("coma", core, critic_dim=16, n_step=2)
+    return train_on(core, learner, 120, compiled.Sizes(8, 8, 8, 1, True, 0.0), (0, 1), lr=1e-2)
 
 
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-
-
-def test_a_run_of_two_equals_that_run_alone(both: Trained):
-    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
 
 
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):

@@ -1,17 +1,19 @@
 """LICA: its critic against NumPy, its losses by hand, sizes, and learning on probes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from learning import (
     Trained,
-    assert_run_of_many_is_run_alone,
     batch_of,
     by_hand,
     core_of,
     count,
     first_move,
+    fresh,
     hp,
     last_view,
     sized,
@@ -48,13 +50,14 @@ def numpy_critic(params, state, chosen) -> float:
     return float(hidden @ hypernet("w2", state) + hypernet("b2", state)[0])
 
 
+@functools.cache
 def setting(ends_at: int | None = 3):
     """The method's parts, a fresh state whose targets differ from it, and a batch."""
     env = probe(4, ends_at, lambda state, actions: 1.0 + state.t)
     parts = lica.Lica(core_of(env, 4), lica.LicaNetwork(3, 5), None, 0.5)
     learner = learners.make("lica", parts.core, embed_dim=3, hypernet_dim=5)
-    state = learner.init(jax.random.key(0))
-    other = {"critic": learner.init(jax.random.key(1)).params["critic"]}
+    state = fresh(learner)
+    other = {"critic": fresh(learner, 1).params["critic"]}
     return parts, learner, state._replace(target_params=other), batch_of(env)
 
 
@@ -111,24 +114,17 @@ def test_padding_changes_nothing():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def trained(seeds: tuple[int, ...]) -> Trained:
+@pytest.fixture(scope="module")
+def both() -> Trained:
+    """Two runs."""
     core = core_of(first_move())
     learner = learners.make("lica", core, embed_dim=16, hypernet_dim=16)
     sizes = compiled.Sizes(8, 16, 32, 1, True, 0.0)
-    return train_on(core, learner, 120, sizes, seeds, lr=1e-2, td_lambda=0.6)
-
-
-@pytest.fixture(scope="module")
-def both() -> Trained:
-    return trained((0, 1))
+    return train_on(core, learner, 120, sizes, (0, 1), lr=1e-2, td_lambda=0.6)
 
 
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-
-
-def test_a_run_of_two_equals_that_run_alone(both: Trained):
-    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
 
 
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from learning import (
     Trained,
-    assert_run_of_many_is_run_alone,
     batch_of,
     core_of,
     count,
     first_move,
+    fresh,
     hp,
     last_view,
     sized,
@@ -67,8 +67,8 @@ def setting(env, **changes):
     """The method's parts, a fresh state whose targets differ from it, and a batch."""
     parts = maddpg.Maddpg(core_of(env, 4), Critic(8, 1), None, 0.001, False)._replace(**changes)
     learner = learners.make("maddpg", parts.core, critic_dim=8, released_mask=parts.released_mask)
-    state = learner.init(jax.random.key(0))
-    return parts, learner, state._replace(target_params=learner.init(jax.random.key(1)).params), batch_of(env)
+    state = fresh(learner)
+    return parts, learner, state._replace(target_params=fresh(learner, 1).params), batch_of(env)
 
 
 def numpy_critic(params, agent: int, state, joint) -> float:
@@ -121,23 +121,16 @@ def test_padding_changes_nothing_unless_the_released_mask_keeps_it_and_drops_the
     assert changed(end) != released
 
 
-def trained(seeds: tuple[int, ...]) -> Trained:
-    core = core_of(first_move())
-    learner = learners.make("maddpg", core, critic_dim=16)
-    return train_on(core, learner, 120, compiled.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2)
-
-
 @pytest.fixture(scope="module")
 def both() -> Trained:
-    return trained((0, 1))
+    """Two runs."""
+    core = core_of(first_move())
+    learner = learners.make("maddpg", core, critic_dim=16)
+    return train_on(core, learner, 120, compiled.Sizes(8, 16, 64, 1, True, 0.0), (0, 1), lr=1e-2)
 
 
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-
-
-def test_a_run_of_two_equals_that_run_alone(both: Trained):
-    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
 
 
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from learning import (
     Trained,
-    assert_run_of_many_is_run_alone,
     batch_of,
     by_hand,
     core_of,
     count,
     first_move,
+    fresh,
     hp,
     last_view,
     sized,
@@ -68,7 +68,7 @@ def played():
     """A learner with QMIX on a probe that ends after two of four steps, its state, and a batch."""
     env = probe(4, 2, lambda state, actions: 1.0 + state.t)
     learner = learners.make("riit", core_of(env, 4, QMIX), critic_dim=8, recent_episodes=2)
-    return env, learner, learner.init(jax.random.key(0)), batch_of(env)
+    return env, learner, fresh(learner), batch_of(env)
 
 
 def team_values(parts: riit.Riit, params, batch: Episode) -> np.ndarray:
@@ -86,8 +86,8 @@ def test_the_critic_s_loss_is_td_lambda_of_the_summed_critics_by_hand():
     env = probe(4, 3, lambda state, actions: 1.0 + state.t)
     parts, batch = method(env), batch_of(env)
     learner = learners.make("riit", parts.core, critic_dim=8)
-    state = learner.init(jax.random.key(0))
-    other = learner.init(jax.random.key(1)).params["critic"]
+    state = fresh(learner)
+    other = fresh(learner, 1).params["critic"]
     state = state._replace(target_params={"critic": other})
     action = jnp.concatenate([batch.action_t, jnp.zeros_like(batch.action_t[:1])])
     step = jax.jit(
@@ -121,7 +121,7 @@ def test_off_policy_a_last_step_counts_only_if_the_episode_ended_there(ends: boo
     batch = batch_of(env)
     batch = batch._replace(terminated_t=jnp.zeros((2, 2), bool).at[1].set(ends))
     parts = method(env)
-    state = learners.make("riit", parts.core, critic_dim=8).init(jax.random.key(0))
+    state = fresh(learners.make("riit", parts.core, critic_dim=8))
     loss = lambda reward: riit.off_policy_step(parts, state, batch._replace(reward_t=reward), hp())[1]["loss"]
     slope = jax.jit(jax.grad(loss))(batch.reward_t)
     assert (slope[0] != 0).all()
@@ -163,27 +163,20 @@ def test_credit_weights_are_the_slopes_of_the_mixer_over_all_slots():
     learner = learners.make("riit", core, critic_dim=8)
     one = jax.tree.map(lambda x: x[:, 0], batch_of(env))
     assert learner.credit is not None
-    weights = jax.jit(learner.credit)(learner.init(jax.random.key(0)).params, one)
+    weights = jax.jit(learner.credit)(fresh(learner).params, one)
     np.testing.assert_allclose(weights, np.tile([0.5, 1.5], (4, 1)), rtol=1e-6)
-
-
-def trained(seeds: tuple[int, ...]) -> Trained:
-    core = core_of(first_move(), 16, QMIX)
-    learner = learners.make("riit", core, critic_dim=16, recent_episodes=16)
-    return train_on(core, learner, 100, compiled.Sizes(8, 16, 64, 1, True, 0.0), seeds, lr=1e-2, td_lambda=0.6)
 
 
 @pytest.fixture(scope="module")
 def both() -> Trained:
-    return trained((0, 1))
+    """Two runs."""
+    core = core_of(first_move(), 16, QMIX)
+    learner = learners.make("riit", core, critic_dim=16, recent_episodes=16)
+    return train_on(core, learner, 100, compiled.Sizes(8, 16, 64, 1, True, 0.0), (0, 1), lr=1e-2, td_lambda=0.6)
 
 
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-
-
-def test_a_run_of_two_equals_that_run_alone(both: Trained):
-    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
 
 
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):

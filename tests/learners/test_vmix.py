@@ -1,5 +1,6 @@
 """VDAC-mix: its loss by hand, an advantage that all agents share, sizes, and learning on probes."""
 
+import functools
 from functools import partial
 
 import jax
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 from learning import (
     Trained,
-    assert_run_of_many_is_run_alone,
     batch_of,
     by_hand,
     core_of,
     count,
     first_move,
+    fresh,
     hp,
     sized,
     train_on,
@@ -41,11 +42,12 @@ def test_parameters_are_the_agents_network_a_second_head_and_qmix(sizes: tuple[i
     assert count(learners.make("vmix", core)) == expected
 
 
-def setting(mixer: dict, ends_at: int = 3, **changes):
+@functools.cache
+def setting(mixer: str, ends_at: int = 3, **changes):
     env = probe(4, ends_at, lambda state, actions: 1.0 + state.t)
-    core = core_of(env, 4, mixer)
+    core = core_of(env, 4, {"name": mixer})
     parts = vmix.Vmix(core, base.require_mixer(core, "vmix"), 0.1, 0.01)._replace(**changes)
-    return env, parts, learners.make("vmix", core).init(jax.random.key(0)).params, batch_of(env)
+    return env, parts, fresh(learners.make("vmix", core)).params, batch_of(env)
 
 
 def heads(parts: vmix.Vmix, params, batch) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +65,7 @@ def heads(parts: vmix.Vmix, params, batch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_loss_is_by_hand_that_of_summed_values_and_one_advantage_for_all_agents():
-    env, parts, params, batch = setting(VDN)
+    env, parts, params, batch = setting("vdn")
     got, metrics = jax.jit(partial(vmix.loss, parts))(params, batch, base.views(env, batch), hp(td_lambda=0.8))
     value, probs = heads(parts, params, batch)
     mask, team = np.asarray(batch.mask_t), value.sum(-1)
@@ -81,7 +83,7 @@ def test_the_loss_is_by_hand_that_of_summed_values_and_one_advantage_for_all_age
 
 
 def test_the_policy_gradient_does_not_move_the_values():
-    env, parts, params, batch = setting(QMIX, value_weight=0.0)
+    env, parts, params, batch = setting("qmix", value_weight=0.0)
     view = base.views(env, batch)
     grads = jax.jit(jax.grad(lambda params: vmix.loss(parts, params, batch, view, hp(td_lambda=0.8))[0]))(params)
     moved = {name: any((leaf != 0).any() for leaf in jax.tree.leaves(grads[name])) for name in grads}
@@ -89,7 +91,7 @@ def test_the_policy_gradient_does_not_move_the_values():
 
 
 def test_padding_changes_nothing():
-    env, parts, params, batch = setting(QMIX, ends_at=2)
+    env, parts, params, batch = setting("qmix", ends_at=2)
     spoiled = batch._replace(action_t=batch.action_t.at[2:].set(1), reward_t=batch.reward_t.at[2:].set(99.0))
     view = base.views(env, batch)
     slope = jax.jit(jax.grad(lambda params, batch: vmix.loss(parts, params, batch, view, hp(td_lambda=0.8))[0]))
@@ -98,33 +100,26 @@ def test_padding_changes_nothing():
 
 
 def test_credit_weights_are_ones_with_vdn_and_slopes_with_qmix():
-    _, parts, params, batch = setting(VDN)
+    _, parts, params, batch = setting("vdn")
     one = jax.tree.map(lambda x: x[:, 0], batch)
     np.testing.assert_array_equal(jax.jit(partial(vmix.credit_weights, parts))(params, one), np.ones((5, 2)))
-    _, parts, params, _ = setting(QMIX)
+    _, parts, params, _ = setting("qmix")
     weights = np.asarray(jax.jit(partial(vmix.credit_weights, parts))(params, one))
     assert weights.shape == (5, 2)
     assert (weights >= 0).all()
     assert np.ptp(weights) > 0
 
 
-def trained(seeds: tuple[int, ...]) -> Trained:
-    core = core_of(first_move(), 16, QMIX)
-    sizes = compiled.Sizes(8, 8, 8, 1, True, 0.0)
-    return train_on(core, learners.make("vmix", core), 200, sizes, seeds, lr=1e-2, td_lambda=0.8)
-
-
 @pytest.fixture(scope="module")
 def both() -> Trained:
-    return trained((0, 1))
+    """Two runs."""
+    core = core_of(first_move(), 16, QMIX)
+    sizes = compiled.Sizes(8, 8, 8, 1, True, 0.0)
+    return train_on(core, learners.make("vmix", core), 200, sizes, (0, 1), lr=1e-2, td_lambda=0.8)
 
 
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
-
-
-def test_a_run_of_two_equals_that_run_alone(both: Trained):
-    assert_run_of_many_is_run_alone(both, 1, trained((1,)))
 
 
 def test_the_team_value_of_the_last_step_is_what_the_better_actions_pay(both: Trained):

@@ -1,6 +1,7 @@
 """The program of all runs: run i of many is run i alone, chunks compose, and what must not be compiled is not there."""
 
 import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,15 +44,41 @@ def raw(tree):
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("algo", ["matched_qllm", "matched_maser"])
+SLOW = [pytest.param(f"matched_{name}", marks=pytest.mark.slow) for name in ("maser", "riit", "vmix", "maddpg", "lica")]
+
+
+@pytest.mark.parametrize("algo", ["matched_qllm", "matched_coma", *SLOW])
 def test_run_i_of_many_equals_run_i_alone(algo: str):
-    exp = build("seeds=2", f"algo={algo}")
+    exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")
     _, together, _, returns = trained(exp, 6)
     for i in (0, 1):
         _, alone, _, returns_alone = trained(exp, 6, seeds=[i])
         for many, one in zip(raw(together), raw(alone), strict=True):
             np.testing.assert_allclose(many[i], one[0], rtol=2e-5, atol=2e-6)
         np.testing.assert_allclose(returns[i], returns_alone[0], rtol=2e-5)
+
+
+def test_each_run_of_a_sweep_begins_with_its_credit_function():
+    exp = build("seeds=2", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]")
+    _, state = experiment.init(exp)
+    networks = (state.learner.params, state.learner.target_params, state.best_params)
+    choices = [params["mixer"]["choice"] for params in networks]  # the name under which checkpoints hold it
+    for choice in choices:
+        assert choice.dtype == jnp.float32
+        np.testing.assert_array_equal(choice, [[1, 0], [1, 0], [0, 1], [0, 1]])
+    # Buffers that are donated with the state must not be shared.
+    assert exp.choice is not None
+    assert len({x.unsafe_buffer_pointer() for x in (*choices, exp.choice)}) == 4
+    with pytest.raises(TypeError, match="'choice'"):
+        jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+
+
+@pytest.mark.parametrize("algo", [name for name in config.group_names("algo") if name.startswith("matched_qllm_")])
+def test_each_method_hands_the_choice_to_its_mixer(algo: str):
+    exp = build("seeds=1", f"algo={algo}", "algo.buffer_episodes=32", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]")
+    _, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
+    params = state.learner.params
+    assert params.get("critic", params)["mixer"]["choice"].shape == (2, 2)
 
 
 def test_runs_differ_and_a_seed_repeats():
@@ -117,11 +144,9 @@ def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
     assert 0.3 < np.asarray(scores.won).mean() < 0.7  # the cue is drawn with equal chances
 
 
-@pytest.mark.parametrize(
-    "overrides", [["n_agents=1", "seeds=1"], ["seeds=1", "algo.batch_episodes=1", "algo.n_envs=1"]]
-)
-def test_one_agent_and_batches_of_one(overrides: list[str]):
-    _, state, metrics, returns = trained(build(*overrides), 3)
+def test_one_agent_batches_of_one_and_one_environment():
+    exp = build("n_agents=1", "seeds=1", "algo.batch_episodes=1", "algo.n_envs=1")
+    _, state, metrics, returns = trained(exp, 3)
     assert all(np.isfinite(leaf).all() for leaf in raw((state.learner.params, metrics)))
     assert np.isfinite(returns).all()
 
@@ -137,19 +162,35 @@ def primitives(jaxpr) -> set[str]:
     return found
 
 
+def assert_allowed(jaxpr, name: str) -> None:
+    """No callback, no `cond` (under vmap it runs both branches) and no QR (it deadlocks XLA:CPU)."""
+    found = primitives(jaxpr)
+    assert {"dot_general", "random_bits"} & found, name  # the walk sees inner jaxprs
+    assert not [p for p in found if "callback" in p or p in ("cond", "qr", "geqrf", "householder_product")], name
+
+
 @pytest.mark.parametrize("algo", config.group_names("algo"))
-def test_nothing_that_must_not_be_compiled_is(algo: str):
-    """No callback, no `cond` (under vmap it runs both branches), no QR (it deadlocks XLA:CPU) in init or chunk."""
+def test_no_preset_has_what_must_not_be_compiled(algo: str):
+    """In fresh runs and in one iteration: two traces, as programs loop over the same functions."""
     exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many
-    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
-    programs = {
-        "init": exp.program.init.trace(exp.root, exp.seeds, exp.choice),  # pyright: ignore
-        "chunk": exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1)),  # pyright: ignore
+    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    assert_allowed(exp.program.init.trace(exp.root, exp.seeds).jaxpr.jaxpr, "init")  # pyright: ignore
+    parts = one_run.Parts(exp.env, exp.agent, exp.learner, one_run.Sizes(2, 4, 32, 1, True, 0.0))
+    assert_allowed(jax.make_jaxpr(partial(compiled.iteration, parts))(clock, state, exp.hp).jaxpr, "iteration")
+
+
+def test_no_program_has_what_must_not_be_compiled():
+    """Of one preset all programs, and for the largest of them what XLA makes of it."""
+    exp = build("seeds=2", "algo=matched_qmix")
+    clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
+    chunk = exp.program.chunk.trace(clock, state, exp.hp, jnp.asarray(1))  # pyright: ignore
+    keys = jax.random.split(exp.root, 2)
+    traced = {
+        "warmup": exp.program.warmup.trace(clock, state, exp.hp),  # pyright: ignore
+        "chunk": chunk,
         "evaluate": exp.program.evaluate.trace(clock, state, 4),  # pyright: ignore
+        "play": exp.program.play.trace(state.best_params, keys, 4, jnp.asarray(0.5)),  # pyright: ignore
     }
-    for name, traced in programs.items():
-        found = primitives(traced.jaxpr.jaxpr)
-        assert {"dot_general", "random_bits"} & found, name  # the walk sees inner jaxprs
-        assert not [p for p in found if "callback" in p or p in ("cond", "qr", "geqrf", "householder_product")], name
-    if algo == "matched_qmix":  # what XLA makes of it is checked once: that takes seconds
-        assert "conditional(" not in programs["chunk"].lower().compile().as_text()
+    for name, program in traced.items():
+        assert_allowed(program.jaxpr.jaxpr, name)
+    assert "conditional(" not in chunk.lower().compile().as_text()
