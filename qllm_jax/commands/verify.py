@@ -1,4 +1,4 @@
-"""The verdict on one credit function, as a person reads it."""
+"""Verify one credit function and print its verdict as a table."""
 
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,22 @@ _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "r
 
 
 def verify(arguments: list[str]) -> int:
-    """The command: read the file, run the gates, print the verdict."""
-    files = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
-    if len(files) != 1:
+    """Read the file, run the gates, print the verdict. Return 0 for a pass, 1 for a refusal."""
+    paths = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
+    if len(paths) != 1:
         raise UserError(
             "give one file, for example: python -m qllm_jax.verify my_function.py env=mpe_spread n_agents=6"
         )
-    settings = config.load([argument for argument in arguments if argument not in files])
+    settings = config.load([argument for argument in arguments if argument not in paths])
     env = config.environment(settings.env, settings.n_agents)
-    found = find(files[0])
+    found = find(paths[0])
     verdict = gates.verify(found.text, found.file, env)
     print("\n".join(table(verdict, found.file)))
     return 0 if verdict.ok else 1
 
 
 def table(verdict: Verdict, file: str) -> list[str]:
-    """The verdict as a person reads it."""
+    """Return the lines of the table of a verdict."""
     lines = [f"{verdict.code} at {verdict.layer}: {file} {CODES[verdict.code]}", f"sha256 {verdict.sha256}"]
     if not verdict.ok:
         at = "" if verdict.line is None else f"line {verdict.line}: {verdict.report.get('line_text', '').strip()}"

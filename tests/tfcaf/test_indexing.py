@@ -1,4 +1,4 @@
-"""The guard of indices: what is in range reads as ever, what is not is recorded and can be poisoned."""
+"""The guard of indices: one in range reads as in JAX, any other is recorded and can be poisoned."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ ROWS, MORE, ONE = jnp.array([0, 2]), jnp.array([[1], [3]]), jnp.int32(2)
 ALL, MASK = slice(None), np.array([True, False, True])
 FORMS = {
     "array": (ROWS,), "scalar": (ONE,), "second_axis": (ALL, ROWS), "two_arrays": (ROWS, MORE),
-    "mask": (MASK, ALL, ROWS), "ellipsis": (..., ROWS), "none": (None, ROWS), "none_behind": (ROWS, None),
+    "mask": (MASK, ALL, ROWS), "ellipsis": (..., ROWS), "none": (None, ROWS), "none_after": (ROWS, None),
     "around_a_slice": (ONE, ALL, ROWS), "with_integer": (0, ROWS), "with_negative": (-1, ROWS),
     "with_slice": (ROWS, slice(1, 3)), "with_step": (slice(None, None, 2), ONE),
     "backwards": (slice(None, None, -1), ROWS), "all_scalars": (ONE, ONE, ONE), "no_array": (ALL, ALL, -1),

@@ -20,8 +20,8 @@ END = Location("file.py", 1)
 def test_feedback_is_short_and_names_the_line():
     source = "a\n" + "b" * 5000
     error = TfcafError("STATIC", Location("f", 2), "p" * 3000, "h")
-    told = refusal(error, "L3", source, {}).feedback()
-    assert len(told.encode()) == MAX_FEEDBACK
+    feedback = refusal(error, "L3", source, {}).feedback()
+    assert len(feedback.encode()) == MAX_FEEDBACK
     short = refusal(TfcafError("STATIC", Location("f", 2), "is wrong", "mend it"), "L3", source, {}).feedback()
     assert short == f"STATIC ({CODES['STATIC']}): is wrong\nLine 2: {'b' * 200}\nWhat to do: mend it"
 

@@ -1,4 +1,4 @@
-"""Loading: what tracing finds is told with its line, and the shipped functions give the weights that they promise."""
+"""Loading: mistakes that tracing finds are named with their line; shipped functions give the weights they promise."""
 
 import pickle
 import subprocess
@@ -64,7 +64,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("source", "line", "verdict", "fragment"), BAD.values(), ids=BAD.keys())
-def test_mistake_is_told_with_its_line(source: str, line: int, verdict: str, fragment: str):
+def test_mistake_is_named_with_its_line(source: str, line: int, verdict: str, fragment: str):
     with pytest.raises(TfcafError) as caught:
         from_source(source, "file.py", SPEC)
     assert caught.value.code == verdict

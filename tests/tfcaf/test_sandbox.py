@@ -1,4 +1,4 @@
-"""The process of a candidate: what it cannot do, and how it ends, shown by programs that try."""
+"""The process of a candidate: its limits and layers, and how it ends, shown by programs that try."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from qllm_jax.tfcaf.sandbox.confine import ACTIVE
 ENV = {"name": "mpe_spread", "n_agents": 3}
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
 
-# Locks itself in as the process of a candidate does, then tries each line of ATTEMPTS and tells what came of it.
+# Locks itself in as the process of a candidate does, then tries each line of ATTEMPTS and prints the outcome.
 PROBE = """
 import json, os, sys
 request = json.loads(sys.stdin.buffer.read())
@@ -73,8 +73,8 @@ def test_what_a_process_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     attempts = ATTEMPTS
     for name, value in names.items():
         attempts = {key: code.replace(name, value) for key, code in attempts.items()}
-    told = probe(tmp_path, attempts)
-    layers, found = told["layers"], told["found"]
+    answer = probe(tmp_path, attempts)
+    layers, found = answer["layers"], answer["found"]
     assert layers["limits"] == ACTIVE
     assert found["threads"] == "'yes'"  # XLA needs them
     assert not {"OPENAI_API_KEY", "PATH", "USER", "VIRTUAL_ENV"} & set(eval(found["environment"]))
@@ -133,7 +133,7 @@ def test_too_much_output_ends_it(tmp_path: Path):
     assert len(ended.answer) < 10**6
 
 
-def test_code_and_errors_are_told(tmp_path: Path):
+def test_code_and_errors_are_returned(tmp_path: Path):
     ended = run(tmp_path, "import sys; print('answer'); sys.exit('reason')")
     assert ended[:-1] == (b"answer\n", b"reason\n", 1, "")
     assert 0 < ended.cpu_s < 10

@@ -1,1 +1,1 @@
-"""The process of a candidate, and what locks it in."""
+"""L5: the process of a candidate, and the layers that lock it in."""

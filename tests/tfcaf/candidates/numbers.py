@@ -42,7 +42,7 @@ OUT_OF_RANGE = {
     "108_negative_end_of_slice": Candidate(
         credit("y = [pos[i - 1 : i].sum() for i in range(3)]", "return jnp.stack(y) ** 2 + 1.0, 0.0"), "OOB", 3
     ),
-    "108_list_from_behind": Candidate(
+    "108_list_from_its_end": Candidate(
         credit(
             "y = [x[i] for i in range(3)]", "z = [y[i - 1] for i in range(3)]", "return jnp.stack(z) ** 2 + 1.0, 0.0"
         ),

@@ -1,4 +1,4 @@
-"""The paper's signature: what breaks Eq. 3 is refused, and the paper's function gives the paper's numbers."""
+"""The paper's signature: breaks of Eq. 3 are refused, and the paper's function gives the paper's numbers."""
 
 import jax
 import jax.numpy as jnp
