@@ -1,4 +1,4 @@
-"""What tests of learners share: numbers to learn with, episodes, training on a probe, and teams of given sizes."""
+"""Helpers of the tests of learners: numbers to learn with, episodes, training on a probe, and teams of given sizes."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -112,6 +112,6 @@ def first_move(horizon: int = 2) -> Env:
 
 
 def last_view() -> View:
-    """What is seen before the last step of `first_move`."""
+    """The view before the last step of `first_move`."""
     env = first_move()
     return env.view(env.reset(jax.random.key(0))._replace(t=jnp.int32(1)))

@@ -1,4 +1,4 @@
-"""What tests of mixers share: inputs from spread with 6 agents, and layers in NumPy."""
+"""Helpers of the tests of mixers: inputs from spread with 6 agents, and layers in NumPy."""
 
 from collections.abc import Callable
 from typing import Any

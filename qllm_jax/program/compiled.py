@@ -52,8 +52,8 @@ def shapes(program: Program, root: jax.Array, seeds: Array, choice: Choice = Non
     """The state that `init` gives, as shapes with the devices that hold them."""
     clock, state = jax.eval_shape(program.init, root, seeds, choice)
     n_runs = len(seeds)
-    place = lambda tree, kind: devices.with_sharding(tree, kind, n_runs, program.pool)
-    return place(clock, REPLICATED), place(state, SHARDED)
+    sharded = lambda tree, kind: devices.with_sharding(tree, kind, n_runs, program.pool)
+    return sharded(clock, REPLICATED), sharded(state, SHARDED)
 
 
 def init(parts: Parts, root: jax.Array, seeds: Array, choice: Choice) -> tuple[Clock, RunState]:

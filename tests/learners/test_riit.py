@@ -72,7 +72,7 @@ def played():
 
 
 def team_values(parts: riit.Riit, params, batch: Episode) -> np.ndarray:
-    """Sum of the critics of the actions taken, (T+1, B), one sample at a time; action 0 behind the end."""
+    """Sum of the critics of the actions taken, (T+1, B), one sample at a time; action 0 after the end."""
     view = base.views(parts.core.env, batch)
     action = jnp.concatenate([batch.action_t, jnp.zeros_like(batch.action_t[:1])])
     out = np.zeros(action.shape[:2])

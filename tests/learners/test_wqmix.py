@@ -67,8 +67,8 @@ def by_loops(weighting: str, alpha: float) -> float:
     for t, b in steps:
         taken, agents = np.asarray(batch.action_t[t, b]), np.arange(2)
         best, next_best = q[t, b].argmax(-1), q[t + 1, b].argmax(-1)
-        behind = central(target_params, target_q[t + 1, b, agents, next_best], states[t + 1, b])
-        y = float(batch.reward_t[t, b]) + 0.9 * (1 - float(batch.terminated_t[t, b])) * behind
+        next_value = central(target_params, target_q[t + 1, b, agents, next_best], states[t + 1, b])
+        y = float(batch.reward_t[t, b]) + 0.9 * (1 - float(batch.terminated_t[t, b])) * next_value
         q_tot = mixed(t, b, q[t, b, agents, taken])
         q_hat = central(params, central_q[t, b, agents, taken], states[t, b])
         seems_better = y > central(target_params, target_q[t, b, agents, best], states[t, b])
