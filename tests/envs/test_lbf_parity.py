@@ -240,10 +240,12 @@ def test_every_step_with_other_options_equals_lbforaging(seed):
 
 
 def layouts_of_peer(options, n_resets):
-    """Starts of episodes; a fresh object for each, since a second reset still sees the agents of the first."""
-    starts, n_agents = [], options["n_agents"]
+    """Starts of episodes. Agents have no cell before each, as in a fresh object: a reset sees those of the last one."""
+    starts, n_agents, peer = [], options["n_agents"], peer_of(**options)
+    peer._make_gym_obs = peer._gen_valid_moves = peer._get_info = lambda: None  # not looked at, and most of the time
     for seed in range(n_resets):
-        peer = peer_of(**options)
+        for player in peer.players:
+            player.position = None
         peer.reset(seed=seed)
         starts.append(state_of(peer, slots_of(peer), np.full(n_agents, -1)))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *starts)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from qllm_envs import opponents
 from qllm_envs.opponents import network, scripts
 from qllm_envs.opponents.frame import frame, layout
-from qllm_envs.selfplay import evaluate, game, measure, ppo, train
+from qllm_envs.selfplay import evaluate, game, generations, measure, ppo, train
 from qllm_envs.selfplay.plan import VERSION, Plan, meta_of
 from qllm_envs.selfplay.ppo import Sample
 
@@ -94,7 +94,8 @@ def test_a_policy_does_the_same_in_all_eight_positions_and_in_any_order(data, wh
 def test_layouts_are_as_long_as_what_the_players_see():
     for role, n in (("prey", 3), ("prey", 5), ("adversary", 2), ("adversary", 4)):
         the_game = game.make(role, n)
-        for seen, shape in zip(the_game.observe(the_game.reset(KEY)), the_game.layouts, strict=True):
+        observed = jax.eval_shape(lambda key, the_game=the_game: the_game.observe(the_game.reset(key)), KEY)
+        for seen, shape in zip(observed, the_game.layouts, strict=True):
             assert seen.shape[1] == 2 * shape.size
 
 
@@ -134,11 +135,21 @@ def test_each_key_gives_the_random_opponent_another_action():
 
 
 @functools.cache
+def outcomes(role, n_agents, team):
+    """Of 512 episodes of a team against each kind of opponent, in one program."""
+    the_game, the_team = game.make(role, n_agents), measure.teams_of(role, n_agents)[team]
+    opponents_of = [measure.opponent_of(role, n_agents, kind) for kind in measure.KINDS]
+
+    def play(kind):
+        any_of = lambda key, obs: jax.lax.switch(kind, opponents_of, key, obs)
+        return measure.play_many(the_game, the_team, any_of, episodes=512)
+
+    found = jax.device_get(jax.jit(jax.vmap(play))(jnp.arange(len(measure.KINDS))))
+    return {kind: jax.tree.map(lambda leaf, i=i: leaf[i], found) for i, kind in enumerate(measure.KINDS)}
+
+
 def outcome(role, n_agents, team, kind):
-    the_game = game.make(role, n_agents)
-    return measure.play_many(
-        the_game, measure.teams_of(role, n_agents)[team], measure.opponent_of(role, n_agents, kind), episodes=512
-    )
+    return outcomes(role, n_agents, team)[kind]
 
 
 @pytest.mark.parametrize("team", ["chase", "trained"])
@@ -177,7 +188,16 @@ def test_advantages_by_hand():
 TINY = ["--generations", "2", "--updates", "1", "--games", "2", "--snapshots", "1", "--hidden", "4", "--horizon", "3"]
 
 
-def test_a_tiny_training_gives_the_same_file_twice_and_another_for_another_seed(tmp_path: Path, capsys):
+def test_a_tiny_training_gives_the_same_file_twice_and_another_for_another_seed(tmp_path: Path, capsys, monkeypatch):
+    # The programs of the three trainings are the same, and are compiled once.
+    compiled, programs = generations.compiled, {}
+
+    def once(the_game, side, *rest):
+        if side not in programs:
+            programs[side] = compiled(the_game, side, *rest)
+        return programs[side]
+
+    monkeypatch.setattr(generations, "compiled", once)
     paths = [tmp_path / name for name in ("a.npz", "b.npz", "c.npz")]
     for path, seed in zip(paths, "001", strict=True):
         assert train.main(["adversary", *TINY, "--seed", seed, "--out", str(path)]) == 0
@@ -210,8 +230,19 @@ def test_a_network_that_a_file_lacks_is_named():
         network.load(opponents.path_of("prey", 3), "prey")
 
 
-def test_the_table_has_a_row_for_each_team_and_opponent(capsys):
-    assert evaluate.main(["adversary", "--episodes", "2"]) == 0
+def test_the_table_has_a_row_for_each_team_and_opponent(capsys, monkeypatch):
+    asked = []
+
+    def play_many(the_game, team, opponent, episodes, seed):
+        del team, opponent
+        asked.append((the_game.n_agents, episodes, seed))
+        return measure.Outcome(*(jnp.array([x, x + 2.0]) for x in (len(asked), 100, 200, 300)))
+
+    monkeypatch.setattr(measure, "play_many", play_many)
+    assert evaluate.main(["adversary", "--episodes", "2", "--seed", "7"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert asked == [(2, 2, 7)] * 20
     assert len(rows) == 2 + 4 * 5
-    assert rows[2].startswith("| random | trained | ")
+    # Return, mean, largest and last, each with 1.96 standard errors of two episodes.
+    assert rows[2] == "| random | trained | 2.00 ± 1.96 | 201.00 ± 1.96 | 101.00 ± 1.96 | 301.00 ± 1.96 |"
+    assert rows[3].startswith("| random | heuristic | 3.00 ± 1.96 | ")

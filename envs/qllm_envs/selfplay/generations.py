@@ -6,14 +6,20 @@ from functools import partial
 from typing import Any
 
 import jax
+import optax
 
 from qllm_envs._mpe.physics import ACTION_NAMES
 from qllm_envs.opponents.network import Network
 from qllm_envs.selfplay import game, pool, ppo
-from qllm_envs.selfplay.game import OPPONENT, TEAM
+from qllm_envs.selfplay.game import OPPONENT, TEAM, Game
 from qllm_envs.selfplay.plan import Plan
 from qllm_envs.selfplay.pool import Sizes
 from qllm_envs.selfplay.ppo import Learner
+
+
+def compiled(the_game: Game, side: int, sizes: Sizes, optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    """Return `pool.improve` of one side as a compiled function of learner, pool and key."""
+    return jax.jit(partial(pool.improve, the_game, side, sizes, optimizer))
 
 
 def train(plan: Plan, report: Callable[[str], Any]) -> dict[str, Network]:
@@ -27,7 +33,7 @@ def train(plan: Plan, report: Callable[[str], Any]) -> dict[str, Network]:
         nets = ppo.init(key_init, 4 * the_game.layouts[side].size, len(ACTION_NAMES), plan.hidden)
         learners.append(Learner(nets, optimizer.init(nets)))
         pools.append(pool.pool_of(the_game, side, nets.policy, plan.snapshots))
-        improve.append(jax.jit(partial(pool.improve, the_game, side, sizes, optimizer)))
+        improve.append(compiled(the_game, side, sizes, optimizer))
     for generation in range(plan.generations):
         # The team comes last, so that what is saved of it has met the opponent that is saved.
         for side, name in ((OPPONENT, plan.role), (TEAM, "team")):
