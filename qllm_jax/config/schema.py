@@ -70,7 +70,7 @@ class AlgoConfig:
     td_lambda: Share
     target_tau: Share
     target_interval: Count
-    epsilon_start: Share  # the schedule is `epsilon_at` in program/compiled.py
+    epsilon_start: Share  # the schedule is `epsilon_at` in program/one_run.py
     epsilon_end: Share
     epsilon_steps: Count
     eval_epsilon: Share
