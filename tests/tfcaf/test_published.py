@@ -71,7 +71,6 @@ def test_no_false_alarm_on_what_is_shipped(name: str, warm: WarmGates):
     assert (verdict.code, verdict.problem) == ("OK", "")
     assert verdict.report["weights"]["lowest_weight_tried"] >= 0
     assert verdict.report["igm"]
-    assert verdict.report["cpu_seconds"] < gates.DEFAULT_LIMITS.cpu_s / 2
 
 
 @pytest.mark.slow
