@@ -1,4 +1,4 @@
-"""The list of 124 candidates, and more: each gets its verdict, and none of them harms this process.
+"""All candidates of `candidates/`: each gets its verdict, and none of them harms this process.
 
 Candidates that are refused from their text are in test_check.py, and replies in test_extract.py. The others are
 verified in one process (warm.py), a few of each code and layer in a process of their own, and with `-m slow` all.

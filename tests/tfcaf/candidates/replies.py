@@ -1,4 +1,4 @@
-"""Replies of models, good and bad, with the verdict on what is found in them. Numbers as in the list of 124."""
+"""Replies of models, good and bad, with the verdict on what is found in them."""
 
 import json
 

@@ -8,7 +8,7 @@ def credit(*lines: str, before: str = "") -> str:
     return before + "def credit(state):\n" + "".join(f"    {line}\n" for line in lines) + "    return w, 0.0\n"
 
 
-# name: (source, line of the mistake or None, fragment of the message); numbers as in the list of 124.
+# name: (source, line of the mistake or None, fragment of the message); letters and numbers only name them.
 STATIC: dict[str, tuple[str, int | None, str]] = {
     # A. not the function that is asked for
     "empty": ("", None, "no function to call"),
