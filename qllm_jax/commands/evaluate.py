@@ -87,7 +87,7 @@ def record(run: LoadedRun, scores: Scores, random: Scores, epsilon: float, seed:
     asked = {"epsilon": epsilon, "seed": seed, "episodes": int(scores.returns.shape[1])}
     policy = {"random_policy": stats.summary(by_seed.returns), "random_policy_per_seed": by_seed.returns.tolist()}
     if by_seed.won is not None:
-        policy |= {"random_policy_win_rate": stats.summary(by_seed.won)}
+        policy |= {"random_policy_win_rate": stats.summary(by_seed.won, stats.SHARE)}
     blocks = results.by_configuration(runs, lambda indices: numbers(run, scores, indices))
     return {**head, **asked, **policy, **(blocks[0] if not runs[0].values else {"configurations": blocks})}
 

@@ -1,4 +1,4 @@
-"""Learning curves (Gorsane et al. 2022, arXiv 2209.10485): mean over seeds and 95% bootstrap band.
+"""Learning curves (Gorsane et al. 2022, arXiv 2209.10485): mean over seeds and its 95% t interval as a band.
 
 Each task has a plot of returns and, if it has winners, a plot of the share of episodes won. Colors are in style.py.
 """
@@ -14,6 +14,7 @@ from qllm_jax import stats
 from qllm_jax.reporting import comparison
 from qllm_jax.reporting.comparison import Entry, Panel
 from qllm_jax.reporting.style import BAND_ALPHA, CURVE_COLORS, CURVE_DASHES, GRID_COLOR, RANDOM_COLOR
+from qllm_jax.stats.intervals import ANY, SHARE, Bounds
 
 COLUMNS = 3
 
@@ -25,6 +26,7 @@ class Plot(NamedTuple):
     ylabel: str
     curves: Callable[[Entry], np.ndarray | None]  # (runs, evals)
     random: Callable[[dict[str, Any]], float]  # the random policy's value in a result
+    bounds: Bounds = ANY  # of the band
 
 
 def plots_of(panel: Panel) -> list[Plot]:
@@ -33,7 +35,7 @@ def plots_of(panel: Panel) -> list[Plot]:
     found = [Plot(panel, "return of an evaluation episode\n(sum of team rewards)", lambda e: e.returns, of_returns)]
     if any(entry.win_rates is not None for entry in panel.entries):
         of_wins = lambda result: result["random_policy_win_rate"]["mean"]
-        found.append(Plot(panel, "share of evaluation episodes won", lambda e: e.win_rates, of_wins))
+        found.append(Plot(panel, "share of evaluation episodes won", lambda e: e.win_rates, of_wins, SHARE))
     return found
 
 
@@ -52,7 +54,8 @@ def draw(panels: list[Panel], out: Path) -> None:
     for i, plot in enumerate(plots):
         axes = figure.add_subplot(n_rows, n_columns, i + 1)
         for entry, label in zip(plot.panel.entries, plot.panel.labels, strict=True):
-            draw_run(axes, entry.steps, plot.curves(entry), label + comparison.unfinished_mark(entry), styles[label])
+            name = label + comparison.unfinished_mark(entry)
+            draw_run(axes, entry.steps, plot.curves(entry), name, styles[label], plot.bounds)
         draw_frame(axes, plot)
     temporary = out.with_name(out.name + ".tmp")
     figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=200)
@@ -66,15 +69,17 @@ def styles_of(panels: list[Panel]) -> dict[str, tuple[str, str]]:
     return {name: looks[i % len(looks)] for i, name in enumerate(names)}
 
 
-def draw_run(axes: Any, steps: np.ndarray, curves: np.ndarray | None, label: str, style: tuple[str, str]) -> None:
-    """Draw the mean of curves (runs, evals) and its 95% band; nothing before the first evaluation."""
+def draw_run(
+    axes: Any, steps: np.ndarray, curves: np.ndarray | None, label: str, style: tuple[str, str], bounds: Bounds = ANY
+) -> None:
+    """Draw the mean of curves (seeds, evals) and its 95% band; nothing before the first evaluation."""
     if curves is None or not len(steps):
         return
     color, dash = style
     marker = "o" if len(steps) == 1 else None
     axes.plot(steps, curves.mean(0), dash, color=color, marker=marker, linewidth=1.8, label=label)
     if len(curves) > 1:
-        axes.fill_between(steps, *stats.band(curves), color=color, alpha=BAND_ALPHA, linewidth=0)
+        axes.fill_between(steps, *stats.band(curves, bounds), color=color, alpha=BAND_ALPHA, linewidth=0)
 
 
 def draw_frame(axes: Any, plot: Plot) -> None:

@@ -49,7 +49,7 @@ def result(config: Config, final: Final) -> dict[str, Any]:
     by_seed = random_by_seed(runs, final.random)
     random: dict[str, Any] = {"random_policy": stats.summary(by_seed.returns)}
     if by_seed.won is not None:
-        random["random_policy_win_rate"] = stats.summary(by_seed.won)
+        random["random_policy_win_rate"] = stats.summary(by_seed.won, stats.SHARE)
     if config.part:  # read by `collect_groups`
         random["random_policy_per_run"] = jax.tree.map(np.ndarray.tolist, final.random)._asdict()
     blocks = by_configuration(runs, partial(block, final))
@@ -81,7 +81,7 @@ def statistics(scores: Scores) -> dict[str, Any]:
     fields = {"return": stats.summary(mean.returns), "return_per_seed": mean.returns.tolist()}
     if scores.won is None or mean.won is None:
         return fields | {"returns": scores.returns.tolist()}
-    fields |= {"win_rate": stats.summary(mean.won), "win_rate_per_seed": mean.won.tolist()}
+    fields |= {"win_rate": stats.summary(mean.won, stats.SHARE), "win_rate_per_seed": mean.won.tolist()}
     return fields | {"returns": scores.returns.tolist(), "won": scores.won.tolist()}
 
 

@@ -1,0 +1,21 @@
+"""Statistics over seeds: what text, tables, bands and result.json say of one task.
+
+`intervals.py` has t intervals; `text.py` writes them. Studies of several tasks also use `tasks.py` (aggregates),
+`training.py` (learning curves as one number) and `ranks.py` (critical differences).
+"""
+
+from qllm_jax.stats.intervals import SHARE, band, interval, iqm, mean, welch
+from qllm_jax.stats.text import format_number, mean_with_interval, percentage_with_interval, summary
+
+__all__ = [
+    "SHARE",
+    "band",
+    "format_number",
+    "interval",
+    "iqm",
+    "mean",
+    "mean_with_interval",
+    "percentage_with_interval",
+    "summary",
+    "welch",
+]

@@ -1,0 +1,68 @@
+"""Aggregates over tasks: by hand, and against the definitions of rliable (Agarwal et al. 2021)."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from qllm_jax.stats import tasks
+
+
+def test_the_iqm_of_equally_many_seeds_is_the_trimmed_mean():
+    scores = np.random.default_rng(0).normal(size=(3, 8))
+    assert tasks.iqm(list(scores)) == pytest.approx(scipy.stats.trim_mean(scores.flatten(), 0.25))
+
+
+def test_a_task_weighs_the_same_whatever_its_number_of_seeds():
+    # The middle half of {0: weight 1/2, 4: weight 1/2} is 0 and 4 alike, with any number of copies of either.
+    assert tasks.iqm([np.zeros(2), np.full(2, 4.0)]) == pytest.approx(2)
+    assert tasks.iqm([np.zeros(2), np.full(10, 4.0)]) == pytest.approx(2)
+    # One run of weight 1: a half of weights 1/4 each side is cut from 1 and 3, of weight 1/3 each.
+    assert tasks.iqm([np.array([1.0, 2.0, 3.0])]) == pytest.approx(2 * (1 / 12 + 2 / 3 + 3 / 12))
+
+
+def test_the_interval_resamples_seeds_within_tasks():
+    # Two tasks without any spread within: no resample differs, although the tasks do.
+    found = tasks.iqm_interval([np.zeros(3), np.ones(3)])
+    assert found == pytest.approx((0.5, 0.5, 0.5, 6))
+    spread = tasks.iqm_interval([np.array([0.0, 1.0, 2.0, 3.0])])
+    assert spread.value == pytest.approx(1.5)
+    assert spread.low < 1.5 < spread.high
+
+
+def test_the_interval_of_the_iqm_covers_at_ten_seeds_and_three_tasks():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(60):
+        found = tasks.iqm_interval(list(rng.normal(size=(3, 10))))
+        inside += found.low <= 0 <= found.high
+    assert inside >= 50  # 0.95 of 60 is 57; a percentile bootstrap is known to cover a little less
+
+
+def test_probability_of_improvement_counts_pairs():
+    ours, theirs = [np.array([1.0, 3.0]), np.array([5.0])], [np.array([2.0, 3.0]), np.array([5.0, 9.0, 9.0, 9.0])]
+    # Task 1: 3 > 2 wins, 3 = 3 is a half, 1 loses twice: 1.5 of 4. Task 2: one tie of 4: 0.5 of 4.
+    assert tasks.improvement(ours, theirs) == pytest.approx((1.5 / 4 + 0.5 / 4) / 2)
+    found = tasks.improvement_interval(ours, theirs)
+    assert (found.value, found.n_runs) == (pytest.approx(0.25), 9)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_probability_of_improvement_is_that_of_mann_and_whitney():
+    ours, theirs = np.random.default_rng(2).normal(size=(2, 7))
+    u = scipy.stats.mannwhitneyu(ours, theirs).statistic
+    assert tasks.improvement([ours], [theirs]) == pytest.approx(u / 49)
+    assert tasks.improvement([theirs], [ours]) == pytest.approx(1 - u / 49)
+
+
+def test_the_profile_is_the_share_of_runs_above():
+    scores = [np.array([0.1, 0.9]), np.array([0.5, 0.5, 0.5, 1.5])]
+    thresholds = np.array([0.0, 0.5, 1.0, 2.0])
+    np.testing.assert_allclose(tasks.profile(scores, thresholds), [1, (1 / 2 + 1 / 4) / 2, (0 + 1 / 4) / 2, 0])
+    low, high = tasks.profile_band(scores, thresholds)
+    resampled = tasks.profile(tasks._resampled(scores), thresholds)  # the same draws, one by one
+    np.testing.assert_allclose(np.percentile(resampled, [2.5, 97.5], 0), [low, high], atol=1e-12)
+
+
+def test_normalized_scores_are_0_at_random_and_1_at_best():
+    np.testing.assert_allclose(tasks.normalize(np.array([-80.0, -50.0, -65.0]), -80.0, -50.0), [0, 1, 0.5])
+    with pytest.raises(ValueError, match="cannot be normalized from 2 to 2: the second must be greater"):
+        tasks.normalize(np.ones(2), 2.0, 2.0)
