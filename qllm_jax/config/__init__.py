@@ -21,6 +21,7 @@ from qllm_jax.config.schema import (
     env_options,
     environment,
     function_name,
+    split_control,
 )
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "function_name",
     "group_names",
     "load",
+    "split_control",
     "to_yaml",
 ]

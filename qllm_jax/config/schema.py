@@ -166,6 +166,14 @@ def env_options(env: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in env.items() if key not in ENV_RUN_KEYS}
 
 
+def split_control(function: str) -> tuple[str, str]:
+    """Return the credit function and its control, of which "" is none: "duty:shuffled" is ("duty", "shuffled")."""
+    base, colon, control = function.rpartition(":")
+    return (base, control) if colon and control.isidentifier() else (function, "")
+
+
 def function_name(function: str) -> str:
-    """The name of a credit function that is given by its name or its path."""
-    return Path(function).stem if function.endswith(".py") else function
+    """Return the name of a credit function that is given by its name or its path, with its control if it has one."""
+    base, control = split_control(function)
+    name = Path(base).stem if base.endswith(".py") else base
+    return f"{name}:{control}" if control else name

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class RewardStats(NamedTuple):
@@ -19,12 +19,20 @@ def initial() -> RewardStats:
     return RewardStats(jnp.zeros(()), jnp.ones(()), jnp.full((), 1e-4, jnp.float32))
 
 
-def update(stats: RewardStats, rewards: Float[Array, "time batch"]) -> RewardStats:
+def update(
+    stats: RewardStats, rewards: Float[Array, "time batch"], counted_t: Bool[Array, " time"] | None = None
+) -> RewardStats:
     """Merge a batch into the moments (Chan et al. 1979; unbiased batch variance).
 
-    Padding counts as rewards of 0 and replayed rewards count again, as in epymarl and in the paper's release.
+    Replayed rewards count again, as in epymarl and in the paper's release. `counted_t` marks the steps that count, None
+    all of them: epymarl cuts a batch to its longest episode, and padding within that length counts as rewards of 0.
     """
-    mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=1), float(rewards.size)
+    if counted_t is None:
+        mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=1), jnp.float32(rewards.size)
+    else:
+        count = jnp.sum(counted_t) * jnp.float32(rewards.shape[1])
+        mean = jnp.sum(rewards * counted_t[:, None]) / count
+        var = jnp.sum(jnp.square(rewards - mean) * counted_t[:, None]) / (count - 1)
     total = stats.weight + count
     delta = mean - stats.mean
     squares = stats.var * stats.weight + var * count + delta**2 * stats.weight * count / total

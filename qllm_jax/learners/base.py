@@ -96,7 +96,8 @@ def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) 
     """Return the moments after a batch, and the batch with standardized rewards; both as given if core says so."""
     if not core.standardize:
         return stats, batch
-    stats = rewards.update(stats, batch.reward_t)
+    counted_t = jnp.any(batch.mask_t > 0, 1) if core.env.spec.ends_early else None
+    stats = rewards.update(stats, batch.reward_t, counted_t)
     return stats, batch._replace(reward_t=rewards.standardize(stats, batch.reward_t))
 
 

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import Spec
+from qllm_jax.config import split_control
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
+from qllm_jax.mixers import controls
 from qllm_jax.mixers.base import Mixer, MixerInputs
+from qllm_jax.mixers.controls import Control
 from qllm_jax.tfcaf import CreditFunction, find, from_source
 from qllm_jax.tfcaf.loading.source import Source
 
@@ -20,31 +23,40 @@ CHOICE = "choice"  # name of the parameter of `choosing`; checkpoints hold it
 def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> Mixer:
     """Mix by the credit function `function` (a library name or a file; empty: the one named as the environment).
 
+    `function` may end with a control, as in "mpe_spread:shuffled": see controls.py.
     `scale` multiplies weights and bias: "n_agents" is the paper's release (undocumented there), 1 is its Eq. 3.
     The function is checked statically and traced in this process; the gates are for the caller, see
     `qllm_jax.commands.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
     """
     factor = resolve_scale(scale, spec.n_agents)
+    control = split_control(function)[1]
+    spoil = controls.find(control) if control else None
     found = source_of(spec, function)
-    return from_credit(from_source(found.text, found.file, spec), factor)
+    return from_credit(from_source(found.text, found.file, spec), factor, spoil)
 
 
 def source_of(spec: Spec, function: str = "") -> Source:
     """Return the text that `make` loads for the option `function`. UserError if there is none."""
-    return find(function or spec.name)
+    return find(split_control(function)[0] or spec.name)
 
 
-def from_credit(credit: CreditFunction, scale: float) -> Mixer:
-    """Return the mixer of a loaded credit function. It has no parameters, so online and target network share it."""
+def from_credit(credit: CreditFunction, scale: float, control: Control | None = None) -> Mixer:
+    """Return the mixer of a loaded credit function, with its credit spoiled by `control` if one is given.
+
+    It learns nothing, so online and target network share it; the parameters of a control are fixed in a run.
+    """
 
     def apply(params: dict, inputs: MixerInputs) -> jax.Array:
-        del params
         weights, bias = credit.credit(inputs.fields, inputs.state)
         if credit.igm:  # Definition 1 of paper v1: the gate keeps dQ_tot/dq_i >= 0
             weights = jnp.maximum(weights, 0.0)
-        return scale * (weights @ inputs.chosen_q + bias)
+        if control is None:
+            return scale * (weights @ inputs.chosen_q + bias)
+        weights, bias = control.apply(params, scale * weights, scale * bias, inputs.state)
+        return weights @ inputs.chosen_q + bias
 
-    return Mixer(init=lambda key, inputs: {}, apply=apply, sources=(credit.source,))
+    init = lambda key, inputs: control.init(key, len(inputs.chosen_q)) if control else {}
+    return Mixer(init=init, apply=apply, sources=(credit.source,))
 
 
 def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
@@ -53,19 +65,21 @@ def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
 
 
 def choosing(each: Sequence[Mixer]) -> Mixer:
-    """One mixer of K without parameters: each run uses the one that its `choice`, a one-hot (K,), marks.
+    """One mixer of K that learn nothing: each run uses the one that its `choice`, a one-hot (K,), marks.
 
     `choice` is the third argument of `init` and a parameter without a gradient, so it never changes. Under a vmap over
     runs all K mixers are evaluated for all runs.
     """
 
     def init(key: jax.Array, inputs: MixerInputs, choice: Float[Array, " functions"]) -> Params:
-        del key, inputs
         # Copied: an argument that a compiled function returned as it came would be donated with the state.
-        return {CHOICE: jnp.array(choice, jnp.float32)}
+        params = {CHOICE: jnp.array(choice, jnp.float32)}
+        own = {str(i): one.init(key, inputs) for i, one in enumerate(each)}
+        return params | {i: fixed for i, fixed in own.items() if fixed}
 
     def apply(params: dict, inputs: MixerInputs) -> jax.Array:
-        return jax.lax.switch(jnp.argmax(params[CHOICE]), [partial(one.apply, {}) for one in each], inputs)
+        branches = [partial(one.apply, params.get(str(i), {})) for i, one in enumerate(each)]
+        return jax.lax.switch(jnp.argmax(params[CHOICE]), branches, inputs)
 
     sources = tuple(source for one in each for source in one.sources)
     return Mixer(init=init, apply=apply, sources=sources)

@@ -119,7 +119,8 @@ def credit_functions(config: Config, env: Env) -> list[Source]:
     if config.algo.mixer.get("name") != "tfcaf":
         return []
     functions = config.sweep.tfcaf or [config.algo.mixer.get("function", "")]
-    return [tfcaf.source_of(env.spec, function) for function in functions]
+    # A function and its controls are one text.
+    return list(dict.fromkeys(tfcaf.source_of(env.spec, function) for function in functions))
 
 
 def make_learner(config: Config, core: Core) -> Learner:

@@ -2,7 +2,8 @@
 
 config.yaml          the resolved configuration, written last: a folder with it is a run
 meta.json            command, versions, commit, hardware (provenance.py), and the groups if there are several
-tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each
+tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each, and
+                     tfcaf/CONTROL/NAME.py for each with a control
 metrics.jsonl        one record per run for each log interval, evaluation and the final evaluation (log.py)
 timing.jsonl         wall time of the same records, kept apart because it differs between machines
 checkpoints/         the newest checkpoint (checkpoint.py)
@@ -24,7 +25,7 @@ from omegaconf import OmegaConf
 
 from qllm_jax import config as configs
 from qllm_jax import files
-from qllm_jax.config import Config, function_name
+from qllm_jax.config import Config, function_name, split_control
 from qllm_jax.errors import UserError
 from qllm_jax.run import provenance
 
@@ -57,7 +58,7 @@ def create(path: Path, config: Config, sources: Sequence[str], meta: dict[str, A
     """
     path.mkdir(parents=True, exist_ok=True)
     for name, source in zip(function_files(config), sources, strict=False):
-        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).parent.mkdir(exist_ok=True, parents=True)
         (path / name).write_text(source)
     (path / META).write_text(json.dumps(provenance.describe() | (meta or {}), indent=2) + "\n")
     files.write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
@@ -65,8 +66,13 @@ def create(path: Path, config: Config, sources: Sequence[str], meta: dict[str, A
 
 def function_files(config: Config) -> list[str]:
     """Files of the credit functions, relative to the run folder."""
-    functions = config.sweep.tfcaf
-    return [f"{TFCAFS}/{function_name(function)}.py" for function in functions] if functions else [TFCAF]
+    return [swept_function_file(function) for function in config.sweep.tfcaf or ()] or [TFCAF]
+
+
+def swept_function_file(function: str) -> str:
+    """File of one of several credit functions. A control has a folder, so that the file's name is the function's."""
+    base, control = split_control(function)
+    return "/".join(part for part in (TFCAFS, control, f"{function_name(base)}.py") if part)
 
 
 def load(path: str) -> tuple[Path, Config]:
@@ -85,14 +91,21 @@ def load(path: str) -> tuple[Path, Config]:
 
 def with_own_functions(folder: Path, config: Config) -> Config:
     """The configuration with the folder's copies of the credit functions: the library may have changed since."""
-    copy = lambda name, given: str(folder / name) if (folder / name).is_file() else given
+    copy = lambda name, given: with_control(str(folder / name), given) if (folder / name).is_file() else given
     if given := config.sweep.tfcaf:
         copies = [copy(name, function) for name, function in zip(function_files(config), given, strict=True)]
         return replace(config, sweep=replace(config.sweep, tfcaf=copies))
     if not (folder / TFCAF).is_file():
         return config
-    mixer = {**config.algo.mixer, "function": str(folder / TFCAF)}
+    given = config.algo.mixer.get("function", "")
+    mixer = {**config.algo.mixer, "function": with_control(str(folder / TFCAF), given)}
     return replace(config, algo=replace(config.algo, mixer=mixer))
+
+
+def with_control(file: str, function: str) -> str:
+    """The credit function of a file, with the control of `function`."""
+    control = split_control(function)[1]
+    return f"{file}:{control}" if control else file
 
 
 def group_ranges(path: Path) -> list[tuple[int, int]]:

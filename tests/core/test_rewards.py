@@ -1,4 +1,4 @@
-"""Running standardisation against NumPy."""
+"""Running standardization against NumPy."""
 
 import jax
 import numpy as np
@@ -25,3 +25,11 @@ def test_the_first_batch_nearly_replaces_the_initial_moments():
     stats = rewards.update(rewards.initial(), batch)
     np.testing.assert_allclose(stats.mean, batch.mean(), rtol=1e-3)
     np.testing.assert_allclose(stats.var, np.var(batch, ddof=1), rtol=1e-2)
+
+
+def test_steps_after_the_longest_episode_of_a_batch_do_not_count():
+    batch = jax.numpy.asarray(np.random.default_rng(2).normal(2.0, 1.0, (6, 3)).astype(np.float32))
+    batch = batch.at[4:].set(0.0).at[2:, 0].set(0.0)  # the longest episode has 4 steps, the first one 2
+    cut = rewards.update(rewards.initial(), batch[:4])
+    counted = rewards.update(rewards.initial(), batch, jax.numpy.arange(6) < 4)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), counted, cut)
