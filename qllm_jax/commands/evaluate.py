@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import cli, files, stats
-from qllm_jax.commands import gated
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import finish, load, results
+from qllm_jax.run import finish, gated, load, results
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 

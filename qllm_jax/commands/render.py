@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qllm_jax import cli, files, stats
-from qllm_jax.commands import gated
 from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
@@ -17,7 +16,7 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import frames
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.gif import write_gif
-from qllm_jax.run import load
+from qllm_jax.run import gated, load
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 

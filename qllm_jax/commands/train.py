@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from qllm_jax import config as configs
-from qllm_jax.commands import gated
 from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder
+from qllm_jax.run import folder, gated
 from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.training import train_all
 

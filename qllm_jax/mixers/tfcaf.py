@@ -26,7 +26,7 @@ def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> 
     `function` may end with a control, as in "mpe_spread:shuffled": see controls.py.
     `scale` multiplies weights and bias: "n_agents" is the paper's release (undocumented there), 1 is its Eq. 3.
     The function is checked statically and traced in this process; the gates are for the caller, see
-    `qllm_jax.commands.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
+    `qllm_jax.run.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
     """
     factor = resolve_scale(scale, spec.n_agents)
     control = split_control(function)[1]

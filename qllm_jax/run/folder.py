@@ -150,3 +150,15 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"{str(path)!r} is in use: another process uses it") from error
         yield
+
+
+def in_use(path: Path) -> bool:
+    """True if a process has the lock of the folder. This takes the lock for a moment."""
+    if not (path / LOCK).is_file():
+        return False
+    with open(path / LOCK) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

@@ -1,6 +1,8 @@
 """The host loop around the compiled program: train a chunk, log it, evaluate, write a checkpoint, until the end."""
 
+import math
 import signal
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,15 +42,18 @@ class Interrupt:
             signal.signal(number, handler)
 
 
-def train(exp: Experiment, path: Path) -> Outcome:
-    """Train the runs of one folder from its newest checkpoint, or from the start, to the end or an interrupt."""
+def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
+    """Train the runs of one folder from its newest checkpoint, or from the start, to the end or an interrupt.
+
+    `stop_at` is a time of `time.monotonic`, after which training stops as it does by Ctrl-C.
+    """
     if text := devices.describe(exp.n_runs, exp.program.pool):
         print(text)
     try:
         with folder.locked(path):
             interrupt, session = Interrupt(), Session(exp, path, *initial_state(exp, path))
             try:
-                finished = advance(session, interrupt)
+                finished = advance(session, interrupt, stop_at)
                 return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
             finally:
                 session.close()
@@ -60,8 +65,8 @@ def train(exp: Experiment, path: Path) -> Outcome:
         raise UserError(message) from error
 
 
-def advance(session: Session, interrupt: Interrupt) -> bool:
-    """Train, log, evaluate and save until the end (True) or an interrupt (False)."""
+def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
+    """Train, log, evaluate and save until the end (True), or until an interrupt or the time `stop_at` (False)."""
     config = session.exp.config
     if session.is_fresh:
         session.evaluate()
@@ -71,7 +76,7 @@ def advance(session: Session, interrupt: Interrupt) -> bool:
         if session.env_steps >= next_eval:
             session.evaluate()
             session.save()
-        if interrupt.requested:
+        if interrupt.requested or time.monotonic() >= stop_at:
             session.save()
             return False
     return True

@@ -50,8 +50,7 @@ def result(config: Config, final: Final) -> dict[str, Any]:
     random: dict[str, Any] = {"random_policy": stats.summary(by_seed.returns)}
     if by_seed.won is not None:
         random["random_policy_win_rate"] = stats.summary(by_seed.won, stats.SHARE)
-    if config.part:  # read by `collect_groups`
-        random["random_policy_per_run"] = jax.tree.map(np.ndarray.tolist, final.random)._asdict()
+    random["random_policy_per_run"] = jax.tree.map(np.ndarray.tolist, final.random)._asdict()
     blocks = by_configuration(runs, partial(block, final))
     if runs[0].values:
         return {**head, **random, "configurations": blocks}

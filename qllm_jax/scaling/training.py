@@ -1,5 +1,6 @@
 """Train all runs of a folder: its groups one after another, shared among the processes of a job."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,16 @@ from qllm_jax.scaling.hosts import Job
 ONE_PROCESS = Job()
 
 
-def train_all(exp: Experiment, path: Path, job: Job = ONE_PROCESS) -> Outcome:
-    """Train this process's share of the groups, or the runs of a folder without groups, and collect all results."""
+def train_all(exp: Experiment, path: Path, job: Job = ONE_PROCESS, stop_at: float = math.inf) -> Outcome:
+    """Train this process's share of the groups, or the runs of a folder without groups, and collect all results.
+
+    Training stops at the time `stop_at`, see `loop.train`.
+    """
     n_groups = len(folder.group_ranges(path))
     if not n_groups:
-        return loop.train(exp, path)
+        return loop.train(exp, path, stop_at)
     with hosts.synchronized(job, "groups"):
-        outcome = train_groups(exp, path, hosts.groups_of(job, n_groups))
+        outcome = train_groups(exp, path, hosts.groups_of(job, n_groups), stop_at)
     if not outcome.finished:
         return outcome
     if not all(is_finished(folder.group_folder(path, i), exp.config.total_steps) for i in range(n_groups)):
@@ -30,7 +34,7 @@ def train_all(exp: Experiment, path: Path, job: Job = ONE_PROCESS) -> Outcome:
     return Outcome(True, finish.write_results(path, exp.config, exp.env.spec.task, results.collect_groups(path)))
 
 
-def train_groups(exp: Experiment, path: Path, indices: Sequence[int]) -> Outcome:
+def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: float = math.inf) -> Outcome:
     """Train the groups with these indices one after another, each in its own folder, to the end or an interrupt.
 
     Finished groups are skipped. `exp` has the runs of all groups, and groups of equal size share its compiled program.
@@ -46,7 +50,7 @@ def train_groups(exp: Experiment, path: Path, indices: Sequence[int]) -> Outcome
         if is_finished(group_path, exp.config.total_steps):
             continue
         print(f"group {index} (of 0 to {len(ranges) - 1}): runs {start} to {stop - 1}")
-        if not (outcome := loop.train(group, group_path)).finished:
+        if not (outcome := loop.train(group, group_path, stop_at)).finished:
             return Outcome(False, f"group {index} {outcome.text}")
     return Outcome(True, "")
 

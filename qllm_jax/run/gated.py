@@ -1,4 +1,4 @@
-"""Credit functions and the gates, for commands: what trains loads no function that has not passed."""
+"""Credit functions and the gates: what trains loads no function that has not passed."""
 
 import sys
 
@@ -14,10 +14,15 @@ def build(config: Config) -> Experiment:
     A function without a stored pass is verified, in a process of its own, before any of them is loaded. `TfcafError`
     says why one is refused, UserError what else is wrong with the configuration.
     """
+    require(config)
+    return experiment.build(config)
+
+
+def require(config: Config) -> None:
+    """Raise what `build` raises for the credit functions of a configuration. Build nothing."""
     env = experiment.make_env(config.env, config.n_agents)
     for found in experiment.credit_functions(config, env):
         gates.require(found.text, found.file, env.spec)
-    return experiment.build(config)
 
 
 def note_unverified(exp: Experiment) -> None:

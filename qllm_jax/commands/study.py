@@ -1,0 +1,58 @@
+"""`study`: list the studies, train one, or print how far it is. The work is done by qllm_jax/studies/."""
+
+import math
+import shlex
+import time
+
+from qllm_envs.parts import suggest
+from qllm_jax import cli
+from qllm_jax import config as configs
+from qllm_jax.errors import UserError
+from qllm_jax.studies import plan, runner, status, work
+from qllm_jax.studies.runner import Choices, Ended, Report
+
+DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf}
+MACHINE = ("devices", "group", "memory_gib", "wandb.mode", "wandb.project", "wandb.entity", "wandb.group")
+ACTIONS = ("status",)
+
+
+def study(arguments: list[str]) -> int:
+    """Train a study's missing cells, or do what the word after its name says. Return the exit code."""
+    machine = [argument for argument in arguments if argument.partition("=")[0] in MACHINE]
+    others = [argument for argument in arguments if argument not in machine]
+    words, options = cli.parse(others, "the name of a study", {**DEFAULTS, **dict.fromkeys(MACHINE)})
+    if not options["max_hours"] > 0:
+        raise UserError(f"max_hours must be more than 0, got {options['max_hours']}")
+    if not words:
+        print(status.list_all(options["results"]))
+        return 0
+    name, *action = words
+    if action and (len(action) > 1 or action[0] not in ACTIONS):
+        raise UserError(f"{' '.join(action)!r} cannot follow the name of a study: {suggest(action[0], ACTIONS)}")
+    stop_at = time.monotonic() + 3600 * options["max_hours"]
+    found = work.make(plan.load(name), options["results"], options["run_dir"])
+    if action:
+        print(status.describe(found))
+        return 0
+    choices = Choices(tuple(options["only"].split(",")), stop_at, configs.load(machine))
+    try:
+        return exit_code(runner.run(found, choices), arguments)
+    except KeyboardInterrupt:
+        return exit_code(Report(Ended.INTERRUPTED, {}, []), arguments)
+
+
+def exit_code(report: Report, arguments: list[str]) -> int:
+    """Print how the process ended. Return its exit code."""
+    again = f"continue: python -m qllm_jax.study {shlex.join(arguments)}"
+    if report.failed:
+        print("\n" + "\n".join(f"{name} failed: {sentence}" for name, sentence in report.failed.items()))
+    if report.elsewhere:
+        print(f"\nleft to other processes: {', '.join(report.elsewhere)}")
+    if report.ended is Ended.INTERRUPTED:
+        print(f"\nstopped; {again}")
+        return 130
+    if report.ended is Ended.OUT_OF_TIME:
+        print(f"\nmax_hours is over; {again}")
+    elif not report.failed and not report.elsewhere:
+        print("\nall cells are done")
+    return 1 if report.failed else 0

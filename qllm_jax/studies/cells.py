@@ -1,0 +1,125 @@
+"""Cells of a study: one task with one method. Each has a configuration of its own and a hash that identifies it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from typing import Any, NamedTuple
+
+from qllm_jax import config as configs
+from qllm_jax.config import Config, Sweep, function_name
+from qllm_jax.errors import UserError
+from qllm_jax.studies.plan import CellsEntry, Plan, Study
+
+# Keys that change no number of a run: where it is written, and what it is computed on.
+MACHINE_KEYS = ("run_dir", "resume", "sweep", "part", "group", "memory_gib", "devices", "hosts", "wandb")
+
+
+class Cell(NamedTuple):
+    """One task with one method: a row of runs, one for each seed."""
+
+    task: str
+    method: str
+    priority: int
+    overrides: tuple[str, ...]  # for `train`, which trains this cell alone by them
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """TASK/METHOD, which `only=` matches."""
+        return f"{self.task}/{self.method}"
+
+    @property
+    def hash(self) -> str:
+        """`hash_of` the configuration."""
+        return hash_of(self.config)
+
+    @property
+    def run_steps(self) -> int:
+        """Environment steps of all runs."""
+        return self.config.seeds * self.config.total_steps
+
+
+def all_cells(study: Study) -> list[Cell]:
+    """Compose and validate every cell, in order of priority. UserError says which one is refused, and why."""
+    return sorted(unsorted_cells(study), key=lambda cell: cell.priority)
+
+
+def unsorted_cells(study: Study) -> Iterator[Cell]:
+    """The cells in the order of the file."""
+    for entry in study.plan.cells:
+        for task in entry.tasks:
+            for method in entry.methods:
+                overrides = overrides_of(study.plan, entry, task, method)
+                try:
+                    config = compose(overrides)
+                except UserError as error:
+                    raise UserError(f"{study.path}: {task} with {method}: {error}") from error
+                yield Cell(task, method, entry.priority, overrides, config)
+
+
+def overrides_of(plan: Plan, entry: CellsEntry, task: str, method: str) -> tuple[str, ...]:
+    """Overrides of a cell: of the study, the task, the method and the entry; a later one has priority."""
+    given = plan.tasks[task]
+    size = (f"seeds={given.seeds}", f"seed={plan.seed}", f"total_steps={given.total_steps}")
+    return (*plan.set, *given.set, *plan.methods[method].set, *entry.set, *size)
+
+
+@cache
+def compose(overrides: tuple[str, ...]) -> Config:
+    """`config.load`, which takes a tenth of a second, once for each list of overrides."""
+    return configs.load(list(overrides))
+
+
+def content(config: Config) -> dict[str, Any]:
+    """The configuration without MACHINE_KEYS."""
+    return {key: value for key, value in asdict(config).items() if key not in MACHINE_KEYS}
+
+
+def hash_of(config: Config) -> str:
+    """SHA-256 of the canonical JSON of `content`."""
+    text = json.dumps(content(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def function_of(config: Config) -> str:
+    """The credit function of a configuration, by name or path; "" without one that is named."""
+    return config.algo.mixer.get("function", "") if config.algo.mixer.get("name") == "tfcaf" else ""
+
+
+def with_function(config: Config, function: str) -> Config:
+    """The configuration with another credit function."""
+    return replace(config, algo=replace(config.algo, mixer={**config.algo.mixer, "function": function}))
+
+
+def merged(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that one training trains: of one task and priority, with configurations that differ in the function alone.
+
+    Functions of one name are trained apart, as a sweep tells its configurations apart by the names of their functions.
+    """
+    together: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        function = function_of(cell.config)
+        key: Any = (cell.task, cell.priority, hash_of(with_function(cell.config, ""))) if function else cell.name
+        names = [function_name(function_of(other.config)) for other in together.get(key, ())]
+        together.setdefault(cell.name if function_name(function) in names else key, []).append(cell)
+    return list(together.values())
+
+
+def config_of_all(cells: Sequence[Cell]) -> Config:
+    """The configuration of the training of a list of `merged`."""
+    first = cells[0].config
+    if len(cells) == 1:
+        return first
+    return replace(first, sweep=Sweep(tfcaf=[function_of(cell.config) for cell in cells]))
+
+
+def configurations(config: Config) -> dict[str, str]:
+    """Hash of each configuration of a training, by its label in the logs; {} for a sweep that no study makes."""
+    lists = config.sweep.lists
+    if not lists:
+        return {"": hash_of(config)}
+    if set(lists) != {"tfcaf"}:
+        return {}
+    return {f"tfcaf={function_name(each)}": hash_of(with_function(config, each)) for each in lists["tfcaf"]}

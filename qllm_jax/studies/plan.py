@@ -1,0 +1,198 @@
+"""Study files: `configs/study/NAME.yaml`, their keys and their rules. Every mistake is one sentence.
+
+title: Sum or mixing network?
+seed: 1000                     # the root seed of all runs
+set: [eval_episodes=32]        # overrides of all cells
+tasks:
+  spread_n3: {label: "spread, N=3", set: [env=mpe_spread, n_agents=3], seeds: 5, total_steps: 2000000}
+methods:
+  vdn: {label: VDN, set: [algo=matched_vdn]}
+cells:                         # each entry is a product of tasks and methods
+  - {tasks: [spread_n3], methods: [vdn], priority: 1}
+figures: []                    # for `study NAME report`
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import field, fields
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from qllm_envs.parts import suggest
+from qllm_jax import config as configs
+from qllm_jax.config import KNOWN_KEYS, TRIAL_SEED, Count
+from qllm_jax.errors import UserError
+
+GROUP = "study"  # the folder in configs/; no Hydra group, as a study is not a part of a configuration
+_ELSEWHERE = "belongs to the command line: it is no part of a cell"
+RESERVED = {  # keys of a configuration that a study does not set by overrides, and the reason
+    "seed": "is a key of the study",
+    "seeds": "is a key of the task",
+    "total_steps": "is a key of the task",
+    "sweep": "would make several configurations of one cell: give each a method of its own",
+    "resume": "is not for studies, which continue what they find",
+    "part": "is for the folders of groups",
+    **dict.fromkeys(("run_dir", "devices", "memory_gib", "group", "wandb"), _ELSEWHERE),
+    "hosts": "is not for studies: start one process of the study on each machine",
+    "hydra": "is not for studies",
+}
+
+
+def check_name(name: str) -> str:
+    """A name that can be a part of a path."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise PydanticCustomError("name", "must be made of letters, digits and _ . - (it names files)")
+    return name
+
+
+def check_override(override: str) -> str:
+    """An override `key=value` of a key that belongs to cells."""
+    key, equals, _ = override.partition("=")
+    if not equals:
+        raise PydanticCustomError("override", "must be of the form key=value, for example env=mpe_spread")
+    top = key.lstrip("+~").split(".")[0].split("/")[0]
+    if top in RESERVED:
+        raise PydanticCustomError("reserved", "must not set {key}, which {why}", {"key": top, "why": RESERVED[top]})
+    return override
+
+
+def check_root_seed(seed: int) -> int:
+    """A root seed with which nothing was chosen."""
+    if seed == 0:
+        reason = "must not be 0: that is the default of train, with which people choose what they then report"
+        raise PydanticCustomError("chosen", reason)
+    if seed == TRIAL_SEED:
+        reason = "must not be {seed}, which is reserved for the trainings by which generate selects functions"
+        raise PydanticCustomError("chosen", reason, {"seed": seed})
+    return seed
+
+
+def check_pairs(entries: "list[CellsEntry]") -> "list[CellsEntry]":
+    """Entries of which no two have the same pair of task and method."""
+    pairs = [(task, method) for entry in entries for task in entry.tasks for method in entry.methods]
+    if repeated := [pair for i, pair in enumerate(pairs) if pair in pairs[:i]]:
+        names = {"task": repeated[0][0], "method": repeated[0][1]}
+        raise PydanticCustomError("pair", "must not hold task {task} with method {method} twice", names)
+    return entries
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+Override = Annotated[str, AfterValidator(check_override)]
+RootSeed = Annotated[int, Field(strict=True, ge=0, le=TRIAL_SEED), AfterValidator(check_root_seed)]
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class TaskEntry:
+    """A task: its overrides, and how much each of its cells is trained."""
+
+    seeds: Count
+    total_steps: Count
+    label: str | None = None  # for figures; None: the name
+    set: list[Override] = field(default_factory=list)
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class MethodEntry:
+    """A method: its overrides."""
+
+    label: str | None = None
+    set: list[Override] = field(default_factory=list)
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class CellsEntry:
+    """The cells of each of `tasks` with each of `methods`. Priority 1 is trained first."""
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1)]
+    priority: Count = 1
+    set: list[Override] = field(default_factory=list)
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
+class Plan:
+    """The content of a study file."""
+
+    title: str
+    seed: RootSeed
+    tasks: dict[Name, TaskEntry]
+    methods: dict[Name, MethodEntry]
+    cells: Annotated[list[CellsEntry], Field(min_length=1), AfterValidator(check_pairs)]
+    set: list[Override] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Study(NamedTuple):
+    """A study: its name, its file and the content of the file."""
+
+    name: str
+    path: Path
+    plan: Plan
+
+
+def names() -> list[str]:
+    """Names of the studies in `configs/study`."""
+    return sorted(configs.group_names(GROUP))
+
+
+def load(name_or_path: str) -> Study:
+    """Read a study by its name, or by the path of a .yaml file. UserError names the key and what is allowed."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise UserError(f"there is no study file {name_or_path!r}")
+    elif name_or_path in names():
+        path = configs.config_dir() / GROUP / f"{name_or_path}.yaml"
+    else:
+        choices = suggest(name_or_path, names())
+        raise UserError(f"study {name_or_path!r} does not exist: {choices}, or give the path of a .yaml file")
+    try:
+        return Study(check_name(path.stem), path, from_dict(read(path)))
+    except (PydanticCustomError, UserError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read(path: Path) -> Any:
+    """The content of a YAML file, with interpolations as they are. UserError if it is no YAML, or holds a key twice."""
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def from_dict(content: Any) -> Plan:
+    """Validate the content of a study file. UserError names the key, its value and what is allowed."""
+    if not isinstance(content, dict):
+        raise UserError(f"must hold the keys {', '.join(each.name for each in fields(Plan))}")
+    try:
+        plan = TypeAdapter(Plan).validate_python(content)
+    except ValidationError as error:
+        raise UserError("; ".join(explain(detail) for detail in error.errors())) from error
+    for entry in plan.cells:
+        for kind, used, known in (("task", entry.tasks, plan.tasks), ("method", entry.methods, plan.methods)):
+            if unknown := [name for name in used if name not in known]:
+                raise UserError(
+                    f"cells name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"
+                )
+    return plan
+
+
+def explain(detail: Any) -> str:
+    """The sentence for one of the errors that pydantic found."""
+    where = [part for part in detail["loc"] if part != "[key]"]
+    if detail["type"] == "unexpected_keyword_argument":
+        return f"unknown key {'.'.join(map(str, where))!r}: {suggest(where[-1], keys_beside(where))}"
+    return configs.explain_validation({**detail, "loc": where})
+
+
+def keys_beside(where: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed beside the one at `where`."""
+    entries = {"tasks": TaskEntry, "methods": MethodEntry, "cells": CellsEntry}
+    return [each.name for each in fields(entries[str(where[0])] if len(where) > 1 else Plan)]

@@ -1,0 +1,124 @@
+"""Result files: results/STUDY/TASK/METHOD.json, one for each cell, made from the run folder that trained it.
+
+What a machine changes (wall_s, provenance) comes last. All else depends on the configuration and the code alone.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from qllm_jax import files
+from qllm_jax.config import function_name
+from qllm_jax.program import experiment, run_axis
+from qllm_jax.run import folder, results
+from qllm_jax.studies import cells as of_cells
+from qllm_jax.studies.cells import Cell
+from qllm_jax.studies.trainings import Trained
+
+DIGITS = 6  # significant digits of measurements
+METRICS = ("return", "win_rate")
+
+
+def path_of(root: Path, cell: Cell) -> Path:
+    """The result file of a cell, in the folder of its study's results."""
+    return root / cell.task / f"{cell.method}.json"
+
+
+def read(root: Path, cell: Cell) -> dict[str, Any] | None:
+    """The content of a cell's result file, of whatever configuration; None if there is none."""
+    path = path_of(root, cell)
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def is_done(root: Path, cell: Cell) -> bool:
+    """True if the cell has a result of the configuration that the study asks for."""
+    found = read(root, cell)
+    return found is not None and found["config_hash"] == cell.hash
+
+
+def write(root: Path, study: str, cell: Cell, found: Trained) -> Path:
+    """Write the result file of a cell from its finished run folder. A result of another configuration is replaced."""
+    path = path_of(root, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (f"{json.dumps(key)}:{compact(value)}" for key, value in make(study, cell, found).items())
+    files.write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    return path
+
+
+def compact(value: Any) -> str:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
+    """The content of a cell's result file."""
+    records = folder.records(found.path)
+    result = results.read_finished(found.path, records)
+    assert result is not None, found.path
+    label = next(label for label, each in found.hashes.items() if each == cell.hash)
+    spec = experiment.make_env(cell.config.env, cell.config.n_agents).spec
+    seeds = list(range(cell.config.seeds))
+    measured = {
+        "env_steps": result["env_steps"],
+        "seeds": seeds,
+        "evaluations": evaluations([record for record in records if results.run_of(record)[0] == label], seeds),
+        "final": final(results.by_label(result)[label]),
+        "random_policy": random_policy(result["random_policy_per_run"], len(seeds)),
+    }
+    meta = json.loads((found.path / folder.META).read_text())
+    return {
+        "study": study,
+        "task": cell.task,
+        "method": cell.method,
+        "overrides": list(cell.overrides),
+        "config": of_cells.content(cell.config),
+        "config_hash": cell.hash,
+        "env_task": spec.task,
+        "n_agents": spec.n_agents,
+        **rounded(measured),
+        "credit_functions": credit_functions(cell, found, label),
+        "runs_at_once": len(run_axis.runs(found.config)),
+        "wall_s": rounded(found.progress()[1]),
+        "provenance": {key: value for key, value in meta.items() if key != "groups"},
+    }
+
+
+def evaluations(records: list[dict[str, Any]], seeds: list[int]) -> dict[str, list[Any]]:
+    """Learning curves: environment steps (evals,) and each metric (seeds, evals)."""
+    by_seed = [[r for r in records if r["event"] == "eval" and r["seed"] == seed] for seed in seeds]
+    steps = [record["env_steps"] for record in by_seed[0]]
+    names = [name for name in METRICS if name in by_seed[0][0]]
+    return {"env_steps": steps} | {name: [[r[name] for r in own] for own in by_seed] for name in names}
+
+
+def final(result: dict[str, Any]) -> dict[str, Any]:
+    """The final evaluation of one configuration: means (seeds,) of its episodes."""
+    named = {name: result[f"{name}_per_seed"] for name in METRICS if f"{name}_per_seed" in result}
+    best = {"best_checkpoint_env_steps": result["best_checkpoint_env_steps"]}
+    return {"episodes": result["episodes"], **named, **best}
+
+
+def random_policy(per_run: dict[str, Any], n_seeds: int) -> dict[str, list[float]]:
+    """Means (seeds,) of the uniformly random policy, which are the same in all configurations of a training."""
+    won = per_run["won"]
+    return {"return": per_run["returns"][:n_seeds]} | ({} if won is None else {"win_rate": won[:n_seeds]})
+
+
+def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
+    """SHA-256 of the text that the cell was trained with, by the name of the function; {} without one."""
+    files_by_label = dict(zip(found.hashes, folder.function_files(found.config), strict=True))
+    path = found.path / files_by_label[label]
+    if not path.is_file():
+        return {}
+    name = function_name(of_cells.function_of(cell.config) or cell.config.env["name"])
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def rounded(value: Any) -> Any:
+    """All floats of a JSON value to DIGITS significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,189 @@
+"""Train what is missing of a study: one training after another in this process, each in a run folder of its own."""
+
+import gc
+import math
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from dataclasses import replace
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from qllm_jax.config import Config
+from qllm_jax.errors import UserError
+from qllm_jax.program import devices
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import folder, gated
+from qllm_jax.scaling import grouping
+from qllm_jax.scaling.training import train_all
+from qllm_jax.studies import cells as of_cells
+from qllm_jax.studies import estimate, results, trainings
+from qllm_jax.studies.cells import Cell
+from qllm_jax.studies.trainings import Trained, Training
+from qllm_jax.studies.work import Work
+
+
+class Ended(Enum):
+    """The end of a training, or of all."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    ELSEWHERE = "another process trains it"
+    INTERRUPTED = "interrupted"
+    OUT_OF_TIME = "out of time"
+
+
+class Choices(NamedTuple):
+    """The choices of a process: the cells it may train, until when, and on what of this machine."""
+
+    only: tuple[str, ...] = ("*",)  # patterns of TASK/METHOD
+    stop_at: float = math.inf  # of time.monotonic
+    machine: Config | None = None  # whose devices, group, memory_gib and wandb are used; None: the defaults
+
+
+class Report(NamedTuple):
+    """The outcome of a process: how it ended, and the names of the cells that failed or that another process trains."""
+
+    ended: Ended
+    failed: dict[str, str]  # with the sentence
+    elsewhere: list[str]
+
+
+def run(work: Work, choices: Choices) -> Report:
+    """Train the missing cells in order of priority, to the end, an interrupt, or the time `stop_at`."""
+    devices.use_cores()
+    wanted = {cell.name for cell in work.cells if matches(cell, choices.only)}
+    if not wanted:
+        raise UserError(
+            f"only={','.join(choices.only)} matches no cell; they are {', '.join(c.name for c in work.cells)}"
+        )
+    failed: dict[str, str] = {}
+    elsewhere: list[str] = []
+    number = 1
+    while left := trainings.to_do(work.missing(), wanted - {*failed, *elsewhere}, work.runs):
+        with ExitStack() as held:
+            if busy := [cell.name for cell in left[0].cells if not work.claim(cell, held)]:
+                print(f"{', '.join(busy)}: in use by another process, left to it")
+                elsewhere += busy
+                continue
+            # Another process may have trained some of the cells before they were claimed.
+            if trainings.to_do(work.missing(), wanted - {*failed, *elsewhere}, work.runs)[:1] != left[:1]:
+                continue
+            if not announce(work, left, number, choices.stop_at):
+                return Report(Ended.OUT_OF_TIME, failed, elsewhere)
+            ended, sentences = attempt(work, left[0], choices)
+            if ended in (Ended.INTERRUPTED, Ended.OUT_OF_TIME):
+                return Report(ended, failed, elsewhere)
+            failed |= sentences
+            elsewhere += [cell.name for cell in left[0].cells] if ended is Ended.ELSEWHERE else []
+        number += ended is Ended.FINISHED
+        forget_programs()
+    return Report(Ended.FAILED if failed else Ended.FINISHED, failed, elsewhere)
+
+
+def matches(cell: Cell, patterns: tuple[str, ...]) -> bool:
+    """True if the name of the cell matches one of the patterns."""
+    return any(fnmatchcase(cell.name, pattern) for pattern in patterns)
+
+
+def announce(work: Work, left: list[Training], number: int, stop_at: float) -> bool:
+    """Print which training starts, and estimates. False if it does not start, as it would end after `stop_at`.
+
+    The first training of a process starts whatever its length: else a study would not go on in short sessions.
+    """
+    training, rates = left[0], estimate.rates(work)
+    own = estimate.of_training(training, rates)
+    rest = estimate.total(estimate.of_training(each, rates) for each in left)
+    head = f"\n{work.study.name}, training {number} of {number + len(left) - 1}: {training.name}"
+    print(f"{head} (priority {training.priority}); this one: {estimate.text(own)}, all: {estimate.text(rest)}")
+    if number > 1 and own is not None and time.monotonic() + own > stop_at:
+        print("it does not fit in max_hours, and is not started")
+        return False
+    return True
+
+
+def attempt(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict[str, str]]:
+    """Train cells that are claimed, and write their results. With Ended.FAILED: the sentence of each cell that failed.
+
+    A refused credit function fails its own cells alone; the others are planned again without it.
+    """
+    try:
+        sentences = refusals(training.cells)
+        ended = Ended.FAILED if sentences else train(work, training, choices)
+    except UserError as error:
+        sentences = dict.fromkeys((cell.name for cell in training.cells), str(error))
+        ended = Ended.FAILED
+    except Exception as error:  # whatever it is, it must not end a study that runs for days
+        if not isinstance(error, jax.errors.JaxRuntimeError):  # most often: the memory of the device is full
+            traceback.print_exc()
+        sentence = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        sentences, ended = dict.fromkeys((cell.name for cell in training.cells), sentence), Ended.FAILED
+    for cell in training.cells:
+        if cell.name in sentences:
+            print(f"{cell.name} failed: {sentences[cell.name]}", file=sys.stderr)
+            work.record_failure(cell, sentences[cell.name])
+    return ended, sentences
+
+
+def refusals(cells: list[Cell]) -> dict[str, str]:
+    """The sentence for each cell whose credit function the gates refuse, by its name."""
+    found = {}
+    for cell in cells:
+        try:
+            gated.require(cell.config)
+        except UserError as error:
+            found[cell.name] = str(error)
+    return found
+
+
+def train(work: Work, training: Training, choices: Choices) -> Ended:
+    """Train in a new run folder, or in the one that was found, and write the results of its cells."""
+    found = training.found
+    if found is None or not found.finished:
+        if found and any(map(folder.in_use, {found.path, *folder.log_folders(found.path)})):
+            print(f"{found.path} is in use by another process, left to it")
+            return Ended.ELSEWHERE
+        exp, path = open_folder(work, training, choices.machine)
+        outcome = train_all(exp, path, stop_at=choices.stop_at)
+        if not outcome.finished:
+            print(f"\n{training.name} {outcome.text}")
+            return Ended.OUT_OF_TIME if time.monotonic() >= choices.stop_at else Ended.INTERRUPTED
+        print(f"\n{outcome.text}")
+        config = trainings.recorded(path)
+        found = Trained(path, config, of_cells.configurations(config))
+    for cell in training.cells:
+        print(f"results: {results.write(work.results, work.study.name, cell, found)}")
+        work.forget_failure(cell)
+    return Ended.FINISHED
+
+
+def open_folder(work: Work, training: Training, machine: Config | None) -> tuple[Experiment, Path]:
+    """The experiment of a training, and its run folder, which is made if it is new."""
+    if training.found:
+        path, config = folder.load(str(training.found.path))
+        print(f"continued in {path}")
+        return gated.build(on(machine, config)), path
+    path = trainings.new_folder(training, work.runs)
+    exp = gated.build(on(machine, of_cells.config_of_all(training.cells)))
+    groups = grouping.choose(exp)
+    folder.create(path, exp.config, exp.mixer.sources if exp.mixer else (), groups.meta)
+    return exp, path
+
+
+def on(machine: Config | None, config: Config) -> Config:
+    """The configuration with the keys of this machine."""
+    if machine is None:
+        return config
+    keys = ("devices", "group", "memory_gib", "wandb")
+    return replace(config, **{key: getattr(machine, key) for key in keys})
+
+
+def forget_programs() -> None:
+    """Free the compiled programs of a training: the memory of a process must not grow with its trainings."""
+    jax.clear_caches()
+    gc.collect()
