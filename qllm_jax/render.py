@@ -15,8 +15,9 @@ Keys (defaults in brackets):
   out             new .gif file [episode.gif in the run folder, which is replaced]
 
 The credit weight of an agent is the gradient of Q_tot with respect to the agent's chosen Q: 1 for all agents in VDN,
-scale times w in QLLM, the local slope in QMIX. In an actor-critic with a mixer it is the gradient of the team value
-with respect to the agent's critic. A method without a mixer has no weights, and the frames say so.
+scale times w in QLLM, the local slope in QMIX, w times lambda in QPLEX. In an actor-critic with a mixer it is the
+gradient of the team value with respect to the agent's critic. A method without a mixer has no weights, and the frames
+say so.
 """
 
 from qllm_jax import cli

@@ -11,6 +11,7 @@ from qllm_jax import cli, files, stats
 from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
+from qllm_jax.learners import base
 from qllm_jax.program import run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import frames
@@ -80,8 +81,8 @@ def film_of(run: LoadedRun, index: int, key: int) -> Film:
 
 
 def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"] | None]:
-    """A greedy episode and its credit weights (see `Learner.credit`), if the method has any. The key is consumed."""
+    """A greedy episode and its credit weights (see `Credit`), if the method has any. The key is consumed."""
     terminal = exp.config.env["time_limit_is_terminal"]
     act = exp.learner.act_in_evaluation
     episode = rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), terminal)
-    return episode, exp.learner.credit(params, episode) if exp.learner.credit else None
+    return episode, base.credit_weights(exp.learner.credit, params, episode) if exp.learner.credit else None

@@ -13,7 +13,7 @@ from qllm_envs import View
 from qllm_jax.core.rollout import Policy, softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, policy
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
 
 # (state, key, batch, recent episodes or None, hp) -> state and metrics. The key is consumed.
 Step = Callable[[LearnerState, jax.Array, Episode, Any, Hp], tuple[LearnerState, dict[str, Array]]]
@@ -37,7 +37,7 @@ def learner(
     n_critic_keys: int = 1,
     target_networks: tuple[str, ...] = ("critic",),
     n_recent: int = 0,
-    credit: Callable[[Params, Episode], Float[Array, "slots agents"]] | None = None,
+    credit: Credit | None = None,
 ) -> Learner:
     """The method that takes `step` in each update, after standardizing rewards and before updating its targets.
 

@@ -29,6 +29,16 @@ class LearnerState(NamedTuple):
     key: Any = None  # of a method whose update draws
 
 
+class Credit(NamedTuple):
+    """The credit weights of a method: the mixer's inputs in an episode, and the mixer's slopes at those of one sample.
+
+    Two steps, so that the weights can also be had at inputs that were changed (`qllm_jax.mixers.influence`).
+    """
+
+    inputs: Callable[[Params, Episode], MixerInputs]  # (params, one episode) -> leaves (T+1, ...)
+    weights: Callable[[Params, MixerInputs], Float[Array, " agents"]]  # (params, one sample)
+
+
 class Learner(NamedTuple):
     """One method, for one run.
 
@@ -41,8 +51,7 @@ class Learner(NamedTuple):
     act: Policy = epsilon_greedy  # in training, on the outputs of the network params["agent"]
     act_in_evaluation: Policy = epsilon_greedy
     n_recent: int = 0
-    # (params, one episode) -> credit weights (T+1, N), for drawing; None: the method has none
-    credit: Callable[[Params, Episode], Float[Array, "slots agents"]] | None = None
+    credit: Credit | None = None  # None: the method has no mixer
 
 
 class Core(NamedTuple):
@@ -140,6 +149,11 @@ def lambda_returns(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> F
     """Peng's Q(lambda) of one episode; `td_lambda` 0 is r + gamma (1 - terminated) V(s'). `value` is over slots."""
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t
     return jnp.asarray(rlax.lambda_returns(episode.reward_t * episode.mask_t, discount_t, value[1:], hp.td_lambda))
+
+
+def credit_weights(credit: Credit, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
+    """Credit weights in all slots of one episode."""
+    return jax.vmap(credit.weights, (None, 0))(params, credit.inputs(params, episode))
 
 
 def zero_inputs(env: Env, key: jax.Array) -> MixerInputs:

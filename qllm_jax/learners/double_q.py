@@ -12,12 +12,11 @@ from qllm_envs import View
 from qllm_jax.core import lockstep
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
 from qllm_jax.mixers import MixerInputs
 
 # (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
 Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], dict[str, Array]]]
-Credit = Callable[[Params, Episode], Float[Array, "slots agents"]]
 
 
 def learner(

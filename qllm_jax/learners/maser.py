@@ -66,7 +66,7 @@ def make(
         options.number(PART, "alpha", alpha, low=0, high=1),
         **checked,
     )
-    credit = partial(value.credit_weights, core)
+    credit = value.credit(core)
     return double_q.learner(core, partial(init_params, method), partial(td_loss, method), credit=credit)
 
 

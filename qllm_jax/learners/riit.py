@@ -16,7 +16,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, critics, policy
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
@@ -68,7 +68,7 @@ def make(
         policy.in_evaluation(PART, evaluation),
         n_critic_keys=3,
         n_recent=options.integer(PART, "recent_episodes", recent_episodes),
-        credit=partial(credit_weights, method),
+        credit=credit(method),
     )
 
 
@@ -146,17 +146,18 @@ def inputs_of(obs: Float[Array, "agents obs"], chosen: Float[Array, "agents acti
     return {"obs": obs, "id": jnp.eye(obs.shape[0]), "action": chosen}, {}
 
 
-def credit_weights(method: Riit, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
-    """d(team value)/d(agent's critic) in every slot, at the actions taken; in the last one at the most likely ones."""
+def credit(method: Riit) -> Credit:
+    """d(team value)/d(agent's critic)."""
+    weights = lambda params, inputs: slopes(method.mixer, params["critic"]["mixer"], inputs)
+    return Credit(partial(credit_inputs, method), weights)
+
+
+def credit_inputs(method: Riit, params: Params, episode: Episode) -> MixerInputs:
+    """Inputs of the mixer in every slot, at the actions taken; in the last one at the most likely ones."""
     view = jax.vmap(method.core.env.view)(episode.env_state)
     observe = lambda state: method.core.env.view(state).obs
     (logits,) = method.core.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)
     likely = policy.distribution(logits[-1:], view.avail[-1:]).mode()
     action = jnp.concatenate([episode.action_t, likely])  # (T+1, N)
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
-
-    def one(chosen: jax.Array, action: jax.Array, view: View) -> jax.Array:
-        inputs = mixer_inputs(method, params["critic"], chosen, action, view)
-        return slopes(method.mixer, params["critic"]["mixer"], inputs)
-
-    return jax.vmap(one)(chosen, action, view)
+    return jax.vmap(partial(mixer_inputs, method, params["critic"]))(chosen, action, view)

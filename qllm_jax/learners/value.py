@@ -9,15 +9,14 @@ from jaxtyping import Array, Float
 from qllm_envs import View
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, double_q
-from qllm_jax.learners.base import Core, Learner
-from qllm_jax.mixers import Mixer, slopes
+from qllm_jax.learners.base import Core, Credit, Learner
+from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 
 def make(core: Core) -> Learner:
     """No options. UserError without a mixer."""
     base.require_mixer(core, "value")
-    credit = partial(credit_weights, core)
-    return double_q.learner(core, partial(init_params, core), partial(td_loss, core), credit=credit)
+    return double_q.learner(core, partial(init_params, core), partial(td_loss, core), credit=credit(core))
 
 
 def init_params(core: Core, key: jax.Array, choice: Choice) -> Params:
@@ -60,13 +59,17 @@ def team_values(
     return mix(params, online), mix(target_params, target)
 
 
-def credit_weights(core: Core, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
-    """dQ_tot/dq_i of the chosen actions in every slot; in the last one, where none was taken, of the greedy ones."""
+def credit(core: Core) -> Credit:
+    """dQ_tot/dq_i of the chosen actions. UserError without a mixer."""
     mixer = base.require_mixer(core, "value")
+    return Credit(partial(credit_inputs, core), lambda params, inputs: slopes(mixer, params["mixer"], inputs))
+
+
+def credit_inputs(core: Core, params: Params, episode: Episode) -> MixerInputs:
+    """Inputs of the mixer at the actions taken in every slot; in the last one, where none was taken, at greedy ones."""
     observe = lambda state: core.env.view(state).obs
     (q,) = core.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)  # (T+1, N, A)
     view = jax.vmap(core.env.view)(episode.env_state)
     greedy = jnp.argmax(jnp.where(view.avail[-1], q[-1], -jnp.inf), -1)
     action = jnp.concatenate([episode.action_t, greedy[None]])  # (T+1, N)
-    inputs = double_q.mixer_inputs(q, action, view)
-    return jax.vmap(lambda inputs: slopes(mixer, params["mixer"], inputs))(inputs)
+    return double_q.mixer_inputs(q, action, view)

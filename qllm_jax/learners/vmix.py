@@ -18,7 +18,7 @@ from qllm_jax.core.initializers import Dense
 from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, policy
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 PART = "learner 'vmix'"
@@ -58,7 +58,7 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
         update=partial(update, method),
         act=softmax_sampled,
         act_in_evaluation=policy.in_evaluation(PART, evaluation),
-        credit=partial(credit_weights, method),
+        credit=credit(method),
     )
 
 
@@ -100,9 +100,14 @@ def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: Vi
     return MixerInputs(value, jax.lax.stop_gradient(value), jnp.zeros(value.shape, jnp.int32), view.state, view.fields)
 
 
-def credit_weights(method: Vmix, params: Params, episode: Episode) -> Float[Array, "slots agents"]:
-    """dV_tot/dv_i in every slot."""
+def credit(method: Vmix) -> Credit:
+    """dV_tot/dv_i."""
+    weights = lambda params, inputs: slopes(method.mixer, params["mixer"], inputs)
+    return Credit(partial(credit_inputs, method), weights)
+
+
+def credit_inputs(method: Vmix, params: Params, episode: Episode) -> MixerInputs:
+    """Inputs of the mixer in every slot."""
     observe = lambda state: method.core.env.view(state).obs
     hidden, _ = method.core.agent.unroll_hidden(params["agent"], observe, episode.env_state, episode.action_t)
-    inputs = jax.vmap(partial(mixer_inputs, params))(hidden, jax.vmap(method.core.env.view)(episode.env_state))
-    return jax.vmap(lambda inputs: slopes(method.mixer, params["mixer"], inputs))(inputs)
+    return jax.vmap(partial(mixer_inputs, params))(hidden, jax.vmap(method.core.env.view)(episode.env_state))

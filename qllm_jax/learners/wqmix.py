@@ -64,7 +64,7 @@ def make(core: Core, *, weighting: str = "ow", alpha: float = 0.1, central_dim: 
         options.choice(PART, "weighting", weighting, ("cw", "ow")),
         options.number(PART, "alpha", alpha, low=0, high=1),
     )
-    credit = partial(value.credit_weights, core)
+    credit = value.credit(core)
     return double_q.learner(core, partial(init_params, method), partial(td_loss, method), TARGET_NETWORKS, credit)
 
 

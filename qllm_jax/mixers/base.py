@@ -29,9 +29,15 @@ class Mixer(NamedTuple):
     apply: Callable[[Params, MixerInputs], Float[Array, ""]]
     sources: tuple[str, ...] = ()  # texts of its credit functions, which are stored with the run
     needs_action_values: bool = False  # reads max_q: agents must have a value for each action
+    # `apply` with no gradient stopped, where it stops one: its slopes are those of the function itself.
+    unstopped: Callable[[Params, MixerInputs], Float[Array, ""]] | None = None
 
 
 def slopes(mixer: Mixer, params: Params, inputs: MixerInputs) -> Float[Array, " agents"]:
-    """Credit weights of all agents, dQ_tot/dq_i at the chosen values, for one sample."""
-    team_value = lambda chosen_q: mixer.apply(params, inputs._replace(chosen_q=chosen_q))
+    """Credit weights of all agents, dQ_tot/dq_i at the chosen values with all other inputs held, for one sample.
+
+    Slopes of the function. The gradient of an update differs where `apply` stops a part of it, as QPLEX's does.
+    """
+    apply = mixer.unstopped or mixer.apply
+    team_value = lambda chosen_q: apply(params, inputs._replace(chosen_q=chosen_q))
     return jax.grad(team_value)(inputs.chosen_q)

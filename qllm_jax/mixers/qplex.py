@@ -18,7 +18,8 @@ class QplexNetwork(nn.Module):
     """Q_tot = sum_i q~_i + sum_i sg(q~_i - m~_i) (lambda_i(s, a) - 1).
 
     q~ = w(s) q + v(s) of the chosen actions and m~ of the best ones, w > 0; lambda > 0 is a sum over `heads`. sg stops
-    the gradient: the agents learn through the first sum alone, as in the original code.
+    the gradient: the agents learn through the first sum alone, as in the original code, with the slope w. The function
+    itself has the slope w lambda by a chosen value while the best ones stay; `stops=False` leaves sg out.
     """
 
     n_actions: int
@@ -26,6 +27,7 @@ class QplexNetwork(nn.Module):
     adv_layers: int
     adv_dim: int
     hypernet_dim: int
+    stops: bool = True
 
     @nn.compact
     def __call__(self, inputs: MixerInputs) -> jax.Array:
@@ -33,7 +35,8 @@ class QplexNetwork(nn.Module):
         w = jnp.abs(Mlp((self.hypernet_dim,), n_agents, name="w")(state)) + TINY
         v = Mlp((self.hypernet_dim,), n_agents, name="v")(state)
         chosen = w * inputs.chosen_q + v
-        advantage = jax.lax.stop_gradient(w * (inputs.chosen_q - inputs.max_q))
+        advantage = w * (inputs.chosen_q - inputs.max_q)
+        advantage = jax.lax.stop_gradient(advantage) if self.stops else advantage
         return jnp.sum(chosen) + advantage @ (self._importance(state, inputs.action) - 1.0)
 
     def _importance(self, state: jax.Array, action: jax.Array) -> jax.Array:
@@ -59,4 +62,9 @@ def make(spec: Spec, *, heads: int = 4, adv_layers: int = 2, adv_dim: int = 64, 
         options.integer(PART, "adv_dim", adv_dim),
         options.integer(PART, "hypernet_dim", hypernet_dim),
     )
-    return Mixer(network.init, network.apply, needs_action_values=NEEDS_ACTION_VALUES)  # pyright: ignore[reportArgumentType]
+    return Mixer(
+        network.init,
+        network.apply,  # pyright: ignore[reportArgumentType]
+        needs_action_values=NEEDS_ACTION_VALUES,
+        unstopped=network.clone(stops=False).apply,  # pyright: ignore[reportArgumentType]
+    )

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,9 +24,8 @@ from qllm_jax.commands.report import report
 from qllm_jax.core.rollout import epsilon_greedy, rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners import Core
+from qllm_jax.learners import Core, base, value
 from qllm_jax.learners.base import zero_inputs
-from qllm_jax.learners.value import credit_weights
 from qllm_jax.program import experiment
 from qllm_jax.reporting import comparison, curves, frames
 from qllm_jax.reporting.gif import LAST_FRAME_MS
@@ -56,7 +56,7 @@ def first_seed(params: Params) -> Params:
 def weights_of(run: LoadedRun, episode: Episode, mixer: mixers.Mixer, params: Params) -> np.ndarray:
     core = Core(run.exp.env, run.exp.agent, mixer, "adam", standardize=False)
     both = {"agent": first_seed(run.params["agent"]), "mixer": params}
-    return np.asarray(jax.jit(lambda params, episode: credit_weights(core, params, episode))(both, episode))
+    return np.asarray(jax.jit(partial(base.credit_weights, value.credit(core)))(both, episode))
 
 
 def test_default_episodes_give_the_returns_of_result_json(run: LoadedRun):

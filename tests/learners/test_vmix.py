@@ -99,12 +99,16 @@ def test_padding_changes_nothing():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def credit_weights(parts: vmix.Vmix):
+    return jax.jit(partial(base.credit_weights, vmix.credit(parts)))
+
+
 def test_credit_weights_are_ones_with_vdn_and_slopes_with_qmix():
     _, parts, params, batch = setting("vdn")
     one = jax.tree.map(lambda x: x[:, 0], batch)
-    np.testing.assert_array_equal(jax.jit(partial(vmix.credit_weights, parts))(params, one), np.ones((5, 2)))
+    np.testing.assert_array_equal(credit_weights(parts)(params, one), np.ones((5, 2)))
     _, parts, params, _ = setting("qmix")
-    weights = np.asarray(jax.jit(partial(vmix.credit_weights, parts))(params, one))
+    weights = np.asarray(credit_weights(parts)(params, one))
     assert weights.shape == (5, 2)
     assert (weights >= 0).all()
     assert np.ptp(weights) > 0

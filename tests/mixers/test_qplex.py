@@ -1,6 +1,7 @@
 """QPLEX against an independent NumPy reference, its two streams, its gradient and its counts."""
 
 import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,15 @@ def test_a_worse_action_of_any_agent_is_worse_for_the_team():
     state = np.asarray(inputs.state)
     w = np.abs(numpy_mlp(params["params"]["w"], state)) + 1e-10
     np.testing.assert_allclose(jax.grad(q_tot)(inputs.chosen_q), w, rtol=1e-4)  # the main stream's slope alone
+
+
+def test_credit_weights_are_w_lambda_where_an_update_passes_w_alone():
+    (params, _), inputs = built(), some_actions()
+    state = np.asarray(inputs.state)
+    w = np.abs(numpy_mlp(params["params"]["w"], state)) + 1e-10
+    importance = numpy_streams(params["params"], inputs)[2]
+    found = jax.jit(partial(mixers.slopes, mixers.make("qplex", ENV.spec)))(params, inputs)
+    np.testing.assert_allclose(found, w * importance, rtol=1e-4)
 
 
 def test_gradients_are_those_of_finite_differences_with_frozen_advantages():
