@@ -15,6 +15,7 @@ Keys (defaults in brackets; configs/generate.yaml has all keys with comments):
   select               read: the evaluator reads, as in the paper; train: it also sees short trainings [read]
   hints                paper: add the paper's advice for a task to the prompt [none]
   max_calls, max_tokens, max_usd, max_minutes   limits over all processes of a generation [60 calls]
+  max_device_seconds   the same, on the time of gates and short trainings
   run_dir              folder of the generation, which must be new [runs/generate_ENV_MODEL_TIME]
   resume               folder of a generation to continue; only limits can be given with it
   env.KEY, llm.KEY     every key of the chosen files; llm.api_key_env names the variable with the API key

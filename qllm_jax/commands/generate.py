@@ -13,6 +13,7 @@ from qllm_jax.generation.coder import Coder
 from qllm_jax.generation.folder import Generation
 from qllm_jax.generation.outcome import TFCAF, Outcome, Progress
 from qllm_jax.generation.types import Attempt, Choice, Select
+from qllm_jax.generation.work import device_work
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Client
 from qllm_jax.llm.types import Llm, StoppedError, WaitingError
@@ -88,7 +89,7 @@ def _run_rounds(generation: Generation, client: Client, progress: Progress) -> S
         progress.choices.append((round_, choice))
         _print(f"round {round_}: {choice.by} chose {choice.candidate.last.id}: {choice.reason}")
 
-    verify = attempts.recorded(_verify_for(generation), client.transcript)
+    verify = attempts.recorded(_within_limits(_verify_for(generation), client), client.transcript)
     coder = Coder(client, generation.prompts, verify, config.signature, config.repairs, on_attempt)
     try:
         loop.run(coder, _selection(generation, client), config.k, config.rounds, on_choice)
@@ -114,6 +115,14 @@ def _selection(generation: Generation, client: Client) -> Select:
 def _verify_for(generation: Generation) -> Verify:
     env = environment(generation.settings.env, generation.settings.n_agents)
     return lambda source, file: gates.verify(source, file, env)
+
+
+def _within_limits(verify: Verify, client: Client) -> Verify:
+    def timed(source: str, file: str) -> Verdict:
+        with device_work(client, "gates"):
+            return verify(source, file)
+
+    return timed
 
 
 def _chosen_file(generation: Generation, best: Choice) -> tuple[str | None, Verdict]:

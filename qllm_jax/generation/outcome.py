@@ -117,7 +117,8 @@ def _totals(outcome: Outcome) -> str:
     usd = "cost unknown" if used.usd is None else f"{used.usd:.4f} USD at list prices"
     silent = f" ({used.unreported} replies report none)" if used.unreported else ""
     seconds = outcome.records[-1]["elapsed_s"] if outcome.records else 0.0
-    return f"{used.calls} calls ({failures} failed), {used.tokens:,} tokens{silent}, {usd}, {seconds:,.0f} s"
+    device = f"{seconds:,.0f} s, of which gates and short trainings {used.device_s:,.0f} s"
+    return f"{used.calls} calls ({failures} failed), {used.tokens:,} tokens{silent}, {usd}, {device}"
 
 
 def _summary(outcome: Outcome, verdict: Verdict | None) -> dict[str, Any]:
@@ -131,6 +132,7 @@ def _summary(outcome: Outcome, verdict: Verdict | None) -> dict[str, Any]:
         "calls": used.calls,
         "tokens": None if used.unreported else used.tokens,
         "usd": used.usd,
+        "device_seconds": round(used.device_s, 3),
     }
 
 

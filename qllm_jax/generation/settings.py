@@ -39,6 +39,7 @@ class Settings:
     max_tokens: Count | None = None
     max_usd: Positive | None = None
     max_minutes: Positive | None = None
+    max_device_seconds: Positive | None = None
     n_agents: Count | None = None
     run_dir: str | None = None
     resume: str | None = None

@@ -19,6 +19,7 @@ class Budget(NamedTuple):
     max_tokens: int | None = None
     max_usd: float | None = None
     max_minutes: float | None = None
+    max_device_seconds: float | None = None  # in which this machine works: gates and short trainings
 
 
 class Spent(NamedTuple):
@@ -30,6 +31,7 @@ class Spent(NamedTuple):
     usd: float | None  # None: the price or a count is unknown
     largest_tokens: int  # of one reply: an estimate for the next one
     largest_usd: float
+    device_s: float = 0.0
 
 
 class Client(NamedTuple):
@@ -90,6 +92,7 @@ def spent(records: Iterable[dict[str, Any]], price: Price | None) -> Spent:
         usd=sum(known) if len(known) == len(costs) and price is not None else None,
         largest_tokens=max(totals, default=0),
         largest_usd=max(known, default=0.0),
+        device_s=sum(record["device_s"] for record in records if record["kind"] == "device"),
     )
 
 
@@ -101,8 +104,8 @@ def limit_reached(budget: Budget, used: Spent, elapsed_s: float) -> str | None:
     """
     if budget.max_calls is not None and used.calls >= budget.max_calls:
         return f"max_calls={budget.max_calls} is reached"
-    if budget.max_minutes is not None and elapsed_s >= 60 * budget.max_minutes:
-        return f"max_minutes={budget.max_minutes:g} is reached"
+    if reason := time_limit_reached(budget, used.device_s, elapsed_s):
+        return reason
     limits = [name for name in ("max_tokens", "max_usd") if getattr(budget, name) is not None]
     if limits and used.unreported:
         return f"{' and '.join(limits)} cannot be kept: the server does not report how many tokens a reply took"
@@ -110,6 +113,15 @@ def limit_reached(budget: Budget, used: Spent, elapsed_s: float) -> str | None:
         return f"max_tokens={budget.max_tokens} would be exceeded ({used.tokens:,} are used)"
     if budget.max_usd is not None and used.usd is not None and used.usd + used.largest_usd > budget.max_usd:
         return f"max_usd={budget.max_usd:g} would be exceeded ({used.usd:.4f} are used)"
+    return None
+
+
+def time_limit_reached(budget: Budget, device_s: float, elapsed_s: float) -> str | None:
+    """Return the limit on time that forbids more work of any kind, as a clause; None if it is allowed."""
+    if budget.max_minutes is not None and elapsed_s >= 60 * budget.max_minutes:
+        return f"max_minutes={budget.max_minutes:g} is reached"
+    if budget.max_device_seconds is not None and device_s >= budget.max_device_seconds:
+        return f"max_device_seconds={budget.max_device_seconds:g} is reached"
     return None
 
 

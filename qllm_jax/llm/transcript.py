@@ -2,7 +2,8 @@
 
 A line is on the disk before its content is used, so that `kill -9` loses at most a request without a reply yet.
 Kinds of lines: `start` (configuration and prompts), `reply`, `failure` (a request without a usable reply), `verdict`,
-`trial` (returns of short trainings), and `resume` (limits that changed).
+`trial` (results of short trainings), `archive` (a function that passed, and what it repeats), `device` (seconds that
+this machine worked), and `resume` (limits that changed).
 """
 
 import hashlib

@@ -213,8 +213,11 @@ SENTENCES = [
     ),
     (["llm=replay", "llm.transcript=nowhere"], "there is no file 'nowhere'"),
     (["resume=nowhere"], "'nowhere' is not the folder of a generation (it has no transcript.jsonl)"),
-    (["resume=x", "hints=none"], "only max_calls, max_tokens, max_usd, max_minutes can change, not hints"),
-    (["resume=x", "k=1"], "only max_calls, max_tokens, max_usd, max_minutes can change, not k"),
+    (
+        ["resume=x", "hints=none"],
+        "only max_calls, max_tokens, max_usd, max_minutes, max_device_seconds can change, not hints",
+    ),
+    (["resume=x", "k=1"], ", max_device_seconds can change, not k"),
 ]
 
 

@@ -14,13 +14,22 @@ def reply(prompt: int | None, completion: int | None) -> dict[str, Any]:
     return {"kind": "reply", "reply": {"usage": Usage(prompt, completion, None, None)._asdict()}}
 
 
-RECORDS = [{"kind": "start"}, reply(1000, 100), {"kind": "failure"}, {"kind": "verdict"}, reply(3000, 900)]
+RECORDS = [
+    {"kind": "start"},
+    reply(1000, 100),
+    {"kind": "failure"},
+    {"kind": "device", "work": "gates", "device_s": 1.5},
+    {"kind": "verdict"},
+    {"kind": "device", "work": "short trainings", "device_s": 20.0},
+    reply(3000, 900),
+]
 
 
 def test_spent_by_hand():
     # 1000 x 1 + 100 x 10 = 2000 and 3000 x 1 + 900 x 10 = 12000 millionths of a dollar.
     used = spent(RECORDS, PRICE)
-    assert used == Spent(calls=3, tokens=5000, unreported=0, usd=0.014, largest_tokens=3900, largest_usd=0.012)
+    expected = Spent(3, 5000, unreported=0, usd=0.014, largest_tokens=3900, largest_usd=0.012, device_s=21.5)
+    assert used == expected
     assert spent([{"kind": "start"}], PRICE) == Spent(0, 0, 0, 0.0, 0, 0.0)
 
 
@@ -37,6 +46,8 @@ LIMITS = [
     (Budget(max_calls=3), 0, "max_calls=3 is reached"),
     (Budget(max_minutes=2), 119, None),
     (Budget(max_minutes=2), 120, "max_minutes=2 is reached"),
+    (Budget(max_device_seconds=22), 0, None),
+    (Budget(max_device_seconds=21.5), 0, "max_device_seconds=21.5 is reached"),
     # 5000 are used and the largest reply took 3900: as much again must fit.
     (Budget(max_tokens=8900), 0, None),
     (Budget(max_tokens=8899), 0, "max_tokens=8899 would be exceeded (5,000 are used)"),
