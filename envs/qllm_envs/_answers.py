@@ -34,6 +34,12 @@ def chosen(key: jax.Array, n: int, count: int) -> Bool[Array, " n"]:
     return ahead.sum(1) < count
 
 
+def drawn(key: jax.Array, n: int, symbols: int, active: int) -> tuple[Int[Array, " n"], Bool[Array, " n"]]:
+    """Draw a symbol for each of n agents, and mark those on duty. The key is consumed."""
+    key_symbol, key_duty = jax.random.split(key)
+    return jax.random.randint(key_symbol, (n,), 0, symbols, jnp.int32), chosen(key_duty, n, active)
+
+
 def right(symbol: Int[Array, " n"], actions: Int[Array, " n"], n_actions: int) -> Bool[Array, " n"]:
     """True for agents whose action is the right answer to their symbol: action `symbol` modulo `n_actions`."""
     return actions == symbol % n_actions
@@ -54,22 +60,28 @@ def cells(n: int) -> list[tuple[float, float]]:
 def agent_shapes(
     index: int, center: tuple[float, float], sign: str, counts: bool, marks: Sequence[tuple[str, str]]
 ) -> list[Shape]:
-    """Shapes of one agent: a frame if it counts, the agent by number, its sign above it, and marks below it.
+    """Shapes of one agent: a frame if it counts, the agent by number, its sign above it if it has one, marks below.
 
     A mark is a pair of color and label; marks stand side by side.
     """
     x, y = center
     frame = [Shape("square", center, FRAME, COUNTS, "")] if counts else []
     body = Shape("circle", center, AGENT, "tab:blue", str(index), agent=index)
-    top = Shape("square", (x + 0.3, y + 0.3), SIGN, PLAIN, sign)
-    left = [
+    top = [Shape("square", (x + 0.3, y + 0.3), SIGN, PLAIN, sign)] if sign else []
+    below = [
         Shape("square", (x - 0.35 + 2.2 * MARK * j, y - 0.35), MARK, color, label)
         for j, (color, label) in enumerate(marks)
     ]
-    return [*frame, body, top, *left]
+    return [*frame, body, *top, *below]
 
 
-def scene(n: int, shapes: Sequence[Shape]) -> Scene:
-    """Return the picture of n cells with `shapes`."""
+def scene(n: int, shapes: Sequence[Shape], clock: tuple[int, int] | None = None) -> Scene:
+    """Return the picture of n cells with `shapes`. A clock, as steps passed and steps in all, stands above them."""
     columns = math.ceil(math.sqrt(n))
-    return Scene(tuple(shapes), (-0.6, 0.4 - columns, columns - 0.4, 0.6))
+    passed, length = clock or (0, 0)
+    width = columns / max(length, columns)  # of a step of the clock
+    hands = [
+        Shape("square", (width * (j + 0.5) - 0.5, 0.75), 0.4 * min(width, 0.5), COUNTS if j <= passed else PLAIN, "")
+        for j in range(length)
+    ]
+    return Scene((*hands, *shapes), (-0.6, 0.4 - columns, columns - 0.4, 1.0 if clock else 0.6))

@@ -71,14 +71,12 @@ def make(
 
 
 def _reset(rules: Rules, key: jax.Array) -> State:
-    return State(*_draw(rules, key), jnp.full((rules.n_agents,), UNKNOWN, jnp.int32), jnp.int32(0))
+    return _at(rules, key, jnp.full((rules.n_agents,), UNKNOWN, jnp.int32), jnp.int32(0))
 
 
-def _draw(rules: Rules, key: jax.Array) -> tuple[Int[Array, " n"], Bool[Array, " n"]]:
-    """Draw symbols, and who is on duty. The key is consumed."""
-    key_symbol, key_duty = jax.random.split(key)
-    symbol = jax.random.randint(key_symbol, (rules.n_agents,), 0, rules.symbols, jnp.int32)
-    return symbol, _answers.chosen(key_duty, rules.n_agents, rules.active)
+def _at(rules: Rules, key: jax.Array, marked: Int[Array, " n"], t: Int[Array, ""]) -> State:
+    """Draw the state at the start of a step. The key is consumed."""
+    return State(*_answers.drawn(key, rules.n_agents, rules.symbols, rules.active), marked, t)
 
 
 def _step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
@@ -86,7 +84,7 @@ def _step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " n"])
     reward = (right & state.on_duty).sum() / rules.active
     marked = jnp.where(state.on_duty, jnp.where(right, RIGHT, WRONG), IDLE).astype(jnp.int32)
     t_tp1 = state.t + 1
-    return Step(State(*_draw(rules, key), marked, t_tp1), reward, jnp.bool_(False), t_tp1 >= rules.horizon)
+    return Step(_at(rules, key, marked, t_tp1), reward, jnp.bool_(False), t_tp1 >= rules.horizon)
 
 
 def _view(rules: Rules, state: State) -> View:

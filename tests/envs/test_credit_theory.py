@@ -1,13 +1,18 @@
 """The formulas of docs/credit_theory.md, by regression over all outcomes and by gradients in the environments."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qllm_envs import make
+from qllm_envs import make, modes
+from qllm_jax import mixers
+from qllm_jax.mixers import tfcaf
+from qllm_jax.mixers.base import MixerInputs
+from qllm_jax.tfcaf import from_source
 
 KEY = jax.random.key(0)
 
@@ -90,3 +95,87 @@ def test_the_mean_and_the_noise_of_the_gradient_are_those_of_the_formulas(n: int
     if active == 1:
         assert need["right"] == pytest.approx(k * k, rel=0.05)
         assert need["equal"] == pytest.approx(k * (k + 2 * (n - 1)), rel=0.05)
+
+
+def test_equal_weights_are_vdn():
+    env = make("duty", n_agents=7)
+    text = (
+        "import jax.numpy as jnp\nIGM = True\n\ndef credit(state):\n"
+        '    n = state["on_duty"].shape[0]\n    return jnp.ones(n) / n, 0.0\n'
+    )
+    equal = tfcaf.from_credit(from_source(text, "equal.py", env.spec), scale=7.0)
+    vdn = mixers.make("vdn", env.spec)
+    view, q = env.view(env.reset(KEY)), jax.random.normal(KEY, (7,))
+    inputs = MixerInputs(q, q, jnp.zeros(7, jnp.int32), view.state, view.fields)
+    both = [jax.value_and_grad(lambda q, m=m: m.apply({}, inputs._replace(chosen_q=q)))(q) for m in (vdn, equal)]
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), *both)
+
+
+def round_of_relay(n: int, k: int, factors: list[str]) -> list[float]:
+    """Worth of a right answer to an agent in each step of a round, last step first, with undiscounted one-step targets.
+
+    `factors` are those of the steps, last step first: "right" or "equal".
+    """
+    outcomes = list(itertools.product(range(n), itertools.product(range(k * k), repeat=n)))
+    on_duty = np.eye(n)[[duty for duty, _ in outcomes]]
+    entry = np.array([cells for _, cells in outcomes])  # symbol k + answer of each agent
+    is_right = entry // k == entry % k
+    target, worth = (is_right * on_duty).sum(1), []
+    for name in factors:
+        factor = n * on_duty if name == "right" else np.ones_like(on_duty)
+        values, _ = least_squares(factor, entry, target, k * k)
+        worth.append(values[0] - values[1])
+        target = (factor * values[entry]).sum(1)
+    return worth
+
+
+@pytest.mark.parametrize(
+    ("factors", "worth"),
+    [
+        (["right", "right", "right"], [1 / 3, 1 / 3, 1 / 3]),
+        (["equal", "equal", "equal"], [1 / 3, 1 / 3, 1 / 3]),
+        (["equal", "equal", "right"], [1 / 3, 1 / 3, 1 / 9]),
+    ],
+)
+def test_credit_that_does_not_follow_an_answer_until_it_is_paid_makes_it_worth_n_times_less(
+    factors: list[str], worth: list[float]
+):
+    assert round_of_relay(3, 2, factors) == pytest.approx(worth)
+
+
+def learned_advantage(n: int, weight_of_rare: float, normalized: bool, **options: float) -> float:
+    """Advantage of action 0 over action 1 that agents of `modes` learn in the dark, by regression on all outcomes."""
+    env = make("modes", n_agents=n, **options)
+    bits = np.array(list(itertools.product([0, 1], repeat=2 * n)))
+    rare, actions = bits[:, :n], bits[:, n:]
+    states = modes.State(jnp.array(rare, bool), jnp.zeros_like(rare), jnp.zeros(len(rare), int))
+    reward = np.asarray(jax.vmap(env.step, (None, 0, 0))(KEY, states, jnp.array(actions)).reward)
+    weights = np.where(rare, weight_of_rare, 1.0) / n
+    if normalized:
+        weights = weights / weights.sum(1, keepdims=True)
+    p = options["rare"]
+    root = np.sqrt(np.prod(np.where(rare, p, 1 - p), 1))[:, None]  # least squares weighted by probability
+    # The value of an agent is a constant and an advantage of action 0; the team's value has a bias.
+    centered = np.where(actions == 0, 0.5, -0.5)
+    features = np.stack([(n * weights * centered).sum(1), n * weights.sum(1), np.ones(len(rare))], 1)
+    return float(np.linalg.lstsq(root * features, root[:, 0] * reward, rcond=None)[0][0])
+
+
+@pytest.mark.parametrize(("rare", "pay"), [(0.25, 2.0), (0.4, 1.0), (0.1, 3.0)])
+def test_weights_beyond_the_threshold_reverse_what_is_learned_in_modes(rare: float, pay: float):
+    n, threshold = 3, modes.threshold(make("modes", rare=rare, pay=pay).spec)
+    learned = lambda ratio, normalized=False: learned_advantage(n, ratio, normalized, rare=rare, pay=pay)
+    assert learned(1.0) == pytest.approx((1 - rare - rare * pay) / n)
+    for ratio in (0.5, 2.0, 5.0):
+        mean_square = 1 - rare + rare * ratio**2
+        assert learned(ratio) == pytest.approx((1 - rare - rare * pay * ratio) / mean_square / n, abs=1e-5)
+    assert learned(0.95 * threshold) > 1e-4 > -1e-4 > learned(1.05 * threshold)
+    assert learned(threshold) == pytest.approx(0.0, abs=1e-5)
+    assert learned(threshold, normalized=True) > 1e-4  # passed later
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_weights_in_proportion_to_what_is_at_stake_reverse_what_is_learned_in_modes(normalized: bool):
+    rare, pay = modes.RARE, modes.PAY
+    assert learned_advantage(3, 1.0, normalized, rare=rare, pay=pay) > 0.05
+    assert learned_advantage(3, pay, normalized, rare=rare, pay=pay) < -1e-3
