@@ -4,19 +4,20 @@ Each task has a plot of returns and, if it has winners, a plot of the share of e
 """
 
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from qllm_jax import stats
-from qllm_jax.reporting import comparison
+from qllm_jax.reporting import comparison, plotting, style
 from qllm_jax.reporting.comparison import Entry, Panel
-from qllm_jax.reporting.style import BAND_ALPHA, CURVE_COLORS, CURVE_DASHES, GRID_COLOR, RANDOM_COLOR
+from qllm_jax.reporting.style import BAND_ALPHA, RANDOM_COLOR, Look
 from qllm_jax.stats.intervals import ANY, SHARE, Bounds
 
 COLUMNS = 3
+STEPS_LABEL = "environment steps per seed"
 
 
 class Plot(NamedTuple):
@@ -41,62 +42,44 @@ def plots_of(panel: Panel) -> list[Plot]:
 
 def draw(panels: list[Panel], out: Path) -> None:
     """Write the picture atomically, in the format of the suffix."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     plots = [plot for panel in panels for plot in plots_of(panel)]
     n_columns = 2 if len(plots) == 2 * len(panels) else min(COLUMNS, len(plots))  # both plots of a task in one row
-    n_rows = -(-len(plots) // n_columns)
-    # A figure of its own, without pyplot: no window and no global state.
-    figure = Figure((5.6 * n_columns, 4.2 * n_rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    styles = styles_of(panels)
-    for i, plot in enumerate(plots):
-        axes = figure.add_subplot(n_rows, n_columns, i + 1)
+    figure, grid = plotting.panels(len(plots), n_columns, (5.6, 4.2))
+    looks = style.looks(label for panel in panels for label in panel.labels)
+    for axes, plot in zip(grid, plots, strict=True):
         for entry, label in zip(plot.panel.entries, plot.panel.labels, strict=True):
             name = label + comparison.unfinished_mark(entry)
-            draw_run(axes, entry.steps, plot.curves(entry), name, styles[label], plot.bounds)
+            draw_curve(axes, entry.steps, plot.curves(entry), name, looks[label], plot.bounds)
         draw_frame(axes, plot)
-    temporary = out.with_name(out.name + ".tmp")
-    figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=200)
-    temporary.replace(out)
+    plotting.save(figure, out)
 
 
-def styles_of(panels: list[Panel]) -> dict[str, tuple[str, str]]:
-    """Color and dash of each label, equal in all panels."""
-    names = dict.fromkeys(label for panel in panels for label in panel.labels)
-    looks = [(color, dash) for dash, color in product(CURVE_DASHES, CURVE_COLORS)]
-    return {name: looks[i % len(looks)] for i, name in enumerate(names)}
-
-
-def draw_run(
-    axes: Any, steps: np.ndarray, curves: np.ndarray | None, label: str, style: tuple[str, str], bounds: Bounds = ANY
+def draw_curve(
+    axes: Axes, steps: np.ndarray, curves: np.ndarray | None, label: str, look: Look, bounds: Bounds = ANY
 ) -> None:
     """Draw the mean of curves (seeds, evals) and its 95% band; nothing before the first evaluation."""
     if curves is None or not len(steps):
         return
-    color, dash = style
     marker = "o" if len(steps) == 1 else None
-    axes.plot(steps, curves.mean(0), dash, color=color, marker=marker, linewidth=1.8, label=label)
+    axes.plot(steps, curves.mean(0), look.dash, color=look.color, marker=marker, linewidth=1.8, label=label)
     if len(curves) > 1:
-        axes.fill_between(steps, *stats.band(curves, bounds), color=color, alpha=BAND_ALPHA, linewidth=0)
+        axes.fill_between(steps, *stats.band(curves, bounds), color=look.color, alpha=BAND_ALPHA, linewidth=0)
 
 
-def draw_frame(axes: Any, plot: Plot) -> None:
+def draw_random(axes: Axes, value: float) -> None:
+    """Draw the random policy's value."""
+    axes.axhline(value, linestyle="--", color=RANDOM_COLOR, linewidth=1.2, label="random policy")
+
+
+def draw_frame(axes: Axes, plot: Plot) -> None:
     """Draw the random policy, title, axes and legend."""
-    from matplotlib.ticker import EngFormatter
-
     panel = plot.panel
     random = [plot.random(entry.result) for entry in panel.entries if entry.result]
     if random:
-        axes.axhline(np.mean(random), linestyle="--", color=RANDOM_COLOR, linewidth=1.2, label="random policy")
+        draw_random(axes, float(np.mean(random)))
     counts = sorted({len(entry.returns) for entry in panel.entries})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
-    axes.set_title(f"{panel.title}, {seeds}", fontsize=11)
-    axes.set_xlabel("environment steps per seed")
-    axes.set_ylabel(plot.ylabel)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(color=GRID_COLOR, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    plotting.frame(axes, f"{panel.title}, {seeds}", STEPS_LABEL, plot.ylabel)
+    plotting.count_steps(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9)

@@ -3,7 +3,9 @@
 The colors of an environment's own shapes are in its `scene` function (`envs/qllm_envs/NAME.py`).
 """
 
+from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ Color = tuple[int, int, int]
 # Learning curves. Okabe and Ito 2008: distinct for any color vision. Their yellow is too pale for lines on white.
 CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CURVE_DASHES = ("-", "-.", ":")  # "--" is the random policy; with the colors: 21 looks, one for each method
+CURVE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 BAND_ALPHA = 0.18  # opacity of the 95% band of a curve
 RANDOM_COLOR, GRID_COLOR = "gray", "#dddddd"
 
@@ -29,6 +32,23 @@ RING_PALENESS = 0.55  # share of the background in the color of a ring
 # Sizes of a frame in pixels before it is halved (see frames.py); the scene as x0, y0, x1, y1.
 SIZE = (1920, 1240)
 SCENE = (40, 200, 1020, 1180)
+
+
+class Look(NamedTuple):
+    """Color, dash and marker of one method in all pictures of a report."""
+
+    color: str
+    dash: str
+    marker: str
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return a look for each name, different for the first 21."""
+    known = [(color, dash) for dash, color in product(CURVE_DASHES, CURVE_COLORS)]
+    distinct = list(dict.fromkeys(names))
+    return {
+        name: Look(*known[i % len(known)], CURVE_MARKERS[i % len(CURVE_MARKERS)]) for i, name in enumerate(distinct)
+    }
 
 
 class Scale(NamedTuple):

@@ -37,6 +37,11 @@ class Ranking(NamedTuple):
         return [order[i : stops[i]].tolist() for i in starts if stops[i] - i > 1]
 
 
+def average(scores: Float[np.ndarray, "tasks methods"]) -> Float[np.ndarray, " methods"]:
+    """Return the average rank of each method over tasks, 1 the best; ties share their mean rank."""
+    return scipy_stats.rankdata(-scores, axis=1).mean(0)
+
+
 def ranking(scores: Float[np.ndarray, "tasks methods"]) -> Ranking:
     """Return the ranking of methods by their scores, higher better; ties share their mean rank.
 

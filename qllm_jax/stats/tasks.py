@@ -15,7 +15,10 @@ Scores = Sequence[np.ndarray]  # for each task (seeds,), or (resamples, seeds)
 
 
 class Estimate(NamedTuple):
-    """A statistic with its 95% percentile interval over resamples, and the number of runs that it is made of."""
+    """A statistic with its 95% percentile interval over resamples, and the number of runs that it is made of.
+
+    The bounds are NaN if a task has one seed, of which every resample is the same.
+    """
 
     value: float
     low: float
@@ -53,14 +56,13 @@ def profile(scores: Scores, thresholds: Float[np.ndarray, " taus"]) -> np.ndarra
 
 def iqm_interval(scores: Scores) -> Estimate:
     """Return the IQM over tasks and seeds with its interval."""
-    low, high = _percentiles(iqm(_resampled(scores)))
-    return Estimate(float(iqm(scores)), float(low), float(high), _n_runs(scores))
+    return _estimate(iqm(scores), iqm(_resampled(scores)), scores)
 
 
 def improvement_interval(scores: Scores, others: Scores) -> Estimate:
     """Return the probability of improvement with its interval: the seeds of both methods are resampled."""
-    low, high = _percentiles(improvement(_resampled(scores), _resampled(others, seed=1)))
-    return Estimate(float(improvement(scores, others)), float(low), float(high), _n_runs([*scores, *others]))
+    resampled = improvement(_resampled(scores), _resampled(others, seed=1))
+    return _estimate(improvement(scores, others), resampled, [*scores, *others])
 
 
 def profile_band(scores: Scores, thresholds: Float[np.ndarray, " taus"]) -> tuple[np.ndarray, np.ndarray]:
@@ -96,5 +98,7 @@ def _percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _n_runs(scores: Scores) -> int:
-    return sum(each.size for each in scores)
+def _estimate(value: np.ndarray, resampled: np.ndarray, scores: Scores) -> Estimate:
+    sizes = [each.size for each in scores]
+    low, high = _percentiles(resampled) if min(sizes) > 1 else (np.nan, np.nan)
+    return Estimate(float(value), float(low), float(high), sum(sizes))

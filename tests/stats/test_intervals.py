@@ -1,5 +1,7 @@
 """t intervals of means over seeds and of their differences: coverage, known values, bounds, text."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -31,7 +33,7 @@ def test_the_interval_of_three_known_scores():
 
 def test_the_difference_is_that_of_scipy():
     ours, theirs = np.array([3.1, 2.9, 3.6, 3.3]), np.array([2.0, 2.8, 1.5])
-    known = scipy.stats.ttest_ind(ours, theirs, equal_var=False)
+    known: Any = scipy.stats.ttest_ind(ours, theirs, equal_var=False)
     found = stats.welch(ours, theirs)
     assert found[1:] == pytest.approx(tuple(known.confidence_interval(0.95)))
     assert found.significant == (known.pvalue < 0.05)

@@ -29,6 +29,12 @@ def test_the_interval_resamples_seeds_within_tasks():
     assert spread.low < 1.5 < spread.high
 
 
+def test_a_task_with_one_seed_has_no_interval():
+    found = tasks.iqm_interval([np.array([1.0, 2.0]), np.array([3.0])])
+    assert np.isnan(found[1:3]).all()
+    assert found.n_runs == 3
+
+
 def test_the_interval_of_the_iqm_covers_at_ten_seeds_and_three_tasks():
     rng, inside = np.random.default_rng(0), 0
     for _ in range(60):

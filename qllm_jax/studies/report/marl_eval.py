@@ -1,0 +1,46 @@
+"""marl_eval.json of a study: all of its cells in the format of instadeepai/marl-eval's plots and tables."""
+
+from typing import Any
+
+from qllm_jax.studies.report.measured import Measured, Result
+
+NAME = "marl_eval.json"
+
+
+def content(data: Measured) -> dict[str, Any]:
+    """Return {env: {task: {method: {seed_i: {step_k: ..., absolute_metrics: ...}}}}}.
+
+    Each evaluation has one number, the mean of its episodes. `elapsed_time` is the training's wall time in the
+    proportion of env steps.
+    """
+    nested: dict[str, Any] = {}
+    for (task, method), result in data.results.items():
+        tasks = nested.setdefault(plain(result.content["config"]["env"]["name"]), {})
+        tasks.setdefault(plain(data.task_label(task)), {})[plain(data.method_label(method))] = runs(result)
+    return nested
+
+
+def runs(result: Result) -> dict[str, Any]:
+    """Return the evaluations of each seed."""
+    made = result.content
+    times = [round(made["wall_s"] * step / made["env_steps"], 1) for step in made["evaluations"]["env_steps"]]
+    found = {}
+    for i, seed in enumerate(made["seeds"]):
+        steps = {
+            f"step_{k}": {"step_count": step, "elapsed_time": times[k]}
+            | {metric: [curve[i][k]] for metric, curve in curves(result).items()}
+            for k, step in enumerate(made["evaluations"]["env_steps"])
+        }
+        final = {metric: [made["final"][metric][i]] for metric in result.final}
+        found[f"seed_{seed}"] = steps | {"absolute_metrics": final}
+    return found
+
+
+def curves(result: Result) -> dict[str, list[list[float]]]:
+    """Return the curves of a result as they are in its file."""
+    return {metric: result.content["evaluations"][metric] for metric in result.curves}
+
+
+def plain(name: str) -> str:
+    """Return a name without commas, which marl-eval cannot read."""
+    return name.replace(",", "")

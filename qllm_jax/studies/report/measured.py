@@ -1,0 +1,120 @@
+"""Results of a study as arrays, read from results/NAME/TASK/METHOD.json."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from qllm_jax.stats import SHARE
+from qllm_jax.stats.intervals import ANY, Bounds
+from qllm_jax.studies import cells
+from qllm_jax.studies.plan import Study, TaskEntry
+
+
+class Result(NamedTuple):
+    """One cell of a study that has been trained. Metrics are "return" and, if the task has a winner, "win_rate"."""
+
+    content: dict[str, Any]  # of its file
+    steps: Int[np.ndarray, " evals"]
+    curves: dict[str, Float[np.ndarray, "seeds evals"]]
+    final: dict[str, Float[np.ndarray, " seeds"]]
+    random: dict[str, float]  # mean of the uniformly random policy
+
+    @property
+    def metric(self) -> str:
+        """The metric by which methods are compared: the share of episodes won if the task has a winner."""
+        return "win_rate" if "win_rate" in self.final else "return"
+
+    @property
+    def scores(self) -> Float[np.ndarray, " seeds"]:
+        """Final evaluation of each seed by `metric`."""
+        return self.final[self.metric]
+
+
+class Measured(NamedTuple):
+    """A study and the results that it has so far."""
+
+    study: Study
+    results: dict[tuple[str, str], Result]  # by task and method, in the order of the study's cells
+
+    def row(self, task: str, methods: Sequence[str] | None = None) -> dict[str, Result]:
+        """Results of one task by method, in the order of the study's methods."""
+        chosen = self.study.plan.methods if methods is None else methods
+        return {method: self.results[task, method] for method in chosen if (task, method) in self.results}
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks with at least one result, in the order of the study."""
+        return [task for task in self.study.plan.tasks if self.row(task)]
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods with at least one result, in the order of the study."""
+        return [method for method in self.study.plan.methods if any(m == method for _, m in self.results)]
+
+    def entry(self, task: str) -> TaskEntry:
+        """Entry of a task in the study's file."""
+        return self.study.plan.tasks[task]
+
+    def task_label(self, task: str) -> str:
+        """Name of a task for readers."""
+        return self.entry(task).label or task
+
+    def method_label(self, method: str) -> str:
+        """Name of a method for readers."""
+        return self.study.plan.methods[method].label or method
+
+    def missing(self) -> list[tuple[str, str, int]]:
+        """Cells without a result: task, method, priority."""
+        return [(t, m, priority) for t, m, priority, _ in wanted(self.study) if (t, m) not in self.results]
+
+    def outdated(self) -> list[tuple[str, str]]:
+        """Cells whose result was made by other overrides than the study gives now."""
+        made_by = {pair: tuple(result.content["overrides"]) for pair, result in self.results.items()}
+        return [(t, m) for t, m, _, overrides in wanted(self.study) if made_by.get((t, m), overrides) != overrides]
+
+
+def wanted(study: Study) -> Iterator[tuple[str, str, int, tuple[str, ...]]]:
+    """Task, method, priority and overrides of each cell, in the order of the file."""
+    for entry in study.plan.cells:
+        for task in entry.tasks:
+            for method in entry.methods:
+                yield task, method, entry.priority, cells.overrides_of(study.plan, entry, task, method)
+
+
+def read(study: Study, folder: Path) -> Measured:
+    """Read the results of the cells that `study` has now, from its folder of results."""
+    paths = {(t, m): folder / t / f"{m}.json" for t, m, *_ in wanted(study)}
+    found = {pair: make(json.loads(path.read_text())) for pair, path in paths.items() if path.is_file()}
+    return Measured(study, found)
+
+
+def make(content: dict[str, Any]) -> Result:
+    """Make arrays of the content of a result file."""
+    evaluations, final = content["evaluations"], content["final"]
+    metrics = [name for name in ("return", "win_rate") if name in final]
+    return Result(
+        content=content,
+        steps=np.array(evaluations["env_steps"], int),
+        curves={name: np.array(evaluations[name], float) for name in metrics},
+        final={name: np.array(final[name], float) for name in metrics},
+        random={name: float(np.mean(content["random_policy"][name])) for name in metrics},
+    )
+
+
+def metric_of(row: Mapping[str, Result]) -> str:
+    """Return the metric by which the methods of a task are compared."""
+    return next(iter(row.values())).metric
+
+
+def random_mean(row: Mapping[str, Result], metric: str) -> float:
+    """Return the mean of the random policy on a task, over all of its results."""
+    return float(np.mean([result.random[metric] for result in row.values()]))
+
+
+def bounds(metric: str) -> Bounds:
+    """Bounds of intervals of a metric."""
+    return SHARE if metric == "win_rate" else ANY

@@ -1,0 +1,99 @@
+"""The page of a study, docs/studies/NAME.md: a head by hand, then tables and pictures made of its results.
+
+The text depends on the study's file, the results and the head alone.
+"""
+
+from collections.abc import Sequence
+
+from qllm_jax.studies.report import over_tasks, provenance, tables
+from qllm_jax.studies.report.figures import KINDS, FigureEntry
+from qllm_jax.studies.report.measured import Measured
+
+Pictures = Sequence[tuple[FigureEntry, str]]  # and why there is none, or ""
+
+FINAL = (
+    "Mean over seeds of {episodes} episodes on each seed's best checkpoint, ± half its 95% t interval; of a share won, "
+    "its ends. Bold: above every other method of the row by Welch's interval of the difference, in {comparisons} at 5% "
+    "each, none corrected. Methods are compared by the share of episodes won if there is a winner, else by the return."
+)
+DIFFERENCE = (
+    "Final score minus that of {name}, ± half of Welch's 95% interval; bold if it excludes 0. If no method differed "
+    "from {name}, {expected:.1f} of these {comparisons} would be bold on average."
+)
+CURVES = "Mean over seeds of each evaluation, and its 95% t interval as a band."
+AREAS = (
+    "Area under the curve of evaluations, divided by its length: the mean over env steps, ± half its 95% t interval "
+    "over seeds."
+)
+STEPS = (
+    "Env steps of the first evaluation from which the mean of any 3 consecutive evaluations is at or above the "
+    "threshold: the median over seeds, and how many of them have one. `>`: half of them or more have none within their "
+    "training."
+)
+
+
+def text(data: Measured, head: str, pictures: Pictures) -> str:
+    """Return the whole page."""
+    name, total = data.study.name, len(data.results) + len(data.missing())
+    note = f"<!-- Made by `python -m qllm_jax.study {name} report`. Edit results/{name}/head.md instead. -->"
+    count = f"{len(data.results)} of {total} cells (a task with a method) have a result"
+    if data.results:
+        rest = ", and [those without are named](#missing)" if data.missing() else ""
+        parts = [f"{count}{rest}. [What each statistic is](../statistics.md).", *sections(data, pictures)]
+    else:
+        parts = [f"{count}.", *section("Missing", provenance.missing(data))]
+    return "\n\n".join(part for part in (note, f"# {data.study.plan.title}", head.strip(), *parts) if part) + "\n"
+
+
+def sections(data: Measured, pictures: Pictures) -> list[str]:
+    """Return the sections of a study with results."""
+    over_all = shown(data, pictures, "profile", "improvement", "critical_difference")
+    curves, areas = shown(data, pictures, "curves"), shown(data, pictures, "auc_by_agents")
+    steps = tables.steps_to_threshold(data)
+    return [
+        *section("Final returns", *final(data), *shown(data, pictures, "bars")),
+        *difference(data),
+        *section("All tasks together", *over_tasks.parts(data), *over_all),
+        *(section("Learning curves", CURVES, *curves) if curves else []),
+        *section("Mean over training", AREAS, tables.areas(data), *areas),
+        *(section("Steps to a threshold", STEPS, steps) if steps else []),
+        *section("Missing", provenance.missing(data)),
+        *section("Provenance", provenance.describe(data)),
+    ]
+
+
+def section(title: str, *parts: str) -> list[str]:
+    """Return a section, or nothing if it has no parts."""
+    return [f"## {title}", *parts] if parts else []
+
+
+def final(data: Measured) -> list[str]:
+    """Return caption and table of final evaluations."""
+    table, comparisons = tables.final(data)
+    episodes = sorted({result.content["final"]["episodes"] for result in data.results.values()})
+    counted = tables.count(comparisons, "comparison")
+    return [FINAL.format(episodes=" or ".join(map(str, episodes)), comparisons=counted), table]
+
+
+def difference(data: Measured) -> list[str]:
+    """Return the section of differences to the reference."""
+    reference = data.study.plan.reference
+    table, comparisons = tables.differences(data, reference) if reference else ("", 0)
+    if reference is None or not table:
+        return []
+    name = data.method_label(reference)
+    caption = DIFFERENCE.format(name=name, comparisons=comparisons, expected=0.05 * comparisons)
+    return section(f"Difference to {name}", caption, table)
+
+
+def shown(data: Measured, pictures: Pictures, *kinds: str) -> list[str]:
+    """Return the pictures of some kinds with their captions, or why there is none."""
+    parts = []
+    for entry, why in pictures:
+        if entry.kind in kinds and why:
+            parts.append(f"*There is no picture `{entry.name}`: {why}.*")
+        elif entry.kind in kinds:
+            tasks = "; ".join(data.task_label(task) for task in entry.tasks if task in data.tasks)
+            parts.append(f"![{KINDS[entry.kind]}: {tasks}]({data.study.name}_{entry.name}.png)")
+            parts += [f"*{entry.caption}*"] if entry.caption else []
+    return parts

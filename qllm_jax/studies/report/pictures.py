@@ -1,0 +1,31 @@
+"""Pictures of a study's figures. A method has the same color, dash and marker in all of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from qllm_jax.reporting import plotting
+from qllm_jax.reporting.style import Look, looks
+from qllm_jax.studies.report import pictures_of_all, pictures_of_tasks
+from qllm_jax.studies.report.figures import FigureEntry
+from qllm_jax.studies.report.measured import Measured
+
+DRAWINGS: dict[str, Callable[[Measured, FigureEntry, dict[str, Look]], Figure | str]] = {
+    "curves": pictures_of_tasks.draw_curves,
+    "bars": pictures_of_tasks.draw_bars,
+    "auc_by_agents": pictures_of_tasks.draw_auc_by_agents,
+    "profile": pictures_of_all.draw_profile,
+    "improvement": pictures_of_all.draw_improvement,
+    "critical_difference": pictures_of_all.draw_critical_difference,
+}
+
+
+def draw(data: Measured, entry: FigureEntry, out: Path) -> str:
+    """Write the picture of a figure. Return "", or without enough results why there is none."""
+    figure = DRAWINGS[entry.kind](data, entry, looks(data.study.plan.methods))
+    if isinstance(figure, str):
+        out.unlink(missing_ok=True)  # one of other results
+        return figure
+    plotting.save_small(figure, out)
+    return ""

@@ -1,0 +1,94 @@
+"""The end of a study's page: what is missing, and where each result comes from."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from qllm_jax.studies.report.measured import Measured, Result
+from qllm_jax.studies.report.tables import markdown, steps_text
+
+HARDWARE = ("platform", "python", "devices", "versions")
+
+
+def missing(data: Measured) -> str:
+    """Name the cells without a result by priority, and the results that other overrides made."""
+    cells: dict[tuple[int, str], list[str]] = {}
+    for task, method, priority in data.missing():
+        cells.setdefault((priority, task), []).append(data.method_label(method))
+    order = list(data.study.plan.tasks)
+    by_priority = sorted(cells.items(), key=lambda item: (item[0][0], order.index(item[0][1])))
+    lines = [f"- {data.task_label(task)}: {'; '.join(names)} (priority {p})" for (p, task), names in by_priority]
+    parts = ["These cells have no result yet.", "\n".join(lines)] if lines else ["No cell is without a result."]
+    if outdated := data.outdated():
+        parts.append("These results were made with other overrides than the study gives now.")
+        parts.append("\n".join(f"- {data.task_label(t)}: {data.method_label(m)}" for t, m in outdated))
+    return "\n\n".join(parts)
+
+
+def describe(data: Measured) -> str:
+    """Name machines, commands, and the seeds, steps, wall time and commit of each result."""
+    name, machines = data.study.name, list(dict.fromkeys(machine_of(result) for result in data.results.values()))
+    overrides = next(iter(data.results.values())).content["overrides"]
+    parts = [
+        f"The numbers of each seed are in `results/{name}`, one file a cell, with its configuration. The first command "
+        "makes what is missing there, the second this page.",
+        f"```text\npython -m qllm_jax.study {name}\npython -m qllm_jax.study {name} report\n```",
+        "One cell alone is trained by the `overrides` of its file, for example:",
+        f"```text\npython -m qllm_jax.train {shlex.join(overrides)}\n```",
+        "\n".join(f"- Machine {letter(i)}: {machine_text(machine)}." for i, machine in enumerate(machines)),
+        cells_table(data, machines),
+        "*Wall time: of the training that the cell was a part of. Runs: how many it trained at once.*",
+    ]
+    return "\n\n".join(parts)
+
+
+def cells_table(data: Measured, machines: Sequence[str]) -> str:
+    """Return a row for each result."""
+    rows = []
+    for (task, method), result in data.results.items():
+        content, commit = result.content, result.content["provenance"].get("commit") or "-"
+        rows.append(
+            [
+                data.task_label(task),
+                data.method_label(method),
+                seeds_text(content["seeds"]),
+                steps_text(content["env_steps"]),
+                wall_text(content["wall_s"]),
+                str(content["runs_at_once"]),
+                f"{commit[:7]}{'+dirty' if commit.endswith('+dirty') else ''}",
+                letter(machines.index(machine_of(result))),
+            ]
+        )
+    return markdown(["task", "method", "seeds", "env steps", "wall time", "runs", "commit", "machine"], rows)
+
+
+def machine_of(result: Result) -> str:
+    """Return the hardware and the versions of a result as canonical JSON."""
+    return json.dumps({key: result.content["provenance"].get(key) for key in HARDWARE}, sort_keys=True)
+
+
+def machine_text(machine: str) -> str:
+    """Write the hardware and the versions of a machine."""
+    found: dict[str, Any] = json.loads(machine)
+    devices = found["devices"] or []
+    counted = [f"{devices.count(device)} x {device}" for device in dict.fromkeys(devices)]
+    versions = [f"{name} {version}" for name, version in (found["versions"] or {}).items() if version]
+    return f"{found['platform']}, {', '.join(counted)}, Python {found['python']}, {', '.join(versions)}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Write seeds as a range if they are one."""
+    whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 1
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def wall_text(seconds: float) -> str:
+    """Write a wall time."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{seconds / 60:.1f} min"
+
+
+def letter(index: int) -> str:
+    """Name a machine: A to Z, then A1 and so on."""
+    return chr(ord("A") + index % 26) + (str(index // 26) if index >= 26 else "")
