@@ -1,19 +1,20 @@
-"""`study`: list the studies, train one, or print how far it is. The work is done by qllm_jax/studies/."""
+"""`study`: list the studies, train one, print how far it is, or write its report. qllm_jax/studies/ does the work."""
 
 import math
 import shlex
 import time
+from pathlib import Path
 
 from qllm_envs.parts import suggest
 from qllm_jax import cli
 from qllm_jax import config as configs
 from qllm_jax.errors import UserError
-from qllm_jax.studies import plan, runner, status, work
+from qllm_jax.studies import plan, report, runner, status, work
 from qllm_jax.studies.runner import Choices, Ended, Report
 
-DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf}
+DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf, "docs": "docs/studies"}
 MACHINE = ("devices", "group", "memory_gib", "wandb.mode", "wandb.project", "wandb.entity", "wandb.group")
-ACTIONS = ("status",)
+ACTIONS = ("status", "report")
 
 
 def study(arguments: list[str]) -> int:
@@ -30,7 +31,11 @@ def study(arguments: list[str]) -> int:
     if action and (len(action) > 1 or action[0] not in ACTIONS):
         raise UserError(f"{' '.join(action)!r} cannot follow the name of a study: {suggest(action[0], ACTIONS)}")
     stop_at = time.monotonic() + 3600 * options["max_hours"]
-    found = work.make(plan.load(name), options["results"], options["run_dir"])
+    loaded = plan.load(name)
+    if action == ["report"]:
+        print(report.write(loaded, work.results_folder(loaded, options["results"]), Path(options["docs"])))
+        return 0
+    found = work.make(loaded, options["results"], options["run_dir"])
     if action:
         print(status.describe(found))
         return 0

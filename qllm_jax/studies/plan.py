@@ -96,6 +96,8 @@ class TaskEntry:
     total_steps: Count
     label: str | None = None  # for figures; None: the name
     set: list[Override] = field(default_factory=list)
+    threshold: float | None = None  # of scores, for the report's env steps to it
+    best: float | None = None  # best known score, which is 1 in the report's averages over tasks
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
@@ -127,6 +129,7 @@ class Plan:
     cells: Annotated[list[CellsEntry], Field(min_length=1), AfterValidator(check_pairs)]
     set: list[Override] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
+    reference: str | None = None  # the method with which the report compares all others
 
 
 class Study(NamedTuple):
@@ -181,6 +184,8 @@ def from_dict(content: Any) -> Plan:
                 raise UserError(
                     f"cells name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"
                 )
+    if plan.reference is not None and plan.reference not in plan.methods:
+        raise UserError(f"reference {plan.reference!r} is no method: {suggest(plan.reference, plan.methods)}")
     return plan
 
 

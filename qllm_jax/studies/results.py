@@ -20,14 +20,14 @@ DIGITS = 6  # significant digits of measurements
 METRICS = ("return", "win_rate")
 
 
-def path_of(root: Path, cell: Cell) -> Path:
+def path_of(root: Path, task: str, method: str) -> Path:
     """The result file of a cell, in the folder of its study's results."""
-    return root / cell.task / f"{cell.method}.json"
+    return root / task / f"{method}.json"
 
 
 def read(root: Path, cell: Cell) -> dict[str, Any] | None:
     """The content of a cell's result file, of whatever configuration; None if there is none."""
-    path = path_of(root, cell)
+    path = path_of(root, cell.task, cell.method)
     return json.loads(path.read_text()) if path.is_file() else None
 
 
@@ -39,7 +39,7 @@ def is_done(root: Path, cell: Cell) -> bool:
 
 def write(root: Path, study: str, cell: Cell, found: Trained) -> Path:
     """Write the result file of a cell from its finished run folder. A result of another configuration is replaced."""
-    path = path_of(root, cell)
+    path = path_of(root, cell.task, cell.method)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (f"{json.dumps(key)}:{compact(value)}" for key, value in make(study, cell, found).items())
     files.write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from qllm_jax.stats import SHARE
 from qllm_jax.stats.intervals import ANY, Bounds
-from qllm_jax.studies import cells
+from qllm_jax.studies import cells, results
 from qllm_jax.studies.plan import Study, TaskEntry
 
 
@@ -87,7 +87,7 @@ def wanted(study: Study) -> Iterator[tuple[str, str, int, tuple[str, ...]]]:
 
 def read(study: Study, folder: Path) -> Measured:
     """Read the results of the cells that `study` has now, from its folder of results."""
-    paths = {(t, m): folder / t / f"{m}.json" for t, m, *_ in wanted(study)}
+    paths = {(t, m): results.path_of(folder, t, m) for t, m, *_ in wanted(study)}
     found = {pair: make(json.loads(path.read_text())) for pair, path in paths.items() if path.is_file()}
     return Measured(study, found)
 

@@ -1,0 +1,210 @@
+"""The report of a study: what the page says of made-up results, and that every kind of picture can be drawn."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_study import content, study, write
+from PIL import Image
+
+from qllm_jax.errors import UserError
+from qllm_jax.studies import plan, report
+from qllm_jax.studies.plan import Study
+from qllm_jax.studies.report import aggregates, figures, measured, page, tables
+
+METHODS = {"vdn": "VDN", "qllm": "QLLM", "shuffled": "QLLM, shuffled"}
+TASKS = {
+    "duty_n3": {"label": "duty, N=3", "n_agents": 3, "best": 10.0, "threshold": 8.0},
+    "duty_n10": {"label": "duty, N=10", "n_agents": 10},
+}
+SCORES = {
+    **{(task, "vdn"): (5.0, 0.3) for task in TASKS},
+    **{(task, "qllm"): (9.0, 0.2) for task in TASKS},
+    **{(task, "shuffled"): (4.9, 0.3) for task in TASKS},
+}
+KINDS = [{"kind": kind, "name": kind} for kind in figures.KINDS]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Study:
+    """Two tasks and three methods, with all results in the folder `results`."""
+    found = study("credit", content(TASKS, METHODS, figures=KINDS, reference="vdn"), tmp_path)
+    write(found, tmp_path / "results", SCORES)
+    return found
+
+
+def text(made: Study, folder: Path) -> str:
+    return page.text(measured.read(made, folder / "results"), "", [])
+
+
+def row_of(page: str, section: str, name: str) -> list[str]:
+    """Cells of a row of the table of a section."""
+    body = page.partition(f"## {section}\n")[2].partition("\n## ")[0]
+    (row,) = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", body, re.MULTILINE)
+    return [cell.strip() for cell in row.split("|")]
+
+
+def test_the_report_writes_page_pictures_and_marl_eval(made: Study, tmp_path: Path):
+    (tmp_path / "results" / "head.md").write_text("Credit matters here.\n")
+    path = report.write(made, tmp_path / "results", tmp_path / "docs")
+    written = path.read_text()
+    assert path == tmp_path / "docs" / "credit.md"
+    assert "# When does credit matter?\n\nCredit matters here.\n\n6 of 6 cells" in written
+    pictures = re.findall(r"\]\((\w+\.png)\)", written)
+    assert sorted(pictures) == sorted(f"credit_{kind}.png" for kind in figures.KINDS)
+    assert sum((path.parent / name).stat().st_size for name in pictures) < 300_000
+    for name in pictures:
+        with Image.open(path.parent / name) as picture:
+            assert picture.width > picture.height
+    assert not list(tmp_path.rglob("*.tmp"))
+    report.write(made, tmp_path / "results", tmp_path / "docs")
+    assert path.read_text() == written
+
+
+def test_a_mean_is_bold_only_if_it_is_above_every_other(made: Study, tmp_path: Path):
+    found = text(made, tmp_path)
+    seeds, vdn, qllm, shuffled, random = row_of(found, "Final returns", "duty, N=3")
+    assert seeds == "5, 100k"
+    assert re.fullmatch(r"\*\*9\.\d\d ± 0\.\d\d\*\*", qllm)
+    assert re.fullmatch(r"5\.\d\d ± 0\.\d\d|4\.\d\d ± 0\.\d\d", vdn)
+    assert "**" not in vdn + shuffled + random
+    assert "in 4 comparisons at 5%" in found
+    close = {**SCORES, ("duty_n3", "shuffled"): (9.0, 0.2)}
+    write(made, tmp_path / "results", close)
+    assert "**" not in "".join(row_of(text(made, tmp_path), "Final returns", "duty, N=3"))
+
+
+def test_differences_are_to_the_reference(made: Study, tmp_path: Path):
+    found = text(made, tmp_path)
+    qllm, shuffled = row_of(found, "Difference to VDN", "duty, N=10")
+    data = measured.read(made, tmp_path / "results")
+    means = [data.results["duty_n10", method].scores.mean() for method in METHODS]
+    assert qllm.startswith(f"**+{means[1] - means[0]:.2f} ± ")
+    assert shuffled.startswith(f"{means[2] - means[0]:+.2f} ± ")
+    assert "0.2 of these 4 would be bold" in found
+
+
+def test_scores_are_normalized_to_the_best_known_or_the_best_mean(made: Study, tmp_path: Path):
+    data = measured.read(made, tmp_path / "results")
+    table = aggregates.block(data, list(TASKS), list(METHODS))
+    assert [scale.source for scale in table.ranges.values()] == [aggregates.BEST_KNOWN, aggregates.BEST_MEAN]
+    random = np.mean([data.results["duty_n3", method].random["return"] for method in METHODS])
+    expected = (data.results["duty_n3", "vdn"].scores - random) / (10 - random)
+    np.testing.assert_allclose(table.scores["vdn"][0], expected)
+    assert table.scores["qllm"][1].mean() == pytest.approx(1)
+    found = text(made, tmp_path)
+    assert row_of(found, "All tasks together", "QLLM")[1:] == ["1.00", "10", "1.00 (1.00 to 1.00)"]
+    assert "Friedman's test over 2 tasks gives p = " in found
+    assert "does not reject that all methods are alike" in found  # two tasks are too few
+
+
+def test_the_share_won_is_what_methods_are_compared_by(tmp_path: Path):
+    made = study("battles", content({"battle": {}}, METHODS, reference="vdn"), tmp_path)
+    scores = {("battle", "vdn"): (8.0, 1.0), ("battle", "qllm"): (19.5, 1.0), ("battle", "shuffled"): (8.0, 1.0)}
+    write(made, tmp_path / "results", scores, wins=True)
+    found = text(made, tmp_path)
+    assert re.fullmatch(r"\*\*9\d% \(8\d to 100%\)\*\*", row_of(found, "Final returns", "battle, won")[2])
+    assert "**" not in "".join(row_of(found, "Final returns", "battle"))
+    assert row_of(found, "Difference to VDN", "battle, won")[0].endswith(" points**")
+    assert row_of(found, "All tasks together", "battle, won") == ["0%", "100%", aggregates.ALL_WON]
+
+
+def test_steps_to_a_threshold_say_how_many_seeds_hold_it(made: Study, tmp_path: Path):
+    threshold, vdn, qllm, _ = row_of(text(made, tmp_path), "Steps to a threshold", "duty, N=3")
+    assert (threshold, vdn) == ("8.00", "> 100k (0 of 5)")
+    assert re.fullmatch(r"\d+k \(5 of 5\)", qllm)
+
+
+def test_missing_cells_are_named_and_aggregates_are_over_a_table_without_gaps(made: Study, tmp_path: Path):
+    (tmp_path / "results" / "duty_n10" / "shuffled.json").unlink()
+    (tmp_path / "results" / "duty_n3" / "qllm.json").unlink()
+    found = text(made, tmp_path)
+    assert "4 of 6 cells" in found
+    assert "- duty, N=10: QLLM, shuffled (priority 1)\n" in found
+    assert row_of(found, "Final returns", "duty, N=10")[3] == tables.NONE
+    data = measured.read(made, tmp_path / "results")
+    table = aggregates.block(data, list(TASKS), list(METHODS))
+    assert (table.tasks, table.methods) == (["duty_n10"], ["vdn", "qllm"])
+    assert table.left_out == ["duty, N=3", "QLLM, shuffled"]
+
+
+def test_a_page_without_results_says_so(tmp_path: Path):
+    made = study("credit", content(TASKS, METHODS, figures=KINDS, reference="vdn"), tmp_path)
+    path = report.write(made, tmp_path / "results", tmp_path / "docs")
+    assert "0 of 6 cells (a task with a method) have a result." in path.read_text()
+    assert "- duty, N=3: VDN; QLLM; QLLM, shuffled (priority 1)" in path.read_text()
+    assert [each.name for each in path.parent.iterdir()] == ["credit.md"]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_and_one_method_are_enough_for_a_page(seeds: int, tmp_path: Path):
+    tasks = {"duty_n3": {"seeds": seeds}}
+    made = study("small", content(tasks, {"vdn": "VDN"}, figures=KINDS, reference="vdn"), tmp_path)
+    write(made, tmp_path / "results", {("duty_n3", "vdn"): (5.0, 0.1)}, evals=1)
+    written = report.write(made, tmp_path / "results", tmp_path / "docs").read_text()
+    assert ("±" in row_of(written, "Final returns", "duty_n3")[1]) == (seeds > 1)
+    assert not re.search(r"\bnan\b", written)
+    assert "There is no picture `critical_difference`: critical differences need at least 2 tasks" in written
+
+
+@pytest.mark.usefixtures("made")
+def test_results_of_other_overrides_are_named(tmp_path: Path):
+    changed: dict[str, Any] = content(TASKS, METHODS, figures=KINDS, reference="vdn")
+    changed["tasks"]["duty_n3"]["total_steps"] = 200_000
+    found = text(study("credit", changed, tmp_path), tmp_path)
+    assert "made with other overrides than the study gives now.\n\n- duty, N=3: VDN\n- duty, N=3: QLLM\n" in found
+
+
+def test_provenance_names_each_machine_once(made: Study, tmp_path: Path):
+    path = tmp_path / "results" / "duty_n3" / "vdn.json"
+    elsewhere = json.loads(path.read_text())
+    elsewhere["provenance"] |= {"devices": ["NVIDIA H100"], "commit": "fedcba9876543210+dirty"}
+    path.write_text(json.dumps(elsewhere))
+    found = text(made, tmp_path)
+    assert found.count("- Machine ") == 2
+    assert "- Machine A: Linux-x86_64, 1 x NVIDIA H100, Python 3.11.7, jax 0.10.2" in found
+    assert "| duty, N=3 | VDN | 0 to 4 | 100k | 1.0 min | 10 | fedcba9+dirty | A |" in found
+    assert "| duty, N=3 | QLLM | 0 to 4 | 100k | 1.0 min | 10 | 0123456 | B |" in found
+
+
+def test_marl_eval_holds_every_seed(made: Study, tmp_path: Path):
+    report.write(made, tmp_path / "results", tmp_path / "docs")
+    found = json.loads((tmp_path / "results" / "marl_eval.json").read_text())["mpe_spread"]
+    assert list(found) == ["duty N=3", "duty N=10"]
+    assert list(found["duty N=3"]) == ["VDN", "QLLM", "QLLM shuffled"]
+    seed = found["duty N=3"]["QLLM"]["seed_4"]
+    result = json.loads((tmp_path / "results" / "duty_n3" / "qllm.json").read_text())
+    assert seed["absolute_metrics"] == {"return": [result["final"]["return"][4]]}
+    expected = {"step_count": 5000, "elapsed_time": 3.1, "return": [result["evaluations"]["return"][4][0]]}
+    assert seed["step_0"] == expected
+    assert len(seed) == 21
+
+
+@pytest.mark.parametrize(
+    ("figure", "sentence"),
+    [
+        ({"kind": "bar", "name": "x"}, "figure 'x': kind 'bar' does not exist: did you mean 'bars'"),
+        ({"kind": "bars"}, "needs the key 'name'"),
+        ({"kind": "bars", "name": "x", "task": ["duty_n3"]}, "unknown key 'task': did you mean 'tasks'"),
+        ({"kind": "bars", "name": "x", "tasks": ["duty_n4"]}, "tasks name 'duty_n4', which does not exist"),
+    ],
+)
+def test_a_mistake_in_a_figure_is_one_sentence(figure: dict[str, Any], sentence: str, tmp_path: Path):
+    made = study("credit", content(TASKS, METHODS, figures=[figure]), tmp_path)
+    with pytest.raises(UserError) as caught:
+        figures.entries(made)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reference_is_a_method():
+    with pytest.raises(UserError, match="reference 'vdm' is no method: did you mean 'vdn'"):
+        plan.from_dict(content(TASKS, METHODS, reference="vdm"))
+
+
+@pytest.mark.parametrize("name", plan.names())
+def test_the_figures_of_every_study_are_right(name: str):
+    figures.entries(plan.load(name))
