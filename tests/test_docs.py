@@ -75,9 +75,11 @@ def expanded(arguments: list[str]) -> Iterator[list[str]]:
 def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_function.py").write_text(fences(README, "python"))
+    (tmp_path / "my_study.yaml").write_text(fences(DOCS / "studies.md", "yaml"))
     shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
     once = [command for i, command in enumerate(shown) if command not in shown[:i]]
-    assert {name for name, _ in once} == {"train", "evaluate", "render", "report", "generate", "verify", "params"}
+    names = {"train", "evaluate", "render", "report", "generate", "verify", "params", "study"}
+    assert {name for name, _ in once} == names
     for name, arguments in once:
         resumes = any(argument.startswith("resume=") for argument in arguments)
         tiny = TINY if name == "train" and not resumes else []

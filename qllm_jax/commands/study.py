@@ -39,25 +39,25 @@ def study(arguments: list[str]) -> int:
     if action:
         print(status.describe(found))
         return 0
-    choices = Choices(tuple(options["only"].split(",")), stop_at, configs.load(machine))
+    choices = Choices(tuple(each.strip() for each in options["only"].split(",")), stop_at, configs.load(machine))
     try:
         return exit_code(runner.run(found, choices), arguments)
     except KeyboardInterrupt:
         return exit_code(Report(Ended.INTERRUPTED, {}, []), arguments)
 
 
-def exit_code(report: Report, arguments: list[str]) -> int:
+def exit_code(outcome: Report, arguments: list[str]) -> int:
     """Print how the process ended. Return its exit code."""
     again = f"continue: python -m qllm_jax.study {shlex.join(arguments)}"
-    if report.failed:
-        print("\n" + "\n".join(f"{name} failed: {sentence}" for name, sentence in report.failed.items()))
-    if report.elsewhere:
-        print(f"\nleft to other processes: {', '.join(report.elsewhere)}")
-    if report.ended is Ended.INTERRUPTED:
+    if outcome.failed:
+        print("\n" + "\n".join(f"{name} failed: {sentence}" for name, sentence in outcome.failed.items()))
+    if outcome.elsewhere:
+        print(f"\nin use by other processes, and left to them: {', '.join(outcome.elsewhere)}")
+    if outcome.ended is Ended.INTERRUPTED:
         print(f"\nstopped; {again}")
         return 130
-    if report.ended is Ended.OUT_OF_TIME:
+    if outcome.ended is Ended.OUT_OF_TIME:
         print(f"\nmax_hours is over; {again}")
-    elif not report.failed and not report.elsewhere:
+    elif not outcome.failed and not outcome.elsewhere:
         print("\nall cells are done")
-    return 1 if report.failed else 0
+    return 1 if outcome.failed else 0

@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ class Interrupt:
             raise KeyboardInterrupt
         self.requested = True
 
-    def restore(self) -> None:
+    def close(self) -> None:
         """Restore the signal handlers that were there before."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
@@ -50,14 +51,13 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
     if text := devices.describe(exp.n_runs, exp.program.pool):
         print(text)
     try:
-        with folder.locked(path):
-            interrupt, session = Interrupt(), Session(exp, path, *initial_state(exp, path))
-            try:
-                finished = advance(session, interrupt, stop_at)
-                return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
-            finally:
-                session.close()
-                interrupt.restore()
+        with (
+            folder.locked(path),
+            closing(Interrupt()) as interrupt,
+            closing(Session(exp, path, *initial_state(exp, path))) as session,
+        ):
+            finished = advance(session, interrupt, stop_at)
+            return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
     except OSError as error:
         if error.errno not in files.DISK_ERRORS:
             raise

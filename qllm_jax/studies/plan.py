@@ -74,6 +74,13 @@ def check_root_seed(seed: int) -> int:
     return seed
 
 
+def check_some(values: list[Any]) -> list[Any]:
+    """A list that is not empty."""
+    if not values:
+        raise PydanticCustomError("empty", "must hold at least one value")
+    return values
+
+
 def check_pairs(entries: "list[CellsEntry]") -> "list[CellsEntry]":
     """Entries of which no two have the same pair of task and method."""
     pairs = [(task, method) for entry in entries for task in entry.tasks for method in entry.methods]
@@ -84,6 +91,7 @@ def check_pairs(entries: "list[CellsEntry]") -> "list[CellsEntry]":
 
 
 Name = Annotated[str, AfterValidator(check_name)]
+Names = Annotated[list[str], AfterValidator(check_some)]
 Override = Annotated[str, AfterValidator(check_override)]
 RootSeed = Annotated[int, Field(strict=True, ge=0, le=TRIAL_SEED), AfterValidator(check_root_seed)]
 
@@ -112,8 +120,8 @@ class MethodEntry:
 class CellsEntry:
     """The cells of each of `tasks` with each of `methods`. Priority 1 is trained first."""
 
-    tasks: Annotated[list[str], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)]
+    tasks: Names
+    methods: Names
     priority: Count = 1
     set: list[Override] = field(default_factory=list)
 
@@ -126,7 +134,7 @@ class Plan:
     seed: RootSeed
     tasks: dict[Name, TaskEntry]
     methods: dict[Name, MethodEntry]
-    cells: Annotated[list[CellsEntry], Field(min_length=1), AfterValidator(check_pairs)]
+    cells: Annotated[list[CellsEntry], AfterValidator(check_some), AfterValidator(check_pairs)]
     set: list[Override] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
     reference: str | None = None  # the method with which the report compares all others

@@ -47,10 +47,10 @@ class Choices(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The outcome of a process: how it ended, and the names of the cells that failed or that another process trains."""
+    """The outcome of a process: how it ended, and the cells that failed or that other processes train."""
 
     ended: Ended
-    failed: dict[str, str]  # with the sentence
+    failed: dict[str, str]  # the sentence of each, by name
     elsewhere: list[str]
 
 
@@ -59,29 +59,31 @@ def run(work: Work, choices: Choices) -> Report:
     devices.use_cores()
     wanted = {cell.name for cell in work.cells if matches(cell, choices.only)}
     if not wanted:
-        raise UserError(
-            f"only={','.join(choices.only)} matches no cell; they are {', '.join(c.name for c in work.cells)}"
-        )
+        names = ", ".join(cell.name for cell in work.cells)
+        raise UserError(f"only={','.join(choices.only)} matches no cell: choose from {names}")
     failed: dict[str, str] = {}
     elsewhere: list[str] = []
+    left_to_do = lambda: trainings.to_do(work.missing(), wanted - {*failed, *elsewhere}, work.runs)
     number = 1
-    while left := trainings.to_do(work.missing(), wanted - {*failed, *elsewhere}, work.runs):
+    while left := left_to_do():
         with ExitStack() as held:
             if busy := [cell.name for cell in left[0].cells if not work.claim(cell, held)]:
-                print(f"{', '.join(busy)}: in use by another process, left to it")
                 elsewhere += busy
                 continue
             # Another process may have trained some of the cells before they were claimed.
-            if trainings.to_do(work.missing(), wanted - {*failed, *elsewhere}, work.runs)[:1] != left[:1]:
+            if left_to_do()[:1] != left[:1]:
                 continue
             if not announce(work, left, number, choices.stop_at):
                 return Report(Ended.OUT_OF_TIME, failed, elsewhere)
             ended, sentences = attempt(work, left[0], choices)
-            if ended in (Ended.INTERRUPTED, Ended.OUT_OF_TIME):
-                return Report(ended, failed, elsewhere)
-            failed |= sentences
-            elsewhere += [cell.name for cell in left[0].cells] if ended is Ended.ELSEWHERE else []
-        number += ended is Ended.FINISHED
+        if ended in (Ended.INTERRUPTED, Ended.OUT_OF_TIME):
+            return Report(ended, failed, elsewhere)
+        failed |= sentences
+        if ended is Ended.FINISHED:
+            number += 1
+            elsewhere.clear()  # a process that had a cell may have ended since
+        elif ended is Ended.ELSEWHERE:
+            elsewhere += [cell.name for cell in left[0].cells]
         forget_programs()
     return Report(Ended.FAILED if failed else Ended.FINISHED, failed, elsewhere)
 
@@ -146,7 +148,6 @@ def train(work: Work, training: Training, choices: Choices) -> Ended:
     found = training.found
     if found is None or not found.finished:
         if found and any(map(folder.in_use, {found.path, *folder.log_folders(found.path)})):
-            print(f"{found.path} is in use by another process, left to it")
             return Ended.ELSEWHERE
         exp, path = open_folder(work, training, choices.machine)
         outcome = train_all(exp, path, stop_at=choices.stop_at)

@@ -1,0 +1,261 @@
+"""A study is trained, cut off, continued, edited and shared; its result files do not depend on any of that."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qllm_jax import study
+from qllm_jax.errors import UserError
+from qllm_jax.run import folder
+from qllm_jax.studies import cells, plan, results, runner, status, trainings, work
+from qllm_jax.studies.runner import Choices, Ended
+from qllm_jax.studies.work import Work
+
+CONTENT: dict[str, Any] = {
+    "title": "A credit function and its control",
+    "seed": 7,
+    "set": [
+        "env.horizon=4", "log_interval=100", "eval_interval=200", "eval_episodes=2", "final_episodes=4",
+        "algo.n_envs=2", "algo.batch_episodes=2", "algo.buffer_episodes=8", "algo.hidden_dim=8",
+    ],
+    "tasks": {"climbing": {"set": ["env=matrix_climbing"], "seeds": 2, "total_steps": 800}},
+    "methods": {
+        "qllm": {"set": ["algo=matched_qllm"]},
+        "shuffled": {"set": ["algo=matched_qllm", "algo.mixer.function=${env.name}:shuffled"]},
+    },
+    "cells": [{"tasks": ["climbing"], "methods": ["qllm", "shuffled"]}],
+}  # fmt: skip
+MACHINES = ("wall_s", "provenance")  # what differs between machines
+TOGETHER = Path("climbing") / "qllm+shuffled"
+
+
+def make(path: Path, content: dict[str, Any] | None = None) -> Work:
+    """The work on a study in a folder of its own."""
+    path.mkdir(exist_ok=True)
+    (path / "two.yaml").write_text(yaml.safe_dump(content or CONTENT))
+    return work.make(plan.load(str(path / "two.yaml")), str(path / "results"), str(path / "runs"))
+
+
+def arguments(path: Path) -> list[str]:
+    return [str(path / "two.yaml"), f"results={path / 'results'}", f"run_dir={path / 'runs'}"]
+
+
+def contents(of: Work) -> dict[str, dict[str, Any]]:
+    """The result files without what differs between machines."""
+    found = {cell.name: results.read(of.results, cell) or {} for cell in of.cells}
+    return {name: {key: value for key, value in each.items() if key not in MACHINES} for name, each in found.items()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that nobody interrupted."""
+    path = tmp_path_factory.mktemp("studies") / "whole"
+    make(path)
+    assert study.study([*arguments(path), "devices=1"]) == 0
+    return path
+
+
+def copy(done: Path, to: Path) -> Path:
+    subprocess.run(["cp", "-r", str(done), str(to)], check=True)
+    return to
+
+
+def test_cells_that_differ_in_the_credit_function_are_trained_at_once(done: Path):
+    (path,) = (done / "runs" / "climbing").iterdir()
+    assert path.name == TOGETHER.name
+    for cell in make(done).cells:
+        found = results.read(done / "results" / "two", cell)
+        assert found is not None
+        assert found["runs_at_once"] == 4
+        assert found["config_hash"] == cell.hash == cells.hash_of(cell.config)
+        assert found["config"] == cells.content(cell.config)
+
+
+def test_a_result_file_has_what_a_report_needs(done: Path):
+    path = done / "results" / "two" / "climbing" / "shuffled.json"
+    found = json.loads(path.read_text())
+    assert (found["study"], found["task"], found["method"]) == ("two", "climbing", "shuffled")
+    assert (found["env_task"], found["n_agents"], found["env_steps"], found["seeds"]) == (
+        "matrix_climbing",
+        2,
+        800,
+        [0, 1],
+    )
+    assert found["evaluations"]["env_steps"] == [0, 200, 400, 600, 800]
+    assert [len(curve) for curve in found["evaluations"]["return"]] == [5, 5]
+    assert found["final"]["episodes"] == 4
+    assert len(found["final"]["return"]) == len(found["final"]["best_checkpoint_env_steps"]) == 2
+    assert len(found["random_policy"]["return"]) == 2
+    assert list(found["credit_functions"]) == ["matrix:shuffled"]
+    assert found["wall_s"] > 0
+    assert {"command", "started", "commit", "python", "platform", "devices", "versions"} <= found["provenance"].keys()
+    assert all(line.count('":') >= 1 for line in path.read_text().splitlines()[1:-1])  # a key a line
+
+
+def test_a_result_is_that_of_the_run_folder(done: Path):
+    records = [r for r in folder.records(done / "runs" / TOGETHER) if r["configuration"] == "tfcaf=matrix:shuffled"]
+    curves = [[r["return"] for r in records if r["event"] == "eval" and r["seed"] == seed] for seed in (0, 1)]
+    found = contents(make(done))["climbing/shuffled"]
+    assert found["evaluations"]["return"] == results.rounded(curves)
+    assert found["final"]["return"] == results.rounded([r["return"] for r in records if r["event"] == "final"])
+
+
+def test_a_study_that_is_done_trains_nothing(done: Path, capsys: pytest.CaptureFixture):
+    before = {path: path.stat().st_mtime_ns for path in (done / "runs").rglob("*") if path.is_file()}
+    assert study.study(arguments(done)) == 0
+    assert capsys.readouterr().out == "\nall cells are done\n"
+    assert {path: path.stat().st_mtime_ns for path in (done / "runs").rglob("*") if path.is_file()} == before
+
+
+def test_lost_results_are_read_again_from_a_finished_folder(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = copy(done, tmp_path / "lost")
+    file = path / "results" / "two" / "climbing" / "qllm.json"
+    before = file.read_bytes()
+    file.unlink()
+    assert study.study(arguments(path)) == 0
+    assert "evaluation episodes" not in capsys.readouterr().out
+    assert file.read_bytes() == before
+
+
+def test_stopped_and_continued_equals_never_stopped(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    cut = make(tmp_path / "cut")
+    machine = plan.configs.load(["devices=1"])
+    for _ in range(2):  # a chunk each
+        assert runner.run(cut, Choices(stop_at=0.0, machine=machine)).ended is Ended.OUT_OF_TIME
+    assert set(status.states(cut).values()) == {"stopped at 25%"}
+    assert "time left: about" in status.describe(cut)
+    # A method that joins the study does not change what is continued.
+    methods = {**CONTENT["methods"], "constant": {"set": ["algo=matched_qllm", "algo.mixer.function=matrix:constant"]}}
+    entry = {"tasks": ["climbing"], "methods": ["constant", "qllm", "shuffled"]}
+    wider = make(tmp_path / "cut", {**CONTENT, "methods": methods, "cells": [entry]})
+    assert runner.run(wider, Choices(only=("*/qllm",), machine=machine)).ended is Ended.FINISHED
+    assert contents(cut) == contents(make(done))
+    assert status.states(wider) == {
+        "climbing/constant": "missing",
+        "climbing/qllm": "done",
+        "climbing/shuffled": "done",
+    }
+    assert f"continued in {cut.runs / TOGETHER}" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_how_to_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    make(tmp_path / "stopped")
+    monkeypatch.setattr(runner, "train", lambda *_: Ended.INTERRUPTED)
+    assert study.study([*arguments(tmp_path / "stopped"), "only=*/q*"]) == 130
+    again = f"continue: python -m qllm_jax.study {' '.join(arguments(tmp_path / 'stopped'))} 'only=*/q*'"
+    assert again in capsys.readouterr().out
+
+
+def test_an_edited_study_is_trained_beside_what_was_there(done: Path, tmp_path: Path):
+    path = copy(done, tmp_path / "edited")
+    content = {**CONTENT, "set": [*CONTENT["set"], "algo.lr=0.001"]}
+    edited = make(path, content)
+    assert set(status.states(edited).values()) == {"other configuration"}
+    (training,) = trainings.to_do(edited.missing(), {cell.name for cell in edited.cells}, edited.runs)
+    assert training.found is None
+    assert trainings.new_folder(training, edited.runs) == edited.runs / "climbing" / f"{TOGETHER.name}-2"
+    assert set(status.states(make(path)).values()) == {"done"}
+
+
+def test_a_refused_function_fails_its_cell_alone(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = copy(done, tmp_path / "bad")
+    (path / "bad.py").write_text("def credit(state):\n    return state['last_action'] * 1.0 - 5.0, 0.0\n")
+    (path / "results" / "two" / "climbing" / "qllm.json").unlink()
+    methods = {**CONTENT["methods"], "bad": {"set": ["algo=matched_qllm", f"algo.mixer.function={path / 'bad.py'}"]}}
+    content = {
+        **CONTENT,
+        "methods": methods,
+        "cells": [{"tasks": ["climbing"], "methods": ["bad", "qllm", "shuffled"]}],
+    }
+    failing = make(path, content)
+    assert study.study(arguments(path)) == 1
+    sentence = f"climbing/bad failed: {path / 'bad.py'}:2: a weight is -"
+    assert sentence in capsys.readouterr().out
+    assert status.states(failing) == {"climbing/bad": "failed", "climbing/qllm": "done", "climbing/shuffled": "done"}
+    assert sentence in status.describe(failing)
+    assert study.study([*arguments(path), "only=*/qllm,*/shuffled"]) == 0  # what failed is not this process's
+
+
+def test_an_error_of_the_device_or_of_the_code_fails_the_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broken = make(tmp_path / "broken")
+
+    def train(*_: Any) -> Ended:
+        raise ValueError("out of luck\nand more")
+
+    monkeypatch.setattr(runner, "train", train)
+    report = runner.run(broken, Choices())
+    assert report.ended is Ended.FAILED
+    assert report.failed == dict.fromkeys(("climbing/qllm", "climbing/shuffled"), "ValueError: out of luck")
+
+
+def test_cells_of_another_process_are_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture):
+    shared = make(tmp_path / "shared")
+    with ExitStack() as held:
+        assert shared.claim(shared.cells[0], held)
+        assert shared.claim(shared.cells[1], held)
+        assert study.study(arguments(tmp_path / "shared")) == 0
+        assert set(status.states(shared).values()) == {"running at 0%"}
+    out = capsys.readouterr().out
+    assert "in use by other processes, and left to them: climbing/qllm, climbing/shuffled" in out
+    assert set(status.states(shared).values()) == {"missing"}
+
+
+def test_a_pattern_that_matches_nothing_is_a_mistake(done: Path):
+    with pytest.raises(
+        UserError, match=r"only=spread/\* matches no cell: choose from climbing/qllm, climbing/shuffled"
+    ):
+        study.study([*arguments(done), "only=spread/*"])
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("statis", "'statis' cannot follow the name of a study: did you mean 'status'?"),
+        ("onyl=x", "unknown key 'onyl': did you mean 'only'?"),
+        ("max_hours=-1", "max_hours must be more than 0, got -1.0"),
+        ("devices=0", "devices must be auto or an integer of at least 1"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_named(done: Path, word: str, sentence: str):
+    with pytest.raises(UserError) as error:
+        study.study([*arguments(done), word])
+    assert str(error.value).startswith(sentence)
+
+
+def test_the_list_of_studies_has_titles_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert study.study([f"results={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == plan.names()
+    assert all("(0 of " in line for line in lines)
+
+
+@pytest.mark.slow
+def test_killed_and_continued_equals_never_stopped(done: Path, tmp_path: Path):
+    killed = make(tmp_path / "killed")
+    log = killed.runs / TOGETHER / folder.METRICS
+    command = [sys.executable, "-m", "qllm_jax.study", *arguments(tmp_path / "killed"), "devices=1"]
+    for number in (signal.SIGKILL, signal.SIGINT):
+        before = lines(log)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        deadline = time.monotonic() + 120
+        while lines(log) < before + 8 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 130), output
+    assert study.study([*arguments(tmp_path / "killed"), "devices=1"]) == 0
+    assert contents(killed) == contents(make(done))
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.is_file() else 0
