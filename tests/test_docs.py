@@ -15,6 +15,7 @@ import yaml
 
 from qllm_jax import config, tfcaf
 from qllm_jax.commands.generate import ExitCode
+from qllm_jax.studies import plan, report
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -190,7 +191,13 @@ def test_the_readme_is_two_screens():
 
 
 def test_the_site_lists_every_page():
-    assert sorted(nav(SITE["nav"])) == sorted(page.name for page in DOCS.glob("*.md"))
+    assert sorted(nav(SITE["nav"])) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "studies").glob("*.md")), ids=lambda page: page.name)
+def test_the_page_of_a_study_is_made_of_its_results(page: Path):
+    made = report.text(plan.load(page.stem), ROOT / "results" / page.stem)
+    assert page.read_text() == made, f"run python -m qllm_jax.study {page.stem} report"
 
 
 def first_column(page: Path, header: str) -> list[str]:

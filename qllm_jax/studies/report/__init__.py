@@ -15,15 +15,24 @@ def write(study: Study, results_folder: Path, docs_folder: Path) -> Path:
 
     UserError if the study's file has a figure that cannot be.
     """
-    entries, data = figures.entries(study), measured.read(study, results_folder)
+    data = measured.read(study, results_folder)
+    drawn = [(entry, pictures.draw(data, entry)) for entry in figures.entries(study)]
     docs_folder.mkdir(parents=True, exist_ok=True)
-    drawn = [(each, pictures.draw(data, each, docs_folder / f"{study.name}_{each.name}.png")) for each in entries]
+    for entry, picture in drawn:
+        pictures.write(picture, docs_folder / f"{study.name}_{entry.name}.png")
     path = docs_folder / f"{study.name}.md"
     files.write_atomically(path, page.text(data, read_head(results_folder), drawn))
     if data.results:
         made = json.dumps(marl_eval.content(data), separators=(",", ":"))
         files.write_atomically(results_folder / marl_eval.NAME, made + "\n")
     return path
+
+
+def text(study: Study, results_folder: Path) -> str:
+    """Return the page that `write` writes, and write nothing."""
+    data = measured.read(study, results_folder)
+    drawn = [(entry, pictures.draw(data, entry)) for entry in figures.entries(study)]
+    return page.text(data, read_head(results_folder), drawn)
 
 
 def read_head(results_folder: Path) -> str:

@@ -5,11 +5,13 @@ The text depends on the study's file, the results and the head alone.
 
 from collections.abc import Sequence
 
+from matplotlib.figure import Figure
+
 from qllm_jax.studies.report import over_tasks, provenance, tables
 from qllm_jax.studies.report.figures import KINDS, FigureEntry
 from qllm_jax.studies.report.measured import Measured
 
-Pictures = Sequence[tuple[FigureEntry, str]]  # and why there is none, or ""
+Pictures = Sequence[tuple[FigureEntry, Figure | str]]  # or why there is none
 
 FINAL = (
     "Mean over seeds of {episodes} episodes on each seed's best checkpoint, ± half its 95% t interval; of a share won, "
@@ -89,9 +91,9 @@ def difference(data: Measured) -> list[str]:
 def shown(data: Measured, pictures: Pictures, *kinds: str) -> list[str]:
     """Return the pictures of some kinds with their captions, or why there is none."""
     parts = []
-    for entry, why in pictures:
-        if entry.kind in kinds and why:
-            parts.append(f"*There is no picture `{entry.name}`: {why}.*")
+    for entry, drawn in pictures:
+        if entry.kind in kinds and isinstance(drawn, str):
+            parts.append(f"*There is no picture `{entry.name}`: {drawn}.*")
         elif entry.kind in kinds:
             tasks = "; ".join(data.task_label(task) for task in entry.tasks if task in data.tasks)
             parts.append(f"![{KINDS[entry.kind]}: {tasks}]({data.study.name}_{entry.name}.png)")

@@ -21,11 +21,14 @@ DRAWINGS: dict[str, Callable[[Measured, FigureEntry, dict[str, Look]], Figure | 
 }
 
 
-def draw(data: Measured, entry: FigureEntry, out: Path) -> str:
-    """Write the picture of a figure. Return "", or without enough results why there is none."""
-    figure = DRAWINGS[entry.kind](data, entry, looks(data.study.plan.methods))
-    if isinstance(figure, str):
-        out.unlink(missing_ok=True)  # one of other results
-        return figure
-    plotting.save_small(figure, out)
-    return ""
+def draw(data: Measured, entry: FigureEntry) -> Figure | str:
+    """Return the picture of a figure, or without enough results why there is none."""
+    return DRAWINGS[entry.kind](data, entry, looks(data.study.plan.methods))
+
+
+def write(drawn: Figure | str, out: Path) -> None:
+    """Write a picture. If there is none, remove one of earlier results."""
+    if isinstance(drawn, str):
+        out.unlink(missing_ok=True)
+    else:
+        plotting.save_small(drawn, out)
