@@ -60,19 +60,19 @@ def cells(n: int) -> list[tuple[float, float]]:
 def agent_shapes(
     index: int, center: tuple[float, float], sign: str, counts: bool, marks: Sequence[tuple[str, str]]
 ) -> list[Shape]:
-    """Shapes of one agent: a frame if it counts, the agent by number, its sign above it if it has one, marks below.
+    """Shapes of one agent: a frame if it counts, the agent by number, its sign above it, marks below.
 
     A mark is a pair of color and label; marks stand side by side.
     """
     x, y = center
     frame = [Shape("square", center, FRAME, COUNTS, "")] if counts else []
     body = Shape("circle", center, AGENT, "tab:blue", str(index), agent=index)
-    top = [Shape("square", (x + 0.3, y + 0.3), SIGN, PLAIN, sign)] if sign else []
+    top = Shape("square", (x + 0.3, y + 0.3), SIGN, PLAIN, sign)
     below = [
         Shape("square", (x - 0.35 + 2.2 * MARK * j, y - 0.35), MARK, color, label)
         for j, (color, label) in enumerate(marks)
     ]
-    return [*frame, body, *top, *below]
+    return [*frame, body, top, *below]
 
 
 def scene(n: int, shapes: Sequence[Shape], clock: tuple[int, int] | None = None) -> Scene:

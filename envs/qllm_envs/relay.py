@@ -184,7 +184,7 @@ def _fields(rules: Rules) -> dict[str, Field]:
 def _scene(rules: Rules, state: Any) -> Scene:
     """A clock of the round above the agents; a frame for who is on duty; answers, of those on duty green or red."""
     symbol, on_duty, answer = (np.asarray(x) for x in (state.symbol, state.on_duty, state.answer))
-    right = np.asarray(_answers.right(symbol, answer, rules.actions))
+    right = np.asarray(_answers.right(state.symbol, state.answer, rules.actions))
     shapes = []
     for i, center in enumerate(_answers.cells(rules.n_agents)):
         color = _answers.PLAIN if not on_duty[i] else _answers.RIGHT if right[i] else _answers.WRONG

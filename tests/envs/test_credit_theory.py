@@ -144,18 +144,19 @@ def test_credit_that_does_not_follow_an_answer_until_it_is_paid_makes_it_worth_n
 
 
 def learned_advantage(n: int, weight_of_rare: float, normalized: bool, **options: float) -> float:
-    """Advantage of action 0 over action 1 that agents of `modes` learn in the dark, by regression on all outcomes."""
-    env = make("modes", n_agents=n, **options)
+    """Advantage of a right answer that agents of `modes` learn in the dark, by regression on all outcomes."""
+    env = make("modes", n_agents=n, symbols=1, **options)
     bits = np.array(list(itertools.product([0, 1], repeat=2 * n)))
     rare, actions = bits[:, :n], bits[:, n:]
-    states = modes.State(jnp.array(rare, bool), jnp.zeros_like(rare), jnp.zeros(len(rare), int))
+    zeros = jnp.zeros_like(rare)  # the only symbol, whose right answer is 0
+    states = modes.State(zeros, jnp.array(rare, bool), zeros, jnp.zeros(len(rare), int))
     reward = np.asarray(jax.vmap(env.step, (None, 0, 0))(KEY, states, jnp.array(actions)).reward)
     weights = np.where(rare, weight_of_rare, 1.0) / n
     if normalized:
         weights = weights / weights.sum(1, keepdims=True)
     p = options["rare"]
     root = np.sqrt(np.prod(np.where(rare, p, 1 - p), 1))[:, None]  # least squares weighted by probability
-    # The value of an agent is a constant and an advantage of action 0; the team's value has a bias.
+    # The value of an agent is a constant and an advantage of the right answer; the team's value has a bias.
     centered = np.where(actions == 0, 0.5, -0.5)
     features = np.stack([(n * weights * centered).sum(1), n * weights.sum(1), np.ones(len(rare))], 1)
     return float(np.linalg.lstsq(root * features, root[:, 0] * reward, rcond=None)[0][0])

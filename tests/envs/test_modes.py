@@ -13,18 +13,29 @@ from qllm_jax.program import experiment
 KEY = jax.random.key(0)
 
 
-def place(rare: list[int]) -> State:
-    return State(jnp.array(rare, bool), jnp.full((len(rare),), -1), jnp.int32(0))
+def place(symbol: list[int], rare: list[int]) -> State:
+    return State(jnp.array(symbol), jnp.array(rare, bool), jnp.full((len(rare),), -1), jnp.int32(0))
 
 
 @pytest.mark.parametrize(
-    ("actions", "reward"), [([0, 0, 0, 0], 0.5), ([1, 1, 1, 1], 1.5), ([0, 0, 1, 1], 2.0), ([1, 1, 0, 0], 0.0)]
+    ("symbol", "actions", "reward"),
+    [
+        ([0, 0, 0, 0], [0, 0, 0, 0], 0.5),
+        ([1, 3, 5, 0], [1, 1, 1, 0], 0.5),
+        ([0, 0, 0, 0], [1, 1, 1, 1], 1.5),
+        ([0, 1, 2, 3], [0, 1, 1, 0], 2.0),
+        ([0, 1, 2, 3], [1, 0, 0, 1], 0.0),
+    ],
 )
-def test_the_reward_is_the_mean_of_what_each_agent_is_paid(actions: list[int], reward: float):
-    env = make("modes", n_agents=4, pay=3)
-    step = env.step(KEY, place([0, 0, 1, 1]), jnp.array(actions))
+def test_the_right_answer_pays_1_in_the_common_mode_and_the_other_one_more_in_the_rare_mode(
+    symbol: list[int], actions: list[int], reward: float
+):
+    env, rare = make("modes", n_agents=4, pay=3), [0, 0, 1, 1]
+    step = env.step(KEY, place(symbol, rare), jnp.array(actions))
     assert float(step.reward) == reward
-    assert step.state.paid.tolist() == [int(a == mode) for a, mode in zip(actions, [0, 0, 1, 1], strict=True)]
+    assert step.state.paid.tolist() == [
+        int((a == k % 2) != mode) for a, k, mode in zip(actions, symbol, rare, strict=True)
+    ]
 
 
 def test_the_rare_mode_is_as_frequent_as_asked_and_drawn_anew():
@@ -39,12 +50,14 @@ def test_the_rare_mode_is_as_frequent_as_asked_and_drawn_anew():
 
 
 def test_only_the_state_tells_the_modes_unless_agents_see_them():
-    dark, bright = make("modes", n_agents=3), make("modes", n_agents=3, sees=True)
-    state = place([0, 1, 0])
-    assert dark.view(state).obs.tolist() == [[0], [0], [0]]
-    assert bright.view(state).obs.tolist() == [[0], [1], [0]]
+    dark, bright = (make("modes", n_agents=2, symbols=3, sees=sees) for sees in (False, True))
+    state = place([2, 0], [0, 1])
+    assert dark.view(state).obs.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert bright.view(state).obs.tolist() == [[0, 0, 0, 1], [1, 1, 0, 0]]
     for env in (dark, bright):
-        assert env.view(state).state.tolist() == env.view(state).fields["rare"].tolist() == [0, 1, 0]
+        assert env.view(state).state.tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
+        assert env.view(state).fields["rare"].tolist() == [False, True]
+        assert env.view(state).fields["symbol"].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("options", [{"n_agents": 1, "rare": 1}, {"pay": 0, "rare": 0.5, "sees": True}])
@@ -53,7 +66,7 @@ def test_the_contract_is_kept(options: dict):
 
 
 def test_the_scene_frames_agents_in_the_rare_mode_and_marks_who_was_paid():
-    env, state = make("modes", n_agents=3), place([0, 1, 0])
+    env, state = make("modes", n_agents=3), place([4, 5, 6], [0, 1, 0])
     scene = env.scene(state)
     framed = [shape.center for shape in scene.shapes if shape.color == "gold"]
     assert framed == [shape.center for shape in scene.shapes if shape.agent == 1]
@@ -73,6 +86,7 @@ def test_the_threshold_of_the_docs(options: dict, threshold: float):
     ("options", "sentence"),
     [
         ({"n_agents": 0}, "n_agents must be an integer of at least 1, got 0"),
+        ({"symbols": 0}, "symbols must be an integer of at least 1, got 0"),
         ({"rare": 1.5}, "rare must be a number from 0 to 1, got 1.5"),
         ({"pay": -1}, "pay must be a number from 0 to 1000, got -1"),
         ({"horizon": 0}, "horizon must be an integer of at least 1, got 0"),
