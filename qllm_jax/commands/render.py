@@ -64,12 +64,18 @@ def index_of(run: LoadedRun, configuration: str | None, seed: int) -> int:
 
 def film_of(run: LoadedRun, index: int, key: int) -> Film:
     """Play one greedy episode of the run at `index`. UserError if a credit weight is not finite."""
-    exp, spec = run.exp, run.exp.env.spec
-    chosen = run_axis.runs(exp.config)[index]
+    exp = run.exp
     params = jax.tree.map(lambda x: x[index], run.params)
     # The first episode of `evaluate` with seed=<key>.
     episode_key = jax.random.split(final_keys(exp, key)[index], 1)[0]
     episode, weights = jax.device_get(jax.jit(lambda p, k: record(exp, p, k))(params, episode_key))
+    return film(run, index, episode, weights)
+
+
+def film(run: LoadedRun, index: int, episode: Episode, weights: Float[np.ndarray, "slots agents"] | None) -> Film:
+    """The steps of an episode that were played, from arrays on the host. UserError if a weight is not finite."""
+    exp, spec = run.exp, run.exp.env.spec
+    chosen = run_axis.runs(exp.config)[index]
     n_steps = int(episode.mask_t.sum())
     states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023
     weights = None if weights is None else np.asarray(weights[: n_steps + 1])

@@ -1,0 +1,132 @@
+"""`explain`: draw the credit weights of an episode beside what happens, and what each argument does to them."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qllm_jax import cli, files
+from qllm_jax.commands import render
+from qllm_jax.commands.report import SUFFIXES
+from qllm_jax.core import lockstep
+from qllm_jax.core.rollout import rollout
+from qllm_jax.core.types import Episode, Params
+from qllm_jax.errors import UserError
+from qllm_jax.learners.base import Credit
+from qllm_jax.mixers import MixerInputs
+from qllm_jax.mixers.influence import Effect, Influence, influence
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.reporting import explanation
+from qllm_jax.reporting.explanation import Explanation
+from qllm_jax.run import gated, load
+from qllm_jax.run.final_evaluation import check_key_number, final_keys
+from qllm_jax.run.load import LoadedRun
+
+DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "episodes": 32}
+DEFAULT_OUT = "explain.png"
+MAX_STATES = 1024  # drawn at random from those that were visited
+
+
+def explain(arguments: list[str]) -> int:
+    """Load the run, play episodes, measure, draw, write picture and JSON, print a table. Return the exit code."""
+    paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
+    path = cli.one_run(paths, "explain")
+    out, data = outputs(options["out"], Path(path))
+    key = check_key_number("key", options["key"])
+    if options["episodes"] < 2:
+        raise UserError(f"episodes must be at least 2, got {options['episodes']}")
+    run = load.load_run(path, options["which"])
+    gated.note_unverified(run.exp)
+    credit = credit_of(run.exp)
+    index = render.index_of(run, options["configuration"], options["seed"])
+    explained = explanation_of(run, credit, index, key, options["episodes"])
+    explanation.draw(explained, out)
+    asked = {name: options[name] for name in ("seed", "which", "key", "episodes")}
+    files.write_atomically(data, json.dumps(record(explained) | {"run": str(path), **asked}, indent=1) + "\n")
+    print(f"{table(explained)}\nwritten: {out}, {data}")
+    return 0
+
+
+def outputs(out: str | None, run: Path) -> tuple[Path, Path]:
+    """Paths of the picture and of the JSON beside it. UserError if one that was asked for cannot be written."""
+    if out is None:
+        return run / DEFAULT_OUT, (run / DEFAULT_OUT).with_suffix(".json")
+    picture = files.new_file(out, SUFFIXES)
+    return picture, files.new_file(str(picture.with_suffix(".json")), (".json",))
+
+
+def credit_of(exp: Experiment) -> Credit:
+    """The credit weights of a method. UserError for one without a mixer."""
+    if exp.learner.credit is None:
+        raise UserError(f"{exp.config.algo.name} has no mixer, so it has no credit weights to explain")
+    return exp.learner.credit
+
+
+def explanation_of(run: LoadedRun, credit: Credit, index: int, key: int, episodes: int) -> Explanation:
+    """Play greedy episodes of the run at `index`; the first is the one that `render` draws with the same `key`."""
+    params = jax.tree.map(lambda x: x[index], run.params)
+    play_all = jax.jit(lambda p, k: play(run.exp, credit, p, k, episodes))
+    played, inputs, weights = jax.device_get(play_all(params, final_keys(run.exp, key)[index]))
+    film = render.film(run, index, jax.tree.map(lambda x: x[0], played), weights)
+    measured = influence(partial(credit.weights, params), visited(played, inputs), run.exp.env.spec)
+    return Explanation(film, np.asarray(weights)[: len(film.scenes)], measured, episodes)
+
+
+def play(
+    exp: Experiment, credit: Credit, params: Params, key: jax.Array, episodes: int
+) -> tuple[Episode, MixerInputs, jax.Array]:
+    """Greedy episodes, inputs of the mixer, leaves (episodes, ...), and weights of the first. The key is consumed."""
+    terminal = exp.config.env["time_limit_is_terminal"]
+    act = exp.learner.act_in_evaluation
+    one = lambda key: rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), terminal)
+    played = lockstep.vmap(one)(jax.random.split(key, episodes))
+    inputs = jax.vmap(partial(credit.inputs, params))(played)  # (episodes, T+1, ...)
+    first = jax.tree.map(lambda x: x[0], inputs)
+    return played, inputs, jax.vmap(partial(credit.weights, params))(first)
+
+
+def visited(played: Episode, inputs: MixerInputs) -> MixerInputs:
+    """Inputs in the states in which the team acted, or in MAX_STATES of them; leaves (states, ...)."""
+    episode, t = np.nonzero(played.mask_t > 0)
+    if len(t) > MAX_STATES:
+        kept = np.sort(np.random.default_rng(0).choice(len(t), MAX_STATES, replace=False))
+        episode, t = episode[kept], t[kept]
+    return jax.tree.map(lambda x: x[episode, t], inputs)
+
+
+def table(explained: Explanation) -> str:
+    """The effects as text, one row per argument."""
+    found, weights = explained.influence, explained.weights
+    effects = [*found.effects, found.together]
+    width = max(len(effect.name) for effect in effects)
+    number = lambda x: "-" if x is None else f"{x:.4f}" if x else "0"
+    rows = [f"{'argument':<{width}}  {'shares':>8}  {'weights':>8}  {'sensitivity':>11}"]
+    rows += [
+        f"{e.name:<{width}}  {number(e.shares):>8}  {number(e.weights):>8}  {number(e.sensitivity):>11}"
+        for e in effects
+    ]
+    head = f"{explained.film.title}: weights {weights.min():.2f} to {weights.max():.2f}"
+    return "\n".join([head, f"what each argument does to the weights, in {explanation.caption(explained)}:", *rows])
+
+
+def record(explained: Explanation) -> dict[str, Any]:
+    """The content of the JSON file."""
+    film, found = explained.film, explained.influence
+    return {
+        "title": film.title,
+        "states": found.n_states,
+        "arguments": [effect._asdict() for effect in found.effects],
+        "all_arguments": _permuted(found),
+        "moments": explanation.moments(explained.weights),
+        "credit_weights": np.asarray(explained.weights, float).round(6).tolist(),
+        "rewards": np.asarray(film.reward_t, float).round(6).tolist(),
+    }
+
+
+def _permuted(found: Influence) -> dict[str, float]:
+    effect: Effect = found.together
+    return {"shares": effect.shares, "weights": effect.weights}
