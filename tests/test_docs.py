@@ -79,7 +79,7 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "my_study.yaml").write_text(fences(DOCS / "studies.md", "yaml"))
     shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
     once = [command for i, command in enumerate(shown) if command not in shown[:i]]
-    names = {"train", "evaluate", "render", "report", "generate", "verify", "params", "study"}
+    names = {"train", "evaluate", "render", "explain", "report", "generate", "verify", "params", "study"}
     assert {name for name, _ in once} == names
     for name, arguments in once:
         resumes = any(argument.startswith("resume=") for argument in arguments)
@@ -93,6 +93,7 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert run([*arguments, *tiny]) == expected, (name, arguments)
     assert (tmp_path / "curves.png").is_file()
     assert (tmp_path / "runs" / "qmix" / "episode.gif").is_file()
+    assert (tmp_path / "runs" / "qmix" / "explain.png").is_file()
 
 
 def test_commands_that_are_not_run_compose():

@@ -83,7 +83,7 @@ def film(run: LoadedRun, index: int, episode: Episode, weights: Float[np.ndarray
         raise UserError(f"{exp.config.algo.name} gives a credit weight that is not finite")
     name = ", ".join([exp.config.algo.name, *([chosen.label] if chosen.label else []), f"seed {chosen.seed}"])
     title = f"{spec.task}: {name}, {run.which} parameters"
-    return Film(title, tuple(exp.env.scene(state) for state in states), weights, episode.reward_t[:n_steps])
+    return Film(title, tuple(exp.env.scene(state) for state in states), weights, np.asarray(episode.reward_t)[:n_steps])
 
 
 def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"] | None]:

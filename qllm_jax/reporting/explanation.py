@@ -16,7 +16,7 @@ from qllm_jax.mixers.influence import Effect, Influence
 from qllm_jax.reporting import frames
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.scene import draw_scene
-from qllm_jax.reporting.style import CURVE_COLORS, GRID_COLOR, MARK, PAPER, SCENE, SIZE, Scale, weight_color
+from qllm_jax.reporting.style import CURVE_COLORS, GRID_COLOR, MARK, PANEL, PAPER, SCENE, SIZE, Scale, rgb, weight_color
 
 MAX_LINES = len(CURVE_COLORS)  # agents; more are a heat map
 MAX_ROWS = 10  # arguments in the picture
@@ -90,10 +90,21 @@ def save(figure: Any, out: Path) -> None:
         figure.dpi = DPI
         figure.canvas.draw()
         image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-        image.quantize(256, dither=Image.Dither.NONE).save(temporary, "PNG", optimize=True, dpi=(DPI, DPI))
+        in_palette(image).save(temporary, "PNG", optimize=True, dpi=(DPI, DPI))
     else:
         figure.savefig(temporary, format=suffix, dpi=DPI)
     temporary.replace(out)
+
+
+def in_palette(image: Image.Image) -> Image.Image:
+    """Reduce an image to 256 colors, among them those of thin lines, which an average of the image would lose."""
+    exact = [*PAPER, *PANEL, *MARK, *(part for color in CURVE_COLORS for part in rgb(color))]
+    found = image.quantize(256 - len(exact) // 3, Image.Quantize.MEDIANCUT).getpalette()
+    averages = np.array(found).reshape(-1, 3)
+    averages = averages[averages.min(1) < min(PANEL) - 4]  # else a background would be an average with its neighbors
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*exact, *averages.ravel().tolist()])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def letter(i: int) -> str:
