@@ -107,7 +107,8 @@ def _selection(generation: Generation, client: Client) -> Select:
     config, prompts = generation.settings, generation.prompts
     if config.select == "read":
         return evaluator.make(client, prompts, config.rounds) if config.evaluator == "on" else evaluator.newest
-    plan = trials.Plan(config.env, config.n_agents, config.trial_steps, config.trial_seeds)
+    steps, seeds, halvings = config.trial_steps, config.trial_seeds, config.trial_halvings
+    plan = trials.Plan(config.env, config.n_agents, steps, seeds, config.k, halvings)
     made = trials.make(client, plan)
     return evaluator.make(client, prompts, config.rounds, made.lines) if config.evaluator == "on" else made.best
 

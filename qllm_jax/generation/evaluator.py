@@ -23,9 +23,9 @@ QUOTED_CHARS = 8000  # of an unusable answer that the evaluator gets to see agai
 
 
 def make(
-    client: Client, prompts: Prompts, rounds: int, trial_lines: Callable[[Pool], dict[int, str]] | None = None
+    client: Client, prompts: Prompts, rounds: int, trial_lines: Callable[[Pool], dict[int, list[str]]] | None = None
 ) -> Select:
-    """Make the selection by the evaluator. `trial_lines` gives the results of short trainings by candidate number."""
+    """Make the selection by the evaluator. `trial_lines` puts short trainings into words, by candidate number."""
     by = "the evaluator" + (", who saw short trainings" if trial_lines else "")
 
     def select(pool: Pool) -> Choice:
@@ -104,12 +104,12 @@ def _number(value: Any) -> int | None:
     return int(digits[0]) if len(digits) == 1 else None
 
 
-def _candidates(shown: Mapping[int, Candidate], trials: Mapping[int, str]) -> str:
-    return "\n\n".join(_candidate(number, candidate, trials.get(number)) for number, candidate in shown.items())
+def _candidates(shown: Mapping[int, Candidate], trials: Mapping[int, list[str]]) -> str:
+    return "\n\n".join(_candidate(number, candidate, trials.get(number, [])) for number, candidate in shown.items())
 
 
-def _candidate(number: int, candidate: Candidate, trial: str | None) -> str:
+def _candidate(number: int, candidate: Candidate, trial: list[str]) -> str:
     incumbent = " (the choice of earlier rounds)" if number == INCUMBENT else ""
-    lines = [*measurements(candidate.last.verdict), *([trial] if trial else [])]
+    lines = [*measurements(candidate.last.verdict), *trial]
     measured = "\n".join(f"- {line}" for line in lines)
     return f"## Function {number}{incumbent}\n\n```python\n{candidate.source.strip()}\n```\n\nMeasured:\n{measured}"

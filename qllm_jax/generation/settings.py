@@ -18,6 +18,7 @@ ROOT = "generate"  # configs/generate.yaml
 LIMITS = Budget._fields  # keys that resume= may change
 
 Repairs = Annotated[int, Field(strict=True, ge=0)]
+Halvings = Annotated[int, Field(strict=True, ge=0, le=6)]
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
@@ -35,6 +36,7 @@ class Settings:
     hints: Hints = "none"  # older transcripts have no such key
     trial_steps: Count = 100_000
     trial_seeds: Count = 3
+    trial_halvings: Halvings = 0  # as in transcripts without this key
     max_calls: Count | None = None
     max_tokens: Count | None = None
     max_usd: Positive | None = None

@@ -31,13 +31,25 @@ def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
+    q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)
+    return td_loss_of_values(core, (params, target_params), (q, target_q), batch, view, hp)
+
+
+def td_loss_of_values(
+    core: Core,
+    params: tuple[Params, Params],
+    values: tuple[Float[Array, "slots B agents actions"], Float[Array, "slots B agents actions"]],
+    batch: Episode,
+    view: View,
+    hp: Hp,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """`td_loss` of the agents' values. Parameters and values are those of the online and of the target network."""
     mixer = base.require_mixer(core, "value")
-    q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
 
     def episode_values(q, target_q, view, action_t):
-        return team_values(mixer, params["mixer"], target_params["mixer"], q, target_q, view, action_t)
+        return team_values(mixer, params[0]["mixer"], params[1]["mixer"], q, target_q, view, action_t)
 
-    q_tot, target_tot = jax.vmap(episode_values, 1, 1)(q, target_q, view, batch.action_t)  # (T+1, B) each
+    q_tot, target_tot = jax.vmap(episode_values, 1, 1)(*values, view, batch.action_t)  # (T+1, B) each
     returns = jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, target_tot, hp)  # (T, B)
     error = q_tot[:-1] - jax.lax.stop_gradient(returns)
     mean = lambda x: base.masked_mean(x, batch.mask_t)

@@ -18,7 +18,8 @@ from qllm_jax.core.rollout import Policy, rollout, score
 from qllm_jax.core.types import Choice, Clock, Episode, Hp, Params, Scores
 from qllm_jax.learners import Learner, LearnerState
 
-EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM = range(5)  # independent keys of one run
+# Independent keys of one run.
+EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM, CREDIT_STREAM = range(6)
 
 
 class RunState(NamedTuple):

@@ -6,9 +6,9 @@ from scripted import judgement
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
-from qllm_jax.generation import evaluator, trials
+from qllm_jax.generation import evaluator, training, trials
 from qllm_jax.generation.prompts import Prompts
-from qllm_jax.generation.trials import Curves, Plan
+from qllm_jax.generation.training import Plan, Result
 from qllm_jax.generation.types import Attempt, Candidate, Pool, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
@@ -18,9 +18,10 @@ from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 ENV = {"name": "mpe_spread", "time_limit_is_terminal": True, "horizon": 5}
 TINY = ("algo.n_envs=2", "algo.batch_episodes=2", "algo.buffer_episodes=8", "algo.hidden_dim=4")
-PLAN = Plan(ENV, 2, steps=100, seeds=2, overrides=TINY)
+PLAN = Plan(ENV, 2, steps=40, seeds=2, k=3, halvings=1, overrides=TINY)
 EQUAL = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.full((2,), 0.5), 0.0\n"
 FIRST = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.array([0.9, 0.1]), 0.0\n"
+SECOND = FIRST.replace("0.9, 0.1", "0.1, 0.9")
 PROMPTS = Prompts("coder", "evaluator", {"evaluator_choose": "{{round}} {{rounds}} {{candidates}}"})
 
 
@@ -34,31 +35,50 @@ POOL = Pool(1, None, (candidate(1, EQUAL), candidate(2, FIRST)))
 
 
 @pytest.fixture(scope="module")
-def both() -> Curves:
-    return trials.measure(PLAN, [EQUAL, FIRST])
+def three() -> tuple[list[Result], float, int]:
+    """Results, return of the random policy, and calls of `check`."""
+    checks = []
+    results, random = training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1))
+    return results, random, len(checks)
 
 
-def test_functions_side_by_side_learn_differently(both: Curves):
-    assert both.steps == [20, 40, 60, 80, 100]
-    assert np.shape(both.returns) == (2, 5)
-    assert both.returns[0] != both.returns[1]
+def test_the_better_half_goes_on_and_the_rest_stops(three: tuple[list[Result], float, int]):
+    results, random, checks = three
+    lengths = [len(result.steps) for result in results]
+    assert sorted(lengths) == [2, 4, 4]
+    assert random < 0
+    assert checks == 2 * 3 + 2 * 2  # two parts of three functions, and two of the two that are left
+    for result in results:
+        assert result.steps == [20, 30, 40, 50][: len(result.steps)]  # the warmup is 10 steps
+        assert np.shape(result.returns) == (len(result.steps), PLAN.seeds)
+        assert result.td_error is not None
+    out = lengths.index(2)
+    assert results[out].last <= min(float(np.mean(result.returns[1])) for result in results)
 
 
-def test_rows_are_functions_and_columns_are_the_same_seeds():
-    runs = run_axis.runs(trials._experiment(PLAN, [EQUAL, FIRST]).config)
-    seeds = [run.seed for run in runs[: PLAN.seeds]]
-    assert len(set(seeds)) == PLAN.seeds
+def test_the_gradient_goes_where_the_weights_are(three: tuple[list[Result], float, int]):
+    # The weights are the same in all states: the shares are those of their squares, whatever the errors.
+    for result, weights in zip(three[0], ([0.5, 0.5], [0.9, 0.1], [0.1, 0.9]), strict=True):
+        shares = np.square(weights) / np.sum(np.square(weights))
+        assert result.gradient_shares is not None
+        np.testing.assert_allclose(result.gradient_shares, shares, atol=1e-4)
+        assert result.evenness == pytest.approx(-np.sum(np.asarray(weights) * np.log2(weights)), abs=1e-4)
+
+
+def test_groups_are_functions_and_their_runs_the_same_seeds():
+    exp = training._experiment(PLAN, [EQUAL, FIRST, SECOND])
+    runs = run_axis.runs(exp.config)
     assert [(run.values["tfcaf"], run.seed) for run in runs] == [
-        (f"function {i}", seed) for i in (0, 1) for seed in seeds
+        (f"function {i}", seed) for i in range(3) for seed in range(PLAN.seeds)
     ]
 
 
-# Slow, as each compiles a program; that run i of many equals run i alone is also a test of tests/program/.
+# Slow, as it compiles a program; that run i of many equals run i alone is also a test of tests/program/.
 @pytest.mark.slow
-@pytest.mark.parametrize("i", [0, 1])
-def test_a_function_side_by_side_learns_what_it_learns_alone(both: Curves, i: int):
-    alone = trials.measure(PLAN, [(EQUAL, FIRST)[i]])
-    np.testing.assert_allclose(both.returns[i], alone.returns[0], atol=1e-3)
+def test_a_function_side_by_side_learns_what_it_learns_alone(three: tuple[list[Result], float, int]):
+    (alone,), _ = training.train(PLAN, [FIRST], lambda: None)
+    n = len(three[0][1].steps)
+    np.testing.assert_allclose(three[0][1].returns, alone.returns[:n], atol=1e-3)
 
 
 @pytest.fixture
@@ -74,20 +94,51 @@ def client(tmp_path):
         yield Client(Llm("m", {}, answer), lines, Budget(), tmp_path, lambda line: None), asked
 
 
-def test_the_evaluator_sees_the_curves_and_nothing_is_trained_twice(client, monkeypatch):
-    runs = []
-    found = Curves([50, 100], [[-3.0, -2.0], [-3.0, -1.0]], -4.0)
-    monkeypatch.setattr(trials, "measure", lambda plan, sources: runs.append(sources) or found)
+CURVES = [Result([50, 100], [[-3.0, -3.2], [-2.0, -2.2]]), Result([50, 100], [[-3.0, -3.2], [-1.0, -1.2]])]
+
+
+def test_the_evaluator_sees_the_results_and_nothing_is_trained_twice(client, monkeypatch):
+    trained = []
+    monkeypatch.setattr(trials, "train", lambda plan, sources, check: (trained.append(sources) or CURVES, -4.0))
     made = trials.make(client[0], PLAN)
     choice = evaluator.make(client[0], PROMPTS, 1, made.lines)(POOL)
     assert choice.candidate.number == 2
     assert choice.by == "the evaluator, who saw short trainings"
     shown = client[1][0].user
-    assert "(2 seeds), return -3.000 at step 50, -2.000 at step 100; random policy -4.000" in shown
-    assert "return -3.000 at step 50, -1.000 at step 100" in shown
+    assert "(2 seeds), return -3.100 at step 50, -2.100 at step 100; random policy -4.000" in shown
+    assert "rank 1 of 2: better than function 1" in shown
     best = made.best(POOL)
     assert (best.candidate.number, best.by) == (2, "rule")
-    assert runs == [[EQUAL, FIRST]]
+    assert best.reason == "the highest return after a short training: -1.100"
+    assert trained == [[EQUAL, FIRST]]
+    assert [record["work"] for record in client[0].transcript.records if record["kind"] == "device"] == [
+        "short trainings"
+    ]
+
+
+def test_only_functions_of_no_earlier_round_are_trained(client, monkeypatch):
+    trained = []
+
+    found = lambda sources: (CURVES[: len(sources)], -4.0)
+    monkeypatch.setattr(trials, "train", lambda plan, sources, check: trained.append(sources) or found(sources))
+    made = trials.make(client[0], PLAN)
+    made.lines(POOL)
+    third = candidate(1, SECOND)
+    made.lines(Pool(2, POOL.new[1], (third,)))
+    made.lines(Pool(2, POOL.new[1], (third,)))
+    assert trained == [[EQUAL, FIRST], [SECOND]]
+    as_first = trials.make(client[0], PLAN, trained_as=lambda candidate: FIRST)
+    texts = as_first.lines(Pool(3, None, (candidate(1, "another text"),)))
+    assert "-1.100 at step 100" in texts[1][0]
+    assert trained == [[EQUAL, FIRST], [SECOND]]
+
+
+def test_results_that_an_older_version_stored_are_found_and_choose_as_they_did(client):
+    digests = [sha256(source) for source in (EQUAL, FIRST)]
+    curves = {"steps": [50, 100], "returns": [[-3.0, -1.0], [-3.0, -2.0]], "random": -4.0}
+    transcript.append(client[0].transcript, "trial", sources_sha256=digests, curves=curves)
+    best = trials.make(client[0], PLAN).best(POOL)
+    assert (best.candidate.number, best.reason) == (1, "the highest return after a short training: -1.000")
 
 
 def test_no_result_can_use_the_seed_of_the_trials():
