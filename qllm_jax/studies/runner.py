@@ -115,7 +115,8 @@ def attempt(work: Work, training: Training, choices: Choices) -> tuple[Ended, di
     A refused credit function fails its own cells alone; the others are planned again without it.
     """
     try:
-        sentences = refusals(training.cells)
+        # A folder that is continued has functions of its own, which `gated.build` verifies.
+        sentences = {} if training.found else refusals(training.cells)
         ended = Ended.FAILED if sentences else train(work, training, choices)
     except UserError as error:
         sentences = dict.fromkeys((cell.name for cell in training.cells), str(error))
