@@ -28,6 +28,7 @@ class Mixer(NamedTuple):
     init: Callable[..., Params]
     apply: Callable[[Params, MixerInputs], Float[Array, ""]]
     sources: tuple[str, ...] = ()  # texts of its credit functions, which are stored with the run
+    programs: tuple[str, ...] = ()  # digests of the traced programs of its credit functions, which it evaluates
     needs_action_values: bool = False  # reads max_q: agents must have a value for each action
     # `apply` with no gradient stopped, where it stops one: its slopes are those of the function itself.
     unstopped: Callable[[Params, MixerInputs], Float[Array, ""]] | None = None

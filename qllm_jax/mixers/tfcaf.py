@@ -56,7 +56,7 @@ def from_credit(credit: CreditFunction, scale: float, control: Control | None = 
         return weights @ inputs.chosen_q + bias
 
     init = lambda key, inputs: control.init(key, len(inputs.chosen_q)) if control else {}
-    return Mixer(init=init, apply=apply, sources=(credit.source,))
+    return Mixer(init=init, apply=apply, sources=(credit.source,), programs=(credit.program,))
 
 
 def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
@@ -81,8 +81,8 @@ def choosing(each: Sequence[Mixer]) -> Mixer:
         branches = [partial(one.apply, params.get(str(i), {})) for i, one in enumerate(each)]
         return jax.lax.switch(jnp.argmax(params[CHOICE]), branches, inputs)
 
-    sources = tuple(source for one in each for source in one.sources)
-    return Mixer(init=init, apply=apply, sources=sources)
+    together = lambda name: tuple(part for one in each for part in getattr(one, name))
+    return Mixer(init=init, apply=apply, sources=together("sources"), programs=together("programs"))
 
 
 def resolve_scale(scale: str | float, n_agents: int) -> float:

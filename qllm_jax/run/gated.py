@@ -1,11 +1,15 @@
-"""Credit functions and the gates: what trains loads no function that has not passed."""
+"""Credit functions and the gates: what trains loads no function that has not passed, and runs what was verified."""
 
 import sys
+from collections.abc import Mapping
 
 from qllm_jax.config import Config
+from qllm_jax.mixers import Mixer
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.tfcaf import gates, passes
+from qllm_jax.tfcaf.loading.source import Source
+from qllm_jax.tfcaf.verdict import PROGRAM, Location, TfcafError, Verdict
 
 
 def build(config: Config) -> Experiment:
@@ -14,15 +18,28 @@ def build(config: Config) -> Experiment:
     A function without a stored pass is verified, in a process of its own, before any of them is loaded. `TfcafError`
     says why one is refused, UserError what else is wrong with the configuration.
     """
-    require(config)
-    return experiment.build(config)
+    verdicts = require(config)
+    exp = experiment.build(config)
+    if exp.mixer:
+        verify_programs(exp.mixer, verdicts)
+    return exp
 
 
-def require(config: Config) -> None:
-    """Raise what `build` raises for the credit functions of a configuration. Build nothing."""
+def require(config: Config) -> dict[Source, Verdict]:
+    """The passes of the credit functions of a configuration; raises what `build` raises for them. Build nothing."""
     env = experiment.make_env(config.env, config.n_agents)
-    for found in experiment.credit_functions(config, env):
-        gates.require(found.text, found.file, env.spec)
+    functions = experiment.credit_functions(config, env)
+    return {found: gates.require(found.text, found.file, env.spec) for found in functions}
+
+
+def verify_programs(mixer: Mixer, verdicts: Mapping[Source, Verdict]) -> None:
+    """Raise `TfcafError` unless each traced program of a mixer is the one that the gates have tried."""
+    passed = {found.text: (found.file, verdict.report.get(PROGRAM)) for found, verdict in verdicts.items()}
+    for text, program in zip(mixer.sources, mixer.programs, strict=True):
+        file, verified = passed[text]
+        if program != verified:
+            problem = "tracing it here gives another program than the one that the gates have tried"
+            raise TfcafError("NONDET", Location(file, None), problem, "compute from the state alone")
 
 
 def note_unverified(exp: Experiment) -> None:

@@ -26,6 +26,7 @@ class CreditFunction(NamedTuple):
     signature: Signature
     source: str  # the file's text, stored with each run
     sha256: str  # of `source` in UTF-8
+    program: str  # digest of the traced program that `credit` evaluates
 
 
 def as_credit(outcome: Any, n_agents: int, location: Location) -> Credit:

@@ -39,9 +39,9 @@ _NAME = "<credit function>"  # name of the candidate's file in its process
 
 
 class Limits(NamedTuple):
-    """Limits of the process of one candidate. A loaded machine cannot stretch `cpu_s`."""
+    """Limits of the process of one candidate. `cpu_s` judges it; `wall_s` is for a machine that gives it no time."""
 
-    wall_s: float = 60.0
+    wall_s: float = 300.0
     cpu_s: int = 20
     memory_bytes: int = 2 * 2**30  # of address space, of which jax takes 0.6 GiB
     output_bytes: int = 256 * 1024
@@ -95,10 +95,13 @@ def verdict_of(outcome: dict[str, Any], source: str, file: str, report: dict[str
     return refusal(error, outcome["layer"], source, report)
 
 
-def require(source: str, file: str, spec: Spec) -> None:
-    """Raise `TfcafError` unless `source` has a stored pass for environments of `spec`, or passes now."""
-    if passes.find(source, spec) is None:
-        raise_unless_ok(verify_in(source, file, rollouts.from_spec(spec)), file)
+def require(source: str, file: str, spec: Spec) -> Verdict:
+    """Return the stored pass of `source` for environments of `spec`, or verify it. `TfcafError` if it is refused."""
+    verdict = passes.find(source, spec)
+    if verdict is None:
+        verdict = verify_in(source, file, rollouts.from_spec(spec))
+        raise_unless_ok(verdict, file)
+    return verdict
 
 
 def _request(source: str, of: Task, limits: Limits) -> bytes:
@@ -111,12 +114,11 @@ def _request(source: str, of: Task, limits: Limits) -> bytes:
 def _run(request: bytes, limits: Limits) -> process.Result:
     """Run the process, and a second time if the candidate need not be the reason for its end.
 
-    It need not be if the process ran out of time without using any, which is the machine's doing, or died of SIGSEGV,
-    which can be a fault of XLA: a candidate that does die of its memory dies twice.
+    It need not be if the process died of SIGSEGV, which can be a fault of XLA: a candidate that does die of its memory
+    dies twice.
     """
     result = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
-    idle = result.stopped == "time" and result.cpu_s < limits.cpu_s / 2
-    if idle or result.code == -signal.SIGSEGV:
+    if result.code == -signal.SIGSEGV:
         result = process.run(_CHILD, request, limits.wall_s, limits.output_bytes)
     return result
 
@@ -143,8 +145,11 @@ def _no_outcome(result: process.Result, answer: Answer, file: str, limits: Limit
         end = f"took more than {limits.wall_s:g} s" if result.stopped else f"ended with code {result.code}"
         raise UserError(f"the process that checks credit functions did not start; it {end}: {' '.join(last)}")
     if result.stopped == "time":
-        problem = f"{answer.activity} took more than {limits.wall_s:g} s"
-    elif result.stopped == "output":
+        raise UserError(
+            f"{file} could not be verified: this machine gave its process {result.cpu_s:.0f} s of processor time in "
+            f"{limits.wall_s:g} s; try again when less is running"
+        )
+    if result.stopped == "output":
         problem = f"{answer.activity} gave more than {limits.output_bytes // 1024} KiB of output"
     elif result.code in (-signal.SIGXCPU, -signal.SIGKILL):
         problem = f"{answer.activity} took more than {limits.cpu_s} s of processor time, or too much memory"

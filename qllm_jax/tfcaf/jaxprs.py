@@ -1,7 +1,11 @@
 """Traced programs (jaxprs): their operations in order, calls opened, each with the line of the source that made it."""
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 # Primitives that hold a program of their own, which is opened.
 CALLS = frozenset("closed_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit pjit".split())  # noqa: SIM905
@@ -35,6 +39,24 @@ def operations(program: Any, file: str = "", line: int | None = None) -> Iterato
         called = inner(equation)
         for program in equation.params.get("branches", ()) if called is None else (called,):
             yield from operations(program, file, at)
+
+
+def digest(program: Any) -> str:
+    """Return a digest of a closed program: its operations, their parameters and its constants."""
+    text = re.sub(r"0x[0-9a-f]+", "0x", str(program))  # addresses of JAX's own functions
+    found = hashlib.sha256(text.encode())
+    for constant in constants(program):
+        found.update(np.asarray(constant).tobytes())
+    return found.hexdigest()
+
+
+def constants(program: Any) -> Iterator[Any]:
+    """Yield the arrays that are built into a closed program, those of inner programs included."""
+    yield from getattr(program, "consts", ())
+    for equation in getattr(program, "jaxpr", program).eqns:
+        called = inner(equation)
+        for each in equation.params.get("branches", ()) if called is None else (called,):
+            yield from constants(each)
 
 
 def line_of(equation: Any, file: str) -> int | None:

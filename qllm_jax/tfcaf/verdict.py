@@ -30,6 +30,7 @@ CODES = {
     "BUDGET": "takes too much time, memory or code",
 }
 MAX_FEEDBACK = 1500  # bytes
+PROGRAM = "program_sha256"  # of a report: the digest of the traced program that was verified
 
 
 class Location(NamedTuple):

@@ -1,14 +1,21 @@
-"""L4: a checked source as a credit function: compiled, run in a bare namespace, traced, wrapped."""
+"""L4: a checked source as a credit function: compiled, run in a bare namespace, traced, wrapped.
+
+The Python of a credit function runs while it is traced, for one state and under fixed settings of JAX, and never after:
+the gates try the traced program, and training evaluates it. A function cannot tell the two apart.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, as_credit
+from qllm_jax.tfcaf.jaxprs import digest
 from qllm_jax.tfcaf.loading import paper_signature
 from qllm_jax.tfcaf.loading.indexing import Watch
 from qllm_jax.tfcaf.loading.namespace import namespace
@@ -17,6 +24,9 @@ from qllm_jax.tfcaf.loading.trace_errors import translated
 from qllm_jax.tfcaf.static.check import Checked, check
 from qllm_jax.tfcaf.static.vocabulary import ENTRIES
 from qllm_jax.tfcaf.verdict import sha256
+
+STATE = "global_state"  # the one array that a function of the paper's signature reads
+Shapes = dict[str, jax.ShapeDtypeStruct]
 
 
 def load(name_or_path: str, spec: Spec) -> CreditFunction:
@@ -32,17 +42,18 @@ def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
     """Load `text` as a credit function for environments of `spec`; messages call the file `name`.
 
     Nothing of `text` runs before the static check has passed. Then `credit` is traced, not run; a function of the
-    paper's signature is run on seven rows. Raises `TfcafError` if it breaks the contract.
+    paper's signature is run on seven rows. Raises `TfcafError` if it breaks the contract. The result evaluates the
+    traced program; `program` is its digest, which a pass of the gates holds too.
     """
     checked = check(text, name)
-    with translated(name, spec.fields):
+    with translated(name, spec.fields), fixed_settings():
         function = define(checked)
         if checked.entry == "QLLMNetwork":
             states = paper_signature.any_states(spec.state_dim)
             paper_signature.verify(function, spec.n_agents, states, checked.end)
-        credit = wrap(function, spec, checked)
-        jax.eval_shape(credit, field_shapes(spec), jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32))
-    return CreditFunction(name, credit, checked.igm, ENTRIES[checked.entry], text, sha256(text))
+        program = trace(of_inputs(function, spec, checked), input_shapes(checked, spec))
+    credit = evaluation(program, checked, spec)
+    return CreditFunction(name, credit, checked.igm, ENTRIES[checked.entry], text, sha256(text), digest(program))
 
 
 @functools.cache
@@ -64,20 +75,51 @@ def define(checked: Checked, watch: Watch | None = None) -> Callable[..., Any]:
     return space[checked.entry]
 
 
-def wrap(function: Callable[..., Any], spec: Spec, checked: Checked) -> Callable[[Fields, jax.Array], Credit]:
-    """Return `function`, of either signature, as weights (N,) and bias () of the fields and flat state of a sample."""
-    one = paper_signature.adapt(function, spec.n_agents)
+def of_inputs(function: Callable[..., Any], spec: Spec, checked: Checked) -> Callable[[Fields], Credit]:
+    """Return `function`, of either signature, as weights (N,) and bias () of the dict of arrays that it reads."""
+    if checked.entry == "QLLMNetwork":
+        one = paper_signature.adapt(function, spec.n_agents)
+        return lambda inputs: one(inputs[STATE])
+    # A dict of its own, in the order of the fields.
+    named = lambda inputs: {field: inputs[field] for field in spec.fields}
+    return lambda inputs: as_credit(function(named(inputs)), spec.n_agents, checked.end)
+
+
+def input_shapes(checked: Checked, spec: Spec) -> Shapes:
+    """Return the shapes of the arrays of one state that a function reads, as the gates and training give them."""
+    if checked.entry == "QLLMNetwork":
+        return {STATE: jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32)}
+    return {name: jax.ShapeDtypeStruct(field.shape, jnp.float32) for name, field in spec.fields.items()}
+
+
+@contextmanager
+def fixed_settings() -> Iterator[None]:
+    """Settings of JAX under which every credit function is traced, whatever those of the process are."""
+    with ExitStack() as settings:
+        for each in (
+            jax.enable_x64(False),
+            jax.numpy_dtype_promotion("standard"),
+            jax.numpy_rank_promotion("allow"),
+            jax.default_matmul_precision(None),
+        ):
+            settings.enter_context(each)
+        yield
+
+
+def trace(function: Callable[[Fields], Any], shapes: Shapes) -> ClosedJaxpr:
+    """Return the program of `function` for the arrays of one state, in the order of their sorted names."""
+    with fixed_settings():
+        return jax.make_jaxpr(lambda inputs: function(inputs))(shapes)  # a new function is traced, not looked up
+
+
+def evaluation(program: ClosedJaxpr, checked: Checked, spec: Spec) -> Callable[[Fields, jax.Array], Credit]:
+    """Return a traced program as weights (N,) and bias () of the fields and the flat state of a sample."""
+    run = jaxpr_as_fun(program)
 
     def credit(fields: Fields, state: jax.Array) -> Credit:
-        if checked.entry == "QLLMNetwork":
-            return one(jnp.asarray(state, jnp.float32))
-        # A dict of its own, in float32 whatever the environment stores: what was checked is what runs.
-        named = {field: jnp.asarray(fields[field], jnp.float32) for field in spec.fields}
-        return as_credit(function(named), spec.n_agents, checked.end)
+        inputs = {STATE: state} if checked.entry == "QLLMNetwork" else fields
+        # In float32 whatever the environment stores: what was checked is what runs.
+        weights, bias = run(*(jnp.asarray(inputs[name], jnp.float32) for name in sorted(input_shapes(checked, spec))))
+        return weights, bias
 
     return credit
-
-
-def field_shapes(spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes of the fields as a credit function gets them."""
-    return {name: jax.ShapeDtypeStruct(field.shape, jnp.float32) for name, field in spec.fields.items()}

@@ -4,20 +4,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from qllm_envs.core import Spec
+from qllm_jax.tfcaf.jaxprs import digest
 from qllm_jax.tfcaf.loading import loader, paper_signature
+from qllm_jax.tfcaf.loading.loader import STATE
 from qllm_jax.tfcaf.loading.trace_errors import translated
 from qllm_jax.tfcaf.semantics import budget, causes, hidden, probes, report, search, trial
 from qllm_jax.tfcaf.semantics.probes import Box, States
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
-from qllm_jax.tfcaf.verdict import TfcafError
+from qllm_jax.tfcaf.verdict import PROGRAM, TfcafError
 
-STATE = "global_state"  # the one array that a function of the paper's signature reads
 IN_RANGE = "in the fields' ranges"
 SLACK = 1e-6  # of the largest weight: weights below minus that are negative
 
@@ -41,12 +40,12 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     with translated(file, spec.fields):
         if checked.entry == "QLLMNetwork":
             paper_signature.verify_shapes(loader.define(checked), spec.n_agents, spec.state_dim, checked.end)
-        credit = _credit(checked, spec)
+        credit = loader.of_inputs(loader.define(checked), spec, checked)
         attempt = trial.make(credit, _boxes(checked, task), file)
     enter("L7", "sizing its program")
     sizes = budget.verify(attempt.program, checked.end)
     enter("L6", "tracing it again")
-    if str(trial.make(credit, attempt.boxes, file).program) != str(attempt.program):
+    if digest(trial.make(credit, attempt.boxes, file).program) != digest(attempt.program):
         raise TfcafError("NONDET", checked.end, "two traces give different programs", "compute from the state alone")
     enter("L6", "compiling it and trying states")
     tried = _try_states(checked, task, attempt)
@@ -59,15 +58,7 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     seen = {name: values[:n_seen] for name, values in tried.states.items()}
     counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": tried.kinds.count(IN_RANGE)}
     found = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
-    return found | {"traces_for_n_agents": _other_sizes(checked, task)}
-
-
-def _credit(checked: Checked, spec: Spec) -> Callable[[dict[str, jax.Array]], Any]:
-    """Return the function of the dict of arrays that it reads, in globals of its own."""
-    credit = loader.wrap(loader.define(checked), spec, checked)
-    if checked.entry == "QLLMNetwork":
-        return lambda inputs: credit({}, inputs[STATE])
-    return lambda inputs: credit(inputs, jnp.zeros(0))
+    return found | {"traces_for_n_agents": _other_sizes(checked, task), PROGRAM: digest(attempt.program)}
 
 
 def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
@@ -148,9 +139,9 @@ def _other_sizes(checked: Checked, task: Task) -> list[int]:
     """Return the numbers of agents for which it can be traced."""
     works = [task.spec.n_agents]
     for n, spec in task.others.items():
-        credit = loader.wrap(loader.define(checked), spec, checked)
+        credit = loader.of_inputs(loader.define(checked), spec, checked)
         try:
-            jax.eval_shape(credit, loader.field_shapes(spec), jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32))
+            loader.trace(credit, loader.input_shapes(checked, spec))
         except Exception:  # written for its own size, which is allowed
             continue
         works.append(n)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.jaxprs import bind, line_of, operations, walk
@@ -47,7 +48,10 @@ def _verify_indices(checked: Checked, spec: Spec, states: States, kinds: list[st
         bad = jnp.stack([site.bad for site in watch.sites]) if watch.sites else jnp.zeros(0, bool)
         return bad, _changes(plain, poisoned)
 
-    bad, changes = map(np.asarray, jax.jit(jax.vmap(run))(states))  # (P, sites), (P,)
+    # Traced for one state, as in training: a function must not see that it is watched on many.
+    program = loader.trace(run, {name: jax.ShapeDtypeStruct(x.shape[1:], jnp.float32) for name, x in states.items()})
+    rows = [states[name] for name in sorted(states)]
+    bad, changes = map(np.asarray, jax.jit(jax.vmap(jaxpr_as_fun(program)))(*rows))  # (P, sites), (P,)
     harmful = bad & (changes[:, None] | np.array([site.writes for site in sites], bool)[None])
     if harmful.any():
         row, site = np.argwhere(harmful)[0]
@@ -64,7 +68,7 @@ def _outcome(checked: Checked, spec: Spec, watch: Watch, inputs: dict[str, jax.A
         (state,) = inputs.values()
         q = 1.0 + jnp.arange(spec.n_agents, dtype=jnp.float32)
         return [function(q[None], state[None])]
-    return list(loader.wrap(function, spec, checked)(inputs, jnp.zeros(0)))
+    return list(loader.of_inputs(function, spec, checked)(inputs))
 
 
 def _verify_divisions(checked: Checked, trial: Trial, states: States, kinds: list[str]) -> None:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
-from qllm_jax.tfcaf.contract import Credit
+from qllm_jax.tfcaf.contract import Credit, Fields
+from qllm_jax.tfcaf.loading import loader
 from qllm_jax.tfcaf.semantics.guards import Guard, guards, singular_values
 from qllm_jax.tfcaf.semantics.probes import Box, States
 
@@ -38,11 +39,11 @@ class Trial(NamedTuple):
     run: Callable[[States], Outcome]
 
 
-def make(credit: Callable[[dict[str, jax.Array]], Credit], boxes: dict[str, Box], file: str) -> Trial:
+def make(credit: Callable[[Fields], Credit], boxes: dict[str, Box], file: str) -> Trial:
     """Trace `credit`, whose argument is a dict of the arrays that `boxes` names."""
-    shapes = {name: jax.ShapeDtypeStruct(box.low.shape, jnp.float32) for name, box in sorted(boxes.items())}
-    program = jax.make_jaxpr(lambda inputs: credit(inputs))(shapes)  # a new function is traced, not looked up
-    found = guards(program, [bool(boxes[name].whole.any()) for name in shapes], file)
+    shapes = {name: jax.ShapeDtypeStruct(box.low.shape, jnp.float32) for name, box in boxes.items()}
+    program = loader.trace(credit, shapes)
+    found = guards(program, [bool(boxes[name].whole.any()) for name in sorted(shapes)], file)
     compiled = jax.jit(jax.vmap(lambda inputs: _try(program, found, inputs)))
     return Trial(program, found, boxes, lambda states: _in_chunks(compiled, states))
 
