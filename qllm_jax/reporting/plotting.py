@@ -66,7 +66,8 @@ def legend_below(figure: Figure, grid: Sequence[Axes]) -> None:
         handles, labels = axes.get_legend_handles_labels()
         found |= {label: handle for handle, label in zip(handles, labels, strict=True) if label not in found}
     if found:
-        n_columns = max(1, min(len(found), int(figure.get_figwidth() / LEGEND_ENTRY_WIDTH)))
+        n_rows = -(-len(found) // max(1, int(figure.get_figwidth() / LEGEND_ENTRY_WIDTH)))
+        n_columns = -(-len(found) // n_rows)
         place = "outside lower center"
         figure.legend(found.values(), found.keys(), loc=place, ncols=n_columns, frameon=False, fontsize=9)
 

@@ -20,7 +20,7 @@ FINAL = (
 )
 DIFFERENCE = (
     "Final score minus that of {name}, ± half of Welch's 95% interval; bold if it excludes 0. If no method differed "
-    "from {name}, {expected:.1f} of these {comparisons} would be bold on average."
+    "from {name}, {expected:.2g} of these {comparisons} would be bold on average."
 )
 CURVES = "Mean over seeds of each evaluation, and its 95% t interval as a band."
 AREAS = (

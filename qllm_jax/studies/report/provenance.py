@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from qllm_jax.studies import plan
 from qllm_jax.studies.report.measured import Measured, Result
 from qllm_jax.studies.report.tables import markdown, steps_text
 
@@ -28,12 +29,14 @@ def missing(data: Measured) -> str:
 
 def describe(data: Measured) -> str:
     """Name machines, commands, and the seeds, steps, wall time and commit of each result."""
-    name, machines = data.study.name, list(dict.fromkeys(machine_of(result) for result in data.results.values()))
+    name = data.study.name
+    given = name if name in plan.names() else data.study.path.name
+    machines = list(dict.fromkeys(machine_of(result) for result in data.results.values()))
     overrides = next(iter(data.results.values())).content["overrides"]
     parts = [
         f"The numbers of each seed are in `results/{name}`, one file a cell, with its configuration. The first command "
         "makes what is missing there, the second this page.",
-        f"```text\npython -m qllm_jax.study {name}\npython -m qllm_jax.study {name} report\n```",
+        f"```text\npython -m qllm_jax.study {given}\npython -m qllm_jax.study {given} report\n```",
         "One cell alone is trained by the `overrides` of its file, for example:",
         f"```text\npython -m qllm_jax.train {shlex.join(overrides)}\n```",
         "\n".join(f"- Machine {letter(i)}: {machine_text(machine)}." for i, machine in enumerate(machines)),
