@@ -10,6 +10,7 @@ from qllm_jax import cli
 from qllm_jax import config as configs
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan, report, runner, status, work
+from qllm_jax.studies.report import figures
 from qllm_jax.studies.runner import Choices, Ended, Report
 
 DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf, "docs": "docs/studies"}
@@ -32,6 +33,7 @@ def study(arguments: list[str]) -> int:
         raise UserError(f"{' '.join(action)!r} cannot follow the name of a study: {suggest(action[0], ACTIONS)}")
     stop_at = time.monotonic() + 3600 * options["max_hours"]
     loaded = plan.load(name)
+    figures.entries(loaded)  # a mistake there is found now, not after hours of training
     if action == ["report"]:
         print(report.write(loaded, work.results_folder(loaded, options["results"]), Path(options["docs"])))
         return 0

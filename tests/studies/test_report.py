@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from made_up_study import content, study, write
 from PIL import Image
 
+from qllm_jax import study as command
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan, report
 from qllm_jax.studies.plan import Study
@@ -208,3 +210,17 @@ def test_a_reference_is_a_method():
 @pytest.mark.parametrize("name", plan.names())
 def test_the_figures_of_every_study_are_right(name: str):
     figures.entries(plan.load(name))
+
+
+def test_the_command_writes_the_report_and_finds_a_wrong_figure_before_anything_is_trained(
+    made: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "credit.yaml"
+    file.write_text(yaml.safe_dump(content(TASKS, METHODS)))
+    (tmp_path / "results").rename(tmp_path / made.name)
+    assert command.study([str(file), "report", f"results={tmp_path}", f"docs={tmp_path / 'docs'}"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "docs" / "credit.md")
+    assert "6 of 6 cells" in (tmp_path / "docs" / "credit.md").read_text()
+    file.write_text(yaml.safe_dump(content(TASKS, METHODS, figures=[{"kind": "bar", "name": "x"}])))
+    with pytest.raises(UserError, match="kind 'bar' does not exist"):
+        command.study([str(file), f"results={tmp_path}"])
