@@ -13,6 +13,8 @@ Keys (defaults in brackets; configs/generate.yaml has all keys with comments):
   evaluator            on: a model chooses among the candidates; off: the first one that passes [on]
   signature            credit: our contract with a named state; paper: QLLMNetwork with a flat state [credit]
   select               read: the evaluator reads, as in the paper; train: it also sees short trainings [read]
+  trial_steps, trial_seeds, trial_halvings   with select=train: env steps on average [100000], seeds [3], halvings [1]
+  archive              on: near-duplicates of earlier functions go back to the coder; auto: with select=train [auto]
   hints                paper: add the paper's advice for a task to the prompt [none]
   max_calls, max_tokens, max_usd, max_minutes   limits over all processes of a generation [60 calls]
   max_device_seconds   the same, on the time of gates and short trainings

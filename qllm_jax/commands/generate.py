@@ -2,12 +2,15 @@
 
 import shlex
 from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 from qllm_jax.config import environment
 from qllm_jax.errors import UserError
+from qllm_jax.generation import archive as archives
 from qllm_jax.generation import attempts, evaluator, folder, loop, outcome, settings, trials
 from qllm_jax.generation import source as sources
+from qllm_jax.generation.archive import Archive
 from qllm_jax.generation.attempts import Verify
 from qllm_jax.generation.coder import Coder
 from qllm_jax.generation.folder import Generation
@@ -20,6 +23,7 @@ from qllm_jax.llm.types import Llm, StoppedError, WaitingError
 from qllm_jax.program import experiment
 from qllm_jax.run.folder import locked
 from qllm_jax.tfcaf import gates, passes
+from qllm_jax.tfcaf.semantics import rollouts
 from qllm_jax.tfcaf.verdict import Verdict
 
 
@@ -66,6 +70,8 @@ def _run(generation: Generation, llm: Llm) -> ExitCode:
             best = loop.best_when_stopped(best, progress.attempts)
         result = Outcome(progress, best, stop and stop.reason, transcript.records, llm.price)
         text, verdict = (None, None) if best is None else _chosen_file(generation, best)
+        if generation.settings.has_archive:
+            archives.write(path, transcript.records)
     _print(f"\n{outcome.write(path, result, text, verdict)}\n")
     if verdict is not None and not verdict.ok:
         again = f"python -m qllm_jax.generate resume={path}"
@@ -90,9 +96,11 @@ def _run_rounds(generation: Generation, client: Client, progress: Progress) -> S
         _print(f"round {round_}: {choice.by} chose {choice.candidate.last.id}: {choice.reason}")
 
     verify = attempts.recorded(_within_limits(_verify_for(generation), client), client.transcript)
-    coder = Coder(client, generation.prompts, verify, config.signature, config.repairs, on_attempt)
+    archive = _archive(generation, client)
+    judge = archive and archive.judge
+    coder = Coder(client, generation.prompts, verify, config.signature, config.repairs, on_attempt, judge)
     try:
-        loop.run(coder, _selection(generation, client), config.k, config.rounds, on_choice)
+        loop.run(coder, _selection(generation, client, archive), config.k, config.rounds, on_choice)
     except WaitingError as wait:
         return Stop(ExitCode.WAITING, str(wait))
     except StoppedError as stop:
@@ -102,14 +110,22 @@ def _run_rounds(generation: Generation, client: Client, progress: Progress) -> S
     return None
 
 
-def _selection(generation: Generation, client: Client) -> Select:
+def _archive(generation: Generation, client: Client) -> Archive | None:
+    config = generation.settings
+    if not config.has_archive:
+        return None
+    task_of = partial(rollouts.from_config, environment(config.env, config.n_agents))
+    return archives.make(client, task_of, config.archive_tolerance)
+
+
+def _selection(generation: Generation, client: Client, archive: Archive | None) -> Select:
     """Rule by which a round is decided: `evaluator` and `select` of the settings."""
     config, prompts = generation.settings, generation.prompts
     if config.select == "read":
         return evaluator.make(client, prompts, config.rounds) if config.evaluator == "on" else evaluator.newest
     steps, seeds, halvings = config.trial_steps, config.trial_seeds, config.trial_halvings
     plan = trials.Plan(config.env, config.n_agents, steps, seeds, config.k, halvings)
-    made = trials.make(client, plan)
+    made = trials.make(client, plan, archive and archive.trained_as)
     return evaluator.make(client, prompts, config.rounds, made.lines) if config.evaluator == "on" else made.best
 
 

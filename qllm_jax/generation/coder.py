@@ -22,6 +22,7 @@ class Coder(NamedTuple):
     signature: Signature
     repairs: int  # of one candidate
     on_attempt: Callable[[Attempt], None]  # called with each attempt, in order
+    judge: Callable[[Attempt], Attempt] | None = None  # marks near-duplicates among functions that passed
 
 
 def first_assignment(prompts: Prompts) -> str:
@@ -29,12 +30,13 @@ def first_assignment(prompts: Prompts) -> str:
     return render(prompts.messages["coder_first"], "coder_first")
 
 
-def next_assignment(prompts: Prompts, choice: Choice) -> str:
-    """Message to the coder after a round with `choice`: the chosen function and the evaluator's advice."""
-    advice = choice.advice or "nothing."
-    return render(
-        prompts.messages["coder_next"], "coder_next", reference=choice.candidate.source.strip(), advice=advice
-    )
+def next_assignment(prompts: Prompts, choice: Choice, n_duplicates: int = 0) -> str:
+    """Message to the coder after a round: the chosen function, the evaluator's advice, and near-duplicates if any."""
+    given = {"reference": choice.candidate.source.strip(), "advice": choice.advice or "nothing."}
+    text = render(prompts.messages["coder_next"], "coder_next", **given)
+    if not n_duplicates:
+        return text
+    return f"{text}\n\n{render(prompts.messages['coder_duplicates'], 'coder_duplicates', number=str(n_duplicates))}"
 
 
 def write_candidates(coder: Coder, round_: int, k: int, assignment: str) -> tuple[Candidate, ...]:
@@ -85,21 +87,29 @@ def _rewrite(coder: Coder, round_: int, choice: Choice, refused: Attempt) -> Att
 def _attempt(
     coder: Coder, assignment: str, refused: Attempt | None, ids: Sequence[RequestId], igm: bool | None = None
 ) -> tuple[Attempt, ...]:
-    """Ask with `ids` until an attempt passes. Each request after a refusal has the refused code and the reason."""
+    """Ask with `ids` until an attempt passes and repeats no earlier function.
+
+    Each request after a refusal has the refused code and the reason.
+    """
     attempts: list[Attempt] = []
     for id_ in ids:
         user = assignment if refused is None else _repair(coder.prompts, assignment, refused)
         reply = ask(coder.client, Request(id_, coder.prompts.coder, user))
         refused = examine(coder.verify, coder.signature, id_, reply, igm)
+        if refused.verdict.ok and coder.judge is not None and igm is None:  # else it is to repeat the chosen function
+            refused = coder.judge(refused)
         attempts.append(refused)
         coder.on_attempt(refused)
-        if refused.verdict.ok:
+        if refused.verdict.ok and refused.like is None:
             break
     return tuple(attempts)
 
 
 def _repair(prompts: Prompts, assignment: str, refused: Attempt) -> str:
     text = refused.reply.text if refused.source is None else refused.source
+    if refused.verdict.ok and refused.like is not None:
+        given = {"assignment": assignment, "source": text.strip(), "why": refused.like.why}
+        return render(prompts.messages["coder_duplicate"], "coder_duplicate", **given)
     feedback = refused.verdict.feedback()
     given = {"assignment": assignment, "source": text[: 2 * MAX_BYTES].strip(), "feedback": feedback}
     return render(prompts.messages["coder_repair"], "coder_repair", **given)

@@ -105,11 +105,21 @@ def _number(value: Any) -> int | None:
 
 
 def _candidates(shown: Mapping[int, Candidate], trials: Mapping[int, list[str]]) -> str:
-    return "\n\n".join(_candidate(number, candidate, trials.get(number, [])) for number, candidate in shown.items())
+    return "\n\n".join(_candidate(number, shown, trials.get(number, [])) for number in shown)
 
 
-def _candidate(number: int, candidate: Candidate, trial: list[str]) -> str:
-    incumbent = " (the choice of earlier rounds)" if number == INCUMBENT else ""
-    lines = [*measurements(candidate.last.verdict), *trial]
+def _candidate(number: int, shown: Mapping[int, Candidate], trial: list[str]) -> str:
+    candidate, incumbent = shown[number], " (the choice of earlier rounds)" if number == INCUMBENT else ""
+    lines = [*_duplicate(candidate, shown), *measurements(candidate.last.verdict), *trial]
     measured = "\n".join(f"- {line}" for line in lines)
     return f"## Function {number}{incumbent}\n\n```python\n{candidate.source.strip()}\n```\n\nMeasured:\n{measured}"
+
+
+def _duplicate(candidate: Candidate, shown: Mapping[int, Candidate]) -> list[str]:
+    """Sentence on the function that a candidate repeats, [] if it repeats none."""
+    like = candidate.last.like
+    if like is None:
+        return []
+    numbers = [number for number, other in shown.items() if other.last.like is None and str(other.last.id) == like.of]
+    of = f"function {numbers[0]}" if numbers else "a function of an earlier round, which was not chosen"
+    return [f"near-duplicate of {of}: {like.why}; not trained again"]

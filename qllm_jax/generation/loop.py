@@ -15,11 +15,13 @@ def run(coder: Coder, select: Select, k: int, rounds: int, on_choice: Callable[[
     replaces that one. A round without a candidate that passed keeps the earlier choice, if there is one.
     """
     best: Choice | None = None
+    n_duplicates = 0
     for round_ in range(1, rounds + 1):
         assignment = coders.first_assignment(coder.prompts)
         if best is not None:
-            assignment = coders.next_assignment(coder.prompts, best)
+            assignment = coders.next_assignment(coder.prompts, best, n_duplicates)
         candidates = coders.write_candidates(coder, round_, k, assignment)
+        n_duplicates = sum(candidate.last.like is not None for candidate in candidates)
         pool = make_pool(round_, best and best.candidate, candidates)
         if pool.by_number():
             best = coders.set_igm(coder, round_, _with_earlier_reason(select(pool), best))

@@ -49,7 +49,8 @@ def attempt_line(attempt: Attempt, price: Price | None) -> str:
     usd = cost(usage, price)
     paid = "" if usd is None else f", {usd:.4f} USD"
     problem = "" if attempt.verdict.ok else f" ({brief(attempt.verdict.problem)})"
-    result = f"{attempt.verdict.code}{problem}"
+    like = "" if attempt.like is None else f", a near-duplicate of {attempt.like.of}: {attempt.like.why}"
+    result = f"{attempt.verdict.code}{problem}{like}"
     return f"{_words(attempt)}: {result}; {tokens}{paid}, {attempt.reply.seconds:.0f} s"
 
 
@@ -81,6 +82,8 @@ def _row(attempt: Attempt, outcome: Outcome) -> list[str]:
     line = "" if verdict.line is None else f" line {verdict.line}"
     is_chosen = outcome.chosen is not None and outcome.chosen.candidate.last.id == id_
     best_of = [round_ for round_, choice in outcome.progress.choices if choice.candidate.last.id == id_]
+    notes = ["chosen"] if is_chosen else [f"best of round {round_}" for round_ in best_of]
+    notes += [f"near-duplicate of {attempt.like.of}"] if attempt.like is not None else []
     known = lambda value: "?" if value is None else f"{value:,}"
     return [
         str(id_.round),
@@ -92,7 +95,7 @@ def _row(attempt: Attempt, outcome: Outcome) -> list[str]:
         known(usage.completion),
         "?" if usd is None else f"{usd:.4f}",
         f"{attempt.reply.seconds:.0f}",
-        "chosen" if is_chosen else ", ".join(f"best of round {round_}" for round_ in best_of),
+        ", ".join(notes),
     ]
 
 
@@ -144,6 +147,7 @@ def _attempt(attempt: Attempt, price: Price | None) -> dict[str, Any]:
         "usage": attempt.reply.usage._asdict(),
         "usd": cost(attempt.reply.usage, price),
         "seconds": attempt.reply.seconds,
+        "near_duplicate_of": attempt.like and attempt.like.of,
     }
 
 

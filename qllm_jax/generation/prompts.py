@@ -21,7 +21,7 @@ Hints = Literal["none", "paper"]
 
 # Templates of user messages, filled in for each request.
 MESSAGES = (
-    "coder_first", "coder_next", "coder_repair", "coder_gate",
+    "coder_first", "coder_next", "coder_repair", "coder_gate", "coder_duplicate", "coder_duplicates",
     "evaluator_choose", "evaluator_again",
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ ROOT = "generate"  # configs/generate.yaml
 LIMITS = Budget._fields  # keys that resume= may change
 
 Repairs = Annotated[int, Field(strict=True, ge=0)]
+Tolerance = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
 Halvings = Annotated[int, Field(strict=True, ge=0, le=6)]
 
 
@@ -37,6 +38,8 @@ class Settings:
     trial_steps: Count = 100_000
     trial_seeds: Count = 3
     trial_halvings: Halvings = 0  # as in transcripts without this key
+    archive: Literal["auto", "on", "off"] = "off"  # as in transcripts without this key
+    archive_tolerance: Tolerance = 0.01
     max_calls: Count | None = None
     max_tokens: Count | None = None
     max_usd: Positive | None = None
@@ -45,6 +48,11 @@ class Settings:
     n_agents: Count | None = None
     run_dir: str | None = None
     resume: str | None = None
+
+    @property
+    def has_archive(self) -> bool:
+        """True if near-duplicates are told apart; "auto" leaves the paper's loop, select=read, as it is."""
+        return self.archive == "on" or (self.archive == "auto" and self.select == "train")
 
     @property
     def budget(self) -> Budget:

@@ -22,7 +22,8 @@ from qllm_jax.tfcaf.verdict import sha256
 class Trials(NamedTuple):
     """Trainings of the pools of one generation."""
 
-    lines: Callable[[Pool], dict[int, list[str]]]  # sentences on each candidate, by its number
+    # Sentences on each candidate by its number. A near-duplicate has none if what it repeats is in the pool.
+    lines: Callable[[Pool], dict[int, list[str]]]
     best: Select  # chooses the candidate of the first rank
 
 
@@ -51,8 +52,11 @@ def make(client: Client, plan: Plan, trained_as: Callable[[Candidate], str] | No
         return found
 
     def lines(pool: Pool) -> dict[int, list[str]]:
-        found = find(pool)
-        texts = describe(found.results, found.random)
+        results, random = find(pool)
+        first_of_each = {}
+        for number, candidate in sorted(pool.by_number().items(), key=lambda item: item[1].last.like is not None):
+            first_of_each.setdefault(source_of(candidate), number)
+        texts = describe({number: results[number] for number in sorted(first_of_each.values())}, random)
         for number, sentences in texts.items():
             client.log(f"round {pool.round}, function {number}: {'; '.join(sentences)}")
         return texts

@@ -22,6 +22,13 @@ class RequestId(NamedTuple):
         return f"round_{self.round}_{name}_try_{self.attempt}"
 
 
+class Likeness(NamedTuple):
+    """A function that a near-duplicate repeats."""
+
+    of: str  # the request that it answered
+    why: str  # the reason, a clause
+
+
 class Attempt(NamedTuple):
     """One answer of the coder and its verdict."""
 
@@ -29,6 +36,7 @@ class Attempt(NamedTuple):
     reply: Reply
     source: str | None  # None: the reply holds no code
     verdict: Verdict
+    like: Likeness | None = None  # None: it repeats no function of the archive, or there is no archive
 
 
 class Candidate(NamedTuple):

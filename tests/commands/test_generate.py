@@ -196,6 +196,10 @@ SENTENCES = [
         "hints=paper: the paper gives no hints for mpe_spread_n3, only for smax with env.scenario=2c_vs_64zg and "
         "smax with env.scenario=3s_vs_5z; choose hints=none",
     ),
+    (["archive=maybe"], "archive must be 'auto', 'on' or 'off', got 'maybe'"),
+    (["archive_tolerance=1"], "archive_tolerance must be less than 1, got 1"),
+    (["trial_halvings=7"], "trial_halvings must be less than or equal to 6, got 7"),
+    (["max_device_seconds=-1"], "max_device_seconds must be greater than 0, got -1"),
     (["max_usd=0"], "max_usd must be greater than 0, got 0"),
     (["max_calls"], "'max_calls' is not of the form key=value"),
     (["llm=gpt"], "llm 'gpt' does not exist: did you mean 'gpt_4o'? choose from deepseek,"),
