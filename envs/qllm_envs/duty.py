@@ -50,7 +50,7 @@ def make(
 
     Symbols and duty are drawn anew for each step: every agent has any of the `symbols` equally likely, and every set of
     `active` agents is equally likely. The right answer to symbol k is action k modulo `actions`. `sees` shows each
-    agent whether it is on duty itself.
+    agent whether it is on duty itself, and its symbol only if it is.
     """
     n = options.integer(NAME, "n_agents", n_agents, low=1)
     rules = Rules(
@@ -93,7 +93,9 @@ def _view(rules: Rules, state: State) -> View:
     row = jnp.concatenate([duty, symbol], -1)  # (N, 1 + K)
     fields = {"on_duty": state.on_duty, "symbol": state.symbol}
     avail = jnp.ones((rules.n_agents, rules.actions), bool)
-    return View(row if rules.sees else symbol, avail, row.reshape(-1), fields)
+    # A symbol that does not count is hidden too: a network would need many samples to learn that product.
+    obs = jnp.concatenate([duty, duty * symbol], -1) if rules.sees else symbol
+    return View(obs, avail, row.reshape(-1), fields)
 
 
 def _spec(rules: Rules) -> Spec:
@@ -129,7 +131,7 @@ def _reward_sentence(rules: Rules) -> str:
 
 def _fields(rules: Rules) -> dict[str, Field]:
     n = rules.n_agents
-    told = "an agent sees its own entry" if rules.sees else "no agent sees it"
+    told = "an agent sees its own entry, and its symbol only if that is 1" if rules.sees else "no agent sees it"
     on_duty = (
         "1 for agents that are on duty in this step, 0 for all others, entry i for agent i; "
         f"{rules.active} of {n}, drawn anew for each step, all equally likely; {told}"

@@ -58,7 +58,7 @@ def make(
     In the first step of a round all agents get a symbol and answer it, and `active` of them are on duty; in its last
     step the answers of those on duty are paid. In the steps after the answer agents wait, and see their own symbol and
     answer. The right answer to symbol k is action k modulo `actions`; action number `actions` is to wait. `sees` shows
-    each agent whether it is on duty itself.
+    each agent whether it is on duty itself, and its symbol and answer only if it is.
     """
     n = options.integer(NAME, "n_agents", n_agents, low=1)
     rules = Rules(
@@ -104,9 +104,12 @@ def _view(rules: Rules, state: State) -> View:
     phase, n = state.t % rules.length, rules.n_agents
     symbol = jax.nn.one_hot(state.symbol, rules.symbols)  # (N, K)
     answer = jax.nn.one_hot(state.answer, rules.actions)  # (N, A - 1), zeros before the answer
-    row = jnp.concatenate([state.on_duty.astype(jnp.float32)[:, None], symbol, answer], -1)
+    duty, own = state.on_duty.astype(jnp.float32)[:, None], jnp.concatenate([symbol, answer], -1)
+    row = jnp.concatenate([duty, own], -1)  # (N, K + A)
     clock = jax.nn.one_hot(phase, rules.length)  # (1 + delay,)
-    obs = jnp.concatenate([row if rules.sees else row[:, 1:], jnp.tile(clock[None], (n, 1))], -1)
+    # What does not count is hidden too: a network would need many samples to learn that product.
+    seen = [duty, duty * own] if rules.sees else [own]
+    obs = jnp.concatenate([*seen, jnp.tile(clock[None], (n, 1))], -1)
     waits = jnp.arange(rules.actions + 1) == rules.actions
     avail = jnp.tile(jnp.where(phase == 0, ~waits, waits)[None], (n, 1))
     fields = {
@@ -159,7 +162,9 @@ def _reward_sentence(rules: Rules) -> str:
 
 def _fields(rules: Rules) -> dict[str, Field]:
     n = rules.n_agents
-    told = "an agent sees its own entry" if rules.sees else "no agent sees it"
+    told = "no agent sees it"
+    if rules.sees:
+        told = "an agent sees its own entry, and its symbol and answer only if that is 1"
     on_duty = (
         "1 for agents that are on duty in this round, 0 for all others, entry i for agent i; "
         f"{rules.active} of {n}, drawn anew for each round, all equally likely, and fixed in it; {told}"

@@ -90,10 +90,10 @@ def test_an_agent_sees_its_symbol_and_the_state_tells_who_is_on_duty():
     assert env.view(place([2, 0], [1, 0])).obs.tolist() == view.obs.tolist()
 
 
-def test_with_sees_an_agent_sees_whether_it_is_on_duty_itself():
+def test_with_sees_an_agent_sees_whether_it_is_on_duty_and_only_then_its_symbol():
     env = make("duty", n_agents=2, symbols=3, sees=True)
     view = env.view(place([2, 0], [0, 1]))
-    assert view.obs.tolist() == [[0, 0, 0, 1], [1, 1, 0, 0]]
+    assert view.obs.tolist() == [[0, 0, 0, 0], [1, 1, 0, 0]]
     assert view.state.tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
     assert "an agent sees its own entry" in env.spec.fields["on_duty"].meaning
     assert "no agent sees it" in make("duty").spec.fields["on_duty"].meaning

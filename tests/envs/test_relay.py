@@ -89,12 +89,14 @@ def test_an_agent_sees_its_own_symbol_answer_and_the_step_of_the_round():
     assert other.state.tolist() != before.state.tolist()
 
 
-def test_with_sees_an_agent_sees_whether_it_is_on_duty_itself():
+def test_with_sees_an_agent_sees_whether_it_is_on_duty_and_only_then_its_symbol_and_answer():
     dark, bright = (make("relay", n_agents=2, symbols=3, actions=2, delay=1, sees=sees) for sees in (False, True))
     state = place([2, 0], [0, 1])
-    wanted = np.concatenate([[[0], [1]], dark.view(state).obs], -1)
-    np.testing.assert_array_equal(bright.view(state).obs, wanted)
-    np.testing.assert_array_equal(bright.view(state).state, dark.view(state).state)
+    after = dark.step(KEY, state, jnp.array([1, 0])).state
+    #                                           duty symbol answer clock
+    assert bright.view(state).obs.tolist() == [[0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0, 1, 0]]
+    assert bright.view(after).obs.tolist() == [[0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 0, 0, 1, 0, 0, 1]]
+    np.testing.assert_array_equal(bright.view(after).state, dark.view(after).state)
 
 
 def test_agents_answer_in_the_first_step_of_a_round_and_wait_in_the_others():
