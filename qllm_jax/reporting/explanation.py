@@ -97,8 +97,9 @@ def save(figure: Any, out: Path) -> None:
 
 
 def in_palette(image: Image.Image) -> Image.Image:
-    """Reduce an image to 256 colors, among them those of thin lines, which an average of the image would lose."""
-    exact = [*PAPER, *PANEL, *MARK, *(part for color in CURVE_COLORS for part in rgb(color))]
+    """Reduce an image to 256 colors, among them those of thin lines and of weights, which averages would blur."""
+    of_weights = [weight_color(level, Scale((0, 0, 1, 1), -1, 1, ())) for level in np.linspace(-1, 1, 81)]
+    exact = [part for color in (PAPER, PANEL, MARK, *map(rgb, CURVE_COLORS), *of_weights) for part in color]
     found = image.quantize(256 - len(exact) // 3, Image.Quantize.MEDIANCUT).getpalette()
     averages = np.array(found).reshape(-1, 3)
     averages = averages[averages.min(1) < min(PANEL) - 4]  # else a background would be an average with its neighbors
@@ -183,13 +184,14 @@ def draw_effects(panels: list[Any], explained: Explanation, shown: tuple[Effect,
             axes.text(0.0, row, " not continuous" if value is None else "", va="center", fontsize=8, color="#747a82")
         if together:
             axes.axvline(together, color=RED, linestyle="--", linewidth=1)
-        axes.tick_params(labelbottom=any(value is not None for value in values))
         high = max([value for value in (*values, together) if value] or [1.0])
         axes.set_xlim(0.0, 1.05 * high)
         axes.set_ylim(len(shown) - 0.5, -0.6)
         axes.set_yticks([])
         axes.set_title(title, fontsize=10, loc="left")
         axes.locator_params(axis="x", nbins=4)
+        if all(value is None for value in values):
+            axes.set_xticks([])
         clean(axes, "x")
     panels[0].set_yticks(range(len(shown)), [short(effect.name) for effect in shown])
     left = len(found.effects) - len(shown)
