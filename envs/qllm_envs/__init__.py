@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qllm_envs.check import EnvContractError, check_env
     from qllm_envs.core import Bar, Entries, Env, EnvState, Field, Line, Scene, Shape, Spec, StateBlock, Step, View
-    from qllm_envs.registry import make, names
+    from qllm_envs.registry import defaults, make, names
 
 __all__ = [
     "Bar",
@@ -26,11 +26,13 @@ __all__ = [
     "Step",
     "View",
     "check_env",
+    "defaults",
     "make",
     "names",
 ]
 
-_HOMES = {"check_env": "check", "EnvContractError": "check", "make": "registry", "names": "registry"}  # others: core
+_CHECKS = dict.fromkeys(("check_env", "EnvContractError"), "check")
+_HOMES = _CHECKS | dict.fromkeys(("defaults", "make", "names"), "registry")  # others: core
 
 
 def __getattr__(name: str) -> Any:

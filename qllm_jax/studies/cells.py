@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields, replace
 from functools import cache
 from typing import Any, NamedTuple
 
+import qllm_envs
 from qllm_jax import config as configs
-from qllm_jax.config import Config, Sweep, function_name
+from qllm_jax.config import AlgoConfig, Config, Sweep, function_name
 from qllm_jax.errors import UserError
 from qllm_jax.studies.plan import CellsEntry, Plan, Study
 
@@ -78,9 +79,31 @@ def content(config: Config) -> dict[str, Any]:
 
 
 def hash_of(config: Config) -> str:
-    """SHA-256 of the canonical JSON of `content`."""
-    text = json.dumps(content(config), sort_keys=True, separators=(",", ":"))
+    """SHA-256 of the canonical JSON of `content`, without what has its default value in the code.
+
+    So a key that is added later makes no result invalid, if its default is what was done before.
+    """
+    found = content(config)
+    algo = without_defaults(found["algo"], field_defaults(AlgoConfig))
+    env = without_defaults(found["env"], qllm_envs.defaults(found["env"]["name"]))
+    text = json.dumps(
+        without_defaults(found | {"algo": algo, "env": env}, field_defaults(Config)),
+        sort_keys=True,
+        separators=(",", ":"),
+    )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def field_defaults(record: type) -> dict[str, Any]:
+    """The default values of a dataclass, of its fields that have one."""
+    made = {each.name: each.default_factory() for each in fields(record) if each.default_factory is not MISSING}
+    return made | {each.name: each.default for each in fields(record) if each.default is not MISSING}
+
+
+def without_defaults(given: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries whose value is not the default one."""
+    same = lambda key, value: key in defaults and type(value) is type(defaults[key]) and value == defaults[key]
+    return {key: value for key, value in given.items() if not same(key, value)}
 
 
 def function_of(config: Config) -> str:

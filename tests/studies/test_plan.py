@@ -1,5 +1,6 @@
 """Study files: what is allowed, which configuration each cell gets, and which cells are trained together."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,14 @@ def test_the_hash_is_of_what_changes_numbers():
     assert cells.hash_of(one) == cells.hash_of(elsewhere)
     assert cells.hash_of(one) != cells.hash_of(config.load(["algo=matched_vdn", "eval_episodes=33"]))
     assert "run_dir" not in cells.content(one)
+
+
+def test_a_key_that_is_added_later_changes_no_hash():
+    before = config.load(["algo=matched_vdn", "env=mpe_spread"])
+    older = {key: value for key, value in before.env.items() if key != "drop_last_reward"}  # false, its default
+    assert cells.hash_of(replace(before, env=older)) == cells.hash_of(before)
+    assert cells.hash_of(replace(before, env={**before.env, "drop_last_reward": True})) != cells.hash_of(before)
+    assert "learner" in cells.field_defaults(config.AlgoConfig)
 
 
 def task(**changes: Any) -> dict[str, Any]:

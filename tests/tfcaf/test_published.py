@@ -18,6 +18,7 @@ OPTIONS = {  # a grid that holds 25 agents; opponents that play against teams of
     "lbf": {"rows": 15, "cols": 15},
     "mpe_adversary": {"opponent": "random"},
     "mpe_tag": {"opponent": "random"},
+    "spectators": {"movers": 2},
 }
 # These come with their number of agents. The battles' function has tests of its own, over more scenarios.
 NAMED = {
