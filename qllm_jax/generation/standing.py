@@ -7,6 +7,7 @@ import numpy as np
 
 from qllm_jax.generation.training import Result
 from qllm_jax.stats import format_number, mean_with_interval, welch
+from qllm_jax.stats.intervals import Difference
 
 
 class Standing(NamedTuple):
@@ -18,6 +19,8 @@ class Standing(NamedTuple):
     better_than: list[int]  # numbers of functions, as far as Welch's 95% interval of the difference shows it
     worse_than: list[int]
     not_shown: list[int]
+    faster_than: list[int]  # the same of the mean over the common evaluations
+    slower_than: list[int]
 
 
 def standings(results: Mapping[int, Result]) -> dict[int, Standing]:
@@ -29,22 +32,27 @@ def standings(results: Mapping[int, Result]) -> dict[int, Standing]:
     found = {}
     for rank, number in enumerate(order, start=1):
         signs = {other: compare(results[number], results[other]) for other in results if other != number}
-        having = lambda sign, signs=signs: [other for other, found in signs.items() if found == sign]
-        worse, better = having(-1), having(1)
-        found[number] = Standing(rank, 1 + len(worse), len(order) - len(better), better, worse, having(0))
+        having = lambda column, sign, signs=signs: [other for other, found in signs.items() if found[column] == sign]
+        better, worse = having(0, 1), having(0, -1)
+        best, worst = 1 + len(worse), len(order) - len(better)
+        found[number] = Standing(rank, best, worst, better, worse, having(0, 0), having(1, 1), having(1, -1))
     return found
 
 
-def compare(result: Result, other: Result) -> int:
-    """Return 1 or -1 if the first is shown to be better or worse, else 0.
+def compare(result: Result, other: Result) -> tuple[int, int]:
+    """Return 1 or -1 if the first is shown to be better or worse, else 0: in its last return, and over the training.
 
-    Compared are the returns of the seeds at the last step at which both functions were evaluated.
+    Compared are the returns of the seeds at the last step at which both functions were evaluated, and their means over
+    all such steps. Last returns are alike once both functions are near the best return, however long that took.
     """
     common = [step for step in result.steps if step in other.steps]
     if not common:
-        return 0
-    ours, theirs = (np.asarray(one.returns[one.steps.index(common[-1])]) for one in (result, other))
-    difference = welch(ours, theirs)
+        return 0, 0
+    ours, theirs = (np.asarray([one.returns[one.steps.index(step)] for step in common]) for one in (result, other))
+    return _sign(welch(ours[-1], theirs[-1])), _sign(welch(ours.mean(0), theirs.mean(0)))
+
+
+def _sign(difference: Difference) -> int:
     return int(np.sign(difference.mean)) if difference.significant else 0
 
 
@@ -56,7 +64,7 @@ def describe(results: Mapping[int, Result], random: float) -> dict[int, list[str
     for number, result in results.items():
         lines = [_curve(result, last, random), *_spread(result)]
         if len(results) > 1:
-            lines.append(_rank(places[number], len(results)))
+            lines += [_rank(places[number], len(results)), _speed(places[number])]
         texts[number] = lines + _use(result)
     return texts
 
@@ -79,15 +87,24 @@ def _spread(result: Result) -> list[str]:
 
 
 def _rank(place: Standing, n: int) -> str:
-    named = lambda numbers: f"function{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
     groups = {
         "better than": place.better_than,
         "worse than": place.worse_than,
         "no difference shown to": place.not_shown,
     }
-    parts = "; ".join(f"{words} {named(numbers)}" for words, numbers in groups.items() if numbers)
     range_ = f", which could be anything from {place.best} to {place.worst}" if place.best < place.worst else ""
-    return f"rank {place.rank} of {n}{range_}: {parts}"
+    return f"last return: rank {place.rank} of {n}{range_}: {_named(groups)}"
+
+
+def _speed(place: Standing) -> str:
+    parts = _named({"better than": place.faster_than, "worse than": place.slower_than})
+    return f"mean return over the training: {parts or 'no difference shown to any'}"
+
+
+def _named(groups: Mapping[str, list[int]]) -> str:
+    """Return the words of each group with its functions, groups without one left out."""
+    named = lambda numbers: f"function{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    return "; ".join(f"{words} {named(numbers)}" for words, numbers in groups.items() if numbers)
 
 
 def _use(result: Result) -> list[str]:

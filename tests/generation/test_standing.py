@@ -12,12 +12,19 @@ RESULTS = {
 
 
 def test_differences_are_of_the_last_common_step():
-    assert compare(RESULTS[1], RESULTS[3]) == 1  # 4.1 against 1.1 at step 100
-    assert compare(RESULTS[3], RESULTS[2]) == -1
-    assert compare(RESULTS[1], RESULTS[2]) == 0
-    assert compare(RESULTS[1], Result([50], [[0.0, 0.0, 0.0]])) == 0
+    assert compare(RESULTS[1], RESULTS[3]) == (1, 1)  # 4.1 against 1.1 at step 100
+    assert compare(RESULTS[3], RESULTS[2]) == (-1, -1)
+    assert compare(RESULTS[1], RESULTS[2]) == (0, 0)
+    assert compare(RESULTS[1], Result([50], [[0.0, 0.0, 0.0]])) == (0, 0)
     one_seed = [Result([100], [[x]]) for x in (1.0, 9.0)]
-    assert compare(*one_seed) == 0
+    assert compare(*one_seed) == (0, 0)
+
+
+def test_one_that_learns_faster_is_told_where_last_returns_are_alike():
+    fast = Result([100, 200], [[9.0, 9.1], [10.0, 10.0]])
+    slow = Result([100, 200], [[2.0, 2.1], [10.0, 10.0]])
+    assert compare(fast, slow) == (0, 1)
+    assert "mean return over the training: better than function 2" in describe({1: fast, 2: slow}, random=0.0)[1]
 
 
 def test_ranks_and_the_range_that_the_seeds_leave():
@@ -37,12 +44,14 @@ def test_words():
     assert texts[2] == [
         "trained for a short while (3 seeds), return 4.200 at step 100, 6.200 at step 200; random policy 0.500",
         "last return by seed 5.500, 6.000, 7.100: mean 6.200 (95% CI 4.167 to 8.233, 3 seeds)",
-        "rank 1 of 3, which could be anything from 1 to 2: better than function 3; no difference shown to function 1",
+        "last return: rank 1 of 3, which could be anything from 1 to 2: better than function 3; no difference shown to "
+        "function 1",
+        "mean return over the training: better than function 3",
         "mean absolute TD error 0.3 in the last part of the training",
         "evenness over replayed states 1.00; shares of the gradient, agent 0 first: 50%, 50%",
     ]
     assert texts[3][0].endswith("at step 100; it stopped there, outside of the better half; random policy 0.500")
-    assert texts[3][2] == "rank 3 of 3: worse than functions 1, 2"
+    assert texts[3][2] == "last return: rank 3 of 3: worse than functions 1, 2"
 
 
 def test_a_function_alone_has_no_rank_and_older_results_have_less():

@@ -106,7 +106,7 @@ def test_the_evaluator_sees_the_results_and_nothing_is_trained_twice(client, mon
     assert choice.by == "the evaluator, who saw short trainings"
     shown = client[1][0].user
     assert "(2 seeds), return -3.100 at step 50, -2.100 at step 100; random policy -4.000" in shown
-    assert "rank 1 of 2: better than function 1" in shown
+    assert "last return: rank 1 of 2: better than function 1" in shown
     best = made.best(POOL)
     assert (best.candidate.number, best.by) == (2, "rule")
     assert best.reason == "the highest return after a short training: -1.100"
