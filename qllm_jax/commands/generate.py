@@ -20,7 +20,7 @@ from qllm_jax.generation.work import device_work
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Client
 from qllm_jax.llm.types import Llm, StoppedError, WaitingError
-from qllm_jax.program import experiment
+from qllm_jax.program import devices, experiment
 from qllm_jax.run.folder import locked
 from qllm_jax.tfcaf import gates, passes
 from qllm_jax.tfcaf.semantics import rollouts
@@ -46,6 +46,7 @@ class Stop(NamedTuple):
 
 def generate(overrides: list[str]) -> ExitCode:
     """Create, copy or reopen the folder of a generation, and run it from where its transcript ends."""
+    devices.use_cores()  # of short trainings, before the gates use the first device
     config = settings.load(overrides)
     if config.resume is not None:
         generation, llm = folder.reopen(config, settings.override_keys(overrides))
