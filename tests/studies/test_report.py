@@ -46,7 +46,7 @@ def row_of(page: str, section: str, name: str) -> list[str]:
     """Cells of a row of the table of a section."""
     body = page.partition(f"## {section}\n")[2].partition("\n## ")[0]
     (row,) = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", body, re.MULTILINE)
-    return [cell.strip() for cell in row.split("|")]
+    return [cell.strip().replace(tables.NO_BREAK, " ") for cell in row.split("|")]
 
 
 def test_the_report_writes_page_pictures_and_marl_eval(made: Study, tmp_path: Path):

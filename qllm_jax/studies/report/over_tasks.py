@@ -78,4 +78,5 @@ def names(data: Measured, methods: Sequence[str]) -> str:
 
 def estimate_text(found: across.Estimate) -> str:
     """Write an estimate with its interval."""
-    return f"{found.value:.2f}" + ("" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})")
+    interval = "" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})"
+    return tables.unbroken(f"{found.value:.2f}{interval}")

@@ -9,7 +9,7 @@ from qllm_jax.stats.intervals import Difference
 from qllm_jax.studies.report import training
 from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, random_mean
 
-NONE = "-"
+NONE, NO_BREAK = "-", "\u00a0"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -97,6 +97,12 @@ def name_of(data: Measured, task: str, metric: str) -> str:
     return data.task_label(task) + (", won" if metric == "win_rate" else "")
 
 
+def unbroken(text: str) -> str:
+    """Return a text that a narrow column breaks after its first word alone: a mean above its interval."""
+    first, space, rest = text.partition(" ")
+    return first + space + rest.replace(" ", NO_BREAK)
+
+
 def scale_of(row: Mapping[str, Result], metric: str | None = None) -> float:
     """Return the largest mean of a row, which decides how many decimals all of its numbers have."""
     return max(abs(float(result.final[metric or result.metric].mean())) for result in row.values())
@@ -115,8 +121,8 @@ def interval_text(scores: np.ndarray, metric: str, scale: float) -> str:
     if np.isnan(low):
         return number(mean, metric, scale)
     if metric == "win_rate":
-        return f"{mean:.0%} ({100 * low:.0f} to {high:.0%})"
-    return f"{number(mean, metric, scale)} ± {number(high - mean, metric, scale)}"
+        return unbroken(f"{mean:.0%} ({100 * low:.0f} to {high:.0%})")
+    return unbroken(f"{number(mean, metric, scale)} ± {number(high - mean, metric, scale)}")
 
 
 def difference_text(found: Difference, metric: str, scale: float) -> str:
@@ -126,14 +132,14 @@ def difference_text(found: Difference, metric: str, scale: float) -> str:
         parts.append(number(found.high - found.mean, metric, scale))
     text = " ± ".join(parts)
     text = text.replace("%", "") + " points" if metric == "win_rate" else text
-    return f"**{text}**" if found.significant else text
+    return unbroken(f"**{text}**" if found.significant else text)
 
 
 def reached_text(steps: np.ndarray, last: int) -> str:
     """Return the median of env steps to a threshold, and how many seeds hold it within the `last` env steps."""
     count, median = int(np.isfinite(steps).sum()), float(np.median(steps))
-    middle = steps_text(median) if np.isfinite(median) else f"> {steps_text(last)}"
-    return f"{middle} ({count} of {steps.size})"
+    middle = steps_text(median) if np.isfinite(median) else f">{NO_BREAK}{steps_text(last)}"
+    return unbroken(f"{middle} ({count} of {steps.size})")
 
 
 def count(n: int, noun: str) -> str:
