@@ -50,7 +50,8 @@ def make(
 
     Symbols and duty are drawn anew for each step: every agent has any of the `symbols` equally likely, and every set of
     `active` agents is equally likely. The right answer to symbol k is action k modulo `actions`. `sees` shows each
-    agent whether it is on duty itself, and its symbol only if it is.
+    agent whether it is on duty itself, and its symbol only if it is; an agent off
+    duty can then choose action 0 alone.
     """
     n = options.integer(NAME, "n_agents", n_agents, low=1)
     rules = Rules(
@@ -92,7 +93,9 @@ def _view(rules: Rules, state: State) -> View:
     duty = state.on_duty.astype(jnp.float32)[:, None]  # (N, 1)
     row = jnp.concatenate([duty, symbol], -1)  # (N, 1 + K)
     fields = {"on_duty": state.on_duty, "symbol": state.symbol}
-    avail = jnp.ones((rules.n_agents, rules.actions), bool)
+    # With `sees`, an agent off duty has no choice: its random actions would move the network that all agents share.
+    first = (jnp.arange(rules.actions) == 0)[None]
+    avail = first | (state.on_duty[:, None] | (not rules.sees))
     # A symbol that does not count is hidden too: a network would need many samples to learn that product.
     obs = jnp.concatenate([duty, duty * symbol], -1) if rules.sees else symbol
     return View(obs, avail, row.reshape(-1), fields)
@@ -131,7 +134,11 @@ def _reward_sentence(rules: Rules) -> str:
 
 def _fields(rules: Rules) -> dict[str, Field]:
     n = rules.n_agents
-    told = "an agent sees its own entry, and its symbol only if that is 1" if rules.sees else "no agent sees it"
+    told = (
+        "an agent sees its own entry, and its symbol only if that is 1, else it can choose action 0 alone"
+        if rules.sees
+        else "no agent sees it"
+    )
     on_duty = (
         "1 for agents that are on duty in this step, 0 for all others, entry i for agent i; "
         f"{rules.active} of {n}, drawn anew for each step, all equally likely; {told}"

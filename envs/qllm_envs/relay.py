@@ -58,7 +58,8 @@ def make(
     In the first step of a round all agents get a symbol and answer it, and `active` of them are on duty; in its last
     step the answers of those on duty are paid. In the steps after the answer agents wait, and see their own symbol and
     answer. The right answer to symbol k is action k modulo `actions`; action number `actions` is to wait. `sees` shows
-    each agent whether it is on duty itself, and its symbol and answer only if it is.
+    each agent whether it is on duty itself, and its symbol and answer only if it is; an
+    agent off duty can then answer 0 alone.
     """
     n = options.integer(NAME, "n_agents", n_agents, low=1)
     rules = Rules(
@@ -111,7 +112,10 @@ def _view(rules: Rules, state: State) -> View:
     seen = [duty, duty * own] if rules.sees else [own]
     obs = jnp.concatenate([*seen, jnp.tile(clock[None], (n, 1))], -1)
     waits = jnp.arange(rules.actions + 1) == rules.actions
-    avail = jnp.tile(jnp.where(phase == 0, ~waits, waits)[None], (n, 1))
+    # With `sees`, an agent off duty has no choice: its random answers would move the network that all agents share.
+    first = (jnp.arange(rules.actions + 1) == 0)[None]
+    answers = first | (~waits[None] & (state.on_duty[:, None] | (not rules.sees)))  # (N, A)
+    avail = jnp.where(phase == 0, answers, jnp.tile(waits[None], (n, 1)))
     fields = {
         "on_duty": state.on_duty,
         "symbol": state.symbol,
@@ -164,7 +168,7 @@ def _fields(rules: Rules) -> dict[str, Field]:
     n = rules.n_agents
     told = "no agent sees it"
     if rules.sees:
-        told = "an agent sees its own entry, and its symbol and answer only if that is 1"
+        told = "an agent sees its own entry, and its symbol and answer only if that is 1, else it can answer 0 alone"
     on_duty = (
         "1 for agents that are on duty in this round, 0 for all others, entry i for agent i; "
         f"{rules.active} of {n}, drawn anew for each round, all equally likely, and fixed in it; {told}"

@@ -95,6 +95,7 @@ def test_with_sees_an_agent_sees_whether_it_is_on_duty_and_only_then_its_symbol(
     view = env.view(place([2, 0], [0, 1]))
     assert view.obs.tolist() == [[0, 0, 0, 0], [1, 1, 0, 0]]
     assert view.state.tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert view.avail.tolist() == [[True] + [False] * 7, [True] * 8]
     assert "an agent sees its own entry" in env.spec.fields["on_duty"].meaning
     assert "no agent sees it" in make("duty").spec.fields["on_duty"].meaning
 

@@ -96,6 +96,8 @@ def test_with_sees_an_agent_sees_whether_it_is_on_duty_and_only_then_its_symbol_
     #                                           duty symbol answer clock
     assert bright.view(state).obs.tolist() == [[0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0, 1, 0]]
     assert bright.view(after).obs.tolist() == [[0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 0, 0, 1, 0, 0, 1]]
+    assert bright.view(state).avail.tolist() == [[True, False, False], [True, True, False]]
+    assert bright.view(after).avail.tolist() == [[False, False, True]] * 2
     np.testing.assert_array_equal(bright.view(after).state, dark.view(after).state)
 
 
