@@ -84,14 +84,18 @@ def partners(n_states: int, seed: int) -> np.ndarray:
 
 
 def arguments(spec: Spec) -> list[Argument]:
-    """List all arguments that a mixer could read. Entries of the flat state that one formula gives are one argument."""
+    """List all arguments that a mixer could read. Entries of the flat state that one formula gives are one argument.
+
+    Entries that are a fixed number, such as the silence of agents that cannot speak, are none.
+    """
     none = np.zeros(spec.state_dim, bool)
     fields = [Argument(name, FIELDS, none) for name in spec.fields]
     formulas: dict[str, list[int]] = {}
     at = 0
     for block in spec.state_layout:
         for part in block.entries * block.repeats:
-            formulas.setdefault(part.formula, []).extend(range(at, at + part.size))
+            if not part.formula.replace(".", "").isdigit():
+                formulas.setdefault(part.formula, []).extend(range(at, at + part.size))
             at += part.size
     if not formulas:
         formulas = {"state": list(range(spec.state_dim))}

@@ -27,7 +27,7 @@ SPEC = Spec(
     reward="none",
     source="tests",
     task="made_up",
-    state_layout=(StateBlock((Entries("near[i]", 1), Entries("[far[i], 0]", 2)), "i", N),),
+    state_layout=(StateBlock((Entries("near[i]", 1), Entries("far[i]", 1), Entries("0", 1)), "i", N),),
 )
 
 
@@ -80,9 +80,9 @@ def test_sensitivity_of_linear_weights_is_the_slope_times_the_deviation():
 def test_parts_of_the_flat_state_are_entries_of_one_formula():
     found = effects(lambda inputs: jnp.exp(inputs.state[::3]))  # entries 0, 3, 6, 9: near[i]
     assert {name: effect.part for name, effect in found.items()} == {
-        "near[i]": STATE, "[far[i], 0]": STATE, "all of them": "",
+        "near[i]": STATE, "far[i]": STATE, "all of them": "",
     }  # fmt: skip
-    assert found["[far[i], 0]"][2:] == (0.0, 0.0, 0.0)
+    assert found["far[i]"][2:] == (0.0, 0.0, 0.0)
     assert found["near[i]"].shares == found["all of them"].shares > 0
 
 
