@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _CHECKS = dict.fromkeys(("check_env", "EnvContractError"), "check")
-_HOMES = _CHECKS | dict.fromkeys(("defaults", "make", "names"), "registry")  # others: core
+_HOMES: dict[str, str] = _CHECKS | dict.fromkeys(("defaults", "make", "names"), "registry")  # others: core
 
 
 def __getattr__(name: str) -> Any:
