@@ -9,15 +9,18 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from qllm_jax.tfcaf.static import blocks
+from qllm_jax.tfcaf.static.blocks import DEFINITION, ENTRY
 from qllm_jax.tfcaf.verdict import Location, TfcafError, Verdict, refusal
 
 MAX_REPLY = 2**20  # characters
+MAX_JSON_DEPTH = 3  # of JSON in a string of JSON
+MAX_JSON = 200  # brackets of one text at which JSON is sought
+MAX_SOURCES = 3  # of one reply, that are tried
 
-_ENTRY = re.compile(r"^[ \t]*def[ \t]+(credit|QLLMNetwork)\b", re.MULTILINE)
-_DEFINITION = re.compile(r"^[ \t]*def[ \t]+\w+", re.MULTILINE)
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 _REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
 _PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
+_JSON_START = re.compile(r"[{\[]")
 # How a line of a module begins that is not indented; prose after a function without a fence does not.
 _CODE_LINE = re.compile(
     r"(def|import|from|if|for|return|async|class|@\w|#|\"\"\"|'''|[)\]}]|[A-Za-z_]\w*\s*(:\s*\w+\s*)?=)"
@@ -32,10 +35,17 @@ def extract(reply: Any, *, truncated: bool = False) -> str | Verdict:
     `reply` is text, or a list of text parts as some providers give it, or None. `truncated`: the provider said that the
     reply was cut off.
     """
+    found = sources(reply, truncated=truncated)
+    return found if isinstance(found, Verdict) else found[0]
+
+
+def sources(reply: Any, *, truncated: bool = False) -> list[str] | Verdict:
+    """Return the sources in a reply, at most `MAX_SOURCES`, the likeliest one first, or an EXTRACT verdict."""
     try:
-        return _extract(reply, truncated)
+        found = _sources(reply, truncated)
     except TfcafError as error:
         return refusal(error, "L0", reply if isinstance(reply, str) else "", {})
+    return [textwrap.dedent(text).strip("\n") + "\n" for text in found[:MAX_SOURCES]]
 
 
 def split_reasoning(text: str) -> tuple[str, str, bool]:
@@ -45,14 +55,14 @@ def split_reasoning(text: str) -> tuple[str, str, bool]:
     """
     reasoning, answer, start, inside = [], [], 0, False
     for tag in _REASONING_TAG.finditer(text):
+        if inside and not tag[1]:
+            continue  # an opening tag within reasoning is part of it
         part = text[start : tag.start()]
-        if tag[1] and inside:
+        if inside:
             reasoning.append(part)
         elif tag[1]:
             reasoning.append("".join([*answer, part]))
             answer = []
-        elif inside:
-            continue  # an opening tag within reasoning is part of it
         else:
             answer.append(part)
         start, inside = tag.end(), not tag[1]
@@ -60,7 +70,7 @@ def split_reasoning(text: str) -> tuple[str, str, bool]:
     return "\n".join(part.strip() for part in reasoning if part.strip()), "".join(answer), inside
 
 
-def _extract(reply: Any, truncated: bool) -> str:
+def _sources(reply: Any, truncated: bool) -> list[str]:
     text = _text(reply)
     if truncated:
         raise _error("the reply was cut off before its end", "write a shorter reply: the function and nothing else")
@@ -73,12 +83,33 @@ def _extract(reply: Any, truncated: bool) -> str:
             "the provider answered with a web page", "check the provider's address; this is no reply of a model"
         )
     _, answer, cut_off = split_reasoning(text)
-    if cut_off and not _DEFINITION.search(answer):
+    if cut_off and not DEFINITION.search(answer):
         raise _error("the reply ends within its reasoning", "think less, and write the function")
-    found = _pick(list(_fences(answer))) or _from_json(answer) or _plain(answer)
-    if found is None:
-        raise _error("the reply holds no function", _FORM)
-    return textwrap.dedent(found).strip("\n") + "\n"
+    return _rank(answer)
+
+
+def _rank(answer: str) -> list[str]:
+    """Return the sources in an answer: whole ones that define the function, the last first, or else what is closest.
+
+    A block that the gates will refuse still says more to the coder than that there is none.
+    """
+    found = list(blocks.fenced(answer))
+    closed = [block.text for block in found if block.closed]
+    closed = [inner.text for text in closed for inner in (*blocks.fenced(text), blocks.Block(text, True))]
+    rest = [part for block in found if not block.closed and (part := _plain(block.text)) is not None]
+    in_json = [source for text in (answer, *closed) for source in _from_json(text)]
+    texts = [*in_json, *rest, *closed]
+    whole = [text for text in reversed(texts) if ENTRY.search(text) and blocks.is_complete(text)]
+    if whole:
+        return list(dict.fromkeys(whole))
+    if any(not block.closed and DEFINITION.search(block.text) for block in found):
+        raise _error("a fenced block is never closed: the reply was cut off", "write a shorter reply")
+    for pattern in (ENTRY, DEFINITION):
+        if fitting := [text for text in reversed([*in_json, *closed]) if pattern.search(text)]:
+            return fitting[:1]
+    if (plain := _plain(answer)) is not None:
+        return [plain]
+    raise _error("the reply holds no function", _FORM)
 
 
 def _error(problem: str, hint: str) -> TfcafError:
@@ -94,48 +125,57 @@ def _text(reply: Any) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
 
 
-def _fences(text: str) -> Iterator[str]:
-    """Yield the contents of fenced blocks. A block that is never closed is a reply that was cut off."""
-    opening: re.Match[str] | None = None
-    for mark in _FENCE.finditer(text):
-        if opening is None:
-            opening = mark
-        elif mark[1][:3] == opening[1][:3] and not mark[2]:
-            yield text[opening.end() + 1 : mark.start()]
-            opening = None
-    if opening is not None and _DEFINITION.search(text, opening.end()):
-        raise _error("a fenced block is never closed: the reply was cut off", "write a shorter reply")
+def _from_json(text: str, depth: int = 0) -> Iterator[str]:
+    """Yield the functions in the JSON of a text: in strings at any depth, fenced or not, and in lists of lines."""
+    if "def" not in text or depth > MAX_JSON_DEPTH:
+        return
+    for string in _strings(_json_values(text)):
+        yield from _from_json(string, depth + 1)
+        if "\n" not in string:
+            string = string.replace("\\n", "\n").replace('\\"', '"')  # escaped twice
+        inner = [block.text for block in blocks.fenced(string) if ENTRY.search(block.text)]
+        if inner or DEFINITION.search(string):
+            yield from inner or [string]
 
 
-def _pick(blocks: list[str]) -> str | None:
-    """Return the last block that defines the function; else the last that defines any, which the gates will refuse."""
-    for pattern in (_ENTRY, _DEFINITION):
-        if fitting := [block for block in blocks if pattern.search(block)]:
-            return fitting[-1]
-    for block in reversed(blocks):
-        if (found := _from_json(block)) is not None:
-            return found
-    return None
+def _json_values(text: str) -> list[Any]:
+    """Return the JSON values in a text: the whole of it, or else the objects and lists in it."""
+    decoder = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)  # models write line breaks as they are
+    values, start = [], _JSON_START.search(text)
+    for _ in range(MAX_JSON):
+        if start is None:
+            break
+        try:
+            value, end = decoder.raw_decode(text, start.start())
+            values.append(value)
+        except (ValueError, RecursionError):
+            end = start.end()
+        start = _JSON_START.search(text, end)
+    return values
 
 
-def _from_json(text: str) -> str | None:
-    """Return the function in a reply that is JSON as a whole."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    values = list(values.values()) if isinstance(values, dict) else values if isinstance(values, list) else [values]
-    found = [value for value in values if isinstance(value, str) and _DEFINITION.search(value)]
-    return (_pick(list(_fences(found[-1]))) or found[-1]) if found else None
+def _strings(values: list[Any]) -> Iterator[str]:
+    """Yield the strings in JSON values, and the text of each list of lines, in order."""
+    stack = list(reversed(values))
+    while stack:  # without recursion, since the depth is in doubt
+        value = stack.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            lines = [line.removesuffix("\n") for line in value]
+            yield from ["\n".join(lines)] if not any("\n" in line for line in lines) else value
+        elif isinstance(value, (list, dict)):
+            stack += reversed(list(value.values()) if isinstance(value, dict) else value)
 
 
 def _plain(text: str) -> str | None:
     """Return a function without a fence: from the first line of code on, up to the prose after it."""
-    entry = _ENTRY.search(text)
+    entry = ENTRY.search(text)
     if entry is None:
         return None
-    lines = text.split("\n")
+    indent = entry[0][: len(entry[0]) - len(entry[0].lstrip())]
     at = text.count("\n", 0, entry.start() + len(entry[0]))
+    lines = [line.removeprefix(indent) for line in text.split("\n")]
     first = at
     while first > 0 and (not lines[first - 1].strip() or _CODE_LINE.match(lines[first - 1])):
         first -= 1
