@@ -19,7 +19,7 @@ def disk_error(error: OSError) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a whole file or nothing: a reader never sees a part of it."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -1,6 +1,7 @@
 """Run a generation: a new one, a replay of a recorded one, or one that is resumed, to its end or until it stops."""
 
 import shlex
+import sys
 from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from qllm_jax.generation.types import Attempt, Choice, Select
 from qllm_jax.generation.work import device_work
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Client
+from qllm_jax.llm.replies import brief
 from qllm_jax.llm.types import Llm, StoppedError, WaitingError
 from qllm_jax.program import devices, experiment
 from qllm_jax.run.folder import locked
@@ -76,7 +78,9 @@ def _run(generation: Generation, llm: Llm) -> ExitCode:
     _print(f"\n{outcome.write(path, result, text, verdict)}\n")
     if verdict is not None and not verdict.ok:
         again = f"python -m qllm_jax.generate resume={path}"
-        raise UserError(f"the chosen function does not pass the gates any more: {verdict.problem}; again: {again}")
+        raise UserError(
+            f"the chosen function does not pass the gates any more: {brief(verdict.problem)}; again: {again}"
+        )
     _print(_ending(generation, result, stop))
     if stop is not None:
         return stop.code
@@ -175,4 +179,5 @@ def _ending(generation: Generation, result: Outcome, stop: Stop | None) -> str:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -7,9 +7,9 @@ from qllm_jax.generation.types import Attempt, RequestId
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.transcript import Transcript
 from qllm_jax.llm.types import Reply
+from qllm_jax.tfcaf.static import extract
 from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.static import text as texts
-from qllm_jax.tfcaf.static.extract import extract
 from qllm_jax.tfcaf.static.vocabulary import Signature
 from qllm_jax.tfcaf.verdict import TfcafError, Verdict, refusal, sha256
 
@@ -20,18 +20,16 @@ _DEFINITION = {"credit": "credit(state)", "paper": "QLLMNetwork(agents_q, global
 
 
 def examine(verify: Verify, signature: Signature, id_: RequestId, reply: Reply, igm: bool | None) -> Attempt:
-    """Extract and verify the function in a reply, with its IGM gate set to `igm` unless that is None."""
+    """Extract and verify the function in a reply, with its IGM gate set to `igm` unless that is None.
+
+    Of several in one reply, the likeliest that passes counts. If none does, the likeliest is refused.
+    """
     found = _extract(reply)
     if isinstance(found, Verdict):
         return Attempt(id_, reply, None, found)
-    verdict = verify(found, f"{id_}.py")
-    if verdict.ok and sources.signature(found) != signature:
-        problem = "the file does not define the function that was asked for"
-        verdict = Verdict("STATIC", "L3", problem, None, f"define {_DEFINITION[signature]}", sha256(found), {})
-    if verdict.ok and igm is not None and gate.read(found) != igm:
-        found = gate.write(found, igm)
-        verdict = verify(found, f"{id_}.py")
-    return Attempt(id_, reply, found, verdict)
+    attempts = (_verified(verify, signature, id_, reply, source, igm) for source in found)
+    first = next(attempts)
+    return first if first.verdict.ok else next((attempt for attempt in attempts if attempt.verdict.ok), first)
 
 
 def recorded(verify: Verify, transcript: Transcript) -> Verify:
@@ -61,13 +59,30 @@ def find_verdict(transcript: Transcript, source: str) -> Verdict | None:
     return None
 
 
-def _extract(reply: Reply) -> str | Verdict:
-    """Code in a reply, short enough for the header of the file, or a refusal."""
-    found = extract(reply.text, truncated=reply.finish == "length")
+def _verified(
+    verify: Verify, signature: Signature, id_: RequestId, reply: Reply, source: str, igm: bool | None
+) -> Attempt:
+    verdict = verify(source, f"{id_}.py")
+    if verdict.ok and sources.signature(source) != signature:
+        problem = "the file does not define the function that was asked for"
+        verdict = Verdict("STATIC", "L3", problem, None, f"define {_DEFINITION[signature]}", sha256(source), {})
+    if verdict.ok and igm is not None and gate.read(source) != igm:
+        source = gate.write(source, igm)
+        verdict = verify(source, f"{id_}.py")
+    return Attempt(id_, reply, source, verdict)
+
+
+def _extract(reply: Reply) -> list[str] | Verdict:
+    """Sources in a reply, short enough for the header of the file, or a refusal."""
+    found = extract.sources(reply.text, truncated=reply.is_cut_off)
     if isinstance(found, Verdict):
         return found
-    try:
-        texts.verify_size(found, "reply", texts.MAX_BYTES - sources.HEADER_BYTES)
-    except TfcafError as error:
-        return refusal(error, "L1", found, {})
-    return found
+    fitting = []
+    for source in found:
+        try:
+            texts.verify_size(source, "reply", texts.MAX_BYTES - sources.HEADER_BYTES)
+            fitting.append(source)
+        except TfcafError as error:
+            if source is found[-1] and not fitting:
+                return refusal(error, "L1", source, {})
+    return fitting

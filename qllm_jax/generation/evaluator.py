@@ -10,15 +10,17 @@ from contextlib import suppress
 from typing import Any
 
 from qllm_jax.generation.measurements import measurements
-from qllm_jax.generation.prompts import Prompts, render
+from qllm_jax.generation.prompts import Prompts, fenced, render
 from qllm_jax.generation.types import INCUMBENT, Candidate, Choice, Pool, RequestId, Select
 from qllm_jax.llm.client import Client, ask
-from qllm_jax.llm.replies import brief
+from qllm_jax.llm.replies import bounded_int, brief
 from qllm_jax.llm.types import Request
 
 ATTEMPTS = 2  # at a usable answer, before the rule decides
 REASON_CHARS = 2000  # kept of a reason, and of an advice
 PARSED_CHARS = 20_000  # at the end of an answer, in which the JSON object is sought
+LINE_CHARS = 1000  # of a sentence on a function
+SHOWN_CHARS = 100  # of a value that is no choice
 QUOTED_CHARS = 8000  # of an unusable answer that the evaluator gets to see again
 
 
@@ -79,21 +81,38 @@ def parse(answer: str, shown: Mapping[int, Candidate]) -> tuple[Choice | None, s
     item = found[-1]
     number = _number(item["choice"])
     if number is None or number not in shown:
-        return None, f"choice is {item['choice']!r}, which is none of the numbers {', '.join(map(str, shown))}"
-    text = {key: brief(str(item.get(key) or ""), REASON_CHARS) for key in ("reason", "advice", "igm_reason")}
-    igm = {"true": True, "on": True, "false": False, "off": False}.get(str(item.get("igm")).strip().lower())
+        return None, f"choice is {_shown(item['choice'])}, which is none of the numbers {', '.join(map(str, shown))}"
+    text = {key: _sentences(item.get(key)) for key in ("reason", "advice", "igm_reason")}
+    igm = item.get("igm")
+    if isinstance(igm, str):
+        igm = {"true": True, "on": True, "false": False, "off": False}.get(igm.strip().lower())
+    igm = igm if isinstance(igm, bool) else None
     return Choice(shown[number], "the evaluator", text["reason"], text["advice"], igm, text["igm_reason"]), ""
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects in a text, in order."""
-    decoder, start = json.JSONDecoder(strict=False), text.find("{")
+    decoder, start = json.JSONDecoder(strict=False, parse_int=bounded_int), text.find("{")
     while start >= 0:
         end = start + 1
         with suppress(ValueError, RecursionError):
             item, end = decoder.raw_decode(text, start)
             yield item
         start = text.find("{", end)
+
+
+def _sentences(value: Any) -> str:
+    """One line of what is a text, or a list of texts; "" for anything else."""
+    texts = value if isinstance(value, list) else [value]
+    return brief(" ".join(text for text in texts if isinstance(text, str)), REASON_CHARS)
+
+
+def _shown(value: Any) -> str:
+    """A value of JSON in a sentence, which a terminal and the evaluator get to see."""
+    try:
+        return brief(repr(value), SHOWN_CHARS)
+    except RecursionError:
+        return "nested too deep"
 
 
 def _number(value: Any) -> int | None:
@@ -111,8 +130,8 @@ def _candidates(shown: Mapping[int, Candidate], trials: Mapping[int, list[str]])
 def _candidate(number: int, shown: Mapping[int, Candidate], trial: list[str]) -> str:
     candidate, incumbent = shown[number], " (the choice of earlier rounds)" if number == INCUMBENT else ""
     lines = [*_duplicate(candidate, shown), *measurements(candidate.last.verdict), *trial]
-    measured = "\n".join(f"- {line}" for line in lines)
-    return f"## Function {number}{incumbent}\n\n```python\n{candidate.source.strip()}\n```\n\nMeasured:\n{measured}"
+    measured = "\n".join(f"- {brief(line, LINE_CHARS)}" for line in lines)
+    return f"## Function {number}{incumbent}\n\n{fenced(candidate.source)}\n\nMeasured:\n{measured}"
 
 
 def _duplicate(candidate: Candidate, shown: Mapping[int, Candidate]) -> list[str]:

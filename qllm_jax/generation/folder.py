@@ -95,10 +95,13 @@ def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
 def _read(path: Path) -> Generation:
     records, _ = transcripts.read(path / transcripts.NAME)
     start = records[0]
-    recorded = settings.from_dict(start["settings"])
-    for record in records:
-        recorded = replace(recorded, **record["limits"]) if record["kind"] == "resume" else recorded
-    return Generation(path, recorded, Prompts(**start["prompts"]), start["env_arguments"])
+    try:
+        recorded = settings.from_dict(start["settings"])
+        for record in records:
+            recorded = replace(recorded, **record["limits"]) if record["kind"] == "resume" else recorded
+        return Generation(path, recorded, Prompts(**start["prompts"]), start["env_arguments"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{str(path / transcripts.NAME)!r} does not begin as a transcript of a generation") from error
 
 
 def _make(path: Path, config: Settings) -> None:
@@ -110,7 +113,7 @@ def _make(path: Path, config: Settings) -> None:
 
 def _default_path(config: Settings, model: str) -> Path:
     agents = f"_n{config.n_agents}" if config.n_agents else ""
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-.")
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-.")[:60]
     return Path("runs") / f"generate_{config.env['name']}{agents}_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
 
 

@@ -8,7 +8,7 @@ from qllm_jax import files
 from qllm_jax.generation.measurements import table_cells
 from qllm_jax.generation.types import Attempt, Choice
 from qllm_jax.llm.client import cost, spent
-from qllm_jax.llm.replies import brief
+from qllm_jax.llm.replies import brief, printable
 from qllm_jax.llm.types import Price
 from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.verdict import Verdict
@@ -37,7 +37,7 @@ def write_attempt(folder: Path, attempt: Attempt) -> None:
     """Write the function of an attempt, or the reply if it has no function, and the verdict in a file beside it."""
     candidates = folder / CANDIDATES
     candidates.mkdir(exist_ok=True)
-    text, suffix = (attempt.reply.text, "txt") if attempt.source is None else (attempt.source, "py")
+    text, suffix = (printable(attempt.reply.text), "txt") if attempt.source is None else (attempt.source, "py")
     files.write_atomically(candidates / f"{attempt.id}.{suffix}", text.rstrip("\n") + "\n")
     files.write_atomically(candidates / f"{attempt.id}.json", json.dumps(_verdict(attempt.verdict), indent=2) + "\n")
 

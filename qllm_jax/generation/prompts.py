@@ -17,6 +17,8 @@ from qllm_jax.generation import flat_state
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, METHODS, MODULES, Signature
 from qllm_jax.tfcaf.verdict import sha256
 
+_FENCED_VALUE = re.compile(r"^```python\n\{\{(?P<key>\w+)\}\}\n```$", re.MULTILINE)
+
 Hints = Literal["none", "paper"]
 
 # Templates of user messages, filled in for each request.
@@ -76,14 +78,25 @@ def fill(name: str, **values: str) -> str:
 def render(template: str, name: str, /, **values: str) -> str:
     """Replace each `{{key}}` of `template`. Raise `UserError` unless its placeholders are exactly the keys of `values`.
 
-    Values are inserted verbatim: placeholders in them are not replaced.
+    Values are inserted verbatim: placeholders in them are not replaced, and fences around them are longer than in them.
     """
     found = set(re.findall(r"\{\{(.*?)\}\}", template))
     for key in sorted(found ^ set(values)):
         problem = "is nothing that can be filled in here" if key in found else "is missing"
         allowed = ", ".join(f"{{{{{known}}}}}" for known in sorted(values)) or "none"
         raise UserError(f"prompts/{name}.md: the placeholder {{{{{key}}}}} {problem} (placeholders: {allowed})")
+    template = _FENCED_VALUE.sub(lambda match: match[0].replace("```", _fence(values[match["key"]])), template)
     return re.sub(r"\{\{(.*?)\}\}", lambda match: values[match.group(1)], template)
+
+
+def fenced(source: str) -> str:
+    """Return a block of Python whose fences are longer than any in the source: no text in it gets out of the block."""
+    fence = _fence(source)
+    return f"{fence}python\n{source.strip()}\n{fence}"
+
+
+def _fence(text: str) -> str:
+    return "`" * (max((len(run) for run in re.findall(r"`{3,}", text)), default=2) + 1)
 
 
 def read(name: str) -> str:

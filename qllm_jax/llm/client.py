@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qllm_jax.errors import UserError
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.transcript import Transcript
 from qllm_jax.llm.types import Llm, NoAnswerError, Price, Reply, Request, StoppedError, Usage
@@ -56,6 +57,8 @@ def ask(client: Client, request: Request) -> Reply:
         began = time.monotonic()
         try:
             reply = client.llm.ask(request, client.folder, _seconds_left(client))
+        except (StoppedError, UserError):  # no request was made
+            raise
         except NoAnswerError as failure:
             transcripts.add_failure(client.transcript, request, failure.problem)
             client.log(f"{request.id}: {failure.problem}")
@@ -63,6 +66,9 @@ def ask(client: Client, request: Request) -> Reply:
                 raise StoppedError(failure.problem) from failure
             if retry < client.llm.retries:
                 _wait(client, failure, retry)
+        except BaseException as error:  # Ctrl-C too: the request was made, so that it counts
+            transcripts.add_failure(client.transcript, request, f"broken off by {type(error).__name__}")
+            raise
         else:
             digest = transcripts.digest(request, client.llm.model, client.llm.parameters)
             reply = reply._replace(seconds=round(time.monotonic() - began, 1))
@@ -72,9 +78,11 @@ def ask(client: Client, request: Request) -> Reply:
 
 
 def cost(usage: Usage, price: Price | None) -> float | None:
-    """USD of one reply, None if tokens or price are unknown. Cached tokens are charged in full: an upper bound."""
-    if price is None or usage.prompt is None or usage.completion is None:
+    """USD of one reply, None if tokens or price are unknown. An upper bound: cached tokens are charged in full."""
+    if price is None or usage.total is None:
         return None
+    if usage.prompt is None or usage.completion is None:
+        return usage.total * max(price) / 1e6
     return (usage.prompt * price.prompt + usage.completion * price.completion) / 1e6
 
 

@@ -2,23 +2,34 @@
 
 Seen: reasoning in `reasoning_content` (DeepSeek, llama.cpp) or `reasoning` (vLLM, OpenRouter), content as a
 list of typed chunks (Mistral), `<think>` tags in the content (local models), content None, a body with `error` and
-status 200, a web page with status 200, no usage, blank lines before the JSON (DeepSeek under load).
+status 200, a web page with status 200, no usage, blank lines before the JSON (DeepSeek under load), the answer in the
+arguments of tools that nobody offered.
 """
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from qllm_jax.llm.types import NoAnswerError, Reply, Usage
 from qllm_jax.tfcaf.static.extract import split_reasoning
 
+MAX_TOKENS = 10**9  # of one reply, as a server counts them
+NAME_CHARS = 200  # kept of a name that a server gives
 _YEAR_2020, _YEAR_2100 = 1577836800, 4102444800
 
 
 def parse(body: str, model: str) -> Reply:
     """Parse the reply in `body`. Raise a transient `NoAnswerError` if it has none: a proxy may answer for a server."""
     try:
-        data = json.loads(body.lstrip("\ufeff"))
+        return _parse(body, model)
+    except RecursionError:
+        raise NoAnswerError(f"the answer is nested too deep: {brief(body, 100)!r}", transient=True) from None
+
+
+def _parse(body: str, model: str) -> Reply:
+    try:
+        data = json.loads(body.lstrip("\ufeff"), parse_int=bounded_int)
     except ValueError:
         raise NoAnswerError(f"the answer is not JSON but {brief(body)!r}: is base_url right?", transient=True) from None
     if not isinstance(data, dict):
@@ -27,20 +38,25 @@ def parse(body: str, model: str) -> Reply:
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
     if not (isinstance(first, dict) and isinstance(message, dict)):
-        raise NoAnswerError(
-            f"the answer has no message but {brief(json.dumps(data.get('error', data)))!r}", transient=True
-        )
+        problem = json.dumps(data["error"]) if "error" in data else body
+        raise NoAnswerError(f"the answer has no message but {brief(problem)!r}", transient=True)
     text, reasoning = _content(message.get("content"))
     inline, text, _ = split_reasoning(text)
+    calls = "\n\n".join(_arguments(message))
     fields = [_text(message.get(key)) for key in ("reasoning_content", "reasoning")]
     return Reply(
-        text=_clean(text.strip() or _text(message.get("refusal"))),
+        text=_clean("\n\n".join(part for part in (text.strip(), calls) if part) or _text(message.get("refusal"))),
         reasoning=_clean("\n".join(part for part in (*dict.fromkeys(fields), reasoning, inline) if part)),
-        finish=_str(first.get("finish_reason")),
+        finish=brief(_str(first.get("finish_reason")) or "", NAME_CHARS) or None,
         usage=_usage(data.get("usage")),
-        model=_clean(_str(data.get("model")) or model),
+        model=brief(_clean(_str(data.get("model")) or ""), NAME_CHARS) or model,
         date=date(data.get("created")),
     )
+
+
+def bounded_int(text: str) -> int | None:
+    """Return the number in a literal of JSON, None for one so long that Python or a budget cannot compute with it."""
+    return int(text) if len(text) < 20 else None
 
 
 def brief(text: str, limit: int = 300) -> str:
@@ -48,6 +64,12 @@ def brief(text: str, limit: int = 300) -> str:
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 8 * limit]).split())
     cut = line[:limit]
     return line if len(line) <= limit else (cut.rpartition(" ")[0] or cut) + " ..."
+
+
+def printable(text: str) -> str:
+    """Return an untrusted text with its lines, and with control characters escaped."""
+    kept = (char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return "".join(kept)
 
 
 def date(created: Any = None) -> str:
@@ -75,20 +97,42 @@ def _text(value: Any) -> str:
     return "".join(map(_text, value)) if isinstance(value, list) else ""
 
 
+def _arguments(message: dict[str, Any]) -> Iterator[str]:
+    """Yield what a model gave to tools that nobody offered: some write their whole answer there."""
+    calls = message.get("tool_calls")
+    calls = calls if isinstance(calls, list) else []
+    functions = [call.get("function") or call.get("custom") for call in calls if isinstance(call, dict)]
+    for function in (*functions, message.get("function_call")):
+        given = (function.get("arguments") or function.get("input")) if isinstance(function, dict) else None
+        if given and (text := given if isinstance(given, str) else json.dumps(given)).strip():
+            yield text.strip()
+
+
 def _usage(usage: Any) -> Usage:
+    """Tokens of a reply. Where the numbers of a server disagree, the larger count."""
     usage = usage if isinstance(usage, dict) else {}
-    completion, prompt = usage.get("completion_tokens_details"), usage.get("prompt_tokens_details")
-    hit = usage.get("prompt_cache_hit_tokens")  # DeepSeek
-    return Usage(
-        prompt=_count(usage.get("prompt_tokens")),
-        completion=_count(usage.get("completion_tokens")),
-        reasoning=_count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else None,
-        cached=_count(prompt.get("cached_tokens")) if isinstance(prompt, dict) else _count(hit),
-    )
+    details = [usage.get(f"{part}_tokens_details") for part in ("completion", "prompt")]
+    of_completion, of_prompt = (part if isinstance(part, dict) else {} for part in details)
+    reasoning, cached = _count(of_completion.get("reasoning_tokens")), _count(of_prompt.get("cached_tokens"))
+    cached = _count(usage.get("prompt_cache_hit_tokens")) if cached is None else cached  # DeepSeek
+    prompt = _larger(_count(usage.get("prompt_tokens")), cached)
+    completion = _larger(_count(usage.get("completion_tokens")), reasoning)
+    total = _count(usage.get("total_tokens"))
+    if total is not None and prompt is not None:  # tokens of hidden reasoning are in the total alone
+        completion = _larger(completion, total - prompt)
+    elif total is not None and completion is not None:
+        prompt = max(total - completion, 0)
+    return Usage(prompt, completion, reasoning, cached, total if prompt is None else None)
+
+
+def _larger(count: int | None, other: int | None) -> int | None:
+    return count if other is None else max(count or 0, other)
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Number of tokens, None for what can be none: no reply has 10^9."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value <= MAX_TOKENS and value == int(value) else None
 
 
 def _str(value: Any) -> str | None:

@@ -8,6 +8,7 @@ this machine worked), and `resume` (limits that changed).
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from qllm_jax.errors import UserError
 from qllm_jax.files import JsonLines
+from qllm_jax.llm import replies
 from qllm_jax.llm.types import Reply, Request, Usage
 
 NAME = "transcript.jsonl"
@@ -51,11 +53,13 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
     records = []
     for number, line in enumerate(data[:size].splitlines(), start=1):
         try:
-            record = json.loads(line)
-            if not record["kind"] or record["elapsed_s"] < 0:
+            record = json.loads(line, parse_int=replies.bounded_int)
+            if not record["kind"] or not 0 <= record["elapsed_s"] < math.inf:
                 raise ValueError(record)
+            if record["kind"] == "reply" and records:
+                _reply(record)
             records.append(record)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path}:{number} is no line of a transcript of qllm_jax.generate") from error
     if records and records[0]["kind"] != "start":
         raise UserError(f"{path}:1 is not the start of a transcript of qllm_jax.generate")
@@ -95,8 +99,12 @@ def find_reply(transcript: Transcript, request_id: tuple[int | str, ...]) -> Rep
     """
     for record in transcript.records:
         if record["kind"] == "reply" and tuple(record["place"]) == request_id:
-            return Reply(**(record["reply"] | {"usage": Usage(**record["reply"]["usage"])}))
+            return _reply(record)
     return None
+
+
+def _reply(record: dict[str, Any]) -> Reply:
+    return Reply(**(record["reply"] | {"usage": Usage(**record["reply"]["usage"])}))
 
 
 def digest(request: Request, model: str, parameters: dict[str, Any]) -> str:

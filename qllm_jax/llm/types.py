@@ -20,11 +20,12 @@ class Usage(NamedTuple):
     completion: int | None  # with those of reasoning
     reasoning: int | None
     cached: int | None  # part of `prompt`
+    unsplit: int | None = None  # all tokens, of a server that does not tell the two parts
 
     @property
     def total(self) -> int | None:
-        """Tokens that were charged, None unless both parts are known."""
-        return None if self.prompt is None or self.completion is None else self.prompt + self.completion
+        """Tokens that were charged, None unless they are known."""
+        return self.unsplit if self.prompt is None or self.completion is None else self.prompt + self.completion
 
 
 class Reply(NamedTuple):
@@ -32,11 +33,16 @@ class Reply(NamedTuple):
 
     text: str  # without reasoning
     reasoning: str
-    finish: str | None  # the reason why the model stopped; "length" is a reply that was cut off
+    finish: str | None  # the reason why the model stopped
     usage: Usage
     model: str  # as the server calls it
     date: str  # YYYY-MM-DD in UTC, by the server's clock if it reports one
     seconds: float = 0.0  # from request to reply
+
+    @property
+    def is_cut_off(self) -> bool:
+        """True if the model stopped at a limit on tokens, in the words of any server."""
+        return (self.finish or "").lower() in ("length", "max_tokens", "model_length")
 
 
 class Price(NamedTuple):

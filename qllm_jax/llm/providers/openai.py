@@ -9,9 +9,9 @@ import email.utils
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, validate_call
@@ -23,6 +23,7 @@ from qllm_jax.llm.types import Llm, NoAnswerError, Price, Reply, Request
 
 CONNECT_S = 15.0  # to open a connection; an answer may take `timeout_s`
 NO_KEY = "EMPTY"  # local servers take any key, and the openai package wants one
+SHORT_KEY, WHOLE_KEY = 8, 20  # characters; from which on a key is removed from errors, and from replies
 RESERVED = ("model", "messages", "stream", "n", "timeout")  # arguments of the call that `params` cannot set
 
 Retries = Annotated[int, Field(strict=True, ge=0)]
@@ -45,21 +46,24 @@ def make(
     """Make the model `model` at `base_url`; the key is in the environment variable `api_key_env`, None for no key.
 
     `params` go into the request as they are, without those that are None. `timeout_s` bounds a whole request. Raise
-    `UserError` for a missing key.
+    `UserError` for a key, an address or an environment with which no request can be made.
     """
     params = {name: value for name, value in params.items() if value is not None}
     _check(base_url, params)
-    key = _key(api_key_env)
+    server = _Server(model, base_url, _key(api_key_env), api_key_env)
+    _check_environment(server)
 
     def ask(request: Request, folder: Path, seconds: float | None) -> Reply:
         del folder
         limit = timeout_s if seconds is None else min(timeout_s, seconds)
         try:
-            body = asyncio.run(_post(request, model, base_url, key, limit, params))
+            reply = replies.parse(asyncio.run(_post(request, server, limit, params)), model)
         except NoAnswerError as failure:
-            problem = _scrub(failure.problem, key, api_key_env)
+            problem = _scrub(failure.problem, server)
             raise NoAnswerError(problem, transient=failure.transient, wait_s=failure.wait_s) from None
-        return replies.parse(_scrub(body, key, api_key_env), model)
+        if len(server.key) < WHOLE_KEY:
+            return reply
+        return reply._replace(text=_scrub(reply.text, server), reasoning=_scrub(reply.reasoning, server))
 
     price = None
     if usd_per_1m_input is not None and usd_per_1m_output is not None:
@@ -67,15 +71,40 @@ def make(
     return Llm(model, {"provider": "openai", **params}, ask, retries, backoff_s, price)
 
 
+class _Server(NamedTuple):
+    model: str
+    base_url: str
+    key: str
+    key_variable: str | None
+
+
 def _check(base_url: str, params: Mapping[str, Any]) -> None:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        parts, is_url = None, False
+    if parts is None or not is_url or not base_url.isprintable() or " " in base_url:
         raise UserError(f"llm.base_url must be of the form https://host/v1, got {base_url!r}")
     if parts.password or parts.username:
         raise UserError("llm.base_url must not hold a user or a password: it is written into the transcript")
     for name in params:
         if name in RESERVED:
             raise UserError(f"llm.params cannot set {name!r}: {', '.join(RESERVED)} are reserved")
+
+
+def _check_environment(server: _Server) -> None:
+    """Raise `UserError` for an address, a proxy or certificates with which no request can be made."""
+    import openai
+
+    from qllm_jax.llm import http
+
+    client = http.make()
+    try:
+        openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, http_client=client)
+    except Exception as error:  # of the URL: its class is of a package below openai
+        problem = f"got {server.base_url!r}: {replies.brief(str(error))}"
+        raise UserError(f"llm.base_url must be of the form https://host/v1, {problem}") from error
 
 
 def _key(variable: str | None) -> str:
@@ -86,44 +115,58 @@ def _key(variable: str | None) -> str:
         raise UserError("llm.api_key_env must be the name of an environment variable, not a key")
     if not (key := os.environ.get(variable, "").strip()):
         raise UserError(f"llm needs a key: set the environment variable {variable} to it")
+    if not re.fullmatch(r"[!-~]+", key):  # HTTP headers hold no other
+        raise UserError(f"the key in {variable} holds a space, a line break or a letter that no key has: copy it again")
     return key
 
 
-def _scrub(text: str, key: str, variable: str | None) -> str:
-    return text if key == NO_KEY else text.replace(key, f"<{variable}>")
+def _scrub(text: str, server: _Server) -> str:
+    """Remove the key. A short one is no secret, and may be a part of any word."""
+    return text if len(server.key) < SHORT_KEY else text.replace(server.key, f"<{server.key_variable}>")
 
 
-async def _post(request: Request, model: str, base_url: str, key: str, limit: float, params: dict[str, Any]) -> str:
+async def _post(request: Request, server: _Server, limit: float, params: dict[str, Any]) -> str:
     """Post the request and return the body of the answer. Raise `NoAnswerError` if there is none."""
     import openai
 
+    from qllm_jax.llm import http
+
+    def brief(text: object) -> str:
+        return replies.brief(_scrub(str(text), server))  # in this order: a key that is cut in two is not found
+
     messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
     timeout = openai.Timeout(limit, connect=min(CONNECT_S, limit))
+    options: Any = {"base_url": server.base_url, "api_key": server.key, "timeout": timeout, "max_retries": 0}
     try:
         # The client's own timeout is for silence, and a server under load may send blank lines (DeepSeek's does).
         async with asyncio.timeout(limit):
-            async with openai.AsyncOpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0) as client:
+            async with openai.AsyncOpenAI(**options, http_client=http.make(timeout)) as client:
                 create: Any = client.chat.completions.with_raw_response.create
-                answer = await create(model=model, messages=messages, **params)
+                answer = await create(model=server.model, messages=messages, **params)
                 return answer.http_response.content.decode(errors="replace")  # JSON is UTF-8, whatever a header says
     except (TimeoutError, openai.APITimeoutError):
         raise NoAnswerError(f"no answer within {limit:g} s", transient=True) from None
     except openai.APIConnectionError as error:
-        cause = replies.brief(str(error.__cause__ or error))
-        raise NoAnswerError(f"no connection to {base_url}, or it was lost: {cause}", transient=True) from None
+        if isinstance(error.__cause__, NoAnswerError):  # of our HTTP client
+            raise error.__cause__ from None
+        cause = brief(error.__cause__ or error)
+        raise NoAnswerError(f"no connection to {server.base_url}, or it was lost: {cause}", transient=True) from None
     except openai.APIStatusError as error:
-        raise _status(error) from None
+        raise _status(error, brief) from None
     except openai.OpenAIError as error:
-        raise NoAnswerError(replies.brief(str(error)), transient=False) from None
+        raise NoAnswerError(brief(error), transient=False) from None
     except TypeError as error:  # the package's own check of names
-        problem = f"llm.params: {replies.brief(str(error))}; other names go into llm.params.extra_body"
+        problem = f"llm.params: {brief(error)}; other names go into llm.params.extra_body"
         raise NoAnswerError(problem, transient=False) from None
+    except ValueError as error:  # of what no request can hold, such as a number that is not finite
+        raise NoAnswerError(f"the request cannot be written: {brief(error)}", transient=False) from None
 
 
-def _status(error: Any) -> NoAnswerError:
+def _status(error: Any, brief: Callable[[object], str]) -> NoAnswerError:
     """Return the error for an HTTP status other than 200."""
     code, body = error.status_code, error.body
-    status = f"HTTP {code}: {replies.brief(str(body.get('message', body) if isinstance(body, dict) else body or ''))}"
+    message = body.get("message") if isinstance(body, dict) else None
+    status = f"HTTP {code}: {brief(message if isinstance(message, str) else error.response.text)}"
     reasons = {
         401: "the server refuses the key",
         402: "the account is out of credit",
@@ -142,10 +185,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Parse the wait that the server asks for, in seconds. None if its headers name none."""
     for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
             return float(text) * scale
     try:
         moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-    except (ValueError, TypeError):
+        return max(moment.timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError, OSError, IndexError):  # of a year or zone that cannot be
         return None
-    return max(moment.timestamp() - time.time(), 0.0)
