@@ -57,13 +57,10 @@ def make(
         del folder
         limit = timeout_s if seconds is None else min(timeout_s, seconds)
         try:
-            reply = replies.parse(asyncio.run(_post(request, server, limit, params)), model)
+            return _parse(asyncio.run(_post(request, server, limit, params)), server)
         except NoAnswerError as failure:
             problem = _scrub(failure.problem, server)
             raise NoAnswerError(problem, transient=failure.transient, wait_s=failure.wait_s) from None
-        if len(server.key) < WHOLE_KEY:
-            return reply
-        return reply._replace(text=_scrub(reply.text, server), reasoning=_scrub(reply.reasoning, server))
 
     price = None
     if usd_per_1m_input is not None and usd_per_1m_output is not None:
@@ -123,6 +120,16 @@ def _key(variable: str | None) -> str:
 def _scrub(text: str, server: _Server) -> str:
     """Remove the key. A short one is no secret, and may be a part of any word."""
     return text if len(server.key) < SHORT_KEY else text.replace(server.key, f"<{server.key_variable}>")
+
+
+def _parse(body: str, server: _Server) -> Reply:
+    try:
+        reply = replies.parse(body, server.model)
+    except NoAnswerError:  # which quotes the body, and may cut a key in two
+        return replies.parse(_scrub(body, server), server.model)
+    if len(server.key) < WHOLE_KEY:
+        return reply
+    return reply._replace(text=_scrub(reply.text, server), reasoning=_scrub(reply.reasoning, server))
 
 
 async def _post(request: Request, server: _Server, limit: float, params: dict[str, Any]) -> str:
