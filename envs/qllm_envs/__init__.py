@@ -31,8 +31,8 @@ __all__ = [
     "names",
 ]
 
-_CHECKS = dict.fromkeys(("check_env", "EnvContractError"), "check")
-_HOMES: dict[str, str] = _CHECKS | dict.fromkeys(("defaults", "make", "names"), "registry")  # others: core
+_IN_REGISTRY = ("defaults", "make", "names")
+_HOMES = {"check_env": "check", "EnvContractError": "check", **dict.fromkeys(_IN_REGISTRY, "registry")}  # others: core
 
 
 def __getattr__(name: str) -> Any:
