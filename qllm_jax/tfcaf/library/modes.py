@@ -1,33 +1,35 @@
 # A credit function (TFCAF) for modes, 10 agents, written by a language model.
 # Model: Claude
-# Date: 2026-11-27, round_2_candidate_2_try_0 of qllm_jax.generate.
-# Prompts: sha256 1934b74aafa0631a08795a540c9b7f342d23a92cf3d4e600e314134e865f8929.
-# Chosen by the evaluator: It gives every agent the same weight 1/n and a bias of 0 in all states, which matches a
-#   reward that is the mean of independent pays: as no agent sees its mode, each has to learn the plain average pay of
-#   its actions (0.75 for the common against 0.5 for the rare one), and weights that follow the modes would distort
-#   that comparison. The candidates differ only in how they justify the bias of 0; this one's formula p + (2 - 3p) *
-#   mean(rare) follows exactly from the reward and shows why no fixed bias from the modes suits all that the team may
-#   play.
-# IGM on: The reward is a mean of pays that each depend only on the agent's own action and mode, so what is best for an
-#   agent by its own value is also best for the team, and no negative weight is needed.
+# Date: 2026-11-27, round_1_candidate_3_try_0 of qllm_jax.generate.
+# Prompts: sha256 09337d65a871e351df0a24467b154f0ce476fa91abeeef50162cc374ff538929.
+# Chosen by the evaluator: It gives each agent exactly what the right answer changes in the team's reward, +1/n in the
+#   common mode and -2/n in the rare one, so one mode-blind value per symbol and action fits the reward in every state
+#   without blur, and the right answer stays the best action. The others keep the same 1 to -2 ratio and only divide it
+#   by a constant of about 1.32, which does not change who gets credit and adds a constant that does not follow from
+#   the reward. It reads the mode correctly, holds in all states and for any team size, and is the plainest to follow.
+# IGM off: Agents do not see their mode, and in the rare mode the answer that is best on average, and so looks best to
+#   the agent, pays nothing while the other pays 2, so no sum of their values with positive weights ranks the joint
+#   actions rightly in those states, while negative weights there do and still leave the right answer as each agent's
+#   own best.
 
 import jax
 import jax.numpy as jnp
 
-IGM = True
+IGM = False
+
+COMMON_GAIN = 1.0   # pay(right answer) - pay(other answer) in the common mode: 1 - 0
+RARE_GAIN = -2.0    # pay(right answer) - pay(other answer) in the rare mode: 0 - 2
 
 
 def credit(state):
-    """All agents are alike, each adds its own pay to the mean with the same share 1/n, and none sees its mode, so
-    each must learn the plain average pay of its actions over both modes (0.75 against 0.5), which equal weights give,
-    while weights that rise with the rare mode would count its pay more often than it occurs (from 1.5 times the
-    common weight on they would turn the best action round).
-    The bias is 0 because, when a share p of the agents plays action 0, the expected reward given the modes is
-    p + (2 - 3p) * mean(rare), whose slope in mean(rare) changes sign at p = 2/3, so no fixed bias that depends on the
-    modes is right for all that the agents may be doing, and modes are drawn anew, so they say nothing of later steps.
-    """
+    """The right answer gains an agent +1 in the common mode and loses it 2 in the rare one, so with weights +1/n
+    and -2/n the unseen mode no longer blurs what an agent learns about its symbol, and its best action stays the
+    right answer, which is also the best on average (0.75 against 0.5). If the right answer counts as 1/3 and the
+    other as -2/3, the team's reward is exactly 2/3 plus the weighted sum in every state, so what is left for the
+    bias does not depend on the state and is close to the mean that standardization removes: 0."""
     rare = state["rare"]
     n = rare.shape[0]
-    weights = jnp.full_like(rare, 1.0 / n)
+    gain = jnp.where(rare > 0.5, RARE_GAIN, COMMON_GAIN)
+    weights = gain / n
     bias = 0.0
     return weights, bias
