@@ -27,8 +27,8 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             response = await super().send(request, **options)
             body = await _read(response)
             if not response.has_redirect_location:
-                dropped = ("content-encoding", "content-length", "transfer-encoding")
-                headers = [(name, value) for name, value in response.headers.multi_items() if name not in dropped]
+                dropped = (b"content-encoding", b"content-length", b"transfer-encoding")
+                headers = [header for header in response.headers.raw if header[0].lower() not in dropped]
                 return type(response)(response.status_code, headers=headers, content=body, request=request)
             request = _redirected(response)
         raise NoAnswerError(f"the server redirects more than {MAX_REDIRECTS} times", transient=False)

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from scripted import fenced, function, gates
+
 from qllm_jax.generation import attempts
+from qllm_jax.generation.types import RequestId
 from qllm_jax.llm import transcript
+from qllm_jax.llm.types import Reply, Usage
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 VERDICT = Verdict("SHAPE", "L6", "of shape (3,)", 4, "sum", sha256("src"), {"shape": (3,), "weights": {"min": 0.5}})
@@ -25,3 +29,11 @@ def test_a_text_is_verified_once_and_the_first_answer_is_as_the_stored_one(tmp_p
         verify = attempts.recorded(lambda source, file: verified.append((source, file)) or VERDICT, lines)
         assert verify("src", "a.py") == verify("src", "b.py") == READ_BACK
     assert verified == [("src", "a.py")]
+
+
+def test_of_several_functions_in_a_reply_the_last_that_passes_counts():
+    texts = [function("first"), function("second"), function("bad third")]
+    for given, expected in ((texts, texts[1]), (texts[::-1], texts[0]), (texts[2:], texts[2])):
+        reply = Reply("".join(map(fenced, given)), "", "stop", Usage(None, None, None, None), "m", "2026-06-01")
+        found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
+        assert found.source == expected

@@ -49,6 +49,9 @@ UNUSABLE = {
     "true": (answer(choice=True), "choice is True, which is none of"),
     "two": (answer(choice="1 or 3"), "choice is '1 or 3', which is none of"),
     "list": (answer(choice=[3]), "choice is [3], which is none of"),
+    "deep_choice": (answer(choice=0).replace("0", "[" * 900 + "]" * 900, 1), "choice is "),
+    "long_number": (answer(choice=0).replace("0", "9" * 9000, 1), "choice is None, which is none of"),
+    "control_characters": (answer(choice="\x1b[2J\u202e"), "choice is '\\x1b[2J\\u202e', which is none of"),
     "deep": ('{"a":' * 100_000, 'there is no JSON object with the key "choice"'),
 }
 
@@ -58,6 +61,8 @@ def test_unusable_answers(text: str, sentence: str):
     choice, problem = parse(text, SHOWN)
     assert choice is None
     assert problem.startswith(sentence)
+    assert problem.isprintable()
+    assert len(problem) < 300
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,14 @@ def test_the_gate_is_parsed_leniently_and_unchanged_without_a_decision(igm: Any,
     choice, _ = parse(answer(igm=igm), SHOWN)
     assert choice is not None
     assert choice.igm is decided
+
+
+def test_words_of_another_shape_are_no_words():
+    deep = "[" * 900 + "]" * 900
+    text = f'{{"choice": 3, "reason": {deep}, "advice": ["a", "b"], "igm": {deep}, "igm_reason": 3}}'
+    choice, _ = parse(text, SHOWN)
+    assert choice is not None
+    assert (choice.reason, choice.advice, choice.igm, choice.igm_reason) == ("", "a b", None, "")
 
 
 def test_words_are_kept_on_one_line_and_short():
