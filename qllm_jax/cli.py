@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qllm_envs.parts import suggest
-from qllm_jax import files
+from qllm_jax import files, process
 from qllm_jax.errors import UserError
 
 
@@ -16,6 +16,7 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
     if any(argument in ("-h", "--help") for argument in arguments):
         print((usage or "").strip())
         sys.exit(0)
+    process.prepare()
     try:
         from qllm_jax import compile_cache
 

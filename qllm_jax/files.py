@@ -1,14 +1,20 @@
 """Files that survive a kill: written atomically, or appended line by line."""
 
 import errno
+import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qllm_jax.errors import UserError
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # full, over quota, not allowed
+# Full, over quota, not allowed, broken; and paths that cannot be: too long, through a file, in a circle.
+DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+)
 
 
 def disk_error(error: OSError) -> str:
@@ -36,30 +42,73 @@ def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Pa
 
 
 class JsonLines:
-    """An append-only file of JSON lines, one record each."""
+    """An append-only file of JSON lines, one record each. It knows the SHA-256 of all that it holds."""
 
     def __init__(self, path: Path, size: int) -> None:
         """Open `path` and cut it to `size` bytes: records after a checkpoint are computed and written again."""
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open as long as the run
         self._file.truncate(size)
+        self._digest = digest(path, size)
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Append records and pass them to the operating system, so that kill -9 loses none of them."""
         text = "".join(json.dumps(record) + "\n" for record in records).encode()
         if self._file.write(text) != len(text):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        self._digest.update(text)
 
     def size(self) -> int:
         """Size in bytes after everything is on disk."""
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 
+    def sha256(self) -> str:
+        """SHA-256 of the whole file."""
+        return self._digest.hexdigest()
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All records of a file, without a last line that a kill cut short."""
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+def digest(path: Path, size: int | None = None) -> Any:
+    """The SHA-256 of a file, or of its first `size` bytes, as an object of hashlib that can go on."""
+    found, left = hashlib.sha256(), size
+    with open(path, "rb") as file:
+        while block := file.read(2**20 if left is None else min(left, 2**20)):
+            found.update(block)
+            left = None if left is None else left - len(block)
+    return found
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. UserError if it is missing, or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: it is not text in UTF-8") from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"{path} is missing") from error
+
+
+def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """The object in a JSON file, which must have `keys`. UserError if it is missing or damaged."""
+    return _parsed(read_text(path), keys, f"{path} is damaged")
+
+
+def read_json_lines(path: Path, keys: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """All records of a file, without a last line that a kill cut short. UserError if it is missing or damaged."""
+    lines = read_text(path).split("\n")
+    return [_parsed(line, keys, f"{path} is damaged in line {i}") for i, line in enumerate(lines[:-1], 1) if line]
+
+
+def _parsed(text: str, keys: Sequence[str], damaged: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{damaged}: it is not JSON") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{damaged}: it is not a JSON object")
+    if missing := [key for key in keys if key not in found]:
+        raise UserError(f"{damaged}: it has no {', '.join(map(repr, missing))}")
+    return found

@@ -28,7 +28,7 @@ for each combination of values (key=1,2), in turn or on a cluster through Hydra'
 Exit codes: 0 done, 1 a job of --multirun failed, 2 a mistake, 130 stopped by Ctrl-C.
 """
 
-from qllm_jax import cli
+from qllm_jax import cli, process
 
 
 def train(overrides: list[str]) -> int:
@@ -39,7 +39,8 @@ def train(overrides: list[str]) -> int:
         return multirun.multirun([override for override in overrides if override not in ("-m", "--multirun")])
     from qllm_jax.commands import train as command
 
-    return command.train(overrides)
+    with process.in_32_bits():
+        return command.train(overrides)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from qllm_jax import compile_cache, config, files
 from qllm_jax.commands import train
+from qllm_jax.config import quoting
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 
@@ -39,12 +40,13 @@ def multirun(overrides: list[str]) -> int:
         raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")
     failure = None
     try:
-        application().multirun(config.ROOT, job, [*HYDRA, *overrides, f"hydra.sweep.dir='{path}'"])
+        given = [quoting.readable(override, several=True) for override in overrides]
+        application().multirun(config.ROOT, job, [*HYDRA, *given, f"hydra.sweep.dir={quoting.quoted(str(path))}"])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain_hydra(error, overrides)) from error
     except Exception as error:  # of a job, which is in its record too, or of the launcher
         failure = error
-    records = [json.loads(file.read_text()) for file in sorted((path / JOBS).glob("*.json"))]
+    records = [files.read_json(file) for file in sorted((path / JOBS).glob("*.json"))]
     failed = [record for record in records if record["error"]]
     if failure is not None and not failed:
         raise failure
@@ -58,7 +60,7 @@ def sweep_dir(overrides: list[str]) -> Path:
     if not given:
         return Path("runs") / f"multirun_{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        return Path(str(OverridesParser.create().parse_override(given[-1]).value()))
+        return Path(str(OverridesParser.create().parse_override(quoting.readable(given[-1])).value())).expanduser()
     except HydraException as error:
         raise UserError(f"{given[-1]} is not a folder: {str(error).splitlines()[0]}") from error
 
@@ -90,7 +92,7 @@ def job(composed: DictConfig) -> float:
     try:
         record["folder"] = config.load(chosen).run_dir or str(output)
         others = [override for override in chosen if not override.startswith("run_dir=")]
-        if train.train([*others, f"run_dir='{record['folder']}'"]) == 130:
+        if train.train([*others, f"run_dir={quoting.quoted(record['folder'])}"]) == 130:
             raise KeyboardInterrupt
         record["return"] = final_return(Path(record["folder"]))
         return record["return"]
@@ -105,5 +107,5 @@ def job(composed: DictConfig) -> float:
 
 def final_return(path: Path) -> float:
     """Mean final return over seeds of a finished run, or of the best configuration of a sweep."""
-    result = json.loads((path / folder.RESULT).read_text())
+    result = files.read_json(path / folder.RESULT)
     return max(each["return"]["mean"] for each in result.get("configurations", [result]))

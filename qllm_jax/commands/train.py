@@ -8,7 +8,7 @@ from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, gated
+from qllm_jax.run import folder, gated, load
 from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.training import train_all
 
@@ -45,12 +45,17 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
         exp = gated.build(config)
         path = folder.new_path(config, exp.env.spec.task)
         groups = grouping.choose(exp, n_processes)
-        folder.create(path, config, exp.mixer.sources if exp.mixer else (), groups.meta)
+        path = folder.claim(path, is_default=config.run_dir is None)
+        folder.create(path, config, exp.mixer.sources if exp.mixer else (), groups.meta, empty=True)
         return exp, path
     path, config = recorded(config, overrides)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
-    return gated.build(config), path
+    exp = gated.build(config)
+    load.check_resumable(path)
+    if config.total_steps != folder.load(str(path))[1].total_steps:
+        folder.change_total_steps(path, config.total_steps)
+    return exp, path
 
 
 def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
@@ -67,7 +72,6 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
         found = replace(found, devices=config.devices)
     if "total_steps" in keys:
         found = replace(found, total_steps=config.total_steps)
-        folder.record_total_steps(path, config.total_steps)
     return path, found
 
 

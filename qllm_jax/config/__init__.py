@@ -4,7 +4,7 @@
 command line to a `Config` and from there to `config.yaml`; `messages.py` has the sentences.
 """
 
-from qllm_jax.config.composition import compose, from_dict, load, to_yaml
+from qllm_jax.config.composition import compose, from_dict, keys, load, read, to_yaml
 from qllm_jax.config.groups import ROOT, config_dir, group_names
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
@@ -45,7 +45,9 @@ __all__ = [
     "from_dict",
     "function_name",
     "group_names",
+    "keys",
     "load",
+    "read",
     "split_control",
     "to_yaml",
 ]

@@ -1,13 +1,17 @@
 """From the command line to a validated `Config`, and from a `Config` to the `config.yaml` of a run folder."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import hydra
+import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
+from qllm_jax import files
+from qllm_jax.config import quoting
 from qllm_jax.config.groups import ROOT, config_dir
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import Config, check
@@ -24,6 +28,7 @@ def compose(root: str, overrides: list[str]) -> DictConfig:
     for override in overrides:
         if "=" not in override:
             raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
+    overrides = [quoting.readable(override) for override in overrides]
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = hydra.compose(root, overrides=overrides)
@@ -43,6 +48,29 @@ def from_dict(composed: DictConfig) -> Config:
         raise UserError("; ".join(explain_validation(detail) for detail in error.errors())) from error
     check(config)
     return config
+
+
+def read(file: Path) -> Config:
+    """The configuration that a run folder has recorded. UserError if it is damaged, or of another version."""
+    try:
+        return from_dict(_loaded(file))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def keys(file: Path) -> list[str]:
+    """The keys of a recorded configuration, without those inside of groups."""
+    return [str(key) for key in _loaded(file)]
+
+
+def _loaded(file: Path) -> DictConfig:
+    try:
+        found = OmegaConf.create(files.read_text(file))
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise UserError("damaged: it is not YAML") from error
+    if not isinstance(found, DictConfig):
+        raise UserError("damaged: it has no keys")
+    return found
 
 
 def to_yaml(config: Config) -> str:

@@ -39,6 +39,7 @@ def check_auto_or_count(value: Any) -> Any:
 
 # Strict numbers: "3" is not 3 and 1 is not true.
 Count = Annotated[int, Field(strict=True, ge=1)]
+Size = Annotated[int, Field(strict=True, ge=1, lt=2**31)]  # of a compiled program, whose integers have 32 bits
 TRIAL_SEED = 2**32 - 1  # reserved for the short trainings by which `generate` selects functions
 Seed = Annotated[int, Field(strict=True, ge=0, lt=TRIAL_SEED)]
 Index = Annotated[int, Field(strict=True, ge=0)]
@@ -57,10 +58,10 @@ class AlgoConfig:
 
     name: str
     mixer: dict[str, Any]  # {"name": ..., options of that mixer}; {} for a learner without a mixer
-    n_envs: Count
-    batch_episodes: Count
-    buffer_episodes: Count
-    hidden_dim: Count
+    n_envs: Size
+    batch_episodes: Size
+    buffer_episodes: Size
+    hidden_dim: Size
     agent_id: StrictBool
     last_action: StrictBool
     optimizer: str
@@ -69,10 +70,10 @@ class AlgoConfig:
     gamma: Share
     td_lambda: Share
     target_tau: Share
-    target_interval: Count
+    target_interval: Size
     epsilon_start: Share  # the schedule is `epsilon_at` in program/one_run.py
     epsilon_end: Share
-    epsilon_steps: Count
+    epsilon_steps: Size
     eval_epsilon: Share
     standardize_rewards: StrictBool
     learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
@@ -94,7 +95,7 @@ class HostsConfig:
 
     auto: StrictBool = False
     coordinator: str | None = None  # host:port of process 0
-    processes: Count | None = None
+    processes: Size | None = None
     process: Index | None = None
 
 
@@ -108,7 +109,7 @@ class Sweep:
     target_tau: SweptList[Share] | None = None
     epsilon_start: SweptList[Share] | None = None
     epsilon_end: SweptList[Share] | None = None
-    epsilon_steps: SweptList[Count] | None = None
+    epsilon_steps: SweptList[Size] | None = None
     grad_clip: SweptList[Positive] | None = None
     tfcaf: Annotated[SweptList[str], AfterValidator(check_function_names)] | None = None  # names or paths
 
@@ -124,14 +125,14 @@ class Config:
 
     env: dict[str, Any]  # {"name": ..., "time_limit_is_terminal": ..., options of that environment}
     algo: AlgoConfig
-    seeds: Count
+    seeds: Size
     seed: Seed
-    total_steps: Count
-    log_interval: Count
-    eval_interval: Count
-    eval_episodes: Count
-    final_episodes: Count
-    n_agents: Count | None = None
+    total_steps: Size
+    log_interval: Size
+    eval_interval: Size
+    eval_episodes: Size
+    final_episodes: Size
+    n_agents: Size | None = None
     run_dir: str | None = None
     resume: str | None = None
     wandb: WandbConfig = field(default_factory=WandbConfig)

@@ -64,6 +64,9 @@ def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) ->
             f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
             f"from which algo.learner {algo.learner['name']!r} learns"
         )
+    # The last rollout may go over the end.
+    if config.total_steps > (most := 2**31 - 1 - algo.n_envs * env.spec.horizon):
+        raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
     sizes = Sizes(
         n_envs=algo.n_envs,
         batch_episodes=algo.batch_episodes,

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from qllm_jax import files
 from qllm_jax.config import Config, env_options
 from qllm_jax.program import experiment, run_axis
-from qllm_jax.run import folder, results
+from qllm_jax.run import folder, results, stored_logs
 
 
 class Entry(NamedTuple):
@@ -41,8 +40,8 @@ def read(run_dir: str) -> list[Entry]:
     """Read a run folder: one entry for each configuration. UserError if it is not a run."""
     path, config = folder.load(run_dir)
     records = folder.records(path)
-    logs = [group / folder.TIMING for group in folder.log_folders(path)]
-    timing = [files.read_json_lines(log) for log in logs if log.is_file()]
+    groups = [group for group in folder.log_folders(path) if (group / folder.TIMING).is_file()]
+    timing = [stored_logs.timing(group) for group in groups]
     result = results.read_finished(path, records)
     result_by_label = results.by_label(result) if result else {}
     spec = experiment.make_env(config.env, config.n_agents).spec

@@ -8,8 +8,9 @@ Each is an orbax directory with one pytree, `TrainState`, and the counters of th
     runs/storage/...                                        replay buffer
     runs/best_params, runs/best_return                      of each run's best evaluation
 
-R counts spare runs too (see `devices.n_spare`). The newest checkpoint alone is kept. The orbax v1 API is young, so this
-module is the only one that calls it.
+R counts spare runs too (see `devices.n_spare`). `SHA256SUMS` in it has the digest of each other file, as `sha256sum -c`
+reads them: a checkpoint is whole if they match. The newest two are kept, so that one is left if the disk damages the
+other. The orbax v1 API is young, so this module is the only one that calls it.
 """
 
 import contextlib
@@ -30,6 +31,10 @@ from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
 from qllm_jax.program.one_run import RunState
 
+SUMS = "SHA256SUMS"
+KEPT = 2  # newest checkpoints
+WRITING = "writing"  # the folder of a checkpoint that is not complete
+
 
 class TrainState(NamedTuple):
     """The state of the compiled program, as a checkpoint holds it."""
@@ -45,28 +50,39 @@ class HostState(NamedTuple):
     timing_bytes: int
     elapsed_s: float
     spare: int = 0  # runs at the end of the axis that are copies of the last one (see devices.n_spare)
+    metrics_sha256: str = ""  # of the log up to that size; "": by a version that wrote neither these nor SHA256SUMS
+    timing_sha256: str = ""
 
 
 def save(folder: Path, state: TrainState, host: HostState) -> None:
     """Write `folder/step_<env steps>`, then remove older checkpoints. UserError if the disk refuses.
 
-    A checkpoint gets its name when it is complete, and the one before it is removed after that.
+    A checkpoint gets its name when it is complete, and older ones are removed after that. A damaged one is replaced.
     """
     step = int(state.clock.env_steps)
     target = (folder / f"step_{step:012d}").resolve()
-    if target.exists():
+    if target.exists() and not damage(target):
         return
     try:
+        written = target.parent / WRITING / target.name
+        shutil.rmtree(written.parent, ignore_errors=True)
         with quiet_orbax():
-            ocp.save(str(target), state, custom_metadata=host._asdict())
+            ocp.save(str(written), state, custom_metadata=host._asdict())
+        files.write_atomically(written / SUMS, "".join(f"{sha}  {name}\n" for name, sha in sums(written).items()))
+        shutil.rmtree(target, ignore_errors=True)
+        written.rename(target)
     # Orbax and tensorstore report a failed write as OSError, ValueError or a bare Exception.
     except Exception as error:
         before = latest(folder)
-        remove_all_but(before, folder)
+        remove_incomplete(folder)
         kept = f"the checkpoint of step {step_of(before):,} is intact" if before else "there is no earlier checkpoint"
         message = f"could not write the checkpoint of step {step:,} ({failure_reason(error)}); {kept}; "
         raise UserError(f"{message}when there is room: python -m qllm_jax.train resume={folder.parent}") from error
-    remove_all_but(target, folder)
+    remove_incomplete(folder)
+    # One of a later step is damaged: training went on from before it.
+    older = [path for path in newest_first(folder) if step_of(path) <= step]
+    for path in {*newest_first(folder)} - {*older[:KEPT]}:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -95,24 +111,31 @@ def failure_reason(error: Exception) -> str:
     return next((words for words in known if words in text), text.splitlines()[0][:200])
 
 
-def remove_all_but(kept: Path | None, folder: Path) -> None:
-    """Remove other checkpoints, and incomplete ones that a kill or a full disk left."""
-    for path in folder.glob("step_*"):
-        if kept is None or path.name != kept.name:
-            shutil.rmtree(path, ignore_errors=True)
+def remove_incomplete(folder: Path) -> None:
+    """Remove what a kill or a full disk left of a checkpoint."""
+    for path in (folder / WRITING, *(p for p in folder.glob("step_*") if not is_named(p))):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
     """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`). UserError if shapes differ."""
-    metadata = ocp.metadata(str(path))
-    check_shapes(path, metadata.metadata, like)
-    state = ocp.load(str(path), like)
-    return state, HostState(**cast(dict[str, Any], metadata.custom_metadata))
+    with quiet_orbax():
+        metadata = ocp.metadata(str(path))
+        check_shapes(path, metadata.metadata, like)
+        state = ocp.load(str(path), like)
+    return state, host_counters(metadata)
 
 
 def host_state(path: Path) -> HostState:
     """Read the counters of the host alone."""
-    return HostState(**cast(dict[str, Any], ocp.metadata(str(path)).custom_metadata))
+    with quiet_orbax():
+        return host_counters(ocp.metadata(str(path)))
+
+
+def host_counters(metadata: Any) -> HostState:
+    """The counters of the host in the metadata of a checkpoint."""
+    found = cast(dict[str, Any], metadata.custom_metadata)
+    return HostState(**{name: found[name] for name in HostState._fields if name in found})
 
 
 def check_shapes(path: Path, stored: Any, like: TrainState) -> None:
@@ -148,17 +171,40 @@ def leaves_by_name(tree: Any) -> dict[str, Any]:
 
 
 def latest(folder: Path) -> Path | None:
-    """Path of the newest complete checkpoint; None if there is none."""
-    paths = complete(folder)
-    return paths[-1] if paths else None
+    """Path of the newest whole checkpoint; None if there is none."""
+    return next((path for path in newest_first(folder) if not damage(path)), None)
 
 
-def complete(folder: Path) -> list[Path]:
-    """Paths of the complete checkpoints, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = (p.resolve() for p in folder.glob("step_*") if p.name.removeprefix("step_").isdigit())
-    return sorted(p for p in found if ocp.is_orbax_checkpoint(str(p)))
+def newest_first(folder: Path) -> list[Path]:
+    """Paths of the checkpoints, whole or damaged, newest first."""
+    return sorted((path.resolve() for path in folder.glob("step_*") if is_named(path)), reverse=True)
+
+
+def is_named(path: Path) -> bool:
+    """True for the name of a checkpoint, which one that is being written does not have."""
+    return path.name.removeprefix("step_").isdigit()
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the files of a checkpoint; "" for a whole one. All of them are read."""
+    try:
+        if not (path / SUMS).is_file():
+            return "" if not host_state(path).metrics_sha256 else f"{SUMS} is missing"
+        recorded = [line.split("  ", 1) for line in files.read_text(path / SUMS).splitlines()]
+        expected = {name: sha for sha, name in recorded}
+        found = sums(path)
+    # Orbax raises what its parsers raise.
+    except Exception as error:
+        return failure_reason(error)
+    differ = [name for name in sorted(expected) if found.get(name) != expected[name]]
+    what = "differs from its checksum" if differ and differ[0] in found else "is missing"
+    return f"{differ[0]} {what}" if differ else "" if expected else f"{SUMS} is empty"
+
+
+def sums(path: Path) -> dict[str, str]:
+    """SHA-256 of each file of a checkpoint but SUMS, by its path in it."""
+    found = (p for p in sorted(path.rglob("*")) if p.is_file() and p != path / SUMS)
+    return {p.relative_to(path).as_posix(): files.digest(p).hexdigest() for p in found}
 
 
 def step_of(path: Path) -> int:

@@ -1,23 +1,24 @@
-"""The run folder: its files, and how it is made, found, read and locked. No run overwrites another.
+"""The run folder: its files, and how it is made, found and read. No run overwrites another.
 
 config.yaml          the resolved configuration, written last: a folder with it is a run
-meta.json            command, versions, commit, hardware (provenance.py), and the groups if there are several
+meta.json            command, versions, commit, hardware (provenance.py), the groups if there are several, and what
+                     config.yaml and the credit functions must be
 tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each, and
                      tfcaf/CONTROL/NAME.py for each with a control
 metrics.jsonl        one record per run for each log interval, evaluation and the final evaluation (log.py)
 timing.jsonl         wall time of the same records, kept apart because it differs between machines
-checkpoints/         the newest checkpoint (checkpoint.py)
+checkpoints/         the newest two checkpoints (checkpoint.py)
 result.json          final returns (results.py); marl_eval.json: the same for marl-eval (marl_eval.py)
 wandb/               offline data of Weights & Biases (wandb_log.py)
 group_000/ ...       with several groups: config.yaml, logs, checkpoints and results of each
 """
 
-import fcntl
+import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from qllm_jax import config as configs
 from qllm_jax import files
 from qllm_jax.config import Config, function_name, split_control
 from qllm_jax.errors import UserError
-from qllm_jax.run import provenance
+from qllm_jax.run import checkpoint, provenance, stored_logs
+from qllm_jax.run.lock import LOCK, in_use, locked
+from qllm_jax.run.stored_logs import METRICS, TIMING
 
+__all__ = ["LOCK", "METRICS", "TIMING", "in_use", "locked"]
 CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
 TFCAFS = "tfcaf"  # the folder of the functions of a sweep
-METRICS, TIMING, RESULT, MARL_EVAL = "metrics.jsonl", "timing.jsonl", "result.json", "marl_eval.json"
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
+RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
+FILES = "files"  # key of meta.json: keys of config.yaml, and SHA-256 of the credit functions
 
 
 def default_path(config: Config, task: str) -> Path:
@@ -43,25 +47,62 @@ def default_path(config: Config, task: str) -> Path:
 
 def new_path(config: Config, task: str) -> Path:
     """Path of a new run folder. UserError if something exists there already."""
-    path = Path(config.run_dir) if config.run_dir else default_path(config, task)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(
-            f"run_dir {str(path)!r} exists already: continue it with resume={path}, or choose another run_dir"
-        )
+    path = Path(config.run_dir).expanduser() if config.run_dir else default_path(config, task)
+    check_empty(path)
     return path
 
 
-def create(path: Path, config: Config, sources: Sequence[str], meta: dict[str, Any] | None = None) -> None:
+def check_empty(path: Path) -> None:
+    """UserError if there is anything but an empty folder, which may have a lock."""
+    if (path / CONFIG).exists():
+        raise UserError(
+            f"run_dir {str(path)!r} exists already: continue it with resume={path}, or choose another run_dir"
+        )
+    if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
+        raise UserError(f"run_dir {str(path)!r} exists already, and is no run: choose another run_dir")
+
+
+def claim(path: Path, is_default: bool) -> Path:
+    """Make the folder of a new run. A default name that another process has taken in the same second gets a number."""
+    claimed, number = path, 1
+    while True:
+        try:
+            claimed.mkdir(parents=True)
+        except FileExistsError:
+            if not is_default:
+                return path  # an empty folder; `create` sees whether another process has begun to fill it
+            number += 1
+            claimed = path.with_name(f"{path.name}-{number}")
+        else:
+            return claimed
+
+
+def create(
+    path: Path, config: Config, sources: Sequence[str], meta: dict[str, Any] | None = None, *, empty: bool = False
+) -> None:
     """Make a run folder and write the files that are known before training. `meta` is added to meta.json.
 
     `sources` are the texts of the credit functions: those of the sweep, in its order, or the one that all runs use.
+    UserError if there is a run, or with `empty` anything else, or if another process is making one.
     """
     path.mkdir(parents=True, exist_ok=True)
-    for name, source in zip(function_files(config), sources, strict=False):
-        (path / name).parent.mkdir(exist_ok=True, parents=True)
-        (path / name).write_text(source)
-    (path / META).write_text(json.dumps(provenance.describe() | (meta or {}), indent=2) + "\n")
-    files.write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
+    with locked(path):
+        if empty or (path / CONFIG).exists():
+            check_empty(path)
+        functions = dict(zip(function_files(config), sources, strict=False))
+        for name, source in functions.items():
+            (path / name).parent.mkdir(exist_ok=True, parents=True)
+            files.write_atomically(path / name, source)
+        known = {"config_keys": [field.name for field in fields(Config)]}
+        known |= {"sha256": {name: sha256(source) for name, source in functions.items()}}
+        described = provenance.describe() | (meta or {}) | {FILES: known}
+        files.write_atomically(path / META, json.dumps(described, indent=2) + "\n")
+        files.write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
+
+
+def sha256(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def function_files(config: Config) -> list[str]:
@@ -76,17 +117,35 @@ def swept_function_file(function: str) -> str:
 
 
 def load(path: str) -> tuple[Path, Config]:
-    """The run folder and its recorded configuration. UserError if the folder is not a run."""
-    folder = Path(path)
+    """The run folder and its recorded configuration. UserError if the folder is not a run, or is damaged."""
+    folder = Path(path).expanduser()
     if not (folder / CONFIG).is_file():
         nearby = sorted(str(p.parent) for p in folder.parent.glob(f"*/{CONFIG}")) if folder.parent.is_dir() else []
         choices = f"runs there: {', '.join(nearby)}" if nearby else f"there are no runs in {str(folder.parent)!r}"
         raise UserError(f"{path!r} is not the folder of a run (it has no {CONFIG}); {choices}")
-    try:
-        recorded = configs.from_dict(OmegaConf.load(folder / CONFIG))  # pyright: ignore[reportArgumentType]
-    except UserError as error:
-        raise UserError(f"{folder / CONFIG}: {error}") from error
+    recorded = configs.read(folder / CONFIG)
+    check_files(folder, recorded)
     return folder, replace(with_own_functions(folder, recorded), run_dir=str(folder))
+
+
+def check_files(folder: Path, recorded: Config) -> None:
+    """UserError if config.yaml was cut off, or a credit function edited. Runs of older versions do not tell."""
+    known = files.read_json(folder / META).get(FILES, {})
+    present = configs.keys(folder / CONFIG)
+    if missing := [key for key in known.get("config_keys", ()) if key not in present]:
+        raise UserError(f"{folder / CONFIG} is damaged: it has no {', '.join(map(repr, missing))}")
+    functions = function_files(recorded)
+    for name, expected in known.get("sha256", {}).items():
+        file = folder / name
+        if name not in functions:
+            raise UserError(f"{folder / CONFIG} is damaged: the run was begun with {name}, which it does not use")
+        if not file.is_file():
+            raise UserError(f"{file} is missing: the run was begun with this credit function")
+        if files.digest(file).hexdigest() != expected:
+            raise UserError(
+                f"{file} is not the credit function that the run was begun with: restore it, or train the new one "
+                f"with algo.mixer.function={file} and another run_dir"
+            )
 
 
 def with_own_functions(folder: Path, config: Config) -> Config:
@@ -110,9 +169,11 @@ def with_control(file: str, function: str) -> str:
 
 def group_ranges(path: Path) -> list[tuple[int, int]]:
     """[start, stop) of each group on the run axis, as recorded in meta.json; [] if all runs are one group."""
-    meta = path / META
-    groups = json.loads(meta.read_text()).get("groups") if meta.is_file() else None
-    ranges = [(start, stop) for start, stop in groups["runs"]] if groups else []
+    groups = files.read_json(path / META).get("groups")
+    try:
+        ranges = [(int(start), int(stop)) for start, stop in groups["runs"]] if groups else []
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{path / META} is damaged: groups are not pairs of numbers") from error
     return ranges if len(ranges) > 1 else []
 
 
@@ -129,36 +190,24 @@ def log_folders(path: Path) -> list[Path]:
 
 def records(path: Path) -> list[dict[str, Any]]:
     """All records of metrics.jsonl, group after group."""
-    logs = [group / METRICS for group in log_folders(path)]
-    return [record for log in logs if log.is_file() for record in files.read_json_lines(log)]
+    groups = [group for group in log_folders(path) if (group / METRICS).is_file()]
+    return [record for group in groups for record in stored_logs.metrics(group)]
 
 
-def record_total_steps(path: Path, total_steps: int) -> None:
-    """Change `total_steps` in config.yaml, in groups too: a run that is killed again still has its new length."""
-    for group in {path, *log_folders(path)}:
-        recorded = OmegaConf.load(group / CONFIG)
-        OmegaConf.update(recorded, "total_steps", total_steps)  # pyright: ignore[reportArgumentType]
-        files.write_atomically(group / CONFIG, OmegaConf.to_yaml(recorded))
+def change_total_steps(path: Path, total_steps: int) -> None:
+    """Change `total_steps` in config.yaml, in groups too: a run that is killed again still has its new length.
 
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lock the folder while a process writes in it. UserError if another process has the lock; kill -9 frees it."""
-    with open(path / LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"{str(path)!r} is in use: another process uses it") from error
-        yield
-
-
-def in_use(path: Path) -> bool:
-    """True if a process has the lock of the folder. This takes the lock for a moment."""
-    if not (path / LOCK).is_file():
-        return False
-    with open(path / LOCK) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    UserError, and nothing is written, if a process trains the run or if it has more steps already.
+    """
+    with ExitStack() as held:
+        groups = list(dict.fromkeys((path, *log_folders(path))))
+        for group in groups:
+            held.enter_context(locked(group))
+        steps = [record["env_steps"] for record in records(path)]
+        steps += [checkpoint.step_of(p) for group in groups for p in checkpoint.newest_first(group / CHECKPOINTS)]
+        if total_steps < (reached := max(steps, default=0)):
+            raise UserError(f"total_steps={total_steps} is less than the {reached:,} env steps that {path} has reached")
+        for group in groups:
+            recorded = OmegaConf.load(group / CONFIG)
+            OmegaConf.update(recorded, "total_steps", total_steps)  # pyright: ignore[reportArgumentType]
+            files.write_atomically(group / CONFIG, OmegaConf.to_yaml(recorded))

@@ -1,5 +1,7 @@
 """Load a run from its folder to evaluate, draw or resume it: its parts and its newest checkpoint."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -8,13 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from qllm_envs.parts import suggest
-from qllm_jax import files
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment, run_axis
 from qllm_jax.program.compiled import shapes
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import checkpoint, folder, results
+from qllm_jax.run import checkpoint, folder, results, stored_logs
 from qllm_jax.run.checkpoint import HostState, TrainState
 
 WHICH = ("best", "last")  # each run's parameters at its best evaluation, or at the newest checkpoint
@@ -65,21 +66,54 @@ def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
     env_steps, n_runs = int(clock.env_steps), exp.n_runs
     if which == "last":
         return LoadedRun(path, exp, which, runs.learner.params, [env_steps] * n_runs, env_steps, n_runs)
-    records = [r for r in files.read_json_lines(path / folder.METRICS) if r["env_steps"] <= env_steps]
+    records = [r for r in stored_logs.metrics(path) if r["env_steps"] <= env_steps]
     steps = results.best_steps(records, run_axis.runs(exp.config))
     return LoadedRun(path, exp, which, runs.best_params, steps, env_steps, n_runs)
 
 
 def newest_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState] | None:
-    """Read the newest checkpoint of a run folder; None if there is none. UserError if it does not fit the run."""
-    while found := checkpoint.latest(path / folder.CHECKPOINTS):
+    """Read the newest whole checkpoint of a run folder; None if there is none at all.
+
+    Damaged ones are skipped with a note. UserError if all are damaged, or if one does not fit the run.
+    """
+    skipped: list[str] = []
+    for found in checkpoint.newest_first(path / folder.CHECKPOINTS):
+        problem = checkpoint.damage(found)
         try:
-            return read_checkpoint(exp, found)
-        except Exception:
-            # A run that is training removes a checkpoint when there is a newer one: then read that one.
-            if checkpoint.latest(path / folder.CHECKPOINTS) == found:
-                raise
+            state = None if problem else read_checkpoint(exp, found)
+        except UserError:
+            raise
+        except Exception as error:  # orbax raises what its parsers raise
+            problem, state = checkpoint.failure_reason(error), None
+        if state is not None:
+            if skipped:
+                print(f"note: {'; '.join(skipped)}, and is skipped: {found} is used", file=sys.stderr)
+            return state
+        # A run that is training removes a checkpoint when there are newer ones: then read those.
+        if not found.exists():
+            return newest_checkpoint(exp, path)
+        skipped.append(f"{found} is damaged ({problem})")
+    if skipped:
+        raise none_whole(path, skipped)
     return None
+
+
+def none_whole(path: Path, skipped: Sequence[str]) -> UserError:
+    """The error for a folder whose checkpoints are all damaged."""
+    return UserError(f"no checkpoint of {path} is whole: {'; '.join(skipped)}; restore one from a copy, or train anew")
+
+
+def check_resumable(path: Path) -> None:
+    """UserError if checkpoints or logs of a run folder are too damaged to go on. Nothing is compiled."""
+    for group in folder.log_folders(path):
+        checkpoints = checkpoint.newest_first(group / folder.CHECKPOINTS)
+        whole = next((each for each in checkpoints if not checkpoint.damage(each)), None)
+        if whole:
+            stored_logs.check_covered(group, checkpoint.host_state(whole))
+        elif checkpoints:
+            raise none_whole(group, [f"{each} is damaged ({checkpoint.damage(each)})" for each in checkpoints])
+        else:
+            stored_logs.check_without_checkpoint(group, (group / folder.RESULT).is_file())
 
 
 def read_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:

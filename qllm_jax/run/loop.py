@@ -1,18 +1,18 @@
 """The host loop around the compiled program: train a chunk, log it, evaluate, write a checkpoint, until the end."""
 
 import math
-import signal
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, load
+from qllm_jax.run import folder, load, stored_logs
 from qllm_jax.run.checkpoint import HostState, TrainState
+from qllm_jax.run.interrupt import Interrupt
 from qllm_jax.run.session import Session
 
 
@@ -21,26 +21,6 @@ class Outcome(NamedTuple):
 
     finished: bool
     text: str
-
-
-class Interrupt:
-    """A request to stop, by Ctrl-C or SIGTERM, after the chunk in flight. A second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        """Take over both signals."""
-        self.requested = False
-        self._old = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def _request(self, number: int, frame: Any) -> None:
-        del frame
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
-
-    def close(self) -> None:
-        """Restore the signal handlers that were there before."""
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
 
 
 def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
@@ -79,13 +59,16 @@ def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
         if interrupt.requested or time.monotonic() >= stop_at:
             session.save()
             return False
+    session.save()  # again only if the warm-up was all of the training
     return True
 
 
 def initial_state(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
     """The newest checkpoint, or a fresh state after the warm-up rollouts."""
     if found := load.newest_checkpoint(exp, path):
+        stored_logs.check_covered(path, found[1])
         return found
+    stored_logs.check_without_checkpoint(path, (path / folder.RESULT).is_file())
     return TrainState(*exp.program.warmup(*experiment.init(exp), exp.hp)), HostState(0, 0, 0.0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from qllm_jax import files
 from qllm_jax.config import Config
-from qllm_jax.run import folder, results
+from qllm_jax.run import folder, results, stored_logs
 
 
 def write(path: Path, config: Config, task: str) -> None:
@@ -16,8 +16,8 @@ def write(path: Path, config: Config, task: str) -> None:
     """
     algos: dict[str, Any] = {}
     for group in folder.log_folders(path):
-        timing = {r["env_steps"]: r["elapsed_s"] for r in files.read_json_lines(group / folder.TIMING)}
-        for record in files.read_json_lines(group / folder.METRICS):
+        timing = {r["env_steps"]: r["elapsed_s"] for r in stored_logs.timing(group)}
+        for record in stored_logs.metrics(group):
             if record["event"] not in ("eval", "final"):
                 continue
             label, seed = results.run_of(record)

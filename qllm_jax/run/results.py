@@ -92,11 +92,16 @@ def by_label(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["configuration"]: {**each, **shared} for each in result["configurations"]}
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The content of result.json. UserError if it is missing or damaged."""
+    return files.read_json(path / folder.RESULT, ("env_steps", "random_policy_per_run"))
+
+
 def read_finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Read result.json; None if a run is not finished or was continued since. `records` are those of the folder."""
     if not (path / folder.RESULT).is_file() or not records:
         return None
-    found = json.loads((path / folder.RESULT).read_text())
+    found = read(path)
     last = {run_of(record): record for record in records}.values()
     is_last = lambda record: (record["event"], record["env_steps"]) == ("final", found["env_steps"])
     return found if all(map(is_last, last)) else None
@@ -104,7 +109,7 @@ def read_finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] |
 
 def collect_groups(path: Path) -> Final:
     """The final evaluation of a run folder, from the result.json of its groups, which are all finished."""
-    groups = [json.loads((group / folder.RESULT).read_text()) for group in folder.log_folders(path)]
+    groups = [read(group) for group in folder.log_folders(path)]
     column = lambda key: [row for group in groups for each in by_label(group).values() for row in each.get(key, [])]
     random = [group["random_policy_per_run"] for group in groups]
     concatenated = lambda key: np.concatenate([np.asarray(each[key]) for each in random])

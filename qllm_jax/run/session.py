@@ -10,7 +10,7 @@ import numpy as np
 from qllm_jax import files, stats
 from qllm_jax.program import run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import checkpoint, finish, folder, log, results, wandb_log
+from qllm_jax.run import checkpoint, finish, folder, log, results, stored_logs, wandb_log
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.final_evaluation import final_scores, without_spare_runs
 from qllm_jax.run.results import Final
@@ -71,14 +71,21 @@ class Session:
 
     def save(self) -> None:
         """Write a checkpoint that covers the logs as they are now."""
-        host = HostState(self.metrics.size(), self.timing.size(), self.elapsed_s, len(self.exp.seeds) - self.exp.n_runs)
+        host = HostState(
+            metrics_bytes=self.metrics.size(),
+            timing_bytes=self.timing.size(),
+            elapsed_s=self.elapsed_s,
+            spare=len(self.exp.seeds) - self.exp.n_runs,
+            metrics_sha256=self.metrics.sha256(),
+            timing_sha256=self.timing.sha256(),
+        )
         checkpoint.save(self.path / folder.CHECKPOINTS, TrainState(self.clock, self.state), host)
 
     def finish(self) -> str:
         """Evaluate the best parameters and write the results. Return the closing table."""
         exp, episodes = self.exp, self.exp.config.final_episodes
         scores, random = final_scores(exp, self.state.best_params, episodes, exp.config.algo.eval_epsilon)
-        best = results.best_steps(files.read_json_lines(self.path / folder.METRICS), self.runs)
+        best = results.best_steps(stored_logs.metrics(self.path), self.runs)
         self.record("final", results.metrics(scores))
         final = Final(self.env_steps, scores, random, best)
         return finish.write_results(self.path, exp.config, exp.env.spec.task, final)

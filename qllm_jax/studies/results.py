@@ -10,6 +10,7 @@ from typing import Any
 
 from qllm_jax import files
 from qllm_jax.config import function_name
+from qllm_jax.errors import UserError
 from qllm_jax.program import experiment, run_axis
 from qllm_jax.run import folder, results
 from qllm_jax.studies import cells as of_cells
@@ -18,6 +19,7 @@ from qllm_jax.studies.trainings import Trained
 
 DIGITS = 6  # significant digits of measurements
 METRICS = ("return", "win_rate")
+NEEDED = ("config_hash", "env_steps", "runs_at_once", "seeds", "wall_s")  # keys that every whole result file has
 
 
 def path_of(root: Path, task: str, method: str) -> Path:
@@ -26,9 +28,12 @@ def path_of(root: Path, task: str, method: str) -> Path:
 
 
 def read(root: Path, cell: Cell) -> dict[str, Any] | None:
-    """The content of a cell's result file, of whatever configuration; None if there is none."""
+    """The content of a cell's result file, of whatever configuration; None if there is none that is whole."""
     path = path_of(root, cell.task, cell.method)
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return files.read_json(path, NEEDED) if path.is_file() else None
+    except UserError:
+        return None  # it is made again from the run folder
 
 
 def is_done(root: Path, cell: Cell) -> bool:
@@ -66,7 +71,7 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         "final": final(results.by_label(result)[label]),
         "random_policy": random_policy(result["random_policy_per_run"], len(seeds)),
     }
-    meta = json.loads((found.path / folder.META).read_text())
+    meta = files.read_json(found.path / folder.META)
     return {
         "study": study,
         "task": cell.task,
@@ -79,8 +84,8 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         **rounded(measured),
         "credit_functions": credit_functions(cell, found, label),
         "runs_at_once": len(run_axis.runs(found.config)),
-        "wall_s": rounded(found.progress()[1]),
-        "provenance": {key: value for key, value in meta.items() if key != "groups"},
+        "wall_s": rounded(found.measured()[1]),
+        "provenance": {key: value for key, value in meta.items() if key not in ("groups", folder.FILES)},
     }
 
 

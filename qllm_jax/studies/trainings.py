@@ -10,14 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import OmegaConf
-
 from qllm_jax import config as configs
-from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import folder
+from qllm_jax.run import folder, stored_logs
 from qllm_jax.scaling.training import is_finished
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
@@ -34,8 +31,11 @@ class Trained(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """True if the folder has its final results."""
-        return is_finished(self.path, self.config.total_steps)
+        """True if the folder has its final results. False if it is damaged: then training says how."""
+        try:
+            return is_finished(self.path, self.config.total_steps)
+        except UserError:
+            return False
 
     @property
     def run_steps(self) -> int:
@@ -43,11 +43,17 @@ class Trained(NamedTuple):
         return self.config.total_steps * len(run_axis.runs(self.config))
 
     def progress(self) -> tuple[int, float]:
-        """Environment steps of all runs so far, and the wall time in seconds that they took."""
+        """`measured`, or zeros if the folder is damaged."""
+        try:
+            return self.measured()
+        except UserError:
+            return 0, 0.0
+
+    def measured(self) -> tuple[int, float]:
+        """Environment steps of all runs so far, and the wall time in seconds that they took. UserError if damaged."""
         steps, seconds = 0, 0.0
         for part in folder.log_folders(self.path):
-            log = part / folder.TIMING
-            if not log.is_file() or not (records := files.read_json_lines(log)):
+            if not (part / folder.TIMING).is_file() or not (records := stored_logs.timing(part)):
                 continue
             steps += min(records[-1]["env_steps"], self.config.total_steps) * len(run_axis.runs(recorded(part)))
             seconds += records[-1]["elapsed_s"]
@@ -80,7 +86,7 @@ def recorded(path: Path) -> Config:
 @lru_cache(maxsize=1024)
 def _read(file: Path, mtime_ns: int) -> Config:
     del mtime_ns
-    return configs.from_dict(OmegaConf.load(file))  # pyright: ignore[reportArgumentType]
+    return configs.read(file)
 
 
 def found_in(root: Path, tasks: Collection[str]) -> Iterator[Trained]:

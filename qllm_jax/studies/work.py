@@ -64,7 +64,10 @@ class Work(NamedTuple):
     def failure(self, cell: Cell) -> str:
         """The sentence of a cell's last failure; "" without one of its present configuration."""
         path = self.folder_of(cell) / FAILED
-        found = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            found = files.read_json(path, ("config_hash", "error")) if path.is_file() else {}
+        except UserError as error:
+            return str(error)
         return found["error"] if found.get("config_hash") == cell.hash else ""
 
     def forget_failure(self, cell: Cell) -> None:

@@ -115,6 +115,19 @@ def test_a_study_that_is_done_trains_nothing(done: Path, capsys: pytest.CaptureF
     assert {path: path.stat().st_mtime_ns for path in (done / "runs").rglob("*") if path.is_file()} == before
 
 
+def test_a_damaged_run_folder_is_a_failure_of_its_cells(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = copy(done, tmp_path / "damaged")
+    for file in (path / "results" / "two" / "climbing").iterdir():
+        file.write_text('{"config_hash": ')  # damaged: made again, if the run folder is whole
+    (path / "runs" / TOGETHER / "timing.jsonl").write_text("damaged\n")
+    assert study.study(arguments(path)) == 1
+    printed = capsys.readouterr()
+    for name in ("qllm", "shuffled"):
+        assert (
+            f"climbing/{name} failed: {path / 'runs' / TOGETHER / 'timing.jsonl'} is damaged in line 1" in printed.err
+        )
+
+
 def test_lost_results_are_read_again_from_a_finished_folder(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     path = copy(done, tmp_path / "lost")
     file = path / "results" / "two" / "climbing" / "qllm.json"

@@ -1,0 +1,37 @@
+"""Values that Hydra's grammar cannot read, such as paths with spaces, `#` or `~`: they are quoted, and so are texts."""
+
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.errors import HydraException
+
+PATHS = (
+    "run_dir",
+    "resume",
+    "algo.mixer.function",
+    "hydra.sweep.dir",
+)  # keys whose value is a text, whatever it looks like
+
+
+def readable(override: str, several: bool = False) -> str:
+    """Return an override that Hydra reads: as it is, or with its value in quotes if that is not in the grammar.
+
+    The value of a key of PATHS is quoted too where it would be a number, a list, or several values that are not asked
+    for.
+    """
+    key, _, value = override.partition("=")
+    try:
+        parsed: Any = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return f"{key}={quoted(value)}"
+    if key not in PATHS or parsed.value() is None or (several and parsed.is_sweep_override()):
+        return override
+    is_text = not parsed.is_sweep_override() and isinstance(parsed.value(), str | QuotedString)
+    return override if is_text or not value else f"{key}={quoted(value)}"
+
+
+def quoted(value: str) -> str:
+    """Return a text in the quotes of Hydra's grammar."""
+    inner = value.replace("\\'", "\\\\'").replace("'", "\\'")
+    return f"'{inner}\\'" if inner.endswith("\\") else f"'{inner}'"
