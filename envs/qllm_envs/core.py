@@ -143,3 +143,6 @@ class Env(NamedTuple):
     view: Callable[[EnvState], View]
     scene: Callable[[EnvState], Scene]  # on the host, of concrete arrays
     won: Callable[[EnvState], Bool[Array, ""]] | None = None  # of the last state of an episode; None: no task to win
+    # (key) -> states that good play reaches and random play hardly does, each by a phrase that follows "on a state":
+    # the task solved, everybody in one place, the last foe. Credit functions are tried on them. The key is consumed.
+    notable: Callable[[jax.Array], Mapping[str, EnvState]] | None = None

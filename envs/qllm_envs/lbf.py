@@ -16,7 +16,7 @@ from typing import Any
 
 from qllm_envs import options
 from qllm_envs._lbf import view as seen
-from qllm_envs._lbf.game import ACTION_NAMES, LEVELS_OF_FOOD, REACH, Rules, State, reset, step
+from qllm_envs._lbf.game import ACTION_NAMES, LEVELS_OF_FOOD, REACH, Rules, State, notable, reset, step
 from qllm_envs.core import Env, Field, Spec
 
 __all__ = ["State", "make"]
@@ -73,6 +73,7 @@ def make(
         step=partial(step, rules),
         view=partial(seen.view, rules),
         scene=partial(seen.scene, rules),
+        notable=partial(notable, rules),
     )
 
 

@@ -18,6 +18,7 @@ from qllm_envs._payoffs import Payoff
 from qllm_envs.core import Entries, Env, Field, Scene, Shape, Spec, StateBlock, Step, View
 
 NAME = "matrix"
+MOST_NOTABLE = 64  # joint actions that are tried on credit functions
 CELL, AGENT = 0.47, 0.25  # half a side, and a radius, in a scene whose cells are 1 apart
 
 
@@ -47,6 +48,7 @@ def make(*, game: str | None = None, k: float | None = None, payoff: Any = None,
         reset=partial(_reset, rules),
         step=partial(_step, rules),
         view=partial(_view, rules),
+        notable=partial(_notable, rules),
         scene=partial(_scene, rules),
     )
 
@@ -74,6 +76,20 @@ def _game(game: str | None, k: float | None, payoff: Any, horizon: int) -> Game:
 def _reset(rules: Game, key: jax.Array) -> State:
     del key  # nothing is random
     return State(jnp.full((rules.payoff.ndim,), -1, jnp.int32), jnp.int32(0))
+
+
+def _notable(rules: Game, key: jax.Array) -> dict[str, State]:
+    """Return the states after each joint action, or after some of many."""
+    del key
+    n, n_actions = rules.payoff.ndim, len(rules.payoff)
+    total = n_actions**n
+    chosen = np.unique([*np.linspace(0, total - 1, min(total, MOST_NOTABLE)).astype(int), rules.payoff.argmax()])
+    joint = np.stack(np.unravel_index(chosen, (n_actions,) * n), -1)
+    named = lambda actions: ", ".join(map(str, actions))
+    return {
+        f"after the joint action ({named(actions)})": State(jnp.array(actions, jnp.int32), jnp.int32(1))
+        for actions in joint.tolist()
+    }
 
 
 def _step(rules: Game, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:

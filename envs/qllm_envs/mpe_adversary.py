@@ -102,6 +102,18 @@ def view(state: State) -> View:
     return task.seen(obs, fields)
 
 
+def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    start = reset(rules.n_agents, key)
+    goal = start.landmark_pos[start.goal]
+    on_goal = jnp.broadcast_to(goal, start.agent_pos.shape)
+    return {
+        "in which every agent is at the goal": start._replace(agent_pos=on_goal),
+        "in which every agent and the adversary are at the goal": start._replace(agent_pos=on_goal, adversary_pos=goal),
+        "in which every landmark is covered": start._replace(agent_pos=start.landmark_pos),
+        "in which the adversary is at the goal": start._replace(adversary_pos=goal),
+    }
+
+
 def _obs_entries(n: int) -> tuple[Entries, ...]:
     """Layout of the observation of agent i, as `view` builds it."""
     return (
@@ -159,4 +171,5 @@ TASK = versus.Task(
     obs_entries=_obs_entries,
     fields=_fields,
     reward_sentence=_reward_sentence,
+    notable=_notable,
 )

@@ -22,6 +22,7 @@ NAME = "mpe_spread"
 AGENT_RADIUS = 0.15
 LANDMARK_RADIUS = 0.05  # drawn only: a landmark touches nothing
 ACCELERATION = 5.0
+MAX_OWN_SPEED = 2.0  # on an axis: where friction takes what the thrust gives
 
 
 class State(NamedTuple):
@@ -46,7 +47,24 @@ def make(*, n_agents: int = 3, horizon: int = 25, local_ratio: float = 0.5, drop
         step=partial(_step, rules, ratio),
         view=_view,
         scene=_scene,
+        notable=partial(_notable, rules),
     )
+
+
+def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    start = _reset(rules.n_agents, key)
+    goal, n = start.landmark_pos, rules.n_agents
+    travel = physics.unpushed_reach(ACCELERATION, rules.horizon) - physics.START
+    at = lambda pos: start._replace(agent_pos=pos)
+    return {
+        "in which every landmark is covered and nobody moves": at(goal),
+        "in which every landmark is covered, by agents that move on": at(goal[::-1])._replace(
+            agent_vel=start.agent_pos
+        ),
+        "in which every landmark is nearly covered": at(goal + 0.02 * start.agent_pos),
+        "in which all agents touch each other on a landmark": at(physics.ring(goal[0], n, 0.5 * AGENT_RADIUS)),
+        "in which all agents have gone as far as they get": at(start.agent_pos + travel),
+    }
 
 
 def _reset(n_agents: int, key: jax.Array) -> State:
@@ -111,15 +129,18 @@ def _reward_sentence(rules: Rules, local_ratio: float) -> str:
 
 
 def _fields(rules: Rules) -> dict[str, Field]:
-    n, reach = rules.n_agents, physics.unpushed_reach(ACCELERATION, rules.horizon)
+    n, own_reach = rules.n_agents, physics.unpushed_reach(ACCELERATION, rules.horizon)
+    far, fast = physics.pushed(n - 1, 2 * AGENT_RADIUS)
+    reach, speed = np.ceil(10 * (own_reach + far)) / 10, np.ceil(10 * (MAX_OWN_SPEED + fast)) / 10
     agent_pos = (
         f"center (x, y) of each agent, row i for agent i; each is a disc of radius {AGENT_RADIUS}, starts in the "
         "square from -1 to 1 and is held by no wall; x grows to the right, y upwards; "
-        f"by its own thrust it stays within {reach:.1f} of the origin on either axis, a push by others can add to that"
+        f"by its own thrust it stays within {own_reach:.1f} of the origin on either axis, "
+        "a push by others can add to that"
     )
     agent_vel = (
         "velocity (vx, vy) of each agent, row i for agent i; 0 at the start; a step moves the agent by "
-        f"{physics.DT} times its velocity; own thrust alone gives at most 2 on either axis, "
+        f"{physics.DT} times its velocity; own thrust alone gives at most {MAX_OWN_SPEED:g} on either axis, "
         "a push by others can exceed it"
     )
     landmark_pos = (
@@ -127,8 +148,8 @@ def _fields(rules: Rules) -> dict[str, Field]:
         "no landmark belongs to any agent and landmarks do not block the way"
     )
     return {
-        "agent_pos": Field((n, 2), agent_pos, UNIT, -np.inf, np.inf),
-        "agent_vel": Field((n, 2), agent_vel, SPEED_UNIT, -np.inf, np.inf),
+        "agent_pos": Field((n, 2), agent_pos, UNIT, -reach, reach),
+        "agent_vel": Field((n, 2), agent_vel, SPEED_UNIT, -speed, speed),
         "landmark_pos": Field((n, 2), landmark_pos, UNIT, -1.0, 1.0),
     }
 

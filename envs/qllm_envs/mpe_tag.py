@@ -104,6 +104,23 @@ def view(state: State) -> View:
     return task.seen(obs, fields)
 
 
+def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    start, n = reset(rules.n_agents, key), rules.n_agents
+    prey, wall = start.prey_pos, start.obstacle_pos[0]
+    beside = wall + jnp.array([OBSTACLE_RADIUS + PREY_RADIUS, 0.0])
+    travel = physics.DT * AGENT_MAX_SPEED * rules.horizon
+    at = lambda pos, prey=prey: start._replace(agent_pos=pos, prey_pos=prey)
+    around = jnp.array([0.8 * CATCH_DISTANCE, 0.0])
+    return {
+        "in which every agent touches the prey": at(physics.ring(prey, n, 0.8 * CATCH_DISTANCE)),
+        "in which the prey is held against an obstacle": at(
+            physics.ring(beside + around, n, 0.5 * AGENT_RADIUS), beside
+        ),
+        "in which all agents stand where the prey is": at(jnp.broadcast_to(prey, (n, 2))),
+        "in which all agents have gone as far as they get": at(start.agent_pos + travel),
+    }
+
+
 def _obs_entries(n: int) -> tuple[Entries, ...]:
     """Layout of the observation of agent i, as `view` builds it."""
     return (
@@ -165,4 +182,5 @@ TASK = versus.Task(
     obs_entries=_obs_entries,
     fields=_fields,
     reward_sentence=_reward_sentence,
+    notable=_notable,
 )

@@ -55,4 +55,5 @@ def make(
         view=partial(view.view, rules),
         scene=partial(scene.scene, rules),
         won=partial(state.won, rules),
+        notable=partial(game.notable, rules),
     )

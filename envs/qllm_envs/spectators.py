@@ -43,6 +43,7 @@ def make(
         step=partial(_step, spread),
         view=partial(_view, spread, n_agents),
         scene=partial(_scene, spread, n_agents),
+        notable=spread.notable,
     )
 
 

@@ -1,5 +1,6 @@
 """Verify one credit function and print its verdict as a table."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from qllm_jax import config
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf import find, gates
 from qllm_jax.tfcaf.sandbox import confine
-from qllm_jax.tfcaf.verdict import CODES, Verdict
+from qllm_jax.tfcaf.verdict import CODES, TfcafError, Verdict, printable, refusal
 
 _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "rollout_states", "searched_states")
 
@@ -21,10 +22,17 @@ def verify(arguments: list[str]) -> int:
         )
     settings = config.load([argument for argument in arguments if argument not in paths])
     env = config.environment(settings.env, settings.n_agents)
-    found = find(paths[0])
-    verdict = gates.verify(found.text, found.file, env)
-    print("\n".join(table(verdict, found.file)))
+    verdict = _verdict(paths[0], env)
+    print("\n".join(table(verdict, printable(paths[0]))))
     return 0 if verdict.ok else 1
+
+
+def _verdict(path: str, env: Mapping[str, Any]) -> Verdict:
+    try:
+        found = find(path)
+    except TfcafError as error:  # a file that is no text in UTF-8
+        return refusal(error, "L1", "", {})
+    return gates.verify(found.text, found.file, env)
 
 
 def table(verdict: Verdict, file: str) -> list[str]:

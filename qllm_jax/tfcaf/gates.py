@@ -5,12 +5,13 @@ L1  static/text.py             size and characters
 L2  static/syntax.py           parse
 L3  static/check.py            allow-list of syntax (rules.py, syntax.py) and of words (vocabulary.py), the IGM gate
                                (igm.py)
-L4  loading/loader.py          compiled from the checked tree, with indices guarded (indexing.py), run with its words
-                               alone (namespace.py), traced (trace_errors.py)
+L4  loading/loader.py          compiled from the checked tree, with indices guarded (indexing.py, cuts.py), run with its
+                               words alone (namespace.py, higher.py), traced (trace_errors.py)
 L5  sandbox/child.py           the process (process.py) and its limits (confine.py, landlock.py, seccomp.py)
-L6  semantics/checks.py        outputs on probe states (probes.py, task.py, rollouts.py) and on states that a search
-                               finds (search.py), causes (causes.py), mistakes that JAX hides (hidden.py); for the
-                               paper's signature loading/paper_signature.py
+L6  semantics/checks.py        outputs on probe states (probes.py, task.py, rollouts.py) and on states that searches
+                               find (search.py, intervals.py; conditions.py, which compiles as training does), causes
+                               (causes.py), mistakes that JAX hides (hidden.py), sizes and signs (sizes_of_weights.py);
+                               for the paper's signature loading/paper_signature.py
 L7  semantics/budget.py        operations and size of its program
 L8  passes.py                  the stored pass, without which training loads nothing
 

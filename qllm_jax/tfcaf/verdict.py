@@ -27,6 +27,7 @@ CODES = {
     "ZEROGRAD": "an agent's Q-value never counts",
     "NONMONO": "a weight is negative while IGM is True",
     "NONLIN": "is not linear in the Q-values",
+    "SCALE": "gives numbers that are too large or too small",
     "BUDGET": "takes too much time, memory or code",
 }
 MAX_FEEDBACK = 1500  # bytes
@@ -44,6 +45,8 @@ class TfcafError(UserError):
     """A source that breaks the contract: the code, the location, the problem, and the hint what to do instead."""
 
     def __init__(self, code: str, location: Location, problem: str, hint: str):
+        # Parts of a source stand in messages: a terminal must not obey what they hold.
+        location, problem, hint = location._replace(file=printable(location.file)), printable(problem), printable(hint)
         # All arguments go to Exception, so that the error survives pickling.
         super().__init__(code, location, problem, hint)
         self.code = code
@@ -83,6 +86,11 @@ class Verdict(NamedTuple):
         return "\n".join(lines).encode()[:MAX_FEEDBACK].decode(errors="ignore")
 
 
+def printable(text: str) -> str:
+    """Return a text of one line with escapes in place of all that cannot be printed, such as sequences of terminals."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def sha256(source: str) -> str:
     """Return the SHA-256 of a source, also of text that is not UTF-8."""
     return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
@@ -92,7 +100,8 @@ def refusal(error: TfcafError, layer: str, source: str, report: dict[str, Any]) 
     """Return the verdict for `error` in `source`."""
     line = error.location.line
     lines = source.split("\n")
-    text = {"line_text": lines[line - 1]} if line is not None and 0 < line <= len(lines) else {}
+    known = line is not None and 0 < line <= len(lines)
+    text = {"line_text": printable(lines[line - 1].rstrip("\r").replace("\t", "    "))} if known else {}
     return Verdict(error.code, layer, error.problem, line, error.hint, sha256(source), report | text)
 
 

@@ -70,7 +70,7 @@ def test_every_environment_has_its_prompts_and_every_array_is_in_them(name: str)
 def test_the_words_are_those_of_the_static_check():
     coder = prompts.build(env("mpe_spread"), "mpe_spread", "credit").coder
     listed = {line.lstrip("- ").partition(": ")[0] for line in coder.split("\n") if line.startswith("  - ")}
-    assert listed == {"jnp", "jnp.linalg", "jax.nn", "of arrays", "of Python"}
+    assert listed == {"jnp", "jnp.linalg", "jax", "jax.lax", "jax.nn", "of arrays", "of Python"}
     words = set(coder.replace(":", " ").split())
     assert (MODULES["jnp"] - {"linalg"}) | MODULES["jax.nn"] | METHODS | set(BUILTINS) <= words
 

@@ -54,7 +54,7 @@ GOOD_SOURCES = {
     "plain": GOOD,
     "imports": "import jax\nimport jax.numpy as jnp\n" + GOOD,
     "byte_order_mark_and_crlf": "\ufeff" + GOOD.replace("\n", "\r\n"),
-    "annotations": "def credit(state: torch.Tensor) -> 'x':\n    w: np.ndarray = 1\n    v: int\n    return w, 0.0\n",
+    "annotations": "def credit(state: torch.Tensor) -> 'x':\n    w: np.ndarray = 1\n    return w, 0.0\n",
     "constants": "'''Doc.'''\nIGM: bool = False\nA = (1, -2.5, (True,))\n" + GOOD,
     "agent_loop": credit(
         "ws = []", "for i in range(3):", "    ws.append(state['agent_pos'][i, 0])", "w = jnp.stack(ws)"

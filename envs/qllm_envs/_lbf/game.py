@@ -75,6 +75,26 @@ def reset(rules: Rules, key: jax.Array) -> State:
     )
 
 
+def notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    """Return states of good play, as `Env.notable`."""
+    start, n = reset(rules, key), rules.n_agents
+    none = start._replace(food_pos=jnp.full_like(start.food_pos, -1), food_level=jnp.zeros_like(start.food_level))
+    kept = jnp.arange(rules.n_foods) == jnp.argmax(start.food_level)  # a food that has found a cell
+    one = start._replace(
+        food_pos=jnp.where(kept[:, None], start.food_pos, -1), food_level=jnp.where(kept, start.food_level, 0)
+    )
+    sides = jnp.array([[-1, 0], [1, 0], [0, -1], [0, 1]])[jnp.arange(n) % 4]
+    beside = one._replace(agent_pos=start.food_pos[jnp.argmax(kept)][None] + sides)
+    all_did = lambda action: jnp.full((n,), action, jnp.int32)
+    border = jnp.stack([jnp.zeros(n, jnp.int32), jnp.arange(n) % rules.cols], -1)
+    return {
+        "in which every food is eaten": none._replace(last_action=all_did(LOAD)),
+        "in which one food is left and every agent stands beside it": beside._replace(last_action=all_did(LOAD)),
+        "in which one food is left": one._replace(last_action=all_did(NORTH)),
+        "in which all agents stand at a border": start._replace(agent_pos=border, last_action=all_did(WEST)),
+    }
+
+
 # Called outside of jit, a scan over a function of its own is compiled anew each time; this keeps what was compiled.
 @partial(jax.jit, static_argnums=(2, 3))
 def _place(

@@ -85,6 +85,26 @@ def unpushed_reach(acceleration: float, horizon: int) -> float:
     return START + DT * limit * (horizon - lag)
 
 
+MOST_PUSHERS = 4  # at once; more than that many never lie on one agent, whatever agents do (a test tries)
+
+
+def pushed(n_others: int, min_dist: float) -> tuple[float, float]:
+    """Most that `n_others` add to the distance and to the speed of an agent on an axis by pushing it.
+
+    Each gives the force of a full overlap for two steps, as positions show a force one step late, and friction ends
+    the slide.
+    """
+    step = min(n_others, MOST_PUSHERS) * CONTACT_FORCE * min_dist * DT
+    speed = step + (1 - DAMPING) * step
+    return DT * (step + speed / DAMPING), speed
+
+
+def ring(center: Float[Array, " 2"], n: int, radius: float) -> Float[Array, "n 2"]:
+    """Return n points around a center, for states in which all agents are in one place."""
+    angle = 2 * jnp.pi * jnp.arange(n) / n
+    return center[None] + radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
+
+
 def touching(
     pos: Float[Array, "n 2"], other_pos: Float[Array, "m 2"], min_dist: float | Float[Array, "n m"]
 ) -> Bool[Array, "n m"]:

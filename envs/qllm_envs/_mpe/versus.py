@@ -33,6 +33,7 @@ class Task(NamedTuple):
     obs_entries: Callable[[int], tuple[Entries, ...]]  # (n_agents) -> layout of the observation of agent i
     fields: Callable[[Rules], dict[str, Field]]
     reward_sentence: Callable[[Rules], str]
+    notable: Callable[[Rules, jax.Array], dict[str, Any]]  # `Env.notable`
 
 
 def make(parts: Task, rules: Rules, opponent: Policy) -> Env:
@@ -44,6 +45,7 @@ def make(parts: Task, rules: Rules, opponent: Policy) -> Env:
         step=partial(_step, parts, rules, opponent),
         view=parts.view,
         scene=parts.scene,
+        notable=partial(parts.notable, rules),
     )
 
 

@@ -54,6 +54,31 @@ def reset(rules: Rules, key: jax.Array) -> State:
     )
 
 
+def notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    """Return states of a battle near its end, as `Env.notable`."""
+    start, n = reset(rules, key), rules.scenario.n_allies
+    total = start.pool.shape[0]
+
+    def left(allies: int, enemies: int, share: float) -> State:
+        """The first of either team are left with a share of their points."""
+        unit = np.arange(total)
+        factor = jnp.array(np.where(np.where(unit < n, unit < allies, unit - n < enemies), share, 0.0), jnp.float32)
+        kept = start.recharge
+        if kept is not None:
+            kept = kept._replace(health=kept.health * factor[rules.shielded])
+        return start._replace(pool=start.pool * factor, recharge=kept)
+
+    center = start.pos.mean(0, keepdims=True)
+    return {
+        "in which every enemy is dead": left(n, 0, 0.5),
+        "in which every enemy is dead and one agent is left": left(1, 0, 0.1),
+        "in which one enemy is left, nearly dead": left(n, 1, 0.05),
+        "in which one agent is left": left(1, total - n, 0.2),
+        "in which every agent is dead": left(0, total - n, 1.0),
+        "in which all units crowd in one place": start._replace(pos=center + 0.01 * (start.pos - center)),
+    }
+
+
 def step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " agents"]) -> Step:
     """A battle in which both sides die at once is over and nobody's win, as in SMAC; one that is over stands still."""
     goes_on = ~over(rules, state)

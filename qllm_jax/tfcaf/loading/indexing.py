@@ -28,6 +28,9 @@ class Site(NamedTuple):
     writes: bool  # `x.at[...]`, which drops the update
 
 
+Remarks = list[tuple[int, str]]  # (line, what Python cuts off there without a word)
+
+
 class Watch(NamedTuple):
     """Record of one trace. `poison`: the value read out of range, for floats nan instead; None: what JAX reads."""
 
@@ -35,11 +38,13 @@ class Watch(NamedTuple):
     poison: int | None = None
 
 
-def guarded(watch: Watch | None) -> tuple[Callable[[Any, Any], Any], dict[str, Callable[..., Any]]]:
-    """Return `__item__`, and the functions of jnp that take indices."""
+def guarded(
+    watch: Watch | None, remarks: Remarks | None = None
+) -> tuple[Callable[[Any, Any], Any], dict[str, Callable[..., Any]]]:
+    """Return `__item__`, and the functions of jnp that take indices, by dotted name."""
 
     def item(array: Any, written: Any) -> Any:
-        return array if isinstance(array, dict) else _Guarded(array, written, watch)
+        return array if isinstance(array, dict) else _Guarded(array, written, watch, remarks)
 
     if watch is None:
         return item, {}
@@ -52,16 +57,16 @@ def guarded(watch: Watch | None) -> tuple[Callable[[Any, Any], Any], dict[str, C
         arr, axis = (jnp.ravel(arr), 0) if axis is None else (jnp.asarray(arr), axis)
         return _read(arr, {axis: indices}, lambda a, i: jnp.take_along_axis(a, i[axis], axis, **options), watch)
 
-    return item, {"take": take, "take_along_axis": take_along_axis}
+    return item, {"jnp.take": take, "jnp.take_along_axis": take_along_axis}
 
 
 class _Guarded:
     """`x`, to be indexed once."""
 
-    __slots__ = ("_watch", "_written", "_x")
+    __slots__ = ("_remarks", "_watch", "_written", "_x")
 
-    def __init__(self, x: Any, written: Any, watch: Watch | None):
-        self._x, self._written, self._watch = x, written, watch
+    def __init__(self, x: Any, written: Any, watch: Watch | None, remarks: Remarks | None):
+        self._x, self._written, self._watch, self._remarks = x, written, watch, remarks
 
     def __getitem__(self, index: Any) -> Any:
         x, watch = self._x, self._watch
@@ -72,6 +77,9 @@ class _Guarded:
         for position, axis, part, written in _parts(index, self._written, len(shape)):
             if isinstance(part, slice):
                 _check_slice(part, written, shape[axis])
+                if self._remarks is not None and isinstance(part.stop, int) and part.stop > shape[axis]:
+                    remark = f"`{_text(part)}` is all of an axis of size {shape[axis]}"
+                    self._remarks.append((sys._getframe(1).f_lineno, remark))
             elif isinstance(part, int):
                 _check_integer(part, written, shape[axis])
             else:

@@ -17,7 +17,7 @@ from qllm_envs.core import Spec
 from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, as_credit
 from qllm_jax.tfcaf.jaxprs import digest
 from qllm_jax.tfcaf.loading import paper_signature
-from qllm_jax.tfcaf.loading.indexing import Watch
+from qllm_jax.tfcaf.loading.indexing import Remarks, Watch
 from qllm_jax.tfcaf.loading.namespace import namespace
 from qllm_jax.tfcaf.loading.source import find
 from qllm_jax.tfcaf.loading.trace_errors import translated
@@ -67,10 +67,10 @@ def warm_up() -> None:
     jax.block_until_ready(jax.jit(jax.vmap(late))(jnp.ones((2, 2))))
 
 
-def define(checked: Checked, watch: Watch | None = None) -> Callable[..., Any]:
+def define(checked: Checked, watch: Watch | None = None, remarks: Remarks | None = None) -> Callable[..., Any]:
     """Return the function of a checked source, in globals of its own."""
     warm_up()
-    space = namespace(watch)
+    space = namespace(watch, remarks)
     exec(checked.code, space)  # constants and definitions only, by the check
     return space[checked.entry]
 

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qllm_jax.tfcaf.loading.indexing import Watch, guarded
+from qllm_jax.tfcaf.loading import cuts, higher
+from qllm_jax.tfcaf.loading.indexing import Remarks, Watch, guarded
 from qllm_jax.tfcaf.static.vocabulary import BUILTINS, MODULES
 
 
@@ -35,19 +36,22 @@ class Frozen:
         raise AttributeError(f"{self._path}.{name} cannot be deleted")
 
 
-def namespace(watch: Watch | None = None) -> dict[str, Any]:
+def namespace(watch: Watch | None = None, remarks: Remarks | None = None) -> dict[str, Any]:
     """Return fresh globals for one credit function: `jnp`, `jax`, a few builtins, and the guard of its indices.
 
-    With a `watch`, indices that are known only when the function runs are recorded there.
+    With a `watch`, indices that are known only when the function runs are recorded there; with `remarks`, what Python
+    cuts off without a word.
     """
-    item, replaced = guarded(watch)
-    members = {"jnp": _freeze("jnp", jnp, replaced), "jax": _freeze("jax", jax, {})}
-    return {"__builtins__": dict(BUILTINS), "__item__": item, **members}
+    item, replaced = guarded(watch, remarks)
+    replaced |= cuts.functions(watch) | higher.functions(watch)
+    members = {"jnp": _freeze("jnp", jnp, replaced), "jax": _freeze("jax", jax, replaced)}
+    return {"__builtins__": BUILTINS | {"zip": cuts.zipped(remarks)}, "__item__": item, **members}
 
 
 def _freeze(path: str, module: Any, replaced: dict[str, Any]) -> Frozen:
     members = {}
     for name in MODULES[path]:
-        value, inner = replaced.get(name, getattr(module, name)), f"{path}.{name}"
-        members[name] = _freeze(inner, value, {}) if inner in MODULES else value
+        inner = f"{path}.{name}"
+        value = replaced.get(inner, getattr(module, name))
+        members[name] = _freeze(inner, value, replaced) if inner in MODULES else value
     return Frozen(path, members)

@@ -1,6 +1,9 @@
 """L7: the operations of a traced program against an allow-list, and its sizes against a budget."""
 
 import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,6 +60,22 @@ def verify(program: Any, end: Location) -> dict[str, float]:
             hint = "use array operations in place of Python loops, and smaller arrays"
             raise TfcafError("BUDGET", end, f"the program is too large: {problem}", hint)
     return {"operations": len(found), "largest_array": largest, "flops": flops, "constant_bytes": constants}
+
+
+@contextmanager
+def processor_time(limit_s: float) -> Iterator[None]:
+    """Raise `TimeoutError` in a block that takes more processor time than that. Only in a main thread."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _flops(equation: Any, entries: int) -> float:

@@ -8,9 +8,10 @@ import numpy as np
 
 from qllm_jax.tfcaf.jaxprs import digest
 from qllm_jax.tfcaf.loading import loader, paper_signature
+from qllm_jax.tfcaf.loading.indexing import Remarks
 from qllm_jax.tfcaf.loading.loader import STATE
 from qllm_jax.tfcaf.loading.trace_errors import translated
-from qllm_jax.tfcaf.semantics import budget, causes, hidden, probes, report, search, trial
+from qllm_jax.tfcaf.semantics import budget, causes, conditions, hidden, probes, report, search, sizes_of_weights, trial
 from qllm_jax.tfcaf.semantics.probes import Box, States
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
@@ -18,7 +19,7 @@ from qllm_jax.tfcaf.static.check import Checked
 from qllm_jax.tfcaf.verdict import PROGRAM, TfcafError
 
 IN_RANGE = "in the fields' ranges"
-SLACK = 1e-6  # of the largest weight: weights below minus that are negative
+SIZE_CPU_S = 2.0  # of processor time for tracing it for another number of agents
 
 
 class Tried(NamedTuple):
@@ -40,8 +41,10 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     with translated(file, spec.fields):
         if checked.entry == "QLLMNetwork":
             paper_signature.verify_shapes(loader.define(checked), spec.n_agents, spec.state_dim, checked.end)
-        credit = loader.of_inputs(loader.define(checked), spec, checked)
+        remarks: Remarks = []
+        credit = loader.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
         attempt = trial.make(credit, _boxes(checked, task), file)
+    noted = [f"line {line}: {remark}" for line, remark in dict.fromkeys(remarks)]
     enter("L7", "sizing its program")
     sizes = budget.verify(attempt.program, checked.end)
     enter("L6", "tracing it again")
@@ -51,27 +54,38 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     tried = _try_states(checked, task, attempt)
     enter("L6", "searching for states that break it")
     tried = _search(checked, tried)
+    enter("L6", "running it as training compiles it")
+    n_seen = len(task.seen_state)
+    reached = n_seen + len(task.phrases)
+    tried, more = _as_in_training(checked, tried, reached)
     enter("L6", "checking indices and weights")
     hidden.verify(checked, spec, attempt, tried.states, tried.kinds)
-    _verify_weights(checked, tried)
-    n_seen = len(task.seen_state)
+    sizes_of_weights.verify(checked, tried.outcome, tried.kinds, reached)
+    enter("L6", "tracing it for other numbers of agents")
+    works, slow = _other_sizes(checked, task)
     seen = {name: values[:n_seen] for name, values in tried.states.items()}
     counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": tried.kinds.count(IN_RANGE)}
     found = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
-    return found | {"traces_for_n_agents": _other_sizes(checked, task), PROGRAM: digest(attempt.program)}
+    found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
+    return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
 
 
 def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
     fields = task.spec.fields
     if checked.entry == "QLLMNetwork":
         bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
-        return {STATE: probes.flat_box(np.concatenate([task.seen_state, task.reached_state]), bounded)}
-    return {name: probes.box(field.low, field.high, task.seen[name]) for name, field in fields.items()}
+        return {STATE: probes.flat_box(np.concatenate([task.reached_states, task.reached_state]), bounded)}
+    return {name: probes.box(field.low, field.high, task.reached_fields[name]) for name, field in fields.items()}
 
 
 def _try_states(checked: Checked, task: Task, attempt: Trial) -> Tried:
     paper = checked.entry == "QLLMNetwork"
-    states, kinds = probes.states(attempt.boxes, {STATE: task.seen_state} if paper else task.seen)
+    if paper:
+        states, kinds = probes.states(
+            attempt.boxes, {STATE: task.seen_state}, {STATE: task.notable_state}, task.phrases
+        )
+    else:
+        states, kinds = probes.states(attempt.boxes, task.seen, task.notable, task.phrases)
     tried = Tried(attempt, states, kinds, attempt.run(states))
     _verify_finite(checked, tried)
     if paper:
@@ -87,6 +101,11 @@ def _search(checked: Checked, tried: Tried) -> Tried:
         hint = f"adding a small number does not help here; {causes.cause_of('div', None).hint}"
         raise TfcafError(found.code, checked.end._replace(line=found.guard.line), problem, hint)
     ends = search.ends(tried.trial, tried.states, tried.outcome)
+    return _with_ends(checked, tried, ends)
+
+
+def _with_ends(checked: Checked, tried: Tried, ends: States) -> Tried:
+    """Try the states to which a search leads, and return all."""
     n_ends = len(next(iter(ends.values())))
     if not n_ends:
         return tried
@@ -95,6 +114,23 @@ def _search(checked: Checked, tried: Tried) -> Tried:
     joined = {name: np.concatenate([values, ends[name]]) for name, values in tried.states.items()}
     whole = jax.tree.map(lambda *parts: np.concatenate(parts), tried.outcome, outcome)
     return Tried(tried.trial, joined, tried.kinds + kinds, whole)
+
+
+def _as_in_training(checked: Checked, tried: Tried, reached: int) -> tuple[Tried, list[str]]:
+    """Run it as training compiles it, and look for states on which a comparison breaks it. Return all, and notes."""
+    end = checked.end
+    found = conditions.run(tried.trial, tried.states, reached, end.file)
+    usual = probes.are_usual(tried.trial.boxes, tried.states)
+    moderate = sizes_of_weights.are_moderate(tried.outcome)  # others are too large, which is said of them below
+    if (broken := ~found.finite & usual & moderate).any():
+        kind = tried.kinds[int(broken.argmax())]
+        problem = f"weights or bias overflow on a state {kind}, times the number of agents and compiled as in training"
+        hint = "XLA reorders products: keep constants, and what is computed on the way, between 1e-10 and 1e10"
+        raise TfcafError("NONFINITE", end, problem, hint)
+    if not found.dangers:
+        return tried, []
+    tried = _with_ends(checked, tried, conditions.ends(tried.trial, found.dangers, tried.states))
+    return tried, conditions.notes(found.dangers)
 
 
 def _verify_finite(checked: Checked, tried: Tried) -> None:
@@ -120,29 +156,21 @@ def _verify_finite(checked: Checked, tried: Tried) -> None:
         raise TfcafError("NANGRAD", end._replace(line=cause.line or end.line), problem, cause.hint)
 
 
-def _verify_weights(checked: Checked, tried: Tried) -> None:
-    given, end = tried.outcome.weights, checked.end  # (P, N)
-    idle = np.flatnonzero((given == 0).all(0))
-    if len(idle):
-        who = "every agent" if len(idle) == given.shape[1] else f"agent {idle[0]}"
-        problem = f"the weight of {who} is 0 on all {len(given)} states that were tried"
-        raise TfcafError("ZEROGRAD", end, problem, "an agent that never counts learns nothing: give it some weight")
-    negative = given.min(-1) < -SLACK * np.abs(given).max()
-    if checked.igm and negative.any():
-        row = int(negative.argmax())
-        problem = f"a weight is {given[row].min():.3g} on a state {tried.kinds[row]}, while IGM is True"
-        hint = "make weights non-negative, with jax.nn.softmax, relu or softplus, or write IGM = False if you mean it"
-        raise TfcafError("NONMONO", end, problem, hint)
-
-
-def _other_sizes(checked: Checked, task: Task) -> list[int]:
-    """Return the numbers of agents for which it can be traced."""
-    works = [task.spec.n_agents]
+def _other_sizes(checked: Checked, task: Task) -> tuple[list[int], list[str]]:
+    """Return the numbers of agents for which it can be traced within the budget, and notes on others."""
+    works, notes = [task.spec.n_agents], []
     for n, spec in task.others.items():
         credit = loader.of_inputs(loader.define(checked), spec, checked)
         try:
-            loader.trace(credit, loader.input_shapes(checked, spec))
+            with budget.processor_time(SIZE_CPU_S):
+                budget.verify(loader.trace(credit, loader.input_shapes(checked, spec)), checked.end)
+        except TimeoutError:
+            notes.append(f"for {n} agents tracing it takes more than {SIZE_CPU_S:g} s: loops over agents are unrolled")
+        except TfcafError as error:
+            if error.code == "BUDGET":
+                notes.append(f"for {n} agents it is refused: {error.problem}")
         except Exception:  # written for its own size, which is allowed
             continue
-        works.append(n)
-    return sorted(works)
+        else:
+            works.append(n)
+    return sorted(works), notes

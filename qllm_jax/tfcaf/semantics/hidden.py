@@ -16,7 +16,7 @@ from qllm_envs.core import Spec
 from qllm_jax.tfcaf.jaxprs import bind, line_of, operations, walk
 from qllm_jax.tfcaf.loading import loader
 from qllm_jax.tfcaf.loading.indexing import Site, Watch
-from qllm_jax.tfcaf.semantics import probes
+from qllm_jax.tfcaf.semantics import intervals, probes
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Trial
 from qllm_jax.tfcaf.static.check import Checked
@@ -29,12 +29,12 @@ _INDEXED = frozenset({"gather", "dynamic_slice", "dynamic_update_slice"})
 def verify(checked: Checked, spec: Spec, trial: Trial, states: States, kinds: list[str]) -> None:
     """Raise `TfcafError` if an index out of range or a whole number over 0 changes the outcome on a state (P, ...)."""
     names = {operation.equation.primitive.name for operation in operations(trial.program)}
-    if names & _INDEXED or any(name.startswith("scatter") for name in names):
+    if names & _INDEXED or any(name.startswith("scatter") for name in names) or b"one_hot" in _words(checked.code):
         more, more_kinds = probes.spikes(trial.boxes)
         joined = {name: np.concatenate([states[name], more[name]]) for name in states}
         _verify_indices(checked, spec, joined, kinds + more_kinds)
-    if any(_divides_whole(operation.equation) for operation in operations(trial.program)):
-        _verify_divisions(checked, trial, states, kinds)
+    if risky := _risky(trial):
+        _verify_whole(checked, trial, states, kinds, risky)
 
 
 def _verify_indices(checked: Checked, spec: Spec, states: States, kinds: list[str]) -> None:
@@ -71,40 +71,100 @@ def _outcome(checked: Checked, spec: Spec, watch: Watch, inputs: dict[str, jax.A
     return list(loader.of_inputs(function, spec, checked)(inputs))
 
 
-def _verify_divisions(checked: Checked, trial: Trial, states: States, kinds: list[str]) -> None:
-    lines: list[int | None] = []
+def _verify_whole(checked: Checked, trial: Trial, states: States, kinds: list[str], risky: set[int]) -> None:
+    """Raise `TfcafError` where whole numbers are divided by 0 or leave their range, and that changes the outcome."""
+    found: list[tuple[int | None, bool]] = []  # (line, True for a division)
 
     def once(inputs: list[jax.Array], poison: int | None) -> tuple[list[jax.Array], list[jax.Array]]:
-        zeros: list[jax.Array] = []
+        faults: list[jax.Array] = []
 
         def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-            del position
             outputs = bind(equation, operands)
-            if _divides_whole(equation):
-                zero = jnp.broadcast_to(operands[1] == 0, outputs[0].shape)
-                zeros.append(zero.any())
-                lines.append(line_of(outermost, checked.end.file))
-                outputs = outputs if poison is None else [jnp.where(zero, poison, outputs[0])]
+            if position in risky:
+                wrong = _wrong(equation, operands, outputs[0].shape)
+                faults.append(wrong.any())
+                found.append((line_of(outermost, checked.end.file), _divides_whole(equation)))
+                outputs = outputs if poison is None else [jnp.where(wrong, poison, outputs[0]).astype(outputs[0].dtype)]
             return outputs
 
-        return walk(trial.program, inputs, step), zeros
+        return walk(trial.program, inputs, step), faults
 
     def run(inputs: list[jax.Array]) -> tuple:
-        plain, zeros = once(inputs, None)
+        plain, faults = once(inputs, None)
         changes = _changes(plain, [once(inputs, poison)[0] for poison in POISONS])
-        return jnp.stack(zeros) if zeros else jnp.zeros(0, bool), changes
+        return jnp.stack(faults), changes
 
-    zeros, changes = map(np.asarray, jax.jit(jax.vmap(run))([states[name] for name in sorted(states)]))
-    harmful = zeros & changes[:, None]
+    faults, changes = map(np.asarray, jax.jit(jax.vmap(run))([states[name] for name in sorted(states)]))
+    harmful = faults & changes[:, None] & probes.are_usual(trial.boxes, states)[:, None]
+    harmful |= faults & changes[:, None] & np.array([divides for _, divides in found[: faults.shape[1]]])[None]
     if harmful.any():
         row, site = np.argwhere(harmful)[0]
-        hint = "divide by jnp.maximum(n, 1)"
-        problem = f"a whole number is divided by 0 on a state {kinds[row]}"
-        raise TfcafError("NONFINITE", checked.end._replace(line=lines[site]), problem, hint)
+        line, divides = found[site]
+        if divides:
+            code, problem = "NONFINITE", f"a whole number is divided by 0 on a state {kinds[row]}"
+            hint = "divide by jnp.maximum(n, 1)"
+        else:
+            code, problem = "SCALE", f"a whole number leaves the range of its type on a state {kinds[row]}, and wraps"
+            hint = "compute with floats, or bound the number with jnp.clip before"
+        raise TfcafError(code, checked.end._replace(line=line), problem, hint)
 
 
 def _divides_whole(equation: Any) -> bool:
     return equation.primitive.name in ("div", "rem") and jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.integer)
+
+
+def _risky(trial: Trial) -> set[int]:
+    """Return the positions of operations of whole numbers that may be wrong for all that their ranges tell."""
+    exact, found = intervals.outputs(trial.program, trial.boxes), set()
+
+    def step(position: int, equation: Any, operands: list, outermost: Any) -> list:
+        del operands, outermost
+        if _is_risky(equation):
+            bounds = jnp.iinfo(equation.outvars[0].aval.dtype)
+            fits = bounds.min <= exact[position][0] and exact[position][1] <= bounds.max
+            if _divides_whole(equation) or not fits:
+                found.add(position)
+        return [None] * len(equation.outvars)
+
+    walk(trial.program, [None] * len(trial.boxes), step, lambda value: None)
+    return found
+
+
+def _is_risky(equation: Any) -> bool:
+    """True for an operation of whole numbers that can be wrong: a division, or one whose result may not fit."""
+    name, out = equation.primitive.name, equation.outvars[0].aval if equation.outvars else None
+    if out is None or not jnp.issubdtype(getattr(out, "dtype", jnp.bool_), jnp.integer):
+        return False
+    if name == "convert_element_type":
+        given = equation.invars[0].aval.dtype
+        narrows = jnp.issubdtype(given, jnp.integer) and not jnp.can_cast(given, out.dtype)
+        return bool(jnp.issubdtype(given, jnp.floating) or narrows)
+    return name in ("div", "rem", *_GROWS)
+
+
+_GROWS = ("add", "cumprod", "cumsum", "dot_general", "integer_pow", "mul", "pow", "reduce_prod", "reduce_sum", "sub")
+
+
+def _wrong(equation: Any, operands: list, shape: tuple[int, ...]) -> jax.Array:
+    """True where the result of a risky operation is not the number that it stands for."""
+    name = equation.primitive.name
+    if name in ("div", "rem"):
+        return jnp.broadcast_to(operands[1] == 0, shape)
+    floats = [jnp.asarray(x).astype(jnp.float32) for x in operands]
+    if name == "convert_element_type":
+        exact = jnp.trunc(floats[0])
+    elif name == "dot_general":
+        (exact,) = bind(equation.replace(params={**equation.params, "preferred_element_type": jnp.float32}), floats)
+    else:
+        (exact,) = bind(equation, floats)
+    bounds = jnp.iinfo(equation.outvars[0].aval.dtype)
+    return ~((exact >= float(bounds.min)) & (exact <= float(bounds.max)))  # True of nan too
+
+
+def _words(code: Any) -> bytes:
+    """Return the names that compiled code reads, those of its functions included."""
+    inner = [each for each in code.co_consts if hasattr(each, "co_names")]
+    return b" ".join([" ".join(code.co_names).encode(), *map(_words, inner)])
 
 
 def _changes(plain: list[jax.Array], poisoned: list[list[jax.Array]]) -> jax.Array:

@@ -13,7 +13,7 @@ from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
 
 CONSTANT = 1e-6  # relative spread over states below which weights count as constant
-LARGE, SMALL = 1e3, 1e-3  # sums of absolute weights that are worth a note
+LARGE, SMALL = 1e3, 1e-3  # weights, times the number of agents as in training, that are worth a note
 ALIKE = 1e-4  # of the largest weight
 
 
@@ -24,7 +24,11 @@ def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outc
     statistics = _statistics(weights, bias) | {"lowest_weight_tried": _number(tried.weights.min())}
     alike = _treats_alike(spec, trial, seen, weights) if n_seen else None
     found = {"igm": checked.igm, "signature": "paper" if checked.entry == "QLLMNetwork" else "credit"}
-    return found | {"weights": statistics, "treats_agents_alike": alike, "notes": _notes(checked, statistics, alike)}
+    return found | {
+        "weights": statistics,
+        "treats_agents_alike": alike,
+        "notes": _notes(checked, statistics, alike, spec.n_agents),
+    }
 
 
 def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
@@ -67,9 +71,9 @@ def _is_agents(name: str, field: Any) -> bool:
     return name.startswith("agent") or "each agent" in field.meaning
 
 
-def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None) -> list[str]:
+def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n_agents: int) -> list[str]:
     notes = []
-    total = statistics["mean"] if statistics["negative_share"] == 0 else max(-statistics["min"], statistics["max"])
+    total = n_agents * max(-statistics["min"], statistics["max"])
     if not SMALL <= total <= LARGE:
         notes.append(f"weights are of the order of {total:.1e}; Q_tot, its targets and its gradients get that scale")
     if statistics["sensitivity"] < CONSTANT:

@@ -17,6 +17,7 @@ from qllm_jax.tfcaf.semantics.task import Task
 
 EPISODES = 12
 KEPT = 48  # states of them
+NOTABLE = 3  # of each state that good play reaches
 OTHER_SIZES = (2, 3, 6, 25)
 
 # It runs once: compiling it well takes longer than running it badly.
@@ -61,7 +62,30 @@ def _make(name: str, options_json: str) -> Task:
             continue
         if n != env.spec.n_agents:
             others[n] = other
-    return Task(env.spec, {key: fields[key] for key in env.spec.fields}, state, reached, others)
+    notable, flat, phrases = _notable(env)
+    seen = {key: fields[key] for key in env.spec.fields}
+    return Task(env.spec, seen, state, reached, others, notable, flat, phrases)
+
+
+def _notable(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ...]]:
+    """Return fields (M, ...), flat states (M, S) and phrases of the states that good play reaches."""
+    if env.notable is None:
+        return {}, np.zeros((0, env.spec.state_dim), np.float32), ()
+    phrases: list[str] = []
+
+    def views(key: jax.Array) -> tuple:
+        found = env.notable(key) if env.notable else {}
+        phrases[:] = found
+        seen = [env.view(state) for state in found.values()]
+        return jax.tree.map(lambda *rows: jnp.stack(rows), *[(view.fields, view.state) for view in seen])
+
+    keys = jax.random.split(jax.random.key(1), NOTABLE)
+    fields, state = jax.tree.map(np.asarray, jax.jit(jax.vmap(views)).lower(keys).compile(_QUICK)(keys))
+    rows = np.unique(state.reshape(NOTABLE * len(phrases), -1), axis=0, return_index=True)[1]  # some know no chance
+    rows = np.sort(rows)
+    joined = lambda x: x.reshape(-1, *x.shape[2:])[rows].astype(np.float32)
+    named = tuple(phrases[row % len(phrases)] for row in rows)
+    return {name: joined(fields[name]) for name in env.spec.fields}, joined(state), named
 
 
 def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from qllm_jax.tfcaf.jaxprs import bind, walk
+from qllm_jax.tfcaf.semantics import intervals
 from qllm_jax.tfcaf.semantics.guards import Guard, singular_values
 from qllm_jax.tfcaf.semantics.probes import Box, States, are_usual
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial, gradients_finite
@@ -24,7 +25,8 @@ STARTS = 4  # states that the search for one guard starts from
 STEPS = 16
 FACTORS = (1.0, 2.0)  # of Newton's step: 2 is right where the value is a square, as under the root of a norm
 GRIDS = (2.0**10, 2.0**4)  # ends are rounded to these, too: rounding errors keep equal things apart by 1e-8
-MAX_GUARDS = 32
+MAX_GUARDS = 32  # those that came nearest to 0 on the states that were tried; a program with more gets a note
+NEAR = 0.1  # of the largest value of a guard: one that never came nearer to 0 needs no note
 # The process of a candidate runs without XLA's simplifier (see sandbox/process.py). Without it, XLA:CPU (jaxlib
 # 0.10.2) gives programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify: its
 # ends are tried.
@@ -41,13 +43,12 @@ class Crossing(NamedTuple):
 
 def ends(trial: Trial, states: States, outcome: Outcome) -> States:
     """Return states (P, ...) in which the guards of `trial` are 0 or near to it. `outcome` is that of `states`."""
-    chosen = [k for k, values in enumerate(outcome.singular) if np.isfinite(_nearest(values)).any()][:MAX_GUARDS]
+    chosen = [k for _, k in _suspects(trial, outcome)][:MAX_GUARDS]
     if not chosen:
         return {name: values[:0] for name, values in states.items()}
-    flat = _flatten(trial.boxes, states)
-    low, high = (_flatten(trial.boxes, {n: box.usual[i][None] for n, box in trial.boxes.items()})[0] for i in (0, 1))
+    rows, low, high = flat(trial, states)
     starts = [
-        (flat[row], which, factor)
+        (rows[row], which, factor)
         for which, k in enumerate(chosen)
         for row in _spread(_nearest(outcome.singular[k]))
         for factor in FACTORS
@@ -58,7 +59,25 @@ def ends(trial: Trial, states: States, outcome: Outcome) -> States:
     # A choice between 0 and more by `x > 0` means 0, and not 1e-15, where the slope is inf: no state has that.
     found = np.where(np.abs(found) < TINY, 0.0, found)
     found = np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)])
-    return _unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
+    return unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
+
+
+def notes(trial: Trial, outcome: Outcome) -> list[str]:
+    """Return a note if more guards come near to 0 than are searched."""
+    left = [near for near, _ in _suspects(trial, outcome)[MAX_GUARDS:] if near < NEAR]
+    problem = f"{len(left)} of {len(trial.guards)} divisions, roots and the like were not searched for a 0"
+    return [problem] if left else []
+
+
+def _suspects(trial: Trial, outcome: Outcome) -> list[tuple[float, int]]:
+    """Return the guards that may be 0, each with the nearest to 0 that it came, relative to its largest value."""
+    reachable = intervals.can_be_singular(trial.program, trial.boxes, trial.guards)
+    found = []
+    for k, values in enumerate(outcome.singular):
+        sizes = _nearest(values)
+        if reachable[k] and (sizes := sizes[np.isfinite(sizes)]).size:
+            found.append((float(sizes.min() / sizes.max()), k))
+    return sorted(found)
 
 
 def crossings(trial: Trial, states: States, outcome: Outcome) -> Iterator[Crossing]:
@@ -94,12 +113,19 @@ def _spread(sizes: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([order[: STARTS // 2], order[len(order) // 2 :][: STARTS // 2]]))
 
 
-def _flatten(boxes: dict[str, Box], states: States) -> np.ndarray:
+def flat(trial: Trial, states: States) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return states as rows (P, D), and the lowest and highest usual values (D,)."""
+    low, high = (flatten(trial.boxes, {n: box.usual[i][None] for n, box in trial.boxes.items()})[0] for i in (0, 1))
+    return flatten(trial.boxes, states), low, high
+
+
+def flatten(boxes: dict[str, Box], states: States) -> np.ndarray:
     """Return states as rows (P, D)."""
     return np.concatenate([states[name].reshape(len(states[name]), -1) for name in sorted(boxes)], -1)
 
 
-def _unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
+def unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
+    """Return rows (P, D) as states in their ranges."""
     states, start = {}, 0
     for name in sorted(boxes):
         shape = boxes[name].low.shape
@@ -109,7 +135,8 @@ def _unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
     return states
 
 
-def _split(boxes: dict[str, Box], x: Float[Array, " entries"]) -> list[jax.Array]:
+def split(boxes: dict[str, Box], x: Float[Array, " entries"]) -> list[jax.Array]:
+    """Return one row (D,) as the arrays that a program takes."""
     parts, start = [], 0
     for name in sorted(boxes):
         size = int(np.prod(boxes[name].low.shape))
@@ -131,7 +158,7 @@ def _descend(
 
     def size(x: jax.Array) -> jax.Array:
         found = [trial.guards[k] for k in chosen]
-        values = singular_values(trial.program, found, _split(trial.boxes, x))
+        values = singular_values(trial.program, found, split(trial.boxes, x))
         nearest = [jnp.where(v == 0, jnp.inf, jnp.abs(v)).min(initial=jnp.inf) for v in values]
         return jnp.stack(nearest)[which]
 

@@ -1,6 +1,7 @@
 """Tasks: an environment as a credit function in it is tried, and its way into the process of a candidate."""
 
 import io
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,16 +18,33 @@ class Task(NamedTuple):
     seen_state: np.ndarray  # (R, S)
     reached_state: np.ndarray  # (2, S), lowest and highest of each number in all states of the rollouts; (0, S): none
     others: dict[int, Spec]  # the same environment with other numbers of agents
+    notable: States = MappingProxyType({})  # pyright: ignore[reportAssignmentType]  # fields (M, ...) of `Env.notable`
+    notable_state: np.ndarray = np.zeros((0, 0), np.float32)  # (M, S)
+    phrases: tuple[str, ...] = ()  # M, each follows "on a state"
+
+    @property
+    def reached_fields(self) -> States:
+        """Fields (R + M, ...) of the states of rollouts, and then of those that good play reaches."""
+        if not self.phrases:
+            return self.seen
+        return {name: np.concatenate([values, self.notable[name]]) for name, values in self.seen.items()}
+
+    @property
+    def reached_states(self) -> np.ndarray:
+        """Flat states (R + M, S) of the same."""
+        return np.concatenate([self.seen_state, self.notable_state]) if self.phrases else self.seen_state
 
 
 def pack(task: Task) -> tuple[dict[str, Any], bytes]:
     """Return the task for another process: JSON and arrays."""
     arrays = io.BytesIO()
-    flat = {"seen_state": task.seen_state, "reached_state": task.reached_state}
+    flat = {"seen_state": task.seen_state, "reached_state": task.reached_state, "notable_state": task.notable_state}
     named = flat | {f"field_{name}": x for name, x in task.seen.items()}
+    named |= {f"notable_{name}": x for name, x in task.notable.items()}
     np.savez(arrays, allow_pickle=False, **named)
     specs = {str(spec.n_agents): _sizes(spec) for spec in (task.spec, *task.others.values())}
-    return {"n_agents": task.spec.n_agents, "name": task.spec.name, "specs": specs}, arrays.getvalue()
+    packed = {"n_agents": task.spec.n_agents, "name": task.spec.name, "specs": specs, "phrases": task.phrases}
+    return packed, arrays.getvalue()
 
 
 def unpack(packed: dict[str, Any], arrays: bytes) -> Task:
@@ -35,7 +53,10 @@ def unpack(packed: dict[str, Any], arrays: bytes) -> Task:
     spec = specs.pop(packed["n_agents"])
     with np.load(io.BytesIO(arrays)) as stored:
         seen = {name: stored[f"field_{name}"] for name in spec.fields}
-        return Task(spec, seen, stored["seen_state"], stored["reached_state"], specs)
+        phrases = tuple(packed["phrases"])
+        notable = {name: stored[f"notable_{name}"] for name in spec.fields} if phrases else {}
+        flat = [stored[name] for name in ("seen_state", "reached_state", "notable_state")]
+        return Task(spec, seen, flat[0], flat[1], specs, notable, flat[2], phrases)
 
 
 def _sizes(spec: Spec) -> dict[str, Any]:

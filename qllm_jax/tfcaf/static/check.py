@@ -97,16 +97,19 @@ def _is_append(func: ast.expr) -> bool:
 
 
 def _check_recursion(scope: Scope) -> None:
-    calls = {name: _called(function) & set(scope.functions) for name, function in scope.functions.items()}
+    held = {name: set().union(*map(_named, values)) for name, values in scope.mapped.items()}
+    calls = held | {name: _named(function) for name, function in scope.functions.items()}
+    calls = {name: named & set(calls) for name, named in calls.items()}
     try:
         graphlib.TopologicalSorter(calls).prepare()
     except graphlib.CycleError as error:
-        name = error.args[1][0]
+        name = next(name for name in error.args[1] if name in scope.functions)
         raise rules.error(scope.functions[name], scope, f"`{name}` calls itself", "use a for loop") from error
 
 
-def _called(function: ast.FunctionDef) -> set[str]:
-    return {rules.path(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+def _named(node: ast.AST) -> set[str]:
+    """Return the names that a function reads: it calls those that are functions, or hands them to jax.vmap."""
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
 def _check_entry(tree: ast.Module, scope: Scope) -> ast.FunctionDef:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from qllm_jax.tfcaf.static.syntax import DROPPED_IMPORTS, NODES, REFUSED
-from qllm_jax.tfcaf.static.vocabulary import BUILTINS, INSTEAD, KEYWORDS, METHODS, MODULES
+from qllm_jax.tfcaf.static.vocabulary import BUILTINS, HIGHER, INSTEAD, KEYWORDS, METHODS, MODULES
 from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_INT = 10**6  # exclusive
@@ -19,6 +19,7 @@ class Scope(NamedTuple):
     file: str
     parents: dict[ast.AST, ast.AST]
     functions: dict[str, ast.FunctionDef]  # all functions of the file by name, nested ones too
+    mapped: dict[str, list[ast.expr]]  # names that hold nothing but `jax.vmap(...)`, with what is assigned to them
     bound: frozenset[str]  # every name that the file binds
 
 
@@ -35,7 +36,22 @@ def scope_of(tree: ast.Module, file: str) -> Scope:
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
     parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
-    return Scope(file, parents, functions, frozenset(stored | arguments | set(functions)))
+    return Scope(file, parents, functions, _mapped(nodes, arguments), frozenset(stored | arguments | set(functions)))
+
+
+def _mapped(nodes: list[ast.AST], arguments: set[str]) -> dict[str, list[ast.expr]]:
+    """Return the names that are bound by `name = jax.vmap(...)` and in no other way."""
+    assigned: dict[str, list[ast.expr]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            assigned.setdefault(node.targets[0].id, []).append(node.value)
+    names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    is_mapped = lambda value: isinstance(value, ast.Call) and path(value.func) == "jax.vmap"
+    return {
+        name: values
+        for name, values in assigned.items()
+        if all(map(is_mapped, values)) and names.count(name) == len(values) and name not in arguments
+    }
 
 
 def apply(node: ast.AST, scope: Scope) -> None:
@@ -83,11 +99,34 @@ def _check_function(node: ast.FunctionDef, scope: Scope) -> None:
     if node.decorator_list:
         raise error(node.decorator_list[0], scope, f"`{node.name}` has a decorator", "leave it out")
     given = node.args
-    if given.defaults or any(given.kw_defaults):
-        raise error(node, scope, f"`{node.name}` has default arguments", "pass every argument")
+    if not all(map(_is_number, given.defaults)) or any(given.kw_defaults):
+        problem = f"`{node.name}` has default arguments that are no numbers"
+        raise error(node, scope, problem, "pass every argument")
     if given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs:
         raise error(node, scope, f"`{node.name}` has star arguments", "name the arguments one by one")
     _check_binding(node, node.name, scope, BUILTINS)
+
+
+def _is_number(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
+
+
+def _check_lambda(node: ast.Lambda, scope: Scope) -> None:
+    if not _is_taken(node, scope):
+        what, hint = REFUSED[ast.Lambda]
+        raise error(node, scope, f"{what} is not allowed", hint)
+    given = node.args
+    if given.defaults or given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs:
+        raise error(node, scope, "a lambda has default or star arguments", "write a def")
+
+
+def _is_taken(node: ast.AST, scope: Scope) -> bool:
+    """True for the argument of a function that takes functions, such as jax.vmap."""
+    call = scope.parents[node]
+    positions = HIGHER.get(path(call.func), ()) if isinstance(call, ast.Call) else ()
+    return isinstance(call, ast.Call) and any(call.args[i : i + 1] == [node] for i in positions)
 
 
 def _check_argument(node: ast.arg, scope: Scope) -> None:
@@ -109,8 +148,8 @@ def _check_name(node: ast.Name, scope: Scope) -> None:
             raise error(node, scope, f"`{node.id}` is used as a value", "call a function of it")
     elif node.id in scope.functions:
         # A function that is passed around could call itself in ways that the text does not show.
-        if not (isinstance(parent, ast.Call) and parent.func is node):
-            raise error(node, scope, f"the function `{node.id}` is used as a value", "call it")
+        if not (isinstance(parent, ast.Call) and parent.func is node) and not _is_taken(node, scope):
+            raise error(node, scope, f"the function `{node.id}` is used as a value", "call it, or map it by jax.vmap")
     elif node.id not in BUILTINS and node.id not in scope.bound:
         raise error(
             node,
@@ -138,9 +177,19 @@ def _check_attribute(node: ast.Attribute, scope: Scope) -> None:
 def _check_call(node: ast.Call, scope: Scope) -> None:
     func = node.func
     # A name that nothing binds is left to the rule of names, which says more.
-    by_name = isinstance(func, ast.Name) and (func.id in scope.functions or func.id not in scope.bound)
-    if not (by_name or isinstance(func, ast.Attribute)):
+    by_name = isinstance(func, ast.Name) and (
+        func.id in scope.functions or func.id in scope.mapped or func.id not in scope.bound
+    )
+    by_map = isinstance(func, ast.Call) and path(func.func) == "jax.vmap"
+    if not (by_name or by_map or isinstance(func, ast.Attribute)):
         raise error(node, scope, "something other than a named function is called", "call functions by their own name")
+    for i in HIGHER.get(path(func), ()):
+        given = node.args[i] if i < len(node.args) else None
+        nested = isinstance(given, ast.Call) and path(given.func) == "jax.vmap"
+        held = isinstance(given, ast.Name) and (given.id in scope.functions or given.id in scope.mapped)
+        if not (held or nested or isinstance(given, ast.Lambda)):
+            hint = "pass a function of this file by its name, or a lambda"
+            raise error(node, scope, f"`{path(func)}` gets something other than a function", hint)
     if isinstance(func, ast.Attribute) and func.attr == "size":
         raise error(node, scope, "`.size` is called", "use .shape[...]")
 
@@ -200,6 +249,7 @@ def _hint(word: str, words: Collection[str], otherwise: str) -> str:
 
 _RULES: dict[type[ast.AST], Callable[[Any, Scope], None]] = {
     ast.FunctionDef: _check_function,
+    ast.Lambda: _check_lambda,
     ast.arg: _check_argument,
     ast.Name: _check_name,
     ast.Attribute: _check_attribute,

@@ -14,7 +14,8 @@ MAX_DEPTH = 100  # of nested syntax; deeper trees can exhaust the compiler's sta
 T = TypeVar("T")
 
 # (module, its name in the file): the same names are provided.
-DROPPED_IMPORTS = {("jax.numpy", "jnp"), ("jax", None)}
+DROPPED_IMPORTS = {("jax.numpy", "jnp"), ("jax", None), ("jax.numpy", None), ("jax.nn", None), ("jax.lax", "lax")}
+TYPING = frozenset({"__future__", "collections.abc", "jaxtyping", "typing"})  # for annotations, which are dropped
 
 # The nodes that a source may have; a kind that a later Python adds is refused.
 _STATEMENTS = (ast.FunctionDef, ast.Return, ast.Pass, ast.Assign, ast.AugAssign, ast.Expr, ast.For, ast.If)
@@ -24,7 +25,11 @@ _EXPRESSIONS += (ast.ListComp, ast.GeneratorExp, ast.comprehension, ast.keyword,
 _OPERATORS = (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.boolop, ast.unaryop, ast.cmpop)
 _OPERATORS += (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
 _OPERATORS += (ast.BitAnd, ast.BitOr, ast.BitXor)  # no shifts: 1 << 10**9
-NODES = _STATEMENTS + _EXPRESSIONS + _OPERATORS
+NODES = (*_STATEMENTS, *_EXPRESSIONS, *_OPERATORS, ast.Lambda)
+
+# What an annotation may be made of: names of types. Anything else could do something where Python runs it.
+_TYPES = (ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.Constant, ast.BinOp, ast.BitOr)
+_TYPES += (ast.expr_context,)
 
 # Refused syntax that models are likely to write -> (its name, what to do instead).
 REFUSED: dict[type[ast.AST], tuple[str, str]] = {
@@ -51,13 +56,62 @@ REFUSED: dict[type[ast.AST], tuple[str, str]] = {
 
 def parse(text: str, file: str) -> ast.Module:
     """Return the tree of `text` without jax imports, docstrings and annotations, of a depth that recursion can take."""
-    texts.verify_size(text, file)
-    tree = _guarded(lambda: ast.parse(text.removeprefix("\ufeff")), file)  # editors on Windows write a byte-order mark
+    texts.verify(text, file)
+    text = text.removeprefix(texts.BYTE_ORDER_MARK)  # editors on Windows write one
+    tree = _guarded(lambda: ast.parse(text), file)
     _check_depth(tree, file)
-    tree.body = [statement for statement in tree.body if not _is_dropped(statement)]
+    lines = text.split("\n")
+    for node in list(ast.walk(tree)):
+        _check_letters(node, lines, file)
+        _check_annotation(node, file)
+    has_lax = any(isinstance(node, ast.ImportFrom) and _imported(node) == {("jax.lax", "lax")} for node in tree.body)
     for node in list(ast.walk(tree)):
         _strip(node)
-    return tree
+    return ast.fix_missing_locations(_OneName(has_lax).visit(tree))
+
+
+class _OneName(ast.NodeTransformer):
+    """Write `jnp` for `jax.numpy`, and `jax.lax` for `lax` where that is imported: one name for one thing."""
+
+    def __init__(self, has_lax: bool):
+        self._has_lax = has_lax
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if node.attr == "numpy" and isinstance(node.value, ast.Name) and node.value.id == "jax":
+            return ast.copy_location(ast.Name("jnp", node.ctx), node)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id == "lax" and self._has_lax and isinstance(node.ctx, ast.Load):
+            jax = ast.copy_location(ast.Name("jax", node.ctx), node)
+            return ast.copy_location(ast.Attribute(jax, "lax", node.ctx), node)
+        return node
+
+
+def _check_letters(node: ast.AST, lines: list[str], file: str) -> None:
+    """Refuse names that Python reads as others than are written: it takes a full-width letter for a plain one."""
+    name = next((value for key in ("id", "arg", "attr") if isinstance(value := getattr(node, key, None), str)), None)
+    if name is None or not hasattr(node, "lineno"):
+        return
+    line, size = lines[node.lineno - 1].encode(), len(name.encode())
+    start = node.end_col_offset - size if isinstance(node, ast.Attribute) else node.col_offset
+    if isinstance(node, ast.Attribute):
+        line = lines[node.end_lineno - 1].encode()
+    if line[max(start, 0) : start + size] != name.encode():
+        problem = f"`{name}` is written in other letters that Python takes for these"
+        raise TfcafError("STATIC", Location(file, node.lineno), problem, "write names in plain letters")
+
+
+def _check_annotation(node: ast.AST, file: str) -> None:
+    """Refuse annotations that could do something where Python runs them: here they are dropped."""
+    if isinstance(node, ast.AnnAssign) and node.value is None:
+        hint = "give it a value, or leave the line out"
+        raise TfcafError("STATIC", Location(file, node.lineno), "a name is declared without a value", hint)
+    for each in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+        if isinstance(each, ast.AST) and not all(isinstance(part, _TYPES) for part in ast.walk(each)):
+            hint = "write the name of a type, or leave the annotation out"
+            raise TfcafError("STATIC", Location(file, each.lineno), "an annotation is more than a type", hint)
 
 
 def guard_indices(tree: ast.Module) -> None:
@@ -112,11 +166,25 @@ def _check_depth(tree: ast.Module, file: str) -> None:
 
 
 def _is_dropped(node: ast.stmt) -> bool:
-    if isinstance(node, ast.ImportFrom) and node.level == 0:  # from jax import numpy as jnp
-        names = {(f"{node.module}.{name.name}", name.asname) for name in node.names}
-    else:
-        names = {(name.name, name.asname) for name in node.names} if isinstance(node, ast.Import) else {("", None)}
-    return names <= DROPPED_IMPORTS
+    if not isinstance(node, (ast.Import, ast.ImportFrom)):
+        return False
+    types = all(name.asname is None for name in node.names) and _module(node) in TYPING
+    return types or _imported(node) <= DROPPED_IMPORTS
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> set[tuple[str, str | None]]:
+    """Return what an import binds: (dotted name, its name in the file); of `from jax import lax` that is `lax`."""
+    if isinstance(node, ast.Import):
+        return {(name.name, name.asname) for name in node.names}
+    if node.level:
+        return {("", None)}
+    return {(f"{node.module}.{name.name}", name.asname or name.name) for name in node.names}
+
+
+def _module(node: ast.Import | ast.ImportFrom) -> str:
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "") if node.level == 0 else ""
+    return node.names[0].name if len(node.names) == 1 else ""
 
 
 def _strip(node: ast.AST) -> None:
@@ -133,6 +201,8 @@ def _strip(node: ast.AST) -> None:
 
 
 def _plain(node: ast.stmt) -> ast.stmt | None:
+    if _is_dropped(node):
+        return None
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return None
     if isinstance(node, ast.AnnAssign):

@@ -31,24 +31,28 @@ MODULES: dict[str, frozenset[str]] = {
         """.split()  # noqa: SIM905
     ),
     "jnp.linalg": frozenset({"norm"}),
-    "jax": frozenset({"nn"}),
+    "jax": frozenset({"lax", "nn", "vmap"}),
+    "jax.lax": frozenset({"cond", "fori_loop", "scan", "select", "stop_gradient"}),
     "jax.nn": frozenset(
         "elu leaky_relu log_sigmoid log_softmax logsumexp one_hot relu sigmoid silu softmax softplus tanh".split()  # noqa: SIM905
     ),
 }
 
+# Function that takes functions -> positions of these. They are functions of the file, or lambdas written there.
+HIGHER = {"jax.vmap": (0,), "jax.lax.cond": (1, 2), "jax.lax.fori_loop": (2,), "jax.lax.scan": (0,)}
+
 # Attributes of arrays, and `append` for lists. Not `take`: `jnp.take` is the one whose indices are guarded.
 METHODS = frozenset(
     """
-    T all any append argmax argmin argsort astype at add clip cumsum diagonal divide dot dtype flatten max mean min
+    T all any append argmax argmin argsort astype at add clip cumsum divide dot dtype flatten max mean min
     multiply ndim power prod ravel repeat reshape round set shape size squeeze std sum swapaxes transpose var
     """.split()  # noqa: SIM905
 )
 
 KEYWORDS = frozenset(
     """
-    axes axis axis1 axis2 ddof decimals dtype endpoint fill_value indexing initial k keepdims max min nan neginf num
-    num_classes offset ord posinf repeats shape start stop strict total_repeat_length weights where
+    axes axis axis1 axis2 ddof decimals dtype endpoint fill_value in_axes indexing initial k keepdims length max min nan
+    neginf num num_classes offset ord out_axes posinf repeats shape start stop strict weights where xs
     """.split()  # noqa: SIM905
 )
 
@@ -79,8 +83,11 @@ INSTEAD = {
     "math": "use jnp instead of math (jnp.sqrt, jnp.pi)",
     "F": "use jax.nn instead of torch's F",
     "nn": "write jax.nn",
-    "lax": "use jnp; a loop over agents may be a Python for",
-    "vmap": "write for one sample; the caller maps over the batch",
+    "lax": "write jax.lax",
+    "vmap": "write jax.vmap",
+    "while_loop": "use jax.lax.fori_loop with whole numbers as bounds, or a Python for over a range",
+    "diagonal": "use jnp.diagonal(x)",
+    "total_repeat_length": "leave it out: repeats that are whole numbers say how long the result is",
     "jit": "leave it out; the caller compiles",
     "random": "a credit function is deterministic: compute it from the state",
     "float64": "use jnp.float32",

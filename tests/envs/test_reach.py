@@ -1,0 +1,65 @@
+"""Declared ranges hold in reach: the wildest teams stay inside, and so do the states that good play reaches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qllm_envs
+from qllm_envs.core import Env
+
+EPISODES = 20
+
+
+def towards(delta: jax.Array) -> jax.Array:
+    """Actions (N,) of the particle world that go along the longer axis of `delta` (N, 2)."""
+    x, y = delta[:, 0], delta[:, 1]
+    return jnp.where(jnp.abs(x) > jnp.abs(y), jnp.where(x > 0, 2, 1), jnp.where(y > 0, 4, 3))
+
+
+def wild(fields: dict, t: jax.Array, key: jax.Array, kind: jax.Array) -> jax.Array:
+    """Actions of a wild team: random, all one way, crowding and then away, or all after agent 0, which flees."""
+    pos = fields["agent_pos"]
+    n = len(pos)
+    one_way = jnp.full(n, 4)
+    crowd = jnp.where(t < 10, towards(pos.mean(0, keepdims=True) - pos), towards(pos))
+    chase = towards(pos[:1] - pos).at[0].set(4)
+    return jnp.stack([jax.random.randint(key, (n,), 0, 5), one_way, crowd, chase])[kind]
+
+
+def reached(env: Env) -> dict[str, np.ndarray]:
+    """Values of each field in episodes of each wild team."""
+
+    def episode(key: jax.Array, kind: jax.Array) -> dict:
+        def step(carry: tuple, key: jax.Array) -> tuple:
+            state, t = carry
+            fields = env.view(state).fields
+            state = env.step(key, state, wild(fields, t, key, kind).astype(jnp.int32)).state
+            return (state, t + 1), env.view(state).fields
+
+        return jax.lax.scan(step, (env.reset(key), jnp.int32(0)), jax.random.split(key, env.spec.horizon))[1]
+
+    keys = jax.random.split(jax.random.key(3), 4 * EPISODES)
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(episode))(keys, jnp.arange(len(keys)) % 4))
+
+
+@pytest.mark.parametrize(("name", "n_agents"), [("mpe_spread", 3), ("mpe_spread", 25), ("mpe_tag", 3)])
+def test_the_wildest_teams_stay_inside_of_the_declared_ranges(name: str, n_agents: int):
+    env = qllm_envs.make(name, n_agents=n_agents)
+    for field, values in reached(env).items():
+        declared = env.spec.fields[field]
+        assert declared.low <= values.min() <= values.max() <= declared.high, field
+
+
+@pytest.mark.parametrize("name", ["lbf", "matrix", "mpe_adversary", "mpe_spread", "mpe_tag", "spectators"])
+def test_states_of_good_play_are_in_the_declared_ranges(name: str):
+    env = qllm_envs.make(name)
+    assert env.notable is not None
+    found = env.notable(jax.random.key(0))
+    assert all(phrase.startswith(("in which ", "after ")) for phrase in found)
+    for phrase, state in found.items():
+        for field, values in env.view(state).fields.items():
+            declared = env.spec.fields[field]
+            assert np.isfinite([declared.low, declared.high]).all(), field
+            assert (values >= declared.low - 1e-6).all(), (phrase, field)
+            assert (values <= declared.high + 1e-6).all(), (phrase, field)
