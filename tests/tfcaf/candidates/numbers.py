@@ -62,8 +62,8 @@ OUT_OF_RANGE = {
     ),
     "paper_computed_index": Candidate(
         network(
-            "i = jnp.argmax(global_state, axis=1) + 1",
-            "s = jnp.take_along_axis(global_state, i[:, None], axis=1)",
+            "i = jnp.argmax(global_state[:, :14], axis=1) + 1",
+            "s = jnp.take_along_axis(global_state[:, :14], i[:, None], axis=1)",
             SUM.format("agents_q * (1.0 + s ** 2)"),
         ),
         "OOB",
@@ -78,11 +78,13 @@ DIVISIONS = {
     "109_paper_zero_state": Candidate(
         network("s = global_state[:, :3] ** 2", SUM.format("agents_q * s / s.sum(-1, keepdims=True)")), "NONFINITE", 3
     ),
-    "110_nan_only_at_large_state": Candidate(credit("return jnp.exp(x), 0.0"), "NONFINITE", 3, "jnp.clip"),
+    "110_nan_only_at_large_state": Candidate(credit("return jnp.exp(20.0 * x), 0.0"), "NONFINITE", 3, "jnp.clip"),
     "110_exp_overflow_inf_minus_inf": Candidate(
         credit("y = jnp.exp(x ** 2)", "return 1.0 + y - y, 0.0"), "NONFINITE", 3
     ),
-    "110_paper_overflow": Candidate(network(SUM.format("agents_q * jnp.exp(global_state[:, :3])")), "NONFINITE", 2),
+    "110_paper_overflow": Candidate(
+        network(SUM.format("agents_q * jnp.exp(50.0 * global_state[:, :3])")), "NONFINITE", 2
+    ),
     "by_distance_to_goal": Candidate(credit("return 1.0 / jnp.sum((pos - goal) ** 2, axis=-1), 0.0"), "NONFINITE", 3),
     "by_distance_of_agents": Candidate(
         credit("d = jnp.abs(pos[:, None] - pos[None]).sum(-1) + jnp.eye(3)", "return 1.0 / d.min(1), 0.0"),
