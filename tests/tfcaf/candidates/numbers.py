@@ -66,7 +66,7 @@ OUT_OF_RANGE = {
             "s = jnp.take_along_axis(global_state[:, :14], i[:, None], axis=1)",
             SUM.format("agents_q * (1.0 + s ** 2)"),
         ),
-        "OOB",
+        "NONFINITE",
         3,
     ),
 }
