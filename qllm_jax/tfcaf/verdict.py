@@ -100,8 +100,9 @@ def refusal(error: TfcafError, layer: str, source: str, report: dict[str, Any]) 
     """Return the verdict for `error` in `source`."""
     line = error.location.line
     lines = source.split("\n")
-    known = line is not None and 0 < line <= len(lines)
-    text = {"line_text": printable(lines[line - 1].rstrip("\r").replace("\t", "    "))} if known else {}
+    text = {}
+    if line is not None and 0 < line <= len(lines):
+        text["line_text"] = printable(lines[line - 1].rstrip("\r").replace("\t", "    "))
     return Verdict(error.code, layer, error.problem, line, error.hint, sha256(source), report | text)
 
 

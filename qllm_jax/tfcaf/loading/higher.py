@@ -5,6 +5,7 @@ find in them too. Their bounds are whole numbers that are known while the functi
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ def functions(watch: Watch | None) -> dict[str, Callable[..., Any]]:
     def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
         if watch is None:
             return jax.vmap(fun, in_axes, out_axes)
-        return lambda *args: _watched(fun, in_axes, out_axes, watch, args)
+        return partial(_watched, fun, in_axes, out_axes, watch)
 
     return {
         "jax.vmap": vmap,
@@ -33,7 +34,7 @@ def functions(watch: Watch | None) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _watched(fun: Callable[..., Any], in_axes: Any, out_axes: Any, watch: Watch, args: tuple) -> Any:
+def _watched(fun: Callable[..., Any], in_axes: Any, out_axes: Any, watch: Watch, *args: Any) -> Any:
     """Map `fun`, and record the sites inside of it with what holds for any of its calls."""
     found: list[Site] = []
 

@@ -65,7 +65,7 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     works, slow = _other_sizes(checked, task)
     seen = {name: values[:n_seen] for name, values in tried.states.items()}
     counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": tried.kinds.count(IN_RANGE)}
-    found = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
+    found: dict[str, Any] = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
     found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
     return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
 

@@ -55,7 +55,7 @@ def run(trial: Trial, states: States, reached: int, file: str) -> Found:
     picked = np.concatenate([np.arange(total), *[rows] * (2 * len(compared))])
     inputs = [states[name][picked] for name in sorted(states)]
     finite = _finite(trial, [each.position for each in compared], inputs, np.concatenate(which), np.concatenate(holds))
-    forced = finite[total:].reshape(len(compared), 2, len(rows)).all(-1)
+    forced = np.asarray(finite[total:].reshape(len(compared), 2, len(rows)).all(-1))
     dangers = [
         each._replace(holds=bool(value)) for k, each in enumerate(compared) for value in (0, 1) if not forced[k, value]
     ]

@@ -91,14 +91,15 @@ class _OneName(ast.NodeTransformer):
 
 def _check_letters(node: ast.AST, lines: list[str], file: str) -> None:
     """Refuse names that Python reads as others than are written: it takes a full-width letter for a plain one."""
-    name = next((value for key in ("id", "arg", "attr") if isinstance(value := getattr(node, key, None), str)), None)
-    if name is None or not hasattr(node, "lineno"):
+    if not isinstance(node, (ast.Name, ast.arg, ast.Attribute, ast.keyword)):
         return
-    line, size = lines[node.lineno - 1].encode(), len(name.encode())
-    start = node.end_col_offset - size if isinstance(node, ast.Attribute) else node.col_offset
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else node.arg
+    if name is None:  # `**` in a call
+        return
+    written, at, start = name.encode(), node.lineno, node.col_offset
     if isinstance(node, ast.Attribute):
-        line = lines[node.end_lineno - 1].encode()
-    if line[max(start, 0) : start + size] != name.encode():
+        at, start = node.end_lineno or at, (node.end_col_offset or 0) - len(written)
+    if lines[at - 1].encode()[max(start, 0) : start + len(written)] != written:
         problem = f"`{name}` is written in other letters that Python takes for these"
         raise TfcafError("STATIC", Location(file, node.lineno), problem, "write names in plain letters")
 
@@ -109,7 +110,7 @@ def _check_annotation(node: ast.AST, file: str) -> None:
         hint = "give it a value, or leave the line out"
         raise TfcafError("STATIC", Location(file, node.lineno), "a name is declared without a value", hint)
     for each in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-        if isinstance(each, ast.AST) and not all(isinstance(part, _TYPES) for part in ast.walk(each)):
+        if isinstance(each, ast.expr) and not all(isinstance(part, _TYPES) for part in ast.walk(each)):
             hint = "write the name of a type, or leave the annotation out"
             raise TfcafError("STATIC", Location(file, each.lineno), "an annotation is more than a type", hint)
 
