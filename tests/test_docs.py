@@ -168,7 +168,7 @@ def test_files_that_are_named_exist(page: Path):
     tops = {path.name for home in homes for path in home.iterdir() if path.is_dir()} - {"runs"}
     for span in spans(page):
         if re.fullmatch(r"[\w./*-]+/[\w./*-]*", span) and span.split("/")[0] in tops:
-            pattern = re.sub("NAME", "*", span).rstrip("/")
+            pattern = re.sub("NAME|STUDY|TASK|METHOD", "*", span).rstrip("/")
             assert any(list(home.glob(pattern)) for home in homes), span
 
 

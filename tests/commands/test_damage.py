@@ -293,9 +293,7 @@ def test_a_filesystem_without_locks_is_a_note(copied: Path, monkeypatch: pytest.
     monkeypatch.setattr(fcntl, "flock", refuse)
     with folder.locked(copied):
         assert not folder.in_use(copied)
-    assert (
-        capsys.readouterr().err == f"note: no lock for {copied} (No locks available): start no second process in it\n"
-    )
+    assert capsys.readouterr().err == f"note: no lock for {copied} (none here): start no second process in it\n"
 
 
 def test_a_default_name_that_is_taken_gets_a_number(tmp_path: Path):

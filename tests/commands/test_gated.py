@@ -3,6 +3,7 @@
 Jobs of --multirun are in test_multirun.py.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from qllm_jax.evaluate import evaluate
 from qllm_jax.params import params
 from qllm_jax.render import render
 from qllm_jax.report import report
-from qllm_jax.run import gated
+from qllm_jax.run import folder, gated
 from qllm_jax.tfcaf import TfcafError, gates
 from qllm_jax.tfcaf.loading import loader
 from qllm_jax.tfcaf.sandbox import process
-from qllm_jax.tfcaf.verdict import Location
+from qllm_jax.tfcaf.verdict import Location, sha256
 
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
 BAD = GOOD.replace("** 2", "")  # negative weights
@@ -91,9 +92,17 @@ def test_a_new_run_and_a_sweep_verify_all_their_functions(refused: list[str], tm
     assert not (tmp_path / "run").exists()
 
 
+def with_function(path: Path, text: str) -> Path:
+    """The folder of a run that was begun with another function, as one of an older version of the gates may hold."""
+    (path / "tfcaf.py").write_text(text)
+    meta = json.loads((path / folder.META).read_text())
+    meta[folder.FILES]["sha256"]["tfcaf.py"] = sha256(text)
+    (path / folder.META).write_text(json.dumps(meta))
+    return path
+
+
 def test_a_resumed_run_verifies_its_own_copy(refused: list[str], tiny_run: Path, tmp_path: Path):
-    path = shutil.copytree(tiny_run, tmp_path / "run")
-    (path / "tfcaf.py").write_text(BAD)
+    path = with_function(shutil.copytree(tiny_run, tmp_path / "run"), BAD)
     refused[:] = [GOOD]
     with pytest.raises(TfcafError, match="a weight is negative"):
         train([f"resume={path}", "total_steps=800"])
@@ -103,8 +112,7 @@ def test_a_resumed_run_verifies_its_own_copy(refused: list[str], tiny_run: Path,
 @pytest.mark.usefixtures("empty_cache", "no_process")
 def test_commands_that_only_read_start_no_process(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """They open a run whose function was changed, too, and say that it has no stored pass."""
-    path = shutil.copytree(tiny_run, tmp_path / "run")
-    (path / "tfcaf.py").write_text(BAD)
+    path = with_function(shutil.copytree(tiny_run, tmp_path / "run"), BAD)
     for command, arguments in ((evaluate, ["episodes=2"]), (render, [f"out={tmp_path / 'film.gif'}"])):
         assert command([str(path), *arguments]) == 0
         assert capsys.readouterr().err == (
@@ -112,6 +120,6 @@ def test_commands_that_only_read_start_no_process(tiny_run: Path, tmp_path: Path
         )
     assert report([str(path), f"out={tmp_path / 'curves.svg'}"]) == 0
     assert params(["n_agents=3", f"algo.mixer.function={path / 'tfcaf.py'}"]) == 0
-    (path / "tfcaf.py").write_text("import os\n" + BAD)
+    with_function(path, "import os\n" + BAD)
     with pytest.raises(TfcafError, match="import"):
         evaluate([str(path)])

@@ -85,7 +85,8 @@ def plays(draw):
 def test_any_play_is_finite_never_rewarded_above_0_and_seen_as_it_is(play):
     n, start, actions = play
     steps, views = player("mpe_spread", n)(start, jnp.asarray(actions))
-    assert_sound(spread(n), steps, views)
+    # The declared reach assumes that at most 4 others push an agent at once; here all can start in one place.
+    assert_sound(spread(n), steps, views, in_reach=n <= 5)
     assert (steps.reward <= 0).all()
     pos, landmarks = np.asarray(steps.state.agent_pos), np.asarray(steps.state.landmark_pos)
     np.testing.assert_array_equal(landmarks, np.broadcast_to(start.landmark_pos, landmarks.shape))

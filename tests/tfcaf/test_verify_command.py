@@ -37,7 +37,7 @@ def test_a_refusal_prints_line_and_hint(tmp_path: Path, capsys: pytest.CaptureFi
         assert text in shown
 
 
-def test_mistakes_are_one_sentence(tmp_path: Path):
+def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for arguments, sentence in (
         ([], "give one file"),
         (["a.py", "b.py"], "give one file"),
@@ -49,8 +49,9 @@ def test_mistakes_are_one_sentence(tmp_path: Path):
             verify.verify(arguments)
     latin = tmp_path / "latin.py"
     latin.write_bytes(b"# \xff\n" + GOOD.encode())
-    with pytest.raises(UserError, match=r"latin\.py:1: not text in UTF-8"):
-        verify.verify([str(latin)])
+    assert verify.verify([str(latin)]) == 1
+    assert "PARSE at L1" in (printed := capsys.readouterr().out)
+    assert "not text in UTF-8" in printed
 
 
 def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -132,6 +132,8 @@ OUTPUTS = {
     ),
     "119_negative_and_meant": Candidate(credit("return x, 0.0", before="IGM = False\n"), "OK", says="negative"),
     "121_sort_permutes_agents": Candidate(credit("return jnp.sort(x ** 2) + 1.0, 0.0"), "OK", says="swap"),
-    "122_weights_1e8": Candidate(credit("return 1e8 * (1.0 + x ** 2), 0.0"), "OK", says="of the order of"),
+    "122_weights_1e8": Candidate(
+        credit("return 1e8 * (1.0 + x ** 2), 0.0"), "SCALE", 3, says="times the number of agents"
+    ),
     "constant_weights": Candidate(credit("return jnp.ones(3) / 3.0, 0.0"), "OK", says="fixed weighting"),
 }
