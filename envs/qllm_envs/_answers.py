@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import options
-from qllm_envs.core import Scene, Shape
+from qllm_envs.core import Entries, Field, Scene, Shape, StateBlock
 
 AGENT, SIGN, MARK = 0.27, 0.13, 0.09  # radius of an agent, half the sides of its sign and of its mark, in cells
 FRAME = 0.47  # half the side of the frame of an agent that counts
@@ -49,6 +49,19 @@ def rule(symbols: int, actions: int) -> str:
     """Sentence that says which answers are right."""
     answer = "action k" if symbols <= actions else f"action k modulo {actions}"
     return f"The right answer to symbol k is {answer}, for all agents and at all times."
+
+
+def symbol_field(n: int, symbols: int) -> Field:
+    """Describe the symbols of a game that draws them anew for each step."""
+    meaning = "the symbol of each agent in this step, entry i for agent i; drawn anew for each step, all equally likely"
+    return Field((n,), meaning, "number of a symbol", 0.0, symbols - 1.0)
+
+
+def rows(n: int, flag: str, symbols: int, *more: Entries) -> StateBlock:
+    """Layout of a flat state with a row for each agent: its entry of the field `flag`, its symbol one-hot, `more`."""
+    return StateBlock(
+        (Entries(f"{flag}[i]", 1), Entries(f"[symbol[i] == k for k in range({symbols})]", symbols), *more), "i", n
+    )
 
 
 def cells(n: int) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import _answers, options
-from qllm_envs.core import Entries, Env, Field, Scene, Spec, StateBlock, Step, View
+from qllm_envs.core import Env, Field, Scene, Spec, Step, View
 
 NAME = "duty"
 UNKNOWN, IDLE, RIGHT, WRONG = 0, 1, 2, 3  # of `State.marked`
@@ -103,7 +103,7 @@ def _view(rules: Rules, state: State) -> View:
 
 def _spec(rules: Rules) -> Spec:
     n, k = rules.n_agents, rules.symbols
-    block = StateBlock((Entries("on_duty[i]", 1), Entries(f"[symbol[i] == k for k in range({k})]", k)), "i", n)
+    block = _answers.rows(n, "on_duty", k)
     crowd = f"_active{rules.active}" if rules.active > 1 else ""
     return Spec(
         name=NAME,
@@ -143,10 +143,9 @@ def _fields(rules: Rules) -> dict[str, Field]:
         "1 for agents that are on duty in this step, 0 for all others, entry i for agent i; "
         f"{rules.active} of {n}, drawn anew for each step, all equally likely; {told}"
     )
-    symbol = "the symbol of each agent in this step, entry i for agent i; drawn anew for each step, all equally likely"
     return {
         "on_duty": Field((n,), on_duty, "0 or 1", 0.0, 1.0),
-        "symbol": Field((n,), symbol, "number of a symbol", 0.0, rules.symbols - 1.0),
+        "symbol": _answers.symbol_field(n, rules.symbols),
     }
 
 

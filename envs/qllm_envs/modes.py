@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import _answers, options
-from qllm_envs.core import Entries, Env, Field, Scene, Spec, StateBlock, Step, View
+from qllm_envs.core import Env, Field, Scene, Spec, Step, View
 
 NAME = "modes"
 RARE, PAY = 0.25, 2.0  # defaults: right answers are best in the dark, unless the rare mode counts 1.5 times as much
@@ -113,8 +113,7 @@ def _spec(rules: Rules) -> Spec:
         "1 for agents that are in the rare mode in this step, 0 for those in the common one, entry i for agent i; each "
         f"agent is in the rare mode with probability {rules.rare:g}, drawn anew for each step; {told}"
     )
-    symbol = "the symbol of each agent in this step, entry i for agent i; drawn anew for each step, all equally likely"
-    block = StateBlock((Entries("rare[i]", 1), Entries(f"[symbol[i] == k for k in range({k})]", k)), "i", n)
+    block = _answers.rows(n, "rare", k)
     return Spec(
         name=NAME,
         n_agents=n,
@@ -124,7 +123,7 @@ def _spec(rules: Rules) -> Spec:
         horizon=rules.horizon,
         fields={
             "rare": Field((n,), mode, "0 or 1", 0.0, 1.0),
-            "symbol": Field((n,), symbol, "number of a symbol", 0.0, k - 1.0),
+            "symbol": _answers.symbol_field(n, k),
         },
         action_names=tuple(str(action) for action in range(ACTIONS)),
         reward=(

@@ -127,13 +127,8 @@ def _view(rules: Rules, state: State) -> View:
 
 def _spec(rules: Rules) -> Spec:
     n, k, a = rules.n_agents, rules.symbols, rules.actions
-    rows = (
-        Entries("on_duty[i]", 1),
-        Entries(f"[symbol[i] == k for k in range({k})]", k),
-        Entries(f"[answer[i] == a for a in range({a})]", a),
-    )
     clock = Entries(f"[steps_to_pay == {rules.delay} - d for d in range({rules.length})]", rules.length)
-    block = StateBlock(rows, "i", n)
+    block = _answers.rows(n, "on_duty", k, Entries(f"[answer[i] == a for a in range({a})]", a))
     delay = f"_delay{rules.delay}" if rules.delay != 3 else ""
     crowd = f"_active{rules.active}" if rules.active > 1 else ""
     return Spec(

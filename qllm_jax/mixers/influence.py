@@ -1,4 +1,4 @@
-"""What each argument of a credit function, or of a mixing network, does to the credit weights.
+"""Influence of each argument of a credit function, or of a mixing network, on the credit weights.
 
 Two measures over visited states, with all other arguments held:
 

@@ -186,7 +186,7 @@ def is_named(path: Path) -> bool:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the files of a checkpoint; "" for a whole one. All of them are read."""
+    """Return the damage of a checkpoint's files in words; "" for a whole one. All of them are read."""
     try:
         if not (path / SUMS).is_file():
             return "" if not host_state(path).metrics_sha256 else f"{SUMS} is missing"

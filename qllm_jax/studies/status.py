@@ -1,4 +1,4 @@
-"""How far a study is: a table of tasks and methods, the time used, and the estimated time left."""
+"""Progress of a study: a table of tasks and methods, the time used, and the estimated time left."""
 
 from collections.abc import Iterator
 

@@ -79,7 +79,7 @@ def contrasts(n: int, k: int, active: int, sees: bool, n_samples: int = 100_000)
 
 
 def ratio(n: int, k: int, active: int) -> float:
-    """How many times more samples equal weights need, for one and for two on duty."""
+    """Ratio of the samples that equal weights and right credit need, for one and for two on duty."""
     p, cell = 1 / k, 1 / k**2
     if active == 1:
         return 1 + 2 * (n - 1) * p

@@ -1,4 +1,4 @@
-"""What arguments do to weights, for functions whose answer is known by hand."""
+"""Influence of arguments on weights, for functions whose answer is known by hand."""
 
 from collections.abc import Callable
 

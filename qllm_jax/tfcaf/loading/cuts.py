@@ -1,4 +1,4 @@
-"""What JAX and Python cut off or leave out without a word, in functions that take no index: refused or remarked."""
+"""Values that JAX and Python cut off or leave out without a word, in functions without an index: refused or noted."""
 
 import sys
 from collections.abc import Callable, Iterator
