@@ -77,6 +77,7 @@ class AlgoConfig:
     eval_epsilon: Share
     standardize_rewards: StrictBool
     learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
+    init: Literal["torch", "scaled"] = "torch"  # initial weights: a key of KINDS in core/initializers.py
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from qllm_envs import EnvState, Spec
 from qllm_jax.core.gru import GruParams, gru_cell
-from qllm_jax.core.initializers import Dense, uniform
+from qllm_jax.core.initializers import Dense, biases, weights
 from qllm_jax.core.types import Params
 
 Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O)
@@ -44,15 +44,15 @@ class AgentNetwork(nn.Module):
     def __call__(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         width, size = inputs.shape[-1], self.hidden_dim
         fan_in = width + self.n_agents * self.agent_id
-        x = inputs @ self.param("in_kernel", uniform, (width, size), fan_in)
-        rows = self.param("in_bias", uniform, (size,), fan_in)[None]
+        x = inputs @ self.param("in_kernel", weights, (width, size), fan_in)
+        rows = self.param("in_bias", biases, (size,), fan_in)[None]
         if self.agent_id:
             # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
-            rows = rows + self.param("id_kernel", uniform, (self.n_agents, size), fan_in)
+            rows = rows + self.param("id_kernel", weights, (self.n_agents, size), fan_in)
         x = nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
-        shapes = ((size, 3 * size), (size, 3 * size), (3 * size,), (3 * size,))
-        named = zip(GruParams._fields, shapes, strict=True)
-        gru = GruParams(*(self.param(f"gru_{name}", uniform, shape, size) for name, shape in named))
+        drawn = ((weights, (size, 3 * size)),) * 2 + ((biases, (3 * size,)),) * 2
+        named = zip(GruParams._fields, drawn, strict=True)
+        gru = GruParams(*(self.param(f"gru_{name}", draw, shape, size) for name, (draw, shape) in named))
         hidden = gru_cell(gru, hidden, x)
         return hidden, Dense(self.n_actions, name="head")(hidden)
 

@@ -1,4 +1,4 @@
-"""Feed-forward networks that mixers, critics and hypernetworks are made of. Torch's initialization, see `Dense`."""
+"""Feed-forward networks that mixers, critics and hypernetworks are made of."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from qllm_jax.core.initializers import dense, uniform
+from qllm_jax.core.initializers import biases, dense, weights
 from qllm_jax.core.types import Params
 
 Inputs = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # own parts (N, ...) of the agents, and shared ones
@@ -25,9 +25,9 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, parts: dict[str, jax.Array]) -> jax.Array:
         fan_in = sum(part.shape[0] for part in parts.values())
-        x = self.param("in_bias", uniform, (self.hidden_dim,), fan_in)
+        x = self.param("in_bias", biases, (self.hidden_dim,), fan_in)
         for name, part in parts.items():
-            x = x + part @ self.param(f"{name}_kernel", uniform, (part.shape[0], self.hidden_dim), fan_in)
+            x = x + part @ self.param(f"{name}_kernel", weights, (part.shape[0], self.hidden_dim), fan_in)
         x = nn.relu(dense(self.hidden_dim, "hidden")(nn.relu(x)))
         return dense(self.n_outputs, "out")(x)
 

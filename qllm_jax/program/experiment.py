@@ -11,7 +11,7 @@ import qllm_envs
 from qllm_envs import Env
 from qllm_jax import learners, mixers
 from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name
-from qllm_jax.core import agents
+from qllm_jax.core import agents, initializers
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
@@ -129,7 +129,8 @@ def credit_functions(config: Config, env: Env) -> list[Source]:
 def make_learner(config: Config, core: Core) -> Learner:
     """The learner of a configuration. UserError for one that does not exist, or that refuses its options."""
     name, options = split_name("algo.learner", config.algo.learner, learners.names())
-    return learners.make(name, core, **options)
+    learner = learners.make(name, core, **options)
+    return learner._replace(init=initializers.drawn_as(config.algo.init, learner.init))
 
 
 def split_name(key: str, setting: dict[str, Any], allowed: Sequence[str]) -> tuple[str, dict[str, Any]]:
