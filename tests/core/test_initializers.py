@@ -29,7 +29,8 @@ def test_every_network_of_a_method_is_drawn_as_asked(preset: str):
     torch, scaled = leaves(f"algo={preset}"), leaves(f"algo={preset}", "algo.init=scaled")
     assert torch.keys() == scaled.keys()
     for path, leaf in scaled.items():
-        assert leaf.shape == torch[path].shape and leaf.dtype == np.float32
+        assert leaf.shape == torch[path].shape
+        assert leaf.dtype == np.float32
         is_bias = path.rpartition("/")[2].endswith("bias")
         assert np.all(leaf == 0) == is_bias, path
         assert np.any(torch[path] != 0), path
