@@ -6,6 +6,7 @@ the like by packages that build on this one.
 
 import ast
 import difflib
+import functools
 import importlib
 import inspect
 import threading
@@ -45,6 +46,7 @@ def suggest(name: object, allowed: Iterable[str]) -> str:
     return f"{hint}choose from {', '.join(choices) or '(none)'}"
 
 
+@functools.cache
 def _is_part(source: str) -> bool:
     # `**options` marks a function that finds parts, such as a package's own `make`.
     with _PARSING:

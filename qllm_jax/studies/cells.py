@@ -25,16 +25,12 @@ class Cell(NamedTuple):
     priority: int
     overrides: tuple[str, ...]  # for `train`, which trains this cell alone by them
     config: Config
+    hash: str  # `hash_of` the configuration
 
     @property
     def name(self) -> str:
         """TASK/METHOD, which `only=` matches."""
         return f"{self.task}/{self.method}"
-
-    @property
-    def hash(self) -> str:
-        """`hash_of` the configuration."""
-        return hash_of(self.config)
 
     @property
     def run_steps(self) -> int:
@@ -57,7 +53,7 @@ def unsorted_cells(study: Study) -> Iterator[Cell]:
                     config = compose(overrides)
                 except UserError as error:
                     raise UserError(f"{study.path}: {task} with {method}: {error}") from error
-                yield Cell(task, method, entry.priority, overrides, config)
+                yield Cell(task, method, entry.priority, overrides, config, hash_of(config))
 
 
 def overrides_of(plan: Plan, entry: CellsEntry, task: str, method: str) -> tuple[str, ...]:

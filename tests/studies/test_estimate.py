@@ -15,7 +15,7 @@ from qllm_jax.studies.trainings import Training
 from qllm_jax.studies.work import Work
 
 CONFIG = config.load(["algo=matched_vdn", "seeds=2", "total_steps=1000"])
-CELL = Cell("spread", "vdn", 1, (), CONFIG)
+CELL = Cell("spread", "vdn", 1, (), CONFIG, "")
 
 
 def test_the_cells_most_like_it_decide():
