@@ -30,6 +30,11 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
             raise
         print(f"error: {files.disk_error(error)}", file=sys.stderr)
         code = 2
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if not (sentence := process.explain_jax(error)):
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 130
@@ -59,8 +64,11 @@ def convert(key: str, value: str, default: Any) -> Any:
     if default is None or isinstance(default, str):
         return value
     try:
+        if type(default) is int and "e" in value.lower():  # 1e4
+            whole = float(value)
+            value = f"{whole:.0f}" if whole.is_integer() else value
         return type(default)(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UserError(f"{key} must be of type {type(default).__name__}, got {value!r}") from None
 
 

@@ -3,25 +3,55 @@
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-# Programs have 32 bits and JAX's usual promotion, whatever the shell of a user asks of other programs; processes that
-# this one starts inherit it. Pictures are files, so that the backend of a notebook is of no use.
-FIXED = {"JAX_ENABLE_X64": "0", "JAX_NUMPY_DTYPE_PROMOTION": "standard", "MPLBACKEND": "Agg"}
+# Options of JAX that change nothing here, whatever the shell of a user asks of other programs: their value, and why.
+FIXED_OPTIONS = {
+    "JAX_ENABLE_X64": ("0", "programs compute in 32 bits"),
+    "JAX_DEBUG_INFS": ("0", "programs hold infinities on purpose"),  # of actions that are not available, for example
+    "JAX_DISABLE_JIT": ("0", "programs are compiled"),  # a training would take days
+    "JAX_THREEFRY_PARTITIONABLE": ("1", "the random numbers of a seed are the same everywhere"),
+    "JAX_DEFAULT_PRNG_IMPL": ("threefry2x32", "the random numbers of a seed are the same everywhere"),
+}
+# Processes that this one starts inherit it. Pictures are files, so that the backend of a notebook is of no use.
+FIXED = {name: value for name, (value, _) in FIXED_OPTIONS.items()}
+FIXED |= {"JAX_NUMPY_DTYPE_PROMOTION": "standard", "MPLBACKEND": "Agg"}
 CHANGEABLE = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # no warnings of XLA, such as "Very slow compile?"
 
 
 def prepare() -> None:
     """Set the environment, before jax is imported, and the output streams."""
-    if os.environ.get("JAX_ENABLE_X64", "0").lower() not in ("", "0", "false", "off", "f", "n", "no"):
-        print("note: JAX_ENABLE_X64 changes nothing: programs compute in 32 bits", file=sys.stderr)
+    for name, (value, reason) in FIXED_OPTIONS.items():
+        if plain(os.environ.get(name) or value) != value:
+            print(f"note: {name} changes nothing: {reason}", file=sys.stderr)
     os.environ.update(FIXED)
     for name, value in CHANGEABLE.items():
         os.environ.setdefault(name, value)
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is not None:
             setattr(sys, name, Unbreakable(stream))
+
+
+def plain(value: str) -> str:
+    """The value of a variable with "0" and "1" for all the ways in which JAX lets one write them."""
+    word = value.lower()
+    return "0" if word in ("false", "off", "f", "n", "no") else "1" if word in ("true", "on", "t", "y", "yes") else word
+
+
+def explain_jax(error: Exception) -> str | None:
+    """The sentence for a JAX that cannot start with the variables of the environment; None for any other error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = Path(frames[-1].filename).parts[-3:] if frames else ()
+    if where == ("jax", "_src", "config.py"):
+        return f"the environment sets JAX to what it does not know: {error}"
+    if where != ("jax", "_src", "xla_bridge.py"):
+        return None
+    chosen = os.environ.get("JAX_PLATFORMS", "")
+    reason = f": {error}" if str(error) else ""
+    return f"JAX finds no device with JAX_PLATFORMS={chosen!r}{reason}; without the variable it takes what there is"
 
 
 @contextlib.contextmanager

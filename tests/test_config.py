@@ -4,7 +4,7 @@ import jax
 import pytest
 from omegaconf import OmegaConf
 
-from qllm_jax import config
+from qllm_jax import cli, config
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment
 from qllm_jax.tfcaf import gates
@@ -27,6 +27,10 @@ SENTENCES = [
     ("algo.buffer_episodes=16", "algo.buffer_episodes=16 must hold one batch (32 episodes)"),
     ("wandb.mode=on", "wandb.mode must be 'disabled', 'offline' or 'online', got 'on'"),
     ("total_steps", "'total_steps' is not of the form key=value"),
+    ("--total_steps=1000", "options have no dashes: total_steps=1000"),
+    ("total_steps=1e4.5", "total_steps must be a valid integer, got '1e4.5'"),
+    ("total_steps=inf", "total_steps must be a valid integer, got inf"),
+    ("algo.mixr={}", "unknown key 'algo.mixr': did you mean 'mixer'?"),
     ("algo.lr={", "algo.lr must be a valid number, got '{'"),
     ("env=5", "Config group override must be a string or a list. Got int (in: env=5)"),
     ("sweep.lr=[]", "sweep.lr must hold at least one value, got []"),
@@ -50,6 +54,30 @@ PART_SENTENCES = [
     ("algo.learner.name=iql", "algo.learner 'iql' mixes nothing: set algo.mixer to {} as algo=matched_iql does"),
     ("algo.optimizer=sgd", "algo.optimizer 'sgd' does not exist: choose from adam, rmsprop"),
 ]
+
+
+def test_whole_numbers_may_be_written_as_1e6():
+    found = config.load(["total_steps=2e6", "seeds=1e1", "algo.n_envs=4.0"])
+    assert (found.total_steps, found.seeds, found.algo.n_envs) == (2_000_000, 10, 4)
+    assert type(found.total_steps) is int
+    assert "total_steps: 2000000\n" in config.to_yaml(found)
+    assert cli.convert("episodes", "1e2", 8) == 100
+
+
+def test_numbers_that_yaml_would_read_as_texts_come_back_from_a_run_folder():
+    found = config.load(["algo.lr=1e-5", "sweep.gamma=[1e-7,0.5]"])
+    assert config.from_dict(OmegaConf.create(config.to_yaml(found))) == found
+
+
+def test_an_empty_group_replaces_one():
+    emptied = ["algo.mixer={}", "algo.learner.name=iql"]
+    assert config.load(emptied).algo.mixer == {}
+    assert config.load(["algo.mixer={}", "+algo.mixer.name=vdn"]).algo.mixer == {"name": "vdn"}
+
+
+@pytest.mark.parametrize("name", ["12", "1e5", "true", "2023-09-16", "a,b", "me@x.org", "a|b", "a#b", "[x]", "李明"])
+def test_names_of_wandb_are_texts_whatever_they_look_like(name: str):
+    assert config.load([f"wandb.project={name}", f"wandb.group={name}"]).wandb.group == name
 
 
 @pytest.mark.parametrize(("override", "sentence"), SENTENCES)

@@ -26,9 +26,11 @@ def load(overrides: list[str]) -> Config:
 def compose(root: str, overrides: list[str]) -> DictConfig:
     """Compose `configs/<root>.yaml` with its groups and overrides, and resolve it. UserError if Hydra refuses."""
     for override in overrides:
+        if override.startswith("--"):
+            raise UserError(f"options have no dashes: {override.lstrip('-')}")
         if "=" not in override:
             raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
-    overrides = [quoting.readable(override) for override in overrides]
+    overrides = [each for override in overrides for each in quoting.replacing(quoting.readable(override))]
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = hydra.compose(root, overrides=overrides)

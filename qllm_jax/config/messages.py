@@ -26,7 +26,7 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
     if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
         group, _, name = found.group(1).rpartition("/")
         return f"{group} {name!r} does not exist: {suggest(name, group_names(group))}"
-    if found := re.search(r"Could not override '([^']*)'", text):
+    if found := re.search(r"Could not (?:override|delete from config\.) '([^']*)'", text):
         return unknown_key(found.group(1), overrides, root)
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
         full = re.search(r"full_key: (\S+)", text)

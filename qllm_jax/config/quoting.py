@@ -6,18 +6,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
-PATHS = (
-    "run_dir",
-    "resume",
-    "algo.mixer.function",
-    "hydra.sweep.dir",
-)  # keys whose value is a text, whatever it looks like
+# Keys whose value is a text, whatever it looks like.
+TEXTS = (
+    *("run_dir", "resume", "algo.mixer.function", "hydra.sweep.dir", "llm.model"),
+    *("wandb.project", "wandb.entity", "wandb.group"),
+)
 
 
 def readable(override: str, several: bool = False) -> str:
     """Return an override that Hydra reads: as it is, or with its value in quotes if that is not in the grammar.
 
-    The value of a key of PATHS is quoted too where it would be a number, a list, or several values that are not asked
+    The value of a key of TEXTS is quoted too where it would be a number, a list, or several values that are not asked
     for.
     """
     key, _, value = override.partition("=")
@@ -25,10 +24,16 @@ def readable(override: str, several: bool = False) -> str:
         parsed: Any = OverridesParser.create().parse_override(override)
     except HydraException:
         return f"{key}={quoted(value)}"
-    if key not in PATHS or parsed.value() is None or (several and parsed.is_sweep_override()):
+    if key not in TEXTS or parsed.value() is None or (several and parsed.is_sweep_override()):
         return override
     is_text = not parsed.is_sweep_override() and isinstance(parsed.value(), str | QuotedString)
     return override if is_text or not value else f"{key}={quoted(value)}"
+
+
+def replacing(override: str) -> list[str]:
+    """Return overrides by which `key={}` empties a group; Hydra alone would merge the two, and change nothing."""
+    key, _, value = override.partition("=")
+    return [f"~{key}", f"+{key}={{}}"] if value.strip() == "{}" and key[:1].isalpha() else [override]
 
 
 def quoted(value: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
@@ -30,6 +30,11 @@ def check_function_names(functions: list[str]) -> list[str]:
     return functions
 
 
+def whole_number(value: Any) -> Any:
+    """An integer in place of a whole float: `1e6` is how many write a million."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def check_auto_or_count(value: Any) -> Any:
     """`auto`, or an integer of at least 1."""
     if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
@@ -38,11 +43,12 @@ def check_auto_or_count(value: Any) -> Any:
 
 
 # Strict numbers: "3" is not 3 and 1 is not true.
-Count = Annotated[int, Field(strict=True, ge=1)]
-Size = Annotated[int, Field(strict=True, ge=1, lt=2**31)]  # of a compiled program, whose integers have 32 bits
+Count = Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=1)]
+# Of a compiled program, whose integers have 32 bits.
+Size = Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=1, lt=2**31)]
 TRIAL_SEED = 2**32 - 1  # reserved for the short trainings by which `generate` selects functions
-Seed = Annotated[int, Field(strict=True, ge=0, lt=TRIAL_SEED)]
-Index = Annotated[int, Field(strict=True, ge=0)]
+Seed = Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=0, lt=TRIAL_SEED)]
+Index = Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=0)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0, allow_inf_nan=False)]
 T = TypeVar("T")

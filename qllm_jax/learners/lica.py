@@ -34,7 +34,7 @@ class LicaNetwork(nn.Module):
         w1 = self._hypernet("w1", state, self.hypernet_dim, u.shape[0] * self.embed_dim)
         b1 = dense(self.embed_dim, "b1")(state)
         w2 = self._hypernet("w2", state, self.hypernet_dim, self.embed_dim)
-        b2 = self._hypernet("b2", state, self.embed_dim, 1)
+        b2 = self._hypernet("b2", state, self.hypernet_dim, 1)
         hidden = nn.relu(u @ w1.reshape(u.shape[0], self.embed_dim) + b1)
         return hidden @ w2 + b2.squeeze(-1)
 

@@ -15,6 +15,7 @@ group_000/ ...       with several groups: config.yaml, logs, checkpoints and res
 
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
 TFCAFS = "tfcaf"  # the folder of the functions of a sweep
 RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
 FILES = "files"  # key of meta.json: keys of config.yaml, and SHA-256 of the credit functions
+ID = "id"  # key of meta.json: of no other folder, also if one is made again at its path
 
 
 def default_path(config: Config, task: str) -> Path:
@@ -95,7 +97,7 @@ def create(
             files.write_atomically(path / name, source)
         known = {"config_keys": [field.name for field in fields(Config)]}
         known |= {"sha256": {name: sha256(source) for name, source in functions.items()}}
-        described = provenance.describe() | (meta or {}) | {FILES: known}
+        described = provenance.describe() | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
         files.write_atomically(path / META, json.dumps(described, indent=2) + "\n")
         files.write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
 

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
+from qllm_jax.run import folder as run_folder
 
 AXIS = "env_steps"  # x axis of every chart: environment steps per run
 
@@ -39,7 +41,9 @@ def make(config: Config, folder: Path) -> WandbSink:
 
     def write(records: list[dict[str, Any]]) -> None:
         for run, record in zip(runs, records, strict=True):
-            run.log(charts(record))
+            # With its own step, a record that is logged again after a crash replaces nothing and is not counted twice:
+            # wandb keeps the first.
+            run.log(charts(record), step=record[AXIS])
 
     def close() -> None:
         for run in runs:
@@ -55,8 +59,12 @@ def charts(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
-    """Start one wandb run. Its id is a hash of the folder and the run's index in it: a resumed run continues it."""
-    identity = hashlib.sha256(f"{folder.resolve()}:{i}".encode()).hexdigest()[:16]
+    """Start one wandb run. Its id is a hash of the folder's and of the run's index in it: a resumed run continues it.
+
+    A folder that was made again at the same path has another id; wandb takes no id of a run that was deleted.
+    """
+    made = files.read_json(folder / run_folder.META).get(run_folder.ID, folder.resolve())  # older runs have none
+    identity = hashlib.sha256(f"{made}:{i}".encode()).hexdigest()[:16]
     group = config.wandb.group or (folder.parent if config.part else folder).name
     name = f"{config.algo.name}-{config.env['name']}"
     started = wandb.init(

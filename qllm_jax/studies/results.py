@@ -85,7 +85,7 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         "credit_functions": credit_functions(cell, found, label),
         "runs_at_once": len(run_axis.runs(found.config)),
         "wall_s": rounded(found.measured()[1]),
-        "provenance": {key: value for key, value in meta.items() if key not in ("groups", folder.FILES)},
+        "provenance": {key: value for key, value in meta.items() if key not in ("groups", folder.ID, folder.FILES)},
     }
 
 

@@ -263,9 +263,13 @@ def test_paths_that_the_system_refuses_are_one_sentence(name: str, whole: Path):
 def test_settings_of_other_programs_change_no_number_and_a_reader_that_ends_ends_no_training(
     whole: Path, tmp_path: Path
 ):
-    """64 bits, strict promotion, a notebook's backend, ASCII, and output into a pipe that nobody reads."""
+    """64 bits, strict promotion, debugging, a notebook's backend, ASCII, and output into a pipe that nobody reads."""
+    noted = {"JAX_ENABLE_X64": "1", "JAX_DEBUG_INFS": "True", "JAX_DISABLE_JIT": "yes"}
+    noted |= {"JAX_THREEFRY_PARTITIONABLE": "0", "JAX_DEFAULT_PRNG_IMPL": "rbg"}
     others = {
-        "JAX_ENABLE_X64": "1",
+        **noted,
+        "JAX_DEBUG_NANS": "1",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
         "JAX_NUMPY_DTYPE_PROMOTION": "strict",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONIOENCODING": "ascii",
@@ -282,7 +286,9 @@ def test_settings_of_other_programs_change_no_number_and_a_reader_that_ends_ends
     )
     os.close(writer)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "note: JAX_ENABLE_X64 changes nothing: programs compute in 32 bits\n"
+    assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
+        ["note", f" {name} changes nothing"] for name in noted
+    ]
     assert (path / folder.METRICS).read_bytes() == (whole / folder.METRICS).read_bytes()
 
 

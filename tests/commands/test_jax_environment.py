@@ -1,0 +1,30 @@
+"""Variables of the environment with which JAX cannot start are one sentence. Those that change nothing: test_damage."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("JAX_DEFAULT_MATMUL_PRECISION", "odd", "error: the environment sets JAX to what it does not know: Inv"),
+        ("JAX_PLATFORMS", "nosuch", "error: JAX finds no device with JAX_PLATFORMS='nosuch': Unable to initialize"),
+        ("JAX_PLATFORMS", "cuda", "error: JAX finds no device with JAX_PLATFORMS='cuda'"),
+    ],
+)
+def test_a_jax_that_cannot_start_is_one_sentence(variable: str, value: str, sentence: str, tmp_path):
+    if value == "cuda" and os.path.exists("/dev/nvidia0"):
+        pytest.skip("there is a GPU")
+    done = subprocess.run(
+        [sys.executable, "-m", "qllm_jax.train", "algo=matched_vdn", f"run_dir={tmp_path / 'r'}"],
+        env={**os.environ, variable: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(sentence)
+    assert not (tmp_path / "r").exists()
