@@ -23,7 +23,10 @@ MAX_AGE_DAYS = 30
 
 def enable() -> None:
     """Enable the cache from now on. If its folder cannot be used, print a warning and leave it disabled."""
-    if setting("jax_compilation_cache_dir") or not setting("jax_enable_compilation_cache"):
+    if not setting("jax_enable_compilation_cache"):
+        return
+    if given := setting("jax_compilation_cache_dir"):
+        check_given(given)
         return
     try:
         folder = user_cache.make("xla") / machine()
@@ -32,14 +35,28 @@ def enable() -> None:
             raise PermissionError(f"{folder} cannot be written")
         prune(folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        print(
-            f"warning: compiled programs are not kept for the next start: {error}; {user_cache.VARIABLE}=FOLDER "
-            "names another folder",
-            file=sys.stderr,
-        )
+        warn(str(error), user_cache.VARIABLE)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_S)
+
+
+def check_given(folder: str) -> None:
+    """Disable the cache, with a warning, if the folder that JAX is given cannot be made or written.
+
+    JAX would warn in two long lines of its own, and try again with every program.
+    """
+    path = Path(folder).absolute()
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    if "://" not in folder and not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        warn(f"{folder} cannot be written", "JAX_COMPILATION_CACHE_DIR")
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
+def warn(reason: str, variable: str) -> None:
+    """Print that there is no cache, and why."""
+    kept = "compiled programs are not kept for the next start"
+    print(f"warning: {kept}: {reason}; {variable}=FOLDER names another folder", file=sys.stderr)
 
 
 def setting(name: str) -> Any:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ FIXED_OPTIONS = {
     "JAX_ENABLE_X64": ("0", "programs compute in 32 bits"),
     "JAX_DEBUG_INFS": ("0", "programs hold infinities on purpose"),  # of actions that are not available, for example
     "JAX_DISABLE_JIT": ("0", "programs are compiled"),  # a training would take days
+    "JAX_DEBUG_KEY_REUSE": ("0", "it takes a scan under a vmap for a reuse"),
+    "JAX_TRANSFER_GUARD": ("allow", "the host sends numbers to the device, and reads its logs"),
     "JAX_THREEFRY_PARTITIONABLE": ("1", "the random numbers of a seed are the same everywhere"),
     "JAX_DEFAULT_PRNG_IMPL": ("threefry2x32", "the random numbers of a seed are the same everywhere"),
 }
@@ -28,6 +31,9 @@ def prepare() -> None:
         if plain(os.environ.get(name) or value) != value:
             print(f"note: {name} changes nothing: {reason}", file=sys.stderr)
     os.environ.update(FIXED)
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        # Of libraries, for their authors. With PYTHONWARNINGS=error each would end the command.
+        warnings.simplefilter("ignore", category)
     for name, value in CHANGEABLE.items():
         os.environ.setdefault(name, value)
     for name in ("stdout", "stderr"):

@@ -35,6 +35,7 @@ def multirun(overrides: list[str]) -> int:
     for key in ("resume", "hosts.process"):
         if any(override.startswith(f"{key}=") for override in overrides):
             raise UserError(f"{key}= belongs to one run, and --multirun starts many")
+    check_once(overrides)
     path = sweep_dir(overrides)
     if (path / JOBS).exists():
         raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")
@@ -52,6 +53,16 @@ def multirun(overrides: list[str]) -> int:
         raise failure
     print("\n".join(table(records)))
     return 1 if failed else 0
+
+
+def check_once(overrides: list[str]) -> None:
+    """UserError if a key is given twice. Hydra takes the last one, so that the values of a sweep would be lost."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in given:
+            raise UserError(f"--multirun: {key} is given twice, {given[key]} and {override}: give it once")
+        given[key] = override
 
 
 def sweep_dir(overrides: list[str]) -> Path:

@@ -37,7 +37,8 @@ def make(config: Config, folder: Path) -> WandbSink:
     try:
         runs = [start(wandb, config, folder, i, run) for i, run in enumerate(run_axis.runs(config))]
     except wandb.Error as error:
-        raise UserError(f"wandb: {error}; wandb.mode=offline needs no account") from error
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(f"wandb: {reason}; wandb.mode=offline needs no account") from error
 
     def write(records: list[dict[str, Any]]) -> None:
         for run, record in zip(runs, records, strict=True):

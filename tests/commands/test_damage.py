@@ -265,6 +265,7 @@ def test_settings_of_other_programs_change_no_number_and_a_reader_that_ends_ends
 ):
     """64 bits, strict promotion, debugging, a notebook's backend, ASCII, and output into a pipe that nobody reads."""
     noted = {"JAX_ENABLE_X64": "1", "JAX_DEBUG_INFS": "True", "JAX_DISABLE_JIT": "yes"}
+    noted |= {"JAX_DEBUG_KEY_REUSE": "on", "JAX_TRANSFER_GUARD": "disallow"}
     noted |= {"JAX_THREEFRY_PARTITIONABLE": "0", "JAX_DEFAULT_PRNG_IMPL": "rbg"}
     others = {
         **noted,

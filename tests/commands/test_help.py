@@ -106,6 +106,21 @@ def test_the_variables_of_jax_come_first(cache: Path):
     assert not cache.exists()
 
 
+def test_a_folder_of_jax_s_that_cannot_be_written_is_a_warning(cache: Path, capsys: pytest.CaptureFixture):
+    cache.write_text("")
+    jax.config.update("jax_compilation_cache_dir", str(cache / "programs"))
+    compile_cache.enable()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        f"{cache / 'programs'} cannot be written; JAX_COMPILATION_CACHE_DIR=FOLDER names another folder"
+    )
+    assert not compile_cache.setting("jax_enable_compilation_cache")
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", "gs://bucket/programs")
+    compile_cache.enable()
+    assert compile_cache.setting("jax_enable_compilation_cache")
+
+
 def test_old_and_empty_programs_are_removed(tmp_path: Path):
     for name, text in (("old-cache", "x"), ("new-cache", "x"), ("empty-cache", ""), ("other", "")):
         (tmp_path / name).write_text(text)

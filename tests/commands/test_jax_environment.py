@@ -28,3 +28,9 @@ def test_a_jax_that_cannot_start_is_one_sentence(variable: str, value: str, sent
     (line,) = done.stderr.splitlines()
     assert line.startswith(sentence)
     assert not (tmp_path / "r").exists()
+
+
+def test_deprecations_of_libraries_end_no_command():
+    code = "from qllm_jax import process; process.prepare(); import distrax, flax, orbax.checkpoint; print('imported')"
+    run = [sys.executable, "-W", "error", "-c", code]
+    assert subprocess.run(run, capture_output=True, text=True).stdout == "imported\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qllm_jax.commands import multirun as command
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 from qllm_jax.train import train
@@ -73,3 +74,8 @@ def test_jobs_of_submitit_are_the_same(tmp_path: Path):
     path = tmp_path / "jobs"
     done = multirun(path, "hydra/launcher=submitit_local", "algo=matched_qmix,matched_vdn", "n_agents=1,2")
     assert_runs(done, path, [f"algo={algo} n_agents={n}" for algo in ("matched_qmix", "matched_vdn") for n in (1, 2)])
+
+
+def test_a_key_that_is_given_twice_is_refused_as_hydra_would_lose_the_sweep():
+    with pytest.raises(UserError, match=r"algo.lr is given twice, algo.lr=1e-3,1e-4 and algo.lr=1e-2: give it once"):
+        command.multirun(["algo.lr=1e-3,1e-4", "algo.lr=1e-2"])

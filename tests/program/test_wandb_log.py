@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from qllm_jax import config
+from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.run import folder, log, wandb_log
 
@@ -70,3 +71,13 @@ def test_ids_belong_to_the_folder_and_move_with_it(fake: Fake, tmp_path: Path):
     assert len(fake.kept) == 2
     send(tmp_path / "a", make(tmp_path / "a"), range(1, 2))  # made again at the same path
     assert len(fake.kept) == 4
+
+
+def test_a_wandb_that_refuses_is_one_sentence(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(**given):
+        del given
+        raise RuntimeError("no answer from the server.\nwhile retrying: ...")
+
+    monkeypatch.setattr(fake, "init", refuse)
+    with pytest.raises(UserError, match=r"^wandb: no answer from the server; wandb.mode=offline needs no account$"):
+        wandb_log.make(make(tmp_path / "a"), tmp_path / "a")
