@@ -79,6 +79,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 def open_clone(source: Path) -> Any:
     """Put a clone's packages on `sys.path`, with stand-ins for the games that it imports. Return torch."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    sys.dont_write_bytecode = True
     torch: Any = importlib.import_module("torch")
     torch.Tensor.cuda = lambda tensor: tensor  # QPLEX calls it whatever its settings say
     stand_ins = {"envs": {}, "envs.matrix_game": {"print_matrix_status": None}}

@@ -64,9 +64,10 @@ def test_whole_numbers_may_be_written_as_1e6():
     assert cli.convert("episodes", "1e2", 8) == 100
 
 
-def test_numbers_that_yaml_would_read_as_texts_come_back_from_a_run_folder():
+def test_numbers_that_yaml_would_read_as_texts_come_back_from_a_run_folder(tmp_path):
     found = config.load(["algo.lr=1e-5", "sweep.gamma=[1e-7,0.5]"])
-    assert config.from_dict(OmegaConf.create(config.to_yaml(found))) == found
+    (tmp_path / "config.yaml").write_text(config.to_yaml(found))
+    assert config.read(tmp_path / "config.yaml") == found
 
 
 def test_an_empty_group_replaces_one():
