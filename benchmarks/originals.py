@@ -2,9 +2,9 @@
 
     python benchmarks/originals.py --pymarl2 ../pymarl2 --epymarl ../epymarl --out originals.json
 
-The clones: github.com/hijkzzz/pymarl2, uoe-agents/epymarl, wjh720/QPLEX, oxwhirl/wqmix, Jiwonjeon9603/MASER. Those that
-are given are compared, each in a process of its own; PyTorch (`pip install torch`) runs them on the CPU. Nothing is
-written into a clone, and none of its code is copied.
+The clones: github.com/MaoMaoLYJ/pymarl-qllm (--qllm), hijkzzz/pymarl2, uoe-agents/epymarl, wjh720/QPLEX, oxwhirl/wqmix,
+Jiwonjeon9603/MASER. Those that are given are compared, each in a process of its own; PyTorch (`pip install torch`) runs
+them on the CPU. Nothing is written into a clone, and none of its code is copied.
 
 Both sides get the same weights, other ones in their target networks, and one made-up batch: episodes of different
 lengths, unavailable actions, last actions among the observations, and garbage of ours after the ends. A row's figures

@@ -13,6 +13,7 @@ MIXED = (7, 7, 3, 1, 5)  # steps of the episodes of a batch
 ALL_EARLY = (6, 6, 3, 1, 5)  # so that originals cut the batch
 WHOLE = (7, 7, 7, 7)
 LR = 5e-4  # of the presets
+CREDIT = {"name": "a credit function"}  # in the place of a mixer's options
 
 
 class Theirs(NamedTuple):
@@ -115,6 +116,25 @@ def value(
         return Theirs(learner, online, target, {"optimiser": scale}, lambda logged: {"loss": scale * logged[log]})
 
     return make
+
+
+def qllm(torch: Any) -> Theirs:
+    """The release's learner and a credit function that `originals_compare` has too: softmax weights and a bias."""
+    release = {"name": "", "env_args": {"key": ""}}  # it prints them
+    settings = args(mixer="qllm", obs_last_action=False, **release)
+    learner = built(torch, "q_learner", "QLearner", settings)
+
+    class Credit(torch.nn.Module):
+        """As its frames are: the result is multiplied by the number of agents."""
+
+        def forward(self, q: Any, state: Any) -> Any:
+            """Team values (B, T, 1)."""
+            weights = torch.softmax(state[..., :N], -1)
+            return N * ((weights * q).sum(-1, keepdim=True) + state[..., N : N + 1])
+
+    learner.mixer = learner.target_mixer = Credit()
+    online, target = (of_values(learner, no_weights, target) for target in (False, True))
+    return Theirs(learner, online, target, {"optimiser": 1.0}, lambda logged: {"loss": logged["loss"]})
 
 
 def wqmix(optimistic: bool) -> Callable[[Any], Theirs]:

@@ -1,8 +1,9 @@
 """One comparison of `originals`: the same update by an original and by ours."""
 
 import importlib
+import types
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,13 @@ import numpy as np
 import optax
 import originals_batch as batches
 from originals_batch import Numbers
-from originals_cases import LR, Case, Theirs
+from originals_cases import CREDIT, LR, Case, Theirs
 
 from qllm_jax import learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.core.types import Hp
 from qllm_jax.learners import Core, Learner, LearnerState, actor_critic, base
+from qllm_jax.mixers import Mixer, tfcaf
 
 SMALLEST = 1e-3  # of the largest number: what is below is not compared with itself, but with this
 ON_POLICY = ("coma", "lica", "riit")  # read an action in the last slot: in ours a draw from the policy
@@ -60,9 +62,17 @@ def core_of(case: Case) -> Core:
     made = base.OPTIMIZERS[case.optimizer]
     base.OPTIMIZERS[name] = lambda lr: optax.chain(keep, made(lr))
     agent = agents.make(env.spec, batches.HIDDEN, agent_id=True, last_action=case.last_action)
+    return Core(env, agent, mixer_of(case), name, case.standardize)
+
+
+def mixer_of(case: Case) -> Mixer | None:
+    """The mixer of our method. A credit function stays what it is, without the gates."""
+    if case.mixer == CREDIT:
+        credit = lambda fields, state: (jax.nn.softmax(state[: batches.N]), state[batches.N])
+        function = types.SimpleNamespace(credit=credit, igm=True, source="", program="")
+        return tfcaf.from_credit(cast(Any, function), batches.N)
     options = dict(case.mixer or {})
-    mixer = mixers.make(options.pop("name"), env.spec, **options) if options else None
-    return Core(env, agent, mixer, name, case.standardize)
+    return mixers.make(options.pop("name"), batches.SPEC, **options) if options else None
 
 
 def ours(core: Core, case: Case, theirs: Theirs) -> tuple[Learner, LearnerState]:

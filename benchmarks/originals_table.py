@@ -2,7 +2,7 @@
 
 import originals_batch as batches
 import originals_cases as cases
-from originals_cases import Case
+from originals_cases import CREDIT, Case
 from originals_weights import qatten, qmix, qplex
 
 QMIX = {"name": "qmix", "embed_dim": 8, "hypernet_dim": 9, "hypernet_layers": 2}
@@ -29,6 +29,9 @@ RIIT = {"critic_dim": batches.HIDDEN, "recent_episodes": len(cases.MIXED)}
 CW, OW = {"weighting": "cw", "central_dim": 11}, {"weighting": "ow", "central_dim": 11}
 # By clone: its repository, the folder of its packages, its cases.
 CLONES: dict[str, tuple[str, str, tuple[Case, ...]]] = {
+    "qllm": ("MaoMaoLYJ/pymarl-qllm", "gymma/src", (
+        Case("QLLM", "q_learner, qllm", cases.qllm, mixer=CREDIT, last_action=False),
+    )),
     "pymarl2": ("hijkzzz/pymarl2", "src", (
         Case("VDN", "nq_learner, vdn", NQ(cases.no_weights, mixer="vdn"), mixer={"name": "vdn"}, td_lambda=0.6),
         Case("QMIX", "nq_learner, nmix", NQ(qmix, mixer="qmix"), mixer=QMIX, td_lambda=0.6),

@@ -91,7 +91,7 @@ def networks(settings: Config) -> list[str]:
     """Number of parameters of each network of one configuration, as lines of text."""
     env = experiment.make_env(settings.env, settings.n_agents)
     counted = count(settings, env)
-    lines = [f"{settings.algo.name} on {env.spec.task}, hidden {settings.algo.hidden_dim}"]
+    lines = [f"{settings.algo.name} on {env.spec.task}, hidden {settings.algo.hidden_dim}, init {settings.algo.init}"]
     return lines + [f"  {name:<14}{size:>12,}" for name, size in [*counted.items(), ("all", sum(counted.values()))]]
 
 
