@@ -21,7 +21,7 @@ Keys (defaults in brackets):
   max_hours   hours after which it stops: it starts no training that would take longer, and stops the one in flight with
               a checkpoint [no limit]
   docs        folder of the report's pages [docs/studies]
-  devices, group, memory_gib, wandb.*   as for train; they change no result file
+  devices, unroll, group, memory_gib, wandb.*   as for train; they change no result file
 
 Ctrl-C writes a checkpoint; the same command continues. Exit codes: 0 done, or left to other processes, or out of time;
 1 a cell failed; 2 a mistake; 130 stopped by Ctrl-C.

@@ -14,7 +14,7 @@ from qllm_jax.studies.report import figures
 from qllm_jax.studies.runner import Choices, Ended, Report
 
 DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf, "docs": "docs/studies"}
-MACHINE = ("devices", "group", "memory_gib", "wandb.mode", "wandb.project", "wandb.entity", "wandb.group")
+MACHINE = ("devices", "unroll", "group", "memory_gib", "wandb.mode", "wandb.project", "wandb.entity", "wandb.group")
 ACTIONS = ("status", "report")
 
 

@@ -12,7 +12,7 @@ from qllm_jax.run import folder, gated, load
 from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.training import train_all
 
-CHANGEABLE = ("total_steps", "devices")  # keys that may be given with resume=
+CHANGEABLE = ("total_steps", "devices", "unroll")  # keys that may be given with resume=
 
 
 def train(overrides: list[str]) -> int:
@@ -65,17 +65,16 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
     keys = {key for key in (override.partition("=")[0] for override in overrides) if not key.startswith("hosts.")}
     if changed := keys - {"resume", *CHANGEABLE}:
         raise UserError(
-            f"resume= continues a run as it was configured; only {' and '.join(CHANGEABLE)} can change, not "
+            f"resume= continues a run as it was configured; only {', '.join(CHANGEABLE)} can change, not "
             f"{', '.join(sorted(changed))}"
         )
-    if "devices" in keys:
-        found = replace(found, devices=config.devices)
-    if "total_steps" in keys:
-        found = replace(found, total_steps=config.total_steps)
+    for key in keys & {*CHANGEABLE}:
+        found = replace(found, **{key: getattr(config, key)})
     return path, found
 
 
 def follow_leader(config: Config) -> tuple[Experiment, Path]:
     """The experiment and the folder that the leader of the job has made or opened."""
     path, found = folder.load(config.resume or config.run_dir or "")
-    return gated.build(replace(found, devices=config.devices)), path
+    unroll = found.unroll if config.unroll == "auto" else config.unroll
+    return gated.build(replace(found, devices=config.devices, unroll=unroll)), path

@@ -148,6 +148,7 @@ class Config:
     group: AutoOrCount = "auto"
     memory_gib: Positive | None = None
     devices: AutoOrCount = "auto"
+    unroll: Literal["auto", "scan", "pallas"] = "auto"
     hosts: HostsConfig = field(default_factory=HostsConfig)
 
 

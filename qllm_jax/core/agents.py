@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from qllm_envs import EnvState, Spec
 from qllm_jax.core.gru import GruParams, gru_cell
@@ -44,12 +44,10 @@ class AgentNetwork(nn.Module):
     def __call__(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         width, size = inputs.shape[-1], self.hidden_dim
         fan_in = width + self.n_agents * self.agent_id
-        x = inputs @ self.param("in_kernel", weights, (width, size), fan_in)
-        rows = self.param("in_bias", biases, (size,), fan_in)[None]
-        if self.agent_id:
-            # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
-            rows = rows + self.param("id_kernel", weights, (self.n_agents, size), fan_in)
-        x = nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
+        kernel = self.param("in_kernel", weights, (width, size), fan_in)
+        bias = self.param("in_bias", biases, (size,), fan_in)
+        id_kernel = self.param("id_kernel", weights, (self.n_agents, size), fan_in) if self.agent_id else None
+        x = plus_rows(inputs @ kernel, bias, id_kernel)
         drawn = ((weights, (size, 3 * size)),) * 2 + ((biases, (3 * size,)),) * 2
         named = zip(GruParams._fields, drawn, strict=True)
         gru = GruParams(*(self.param(f"gru_{name}", draw, shape, size) for name, (draw, shape) in named))
@@ -57,16 +55,33 @@ class AgentNetwork(nn.Module):
         return hidden, Dense(self.n_actions, name="head")(hidden)
 
 
-def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool = False) -> Agent:
-    """The agent of an environment. `last_action` appends the one-hot last action to the observation."""
+def plus_rows(x: jax.Array, bias: jax.Array, id_kernel: jax.Array | None) -> jax.Array:
+    """ReLU of `x` with the bias and the weights of the agents' ids added, for rows with the agent index fastest."""
+    rows = bias[None]
+    if id_kernel is not None:
+        # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
+        rows = rows + id_kernel
+    return nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
+
+
+def make(
+    spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool = False, unroll_by: str = "scan"
+) -> Agent:
+    """The agent of an environment. `last_action` appends the one-hot last action to the observation.
+
+    `unroll_by` is the implementation of unrolls: "scan" scans `step`; "pallas" has one kernel for all slots, for GPUs
+    (gru_unroll.py). They compute the same to rounding.
+    """
     network = AgentNetwork(spec.n_agents, spec.n_actions, hidden_dim, agent_id)
 
     def initial_hidden(*leading: int) -> jax.Array:
         return jnp.zeros((*leading, spec.n_agents, hidden_dim))
 
+    def inputs_of(obs: jax.Array, last: jax.Array) -> jax.Array:
+        return jnp.concatenate([obs, jax.nn.one_hot(last, spec.n_actions)], -1) if last_action else obs
+
     def step(params: Params, hidden: jax.Array, obs: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
-        inputs = jnp.concatenate([obs, jax.nn.one_hot(last, spec.n_actions)], -1) if last_action else obs
-        rows = network.apply(params, to_rows(hidden), to_rows(inputs))
+        rows = network.apply(params, to_rows(hidden), to_rows(inputs_of(obs, last)))
         new_hidden, q = cast(tuple[jax.Array, jax.Array], rows)
         return new_hidden.reshape(hidden.shape), q.reshape(*hidden.shape[:-1], spec.n_actions)
 
@@ -75,7 +90,7 @@ def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool =
         return network.init(key, initial_hidden(), jnp.zeros((spec.n_agents, width)))
 
     def scan(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit):
-        last = jnp.concatenate([jnp.full_like(action_t[:1], -1), action_t])  # (T+1, ..., N)
+        last = last_actions(action_t)
 
         # Observations are made where they are used, once for all networks: all slots' worth of them would not fit
         # into any cache. Projecting all slots' inputs before the scan was slower for the same reason.
@@ -87,13 +102,46 @@ def make(spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool =
         first = tuple(initial_hidden(*action_t.shape[1:-1]) for _ in networks)
         return jax.lax.scan(scan_step, first, (env_state, last))[1]
 
+    def kernels(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit):
+        slots = (len(action_t) + 1, *action_t.shape[1:])  # (T+1, ..., N)
+        inputs = lambda: inputs_of(jax.vmap(observe)(env_state), last_actions(action_t))
+        rows = lambda: inputs().reshape(slots[0], -1, spec.obs_dim + spec.n_actions * last_action)
+        outs = unroll_by_kernels(networks, rows, to_rows(initial_hidden(*slots[1:-1])))
+        shaped = lambda x: x.reshape(*slots, x.shape[-1])
+        return tuple(emit(shaped(hidden), shaped(q)) for hidden, q in outs)
+
+    all_slots = {"scan": scan, "pallas": kernels}[unroll_by]
+
     def unroll(networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array):
-        return scan(networks, observe, env_state, action_t, lambda hidden, q: q)
+        return all_slots(networks, observe, env_state, action_t, lambda hidden, q: q)
 
     def unroll_hidden(params: Params, observe: Observe, env_state: EnvState, action_t: jax.Array):
-        return scan((params,), observe, env_state, action_t, lambda hidden, q: (hidden, q))[0]
+        return all_slots((params,), observe, env_state, action_t, lambda hidden, q: (hidden, q))[0]
 
     return Agent(init, initial_hidden, step, unroll, unroll_hidden)
+
+
+def unroll_by_kernels(
+    networks: tuple[Params, ...], inputs: Callable[[], Float[Array, "slots rows inputs"]], first: jax.Array
+) -> list[tuple[Float[Array, "slots rows hidden"], Float[Array, "slots rows actions"]]]:
+    """Unroll `AgentNetwork`s from the hidden states `first`, (rows, H), with one kernel for all slots and networks."""
+    from qllm_jax.core import gru_unroll  # where it is used: importing pallas takes time
+
+    # Observations of all slots are many times larger than states: the backward pass makes them again.
+    @jax.checkpoint
+    def layer(p: Params) -> jax.Array:
+        return plus_rows(gru_unroll.matmul(inputs(), p["in_kernel"]), p["in_bias"], p.get("id_kernel"))
+
+    params = [each["params"] for each in networks]
+    grus = tuple(GruParams(*(p[f"gru_{name}"] for name in GruParams._fields)) for p in params)
+    hiddens = gru_unroll.unroll(grus, (first,) * len(grus), tuple(layer(p) for p in params))
+    head = lambda p, hidden: gru_unroll.matmul(hidden, p["head"]["kernel"]) + p["head"]["bias"][None, None]
+    return [(hidden, head(p, hidden)) for p, hidden in zip(params, hiddens, strict=True)]
+
+
+def last_actions(action_t: Int[Array, "time ... agents"]) -> Int[Array, "slots ... agents"]:
+    """The action before each slot, -1 for none."""
+    return jnp.concatenate([jnp.full_like(action_t[:1], -1), action_t])
 
 
 def to_rows(x: jax.Array) -> jax.Array:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+MAX_KERNEL_HIDDEN = 128  # units of the kernels of gru_unroll.py: weights of more are too large for a multiprocessor
+
 
 class GruParams(NamedTuple):
     """Gate order is reset, update, new, as in torch."""

@@ -16,11 +16,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from qllm_jax.core.gru import MAX_KERNEL_HIDDEN
 from qllm_jax.errors import UserError
 
 AXIS = "runs"
 # Kinds of arguments and results of a program: split along the run axis, whole on every device, or no array.
 SHARDED, REPLICATED, STATIC_ARG = PartitionSpec(AXIS), PartitionSpec(), None
+AMPERE = 8.0  # compute capability, the lowest for which Pallas compiles
 DEVICES_PER_CORE, MAX_CPU_DEVICES = 4, 32  # with more cores than that: one device per core
 
 
@@ -61,6 +63,24 @@ def make_pool(requested: int | str) -> Pool:
         return Pool(int(requested), int(requested))
     is_cpu = jax.local_devices()[0].platform == "cpu"
     return Pool(available, min(available, cores()) if is_cpu else available)
+
+
+def unroll_by(requested: str, hidden_dim: int, device: Any = None) -> str:
+    """Return the implementation of unrolls, see `core.agents.make`, on `device`; None: the first of this process.
+
+    "auto" is "pallas" on NVIDIA GPUs from Ampere on for networks that are not too wide, else "scan". UserError for
+    "pallas" with a wider network, or on another accelerator; a CPU interprets it.
+    """
+    device = device or jax.local_devices()[0]
+    is_cuda = "cuda" in str(device.client.platform_version).lower()
+    narrow = hidden_dim <= MAX_KERNEL_HIDDEN
+    if requested == "pallas" and not narrow:
+        raise UserError(f"unroll=pallas takes algo.hidden_dim up to {MAX_KERNEL_HIDDEN}, not {hidden_dim}")
+    if requested == "pallas" and not (is_cuda or device.platform == "cpu"):
+        raise UserError(f"unroll=pallas needs an NVIDIA GPU, not {device.device_kind}: set unroll=auto or unroll=scan")
+    if requested != "auto":
+        return requested
+    return "pallas" if narrow and is_cuda and float(device.compute_capability) >= AMPERE else "scan"
 
 
 def n_used(n_runs: int, pool: Pool) -> int:

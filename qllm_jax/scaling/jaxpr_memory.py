@@ -11,7 +11,7 @@ from typing import Any
 from jax.extend import core
 
 NO_MEMORY = ("broadcast_in_dim", "iota", "copy", "reshape", "squeeze", "stop_gradient")
-IN_PLACE = ("scatter", "dynamic_update_slice", "while", "scan")
+IN_PLACE = ("scatter", "dynamic_update_slice", "while", "scan", "pallas_call")
 LOOPS = ("while", "scan")
 
 

@@ -14,7 +14,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.studies.plan import CellsEntry, Plan, Study
 
 # Keys that change no number of a run: where it is written, and what it is computed on.
-MACHINE_KEYS = ("run_dir", "resume", "sweep", "part", "group", "memory_gib", "devices", "hosts", "wandb")
+MACHINE_KEYS = ("run_dir", "resume", "sweep", "part", "group", "memory_gib", "devices", "unroll", "hosts", "wandb")
 
 
 class Cell(NamedTuple):

@@ -39,7 +39,7 @@ RESERVED = {  # keys of a configuration that a study does not set by overrides, 
     "sweep": "would make several configurations of one cell: give each a method of its own",
     "resume": "is not for studies, which continue what they find",
     "part": "is for the folders of groups",
-    **dict.fromkeys(("run_dir", "devices", "memory_gib", "group", "wandb"), _ELSEWHERE),
+    **dict.fromkeys(("run_dir", "devices", "unroll", "memory_gib", "group", "wandb"), _ELSEWHERE),
     "hosts": "is not for studies: start one process of the study on each machine",
     "hydra": "is not for studies",
 }

@@ -43,7 +43,7 @@ class Choices(NamedTuple):
 
     only: tuple[str, ...] = ("*",)  # patterns of TASK/METHOD
     stop_at: float = math.inf  # of time.monotonic
-    machine: Config | None = None  # whose devices, group, memory_gib and wandb are used; None: the defaults
+    machine: Config | None = None  # whose devices, unroll, group, memory_gib and wandb are used; None: the defaults
 
 
 class Report(NamedTuple):
@@ -181,7 +181,7 @@ def on(machine: Config | None, config: Config) -> Config:
     """The configuration with the keys of this machine."""
     if machine is None:
         return config
-    keys = ("devices", "group", "memory_gib", "wandb")
+    keys = ("devices", "unroll", "group", "memory_gib", "wandb")
     return replace(config, **{key: getattr(machine, key) for key in keys})
 
 
