@@ -117,6 +117,7 @@ def job(composed: DictConfig) -> float:
 
 
 def final_return(path: Path) -> float:
-    """Mean final return over seeds of a finished run, or of the best configuration of a sweep."""
+    """Mean final return over seeds of a finished run, or of the best configuration of a sweep. NaN: a seed failed."""
     result = files.read_json(path / folder.RESULT)
-    return max(each["return"]["mean"] for each in result.get("configurations", [result]))
+    means = [each["return"]["mean"] for each in result.get("configurations", [result])]
+    return max((mean for mean in means if mean is not None), default=float("nan"))

@@ -46,8 +46,8 @@ def table(panels: list[Panel]) -> str:
 
 
 def figures(entry: Entry) -> tuple[str, str, str, str]:
-    """Mean, interval and IQM of the final return, and the random policy; dashes before a run is finished."""
-    if entry.result is None:
+    """Mean, interval and IQM of the final return, and the random policy; dashes if a run is not finished or failed."""
+    if entry.result is None or entry.failed:
         return "-", "-", "-", "-"
     found, random = entry.result["return"], entry.result["random_policy"]["mean"]
     bounds = [found["ci95_low"], found["ci95_high"]]
@@ -59,7 +59,7 @@ def figures(entry: Entry) -> tuple[str, str, str, str]:
 
 def win_rates(entry: Entry) -> tuple[str, str]:
     """Share of episodes won with its interval, and that of the random policy; dashes if the task has no winner."""
-    if "win_rate" not in (result := entry.result or {}):
+    if entry.failed or "win_rate" not in (result := entry.result or {}):
         return "-", "-"
     random = result["random_policy_win_rate"]["mean"]
     return stats.percentage_with_interval(np.asarray(result["win_rate_per_seed"])), f"{random:.1%}"
@@ -87,5 +87,7 @@ def notes(panels: list[Panel]) -> Iterator[str]:
             yield f"{panel.title}: the runs differ in {', '.join(differ)}."
         if any(entry.configuration for entry in runs):
             yield f"{panel.title}: the wall time of a sweep is that of all its configurations together."
+        if any(entry.failed for entry in runs):
+            yield f"{panel.title}: runs with failed seeds have no mean; what failed is in their metrics.jsonl."
         if all(entry.result is None for entry in runs):
             yield f"{panel.title}: no run is finished, so the random policy is not drawn."

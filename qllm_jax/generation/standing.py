@@ -26,9 +26,12 @@ class Standing(NamedTuple):
 def standings(results: Mapping[int, Result]) -> dict[int, Standing]:
     """Return the standing of each function by its number, in the order of ranks.
 
-    Those that trained longest come first, as halving kept them, and among those the last return decides.
+    Those that trained longest come first, as halving kept them, and among those the last return decides. Those that
+    failed in a seed are the last.
     """
-    order = sorted(results, key=lambda i: (-len(results[i].steps), -results[i].last, list(results).index(i)))
+    order = sorted(
+        results, key=lambda i: (results[i].failed > 0, -len(results[i].steps), -results[i].last, list(results).index(i))
+    )
     found = {}
     for rank, number in enumerate(order, start=1):
         signs = {other: compare(results[number], results[other]) for other in results if other != number}
@@ -43,8 +46,12 @@ def compare(result: Result, other: Result) -> tuple[int, int]:
     """Return 1 or -1 if the first is shown to be better or worse, else 0: in its last return, and over the training.
 
     Compared are the returns of the seeds at the last step at which both functions were evaluated, and their means over
-    all such steps. Last returns are alike once both functions are near the best return, however long that took.
+    all such steps. Last returns are alike once both functions are near the best return, however long that took. One
+    that failed in a seed is worse than one that did not.
     """
+    if result.failed or other.failed:
+        sign = (other.failed > 0) - (result.failed > 0)
+        return sign, sign
     common = [step for step in result.steps if step in other.steps]
     if not common:
         return 0, 0
@@ -62,11 +69,18 @@ def describe(results: Mapping[int, Result], random: float) -> dict[int, list[str
     last = max(result.steps[-1] for result in results.values())
     texts = {}
     for number, result in results.items():
-        lines = [_curve(result, last, random), *_spread(result)]
+        lines = [*_failure(result), _curve(result, last, random), *_spread(result)]
         if len(results) > 1:
             lines += [_rank(places[number], len(results)), _speed(places[number])]
         texts[number] = lines + _use(result)
     return texts
+
+
+def _failure(result: Result) -> list[str]:
+    if not result.failed:
+        return []
+    seeds = f"{result.failed} of {len(result.returns[-1])} seeds"
+    return [f"its training FAILED in {seeds}: weights, bias or loss became NaN or infinite, and learning ended there"]
 
 
 def _curve(result: Result, last: int, random: float) -> str:
@@ -108,7 +122,7 @@ def _named(groups: Mapping[str, list[int]]) -> str:
 
 
 def _use(result: Result) -> list[str]:
-    if result.gradient_shares is None:
+    if result.gradient_shares is None or result.failed:
         return []
     shares = ", ".join(f"{share:.0%}" for share in result.gradient_shares)
     return [

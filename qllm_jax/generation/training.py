@@ -18,7 +18,7 @@ from qllm_jax.core.types import Clock
 from qllm_jax.generation import credit_use, halving
 from qllm_jax.generation.credit_use import CreditUse
 from qllm_jax.mixers import tfcaf
-from qllm_jax.program import devices, experiment
+from qllm_jax.program import devices, experiment, guard
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import RunState
 from qllm_jax.tfcaf import from_source
@@ -47,11 +47,12 @@ class Result(NamedTuple):
     td_error: float | None = None  # mean absolute TD error between the last two evaluations, mean over seeds
     gradient_shares: list[float] | None = None  # (N,) at the end, mean over seeds
     evenness: float | None = None  # of the weights over replayed states at the end, mean over seeds
+    failed: int = 0  # seeds in which weights, bias, loss or gradient became NaN or infinite, and learning ended
 
     @property
     def last(self) -> float:
-        """Mean return over seeds at the last evaluation."""
-        return float(np.mean(self.returns[-1]))
+        """Mean return over seeds at the last evaluation; less than any other if a seed failed."""
+        return -np.inf if self.failed else float(np.mean(self.returns[-1]))
 
 
 class Group(NamedTuple):
@@ -130,17 +131,22 @@ def _advance(group: Group, stop: int, results: list[Result], training: Sequence[
         errors = _by_function(group, metrics["td_abs"])
     runs, scores = exp.program.evaluate(clock, runs, EPISODES)
     returns = _by_function(group, np.mean(scores.returns, -1))
+    failed = _by_function(group, np.asarray(runs.fault.env_steps) != guard.NONE)
     for i in set(training) & set(group.functions):
         before = results[i]
-        td_error = before.td_error if errors is None else _rounded(errors[i])
+        n_failed = int(failed[i].sum())
+        td_error = before.td_error if errors is None else None if n_failed else _rounded(errors[i])
         points = [*before.returns, np.round(returns[i], 4).tolist()]
-        results[i] = before._replace(steps=[*before.steps, int(clock.env_steps)], returns=points, td_error=td_error)
+        steps = [*before.steps, int(clock.env_steps)]
+        results[i] = before._replace(steps=steps, returns=points, td_error=td_error, failed=n_failed)
     return group._replace(clock=clock, runs=runs)
 
 
 def _add_use(group: Group, use: CreditUse, results: list[Result], training: Sequence[int]) -> None:
     shares, even = _by_function(group, use.gradient_shares), _by_function(group, use.evenness)
     for i in set(training) & set(group.functions):
+        if results[i].failed:
+            continue
         mean_shares = np.round(shares[i].mean(0), 4).tolist()
         results[i] = results[i]._replace(gradient_shares=mean_shares, evenness=_rounded(even[i]))
 

@@ -66,7 +66,9 @@ def make(client: Client, plan: Plan, trained_as: Callable[[Candidate], str] | No
             return Choice(pool.incumbent, "rule", "no new function of this round passed")
         results = find(pool).results
         chosen = next(iter(standings(results)))
-        reason = f"the highest return after a short training: {format_number(results[chosen].last)}"
+        result = results[chosen]
+        reason = f"the highest return after a short training: {format_number(result.last)}"
+        reason = "the short trainings of all functions failed" if result.failed else reason
         return Choice(pool.by_number()[chosen], "rule", reason)
 
     return Trials(lines, best)

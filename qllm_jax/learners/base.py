@@ -39,11 +39,16 @@ class Credit(NamedTuple):
     weights: Callable[[Params, MixerInputs], Float[Array, " agents"]]  # (params, one sample)
 
 
+SUSPECT = "suspect"  # key beside the metrics of an update: see `suspect`
+
+
 class Learner(NamedTuple):
     """One method, for one run.
 
     `update(state, batch, recent, hp, copy_target)` gives the next state and metrics: `batch` is drawn uniformly from
     the replay, `recent` holds the `n_recent` newest episodes (None where that is 0); both are time-major episodes.
+    Metrics are scalars, `loss` among them, and are finite if and only if the update is. With a mixer, SUSPECT is beside
+    them.
     """
 
     init: Callable[..., LearnerState]  # (key, choice=None): the key is consumed, `choice` is for the mixer
@@ -143,6 +148,15 @@ def unroll(core: Core, networks: tuple[Params, ...], batch: Episode) -> tuple[Fl
 def masked_mean(x: Float[Array, "time batch"], mask: Float[Array, "time batch"]) -> Float[Array, ""]:
     """Mean over the steps that happened; 0 where none did."""
     return jnp.sum(mask * x) / jnp.maximum(jnp.sum(mask), 1.0)
+
+
+def suspect(*values: Float[Array, "slots batch"]) -> Int[Array, ""]:
+    """Index of the first team values of a time-major batch that are not finite; if all are, of the largest.
+
+    It counts slots episode by episode within a step, so that it is the same in a batch of shorter episodes.
+    """
+    size = jnp.asarray(sum(jnp.abs(jax.lax.stop_gradient(value)) for value in values))
+    return jnp.argmax(jnp.where(jnp.isfinite(size), size, jnp.inf)).astype(jnp.int32)
 
 
 def lambda_returns(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:

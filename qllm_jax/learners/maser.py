@@ -39,6 +39,7 @@ class Terms(NamedTuple):
     """Terms that one episode adds to the losses."""
 
     q_tot: Float[Array, " time"]
+    target_tot: Float[Array, " slots"]  # of the target network
     returns: Float[Array, " time"]
     individual: Float[Array, " time"]  # squared errors of the agents' own values, summed over agents
     auxiliary: Float[Array, " agents"]  # exploration and distance losses
@@ -88,7 +89,8 @@ def td_loss(
     error, individual = terms.q_tot - terms.returns, mean(terms.individual)
     loss = mean(error**2) + AUXILIARY * (method.ind * individual + method.mix * jnp.mean(terms.auxiliary))
     metrics = {"loss": loss, "q_tot": mean(terms.q_tot), "target": mean(terms.returns), "td_abs": mean(jnp.abs(error))}
-    return loss, metrics | {"individual_loss": individual, "intrinsic": mean(terms.intrinsic)}
+    metrics |= {"individual_loss": individual, "intrinsic": mean(terms.intrinsic)}
+    return loss, metrics | {base.SUSPECT: base.suspect(terms.target_tot)}
 
 
 def episode_terms(
@@ -118,7 +120,7 @@ def episode_terms(
         explored = exploration_loss(q[:-1], view.avail[:-1], goal, episode.mask_t)
         known = jnp.where(view.avail, target_q, 0.0)[:-1]
         auxiliary = method.expl * explored + method.dis * distance_loss(apart, known, goal, episode.mask_t)
-    return Terms(q_tot, returns, jnp.sum(own_error**2, -1), auxiliary, team_intrinsic)
+    return Terms(q_tot, target_tot, returns, jnp.sum(own_error**2, -1), auxiliary, team_intrinsic)
 
 
 def subgoals(

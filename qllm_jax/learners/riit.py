@@ -77,12 +77,15 @@ def step(
 ) -> tuple[LearnerState, dict[str, Array]]:
     """A step of the critic off-policy, one on-policy, and one of the policy. The key is consumed."""
     core = method.core
-    state, _ = off_policy_step(method, state, batch, hp)
+    state, off_policy = off_policy_step(method, state, batch, hp)
     view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, recent)
     state, metrics = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
-    return state, metrics | of_policy
+    # The newest episodes count after the batch.
+    later = batch.mask_t.shape[1] * (batch.mask_t.shape[0] + 1) + metrics[base.SUSPECT]
+    suspect = jnp.where(jnp.isfinite(off_policy["loss"]), later, off_policy[base.SUSPECT])
+    return state, metrics | of_policy | {base.SUSPECT: suspect}
 
 
 def off_policy_step(method: Riit, state: LearnerState, batch: Episode, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
@@ -108,7 +111,8 @@ def critic_step(
         return 0.5 * base.masked_mean(error**2, batch.mask_t), None
 
     state, _, metrics = actor_critic.critic_step(method.core, state, critic_loss, method.critic_lr, hp)
-    return state, metrics | {"target": base.masked_mean(returns, batch.mask_t)}
+    metrics |= {"target": base.masked_mean(returns, batch.mask_t), base.SUSPECT: base.suspect(value)}
+    return state, metrics
 
 
 def policy_loss(

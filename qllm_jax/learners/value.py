@@ -54,7 +54,8 @@ def td_loss_of_values(
     error = q_tot[:-1] - jax.lax.stop_gradient(returns)
     mean = lambda x: base.masked_mean(x, batch.mask_t)
     loss = mean(error**2)
-    return loss, {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    metrics = {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    return loss, metrics | {base.SUSPECT: base.suspect(q_tot, target_tot)}
 
 
 def team_values(

@@ -28,6 +28,8 @@ class Mixer(NamedTuple):
     init: Callable[..., Params]
     apply: Callable[[Params, MixerInputs], Float[Array, ""]]
     sources: tuple[str, ...] = ()  # texts of its credit functions, which are stored with the run
+    # Weights (N,) and bias () of each of its credit functions in a state, times `scale`.
+    credits: tuple[Callable[[MixerInputs], tuple[Array, Array]], ...] = ()
     programs: tuple[str, ...] = ()  # digests of the traced programs of its credit functions, which it evaluates
     needs_action_values: bool = False  # reads max_q: agents must have a value for each action
     # `apply` with no gradient stopped, where it stops one: its slopes are those of the function itself.

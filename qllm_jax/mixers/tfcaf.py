@@ -46,17 +46,22 @@ def from_credit(credit: CreditFunction, scale: float, control: Control | None = 
     It learns nothing, so online and target network share it; the parameters of a control are fixed in a run.
     """
 
-    def apply(params: dict, inputs: MixerInputs) -> jax.Array:
+    def weights_and_bias(inputs: MixerInputs) -> tuple[jax.Array, jax.Array]:
         weights, bias = credit.credit(inputs.fields, inputs.state)
         if credit.igm:  # Definition 1 of paper v1: the gate keeps dQ_tot/dq_i >= 0
             weights = jnp.maximum(weights, 0.0)
+        return weights, bias
+
+    def apply(params: dict, inputs: MixerInputs) -> jax.Array:
+        weights, bias = weights_and_bias(inputs)
         if control is None:
             return scale * (weights @ inputs.chosen_q + bias)
         weights, bias = control.apply(params, scale * weights, scale * bias, inputs.state)
         return weights @ inputs.chosen_q + bias
 
     init = lambda key, inputs: control.init(key, len(inputs.chosen_q)) if control else {}
-    return Mixer(init=init, apply=apply, sources=(credit.source,), programs=(credit.program,))
+    scaled = lambda inputs: jax.tree.map(lambda x: scale * x, weights_and_bias(inputs))
+    return Mixer(init=init, apply=apply, sources=(credit.source,), credits=(scaled,), programs=(credit.program,))
 
 
 def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
@@ -82,7 +87,8 @@ def choosing(each: Sequence[Mixer]) -> Mixer:
         return jax.lax.switch(jnp.argmax(params[CHOICE]), branches, inputs)
 
     together = lambda name: tuple(part for one in each for part in getattr(one, name))
-    return Mixer(init=init, apply=apply, sources=together("sources"), programs=together("programs"))
+    credits_ = together("credits")
+    return Mixer(init, apply, sources=together("sources"), credits=credits_, programs=together("programs"))
 
 
 def resolve_scale(scale: str | float, n_agents: int) -> float:

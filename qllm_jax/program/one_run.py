@@ -17,6 +17,7 @@ from qllm_jax.core.agents import Agent
 from qllm_jax.core.rollout import Policy, rollout, score
 from qllm_jax.core.types import Choice, Clock, Episode, Hp, Params, Scores
 from qllm_jax.learners import Learner, LearnerState
+from qllm_jax.program import guard
 
 # Independent keys of one run.
 EVAL_STREAM, INIT_STREAM, ROLLOUT_STREAM, SAMPLE_STREAM, FINAL_STREAM, CREDIT_STREAM = range(6)
@@ -30,6 +31,7 @@ class RunState(NamedTuple):
     storage: buffer.Storage
     best_params: Params  # of the evaluation with the best return
     best_return: Float[Array, ""]
+    fault: guard.Fault  # the update that was not finite, after which the run learns no more
 
 
 class Sizes(NamedTuple):
@@ -60,7 +62,8 @@ def init(parts: Parts, root: jax.Array, seed: Array, choice: Choice = None) -> R
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), episodes)
     storage = buffer.empty(shapes, parts.sizes.buffer_episodes)
     best = jax.tree.map(jnp.copy, state.params)
-    return RunState(key, state, storage, best, jnp.full((), -jnp.inf, jnp.float32))
+    fault = guard.none(jax.eval_shape(parts.env.reset, key))
+    return RunState(key, state, storage, best, jnp.full((), -jnp.inf, jnp.float32), fault)
 
 
 def play_episodes(
@@ -94,7 +97,9 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
     n_recent = parts.learner.n_recent
     recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
     state, metrics = parts.learner.update(run.learner, batch, recent, hp, copy_target)
-    return run._replace(learner=state), metrics
+    learned = (run.learner, state)
+    fault, state, metrics = guard.guarded(run.fault, clock, (batch, recent), learned, metrics)
+    return run._replace(learner=state, fault=fault), metrics
 
 
 def evaluate(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> tuple[RunState, Scores]:

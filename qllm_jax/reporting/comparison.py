@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     elapsed_s: float  # of all configurations of a sweep together
     configuration: str = ""  # `Run.label`; "" without a sweep
     win_rates: Float[np.ndarray, "runs evals"] | None = None  # None: the task has no winner
+    failed: int = 0  # runs that failed: from there on, their curves are NaN
 
 
 class Panel(NamedTuple):
@@ -62,6 +63,7 @@ def read(run_dir: str) -> list[Entry]:
             elapsed_s=sum(times[-1]["elapsed_s"] for times in timing if times),
             configuration=label,
             win_rates=curves.get("win_rate"),
+            failed=len({record["seed"] for record in own if "failed" in record}),
         )
         entries.append(entry)
     return entries
@@ -70,7 +72,7 @@ def read(run_dir: str) -> list[Entry]:
 def evaluations(records: list[dict[str, Any]], seeds: list[int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Environment steps (evals,) of one configuration's evaluations, and their curves (runs, evals).
 
-    Curves are "return" and, if the task has a winner, "win_rate".
+    Curves are "return" and, if the task has a winner, "win_rate". NaN: the run has failed.
     """
     by_step: dict[int, dict[int, dict[str, Any]]] = {}
     for record in records:
@@ -115,5 +117,7 @@ def labels(entries: list[Entry]) -> list[str]:
 
 
 def unfinished_mark(entry: Entry) -> str:
-    """The end of the label of a run that is not finished."""
+    """The end of the label of an entry that is not finished, or in which runs failed."""
+    if entry.failed:
+        return f" ({entry.failed} of {len(entry.returns)} seeds failed)"
     return "" if entry.result else " (running)"

@@ -7,6 +7,7 @@ Each is an orbax directory with one pytree, `TrainState`, and the counters of th
     runs/learner/{params,target_params,opt_state,...}       see `LearnerState`; leaves (R, ...)
     runs/storage/...                                        replay buffer
     runs/best_params, runs/best_return                      of each run's best evaluation
+    runs/fault/...                                          see `guard.Fault`; all other arrays are finite
 
 R counts spare runs too (see `devices.n_spare`). `SHA256SUMS` in it has the digest of each other file, as `sha256sum -c`
 reads them: a checkpoint is whole if they match. The newest two are kept, so that one is left if the disk damages the
@@ -29,6 +30,7 @@ from orbax.checkpoint import v1 as ocp
 from qllm_jax import files
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
+from qllm_jax.program import guard
 from qllm_jax.program.one_run import RunState
 
 SUMS = "SHA256SUMS"
@@ -121,9 +123,22 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
     """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`). UserError if shapes differ."""
     with quiet_orbax():
         metadata = ocp.metadata(str(path))
+        if not any(name.startswith("runs/fault/") for name in leaves_by_name(metadata.metadata)):
+            return restore_without_fault(path, metadata, like)
         check_shapes(path, metadata.metadata, like)
         state = ocp.load(str(path), like)
     return state, host_counters(metadata)
+
+
+def restore_without_fault(path: Path, metadata: Any, like: TrainState) -> tuple[TrainState, HostState]:
+    """`restore` of a checkpoint by a version without `RunState.fault`: no run has failed."""
+    runs = {name: value for name, value in like.runs._asdict().items() if name != "fault"}
+    without = TrainState(like.clock, cast(RunState, runs))
+    check_shapes(path, metadata.metadata, without)
+    state = ocp.load(str(path), without)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), like.runs.fault)
+    fault = nothing._replace(env_steps=nothing.env_steps + guard.NONE)
+    return TrainState(state.clock, RunState(**cast(dict[str, Any], state.runs), fault=fault)), host_counters(metadata)
 
 
 def host_state(path: Path) -> HostState:

@@ -12,7 +12,7 @@ from qllm_jax.core.types import Scores
 from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
 from qllm_jax.run import marl_eval, results
-from qllm_jax.run.results import Final
+from qllm_jax.run.results import NONE, Failed, Final
 
 
 def write_results(path: Path, config: Config, task: str, final: Final) -> str:
@@ -28,9 +28,11 @@ def table(config: Config, final: Final) -> str:
     random = results.random_by_seed(runs, final.random)
     head = f"return of {final.scores.returns.shape[1]} greedy episodes, best checkpoint"
     if runs[0].values:
-        rows = [*configuration_rows(runs, scores), f"{head}; # is the index in the grid"]
+        rows = [*configuration_rows(runs, scores, final.failed), f"{head}; # is the index in the grid"]
     else:
-        rows = [*seed_rows(runs, scores, final.best_steps), f"{head}: {summary(scores)}"]
+        failed = results.failure_text([final.failed.get(i) for i in range(len(runs))])
+        mean = f"no mean, as {failed}" if failed else summary(scores)
+        rows = [*seed_rows(runs, scores, final.best_steps), f"{head}: {mean}"]
     return "\n".join([*rows, f"the uniformly random policy:                      {summary(random)}"])
 
 
@@ -39,18 +41,24 @@ def seed_rows(runs: Sequence[Run], scores: Scores, best_steps: Sequence[int]) ->
     rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}" + ("     won" if scores.won is not None else "")]
     for i, (run, best) in enumerate(zip(runs, best_steps, strict=True)):
         won = "" if scores.won is None else f"  {scores.won[i]:>6.1%}"
-        rows.append(f"{run.seed:>6}  {best:>12,}  {stats.format_number(scores.returns[i]):>10}{won}")
+        mean = "failed" if np.isnan(scores.returns[i]) else stats.format_number(scores.returns[i])
+        rows.append(f"{run.seed:>6}  {best:>12,}  {mean:>10}{won}")
     return rows
 
 
-def configuration_rows(runs: Sequence[Run], scores: Scores) -> list[str]:
-    """A row for each configuration of a sweep, the best first, from means (R,). # is its index in the grid."""
+def configuration_rows(runs: Sequence[Run], scores: Scores, failed: Failed = NONE) -> list[str]:
+    """A row for each configuration of a sweep, the best first, from means (R,). # is its index in the grid.
+
+    Configurations with a run that failed are the last, without a mean.
+    """
     take = lambda indices: jax.tree.map(lambda x: x[np.asarray(indices)], scores)
-    by_label = [(i, label, take(rows)) for i, (label, rows) in enumerate(run_axis.indices_by_label(runs).items())]
-    width = max(len("configuration"), *(len(label) for _, label, _ in by_label))
-    ranked = sorted(by_label, key=lambda each: -each[2].returns.mean())
+    text = lambda rows: results.failure_text([failed.get(i) for i in rows])
+    found = enumerate(run_axis.indices_by_label(runs).items())
+    by_label = [(i, label, take(rows), text(rows)) for i, (label, rows) in found]
+    width = max(len("configuration"), *(len(label) for _, label, *_ in by_label))
+    ranked = sorted(by_label, key=lambda each: (bool(each[3]), 0.0 if each[3] else -each[2].returns.mean()))
     header = f"{'#':>4}  {'configuration':<{width}}  return"
-    return [header, *(f"{i:>4}  {label:<{width}}  {summary(x)}" for i, label, x in ranked)]
+    return [header, *(f"{i:>4}  {label:<{width}}  {failure or summary(x)}" for i, label, x, failure in ranked)]
 
 
 def summary(scores: Scores) -> str:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from qllm_envs.parts import suggest
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
-from qllm_jax.program import devices, experiment, run_axis
+from qllm_jax.program import devices, experiment, guard, run_axis
 from qllm_jax.program.compiled import shapes
 from qllm_jax.program.experiment import Experiment
+from qllm_jax.program.one_run import RunState
 from qllm_jax.run import checkpoint, folder, results, stored_logs
 from qllm_jax.run.checkpoint import HostState, TrainState
 
@@ -64,11 +65,19 @@ def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
         raise UserError(f"{str(path)!r} has no checkpoint yet: the first one is written at step {interval:,}")
     (clock, runs), _ = found
     env_steps, n_runs = int(clock.env_steps), exp.n_runs
+    note_failed(exp, path, runs)
     if which == "last":
         return LoadedRun(path, exp, which, runs.learner.params, [env_steps] * n_runs, env_steps, n_runs)
     records = [r for r in stored_logs.metrics(path) if r["env_steps"] <= env_steps]
     steps = results.best_steps(records, run_axis.runs(exp.config))
     return LoadedRun(path, exp, which, runs.best_params, steps, env_steps, n_runs)
+
+
+def note_failed(exp: Experiment, path: Path, runs: RunState) -> None:
+    """Say on stderr which runs failed: their parameters are those of the update before."""
+    steps = zip(run_axis.runs(exp.config), runs.fault.env_steps[: exp.n_runs].tolist(), strict=True)
+    if failed := [f"{run.label} seed {run.seed} at step {n:,}".strip() for run, n in steps if n != guard.NONE]:
+        print(f"note: runs of {path} failed, their parameters are those before: {'; '.join(failed)}", file=sys.stderr)
 
 
 def newest_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState] | None:

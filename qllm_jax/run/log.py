@@ -1,6 +1,7 @@
 """Records of metrics.jsonl, one for each run, and the progress bar."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,20 @@ from tqdm import tqdm
 
 from qllm_jax import stats
 from qllm_jax.program.run_axis import Run
+from qllm_jax.run.nonfinite import Failure
+
+NONE: Mapping[int, Failure] = MappingProxyType({})
 
 
-def records(event: str, env_steps: int, runs: Sequence[Run], metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One record per run, from arrays with a leading axis R."""
+def records(
+    event: str, env_steps: int, runs: Sequence[Run], metrics: dict[str, Any], failed: Mapping[int, Failure] = NONE
+) -> list[dict[str, Any]]:
+    """One record per run, from arrays with a leading axis R. Those of `failed` runs have no metrics."""
     columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
     shared = {"event": event, "env_steps": env_steps}
-    return [
-        {**shared, **run.record_fields, **{name: values[i] for name, values in columns.items()}}
-        for i, run in enumerate(runs)
-    ]
+    of = lambda i: {name: values[i] for name, values in columns.items()}
+    without = lambda i: {"failed": failed[i].mark, **dict.fromkeys(columns)}
+    return [{**shared, **run.record_fields, **(without(i) if i in failed else of(i))} for i, run in enumerate(runs)]
 
 
 class Progress:
@@ -37,7 +42,7 @@ class Progress:
         )
 
     def update(self, env_steps: int, metrics: dict[str, Any]) -> None:
-        """Move to `env_steps` per run; metrics are arrays over runs."""
+        """Move to `env_steps` per run; metrics are arrays over the runs that learn."""
         mean = {name: float(np.mean(metrics[name])) for name in ("return", "loss")}
         text = {"return": stats.format_number(mean["return"]), "loss": f"{mean['loss']:.3g}"}
         self._bar.set_postfix(text, refresh=False)

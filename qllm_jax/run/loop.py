@@ -13,6 +13,7 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import folder, load, stored_logs
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.interrupt import Interrupt
+from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.run.session import Session
 
 
@@ -36,13 +37,25 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
             closing(Interrupt()) as interrupt,
             closing(Session(exp, path, *initial_state(exp, path))) as session,
         ):
-            finished = advance(session, interrupt, stop_at)
+            finished = advance_or_fail(session, interrupt, stop_at)
             return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
     except OSError as error:
         if error.errno not in files.DISK_ERRORS:
             raise
         message = f"{files.disk_error(error)}; when there is room: python -m qllm_jax.train resume={path}"
         raise UserError(message) from error
+
+
+def advance_or_fail(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
+    """`advance`. `NonFiniteError`, with a checkpoint and for a group its results, once no run learns any more."""
+    try:
+        session.check_learning()
+        return advance(session, interrupt, stop_at)
+    except NonFiniteError:
+        if session.exp.config.part and not (session.path / folder.RESULT).is_file():
+            session.finish()
+        session.save()  # covers the records of the final evaluation, so that they are kept
+        raise
 
 
 def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
@@ -53,6 +66,7 @@ def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
     while (step := session.env_steps) < config.total_steps:
         next_eval = min(next_multiple(step, config.eval_interval), config.total_steps)
         session.train(min(next_multiple(step, config.log_interval), next_eval))
+        session.check_learning()
         if session.env_steps >= next_eval:
             session.evaluate()
             session.save()

@@ -12,15 +12,17 @@ from qllm_jax.run import folder, results, stored_logs
 def write(path: Path, config: Config, task: str) -> None:
     """Write marl_eval.json from the logs: {env: {task: {algo: {seed_i: {step_k: ..., absolute_metrics: ...}}}}}.
 
-    In a sweep, the name of an algorithm ends with its configuration.
+    In a sweep, the name of an algorithm ends with its configuration. One with a run that failed is left out, as its
+    other runs would be averaged as if they were all.
     """
     algos: dict[str, Any] = {}
+    failed = {results.run_of(record)[0] for record in folder.records(path) if "failed" in record}
     for group in folder.log_folders(path):
         timing = {r["env_steps"]: r["elapsed_s"] for r in stored_logs.timing(group)}
         for record in stored_logs.metrics(group):
-            if record["event"] not in ("eval", "final"):
-                continue
             label, seed = results.run_of(record)
+            if record["event"] not in ("eval", "final") or label in failed:
+                continue
             run = algos.setdefault(f"{config.algo.name} {label}".strip(), {}).setdefault(f"seed_{seed}", {})
             if record["event"] == "final":
                 run["absolute_metrics"] = episode_metrics(record)

@@ -1,9 +1,10 @@
 """result.json: the final returns of all runs, their statistics, and the random policy."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -16,19 +17,41 @@ from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
 from qllm_jax.run import folder
 
+Failed = Mapping[int, dict[str, Any]]  # runs that failed, by index: their `Failure.mark`
+NONE: Failed = MappingProxyType({})
+
 
 class Final(NamedTuple):
     """The final evaluation of the runs of one folder."""
 
     env_steps: int
-    scores: Scores  # (R, episodes), of each run's best parameters
+    scores: Scores  # (R, episodes), of each run's best parameters; NaN: the run failed
     random: Scores  # (R,) means of the uniformly random policy, which depends on the seed alone
     best_steps: list[int]  # environment steps at each run's best evaluation
+    failed: Failed = NONE
 
 
 def write(path: Path, config: Config, final: Final) -> None:
     """Write result.json."""
-    files.write_atomically(path / folder.RESULT, json.dumps(result(config, final)) + "\n")
+    content = result(config, final)
+    files.write_atomically(path / folder.RESULT, json.dumps(no_nan(content) if final.failed else content) + "\n")
+
+
+def without(scores: Scores, failed: Sequence[int]) -> Scores:
+    """Scores (R, episodes) with NaN for the runs that failed."""
+    if not failed:
+        return scores
+    has_failed = np.isin(np.arange(len(scores.returns)), failed)[:, None]
+    return jax.tree.map(lambda x: np.where(has_failed, np.nan, x), scores)
+
+
+def no_nan(value: Any) -> Any:
+    """A JSON value with null in place of NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: no_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [no_nan(each) for each in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def metrics(scores: Scores) -> dict[str, Any]:
@@ -70,7 +93,9 @@ def by_configuration(runs: Sequence[Run], numbers: Callable[[list[int]], dict[st
 
 def block(final: Final, indices: Sequence[int]) -> dict[str, Any]:
     """The numbers of one configuration, from the indices of its runs."""
-    best = {"best_checkpoint_env_steps": [final.best_steps[i] for i in indices]}
+    best: dict[str, Any] = {"best_checkpoint_env_steps": [final.best_steps[i] for i in indices]}
+    if any(i in final.failed for i in indices):
+        best = {"failed": [final.failed.get(i) for i in indices], **best}
     return best | statistics(jax.tree.map(lambda x: x[np.asarray(indices)], final.scores))
 
 
@@ -103,7 +128,9 @@ def read_finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] |
         return None
     found = read(path)
     last = {run_of(record): record for record in records}.values()
-    is_last = lambda record: (record["event"], record["env_steps"]) == ("final", found["env_steps"])
+    # A group whose runs all failed ended before the others.
+    reached = lambda record: "failed" in record or record["env_steps"] == found["env_steps"]
+    is_last = lambda record: record["event"] == "final" and reached(record)
     return found if all(map(is_last, last)) else None
 
 
@@ -114,19 +141,41 @@ def collect_groups(path: Path) -> Final:
     random = [group["random_policy_per_run"] for group in groups]
     concatenated = lambda key: np.concatenate([np.asarray(each[key]) for each in random])
     has_winner = random[0]["won"] is not None
+    blocks = [each for group in groups for each in by_label(group).values()]
+    marks = [mark for each in blocks for mark in each.get("failed", [None] * len(each["returns"]))]
+    array = lambda rows: np.asarray(rows, float if any(marks) else None)
+    learned = [group["env_steps"] for group in groups if not all_failed(group)]
     return Final(
-        env_steps=min(group["env_steps"] for group in groups),
-        scores=Scores(np.asarray(column("returns")), np.asarray(column("won")) if has_winner else None),
+        env_steps=min(learned or [group["env_steps"] for group in groups]),
+        scores=Scores(array(column("returns")), array(column("won")) if has_winner else None),
         random=Scores(concatenated("returns"), concatenated("won") if has_winner else None),
         best_steps=column("best_checkpoint_env_steps"),
+        failed={i: mark for i, mark in enumerate(marks) if mark},
     )
+
+
+def all_failed(result: dict[str, Any]) -> bool:
+    """True if no run of a result.json learned to its end."""
+    return all(all(each.get("failed", [None])) for each in by_label(result).values())
+
+
+def failure_text(failed: Sequence[dict[str, Any] | None]) -> str:
+    """The failed runs of a configuration in words, from their marks; None: a run that did not fail. "" without one."""
+    marks = [mark for mark in failed if mark]
+    if not marks:
+        return ""
+    first = min(marks, key=lambda mark: mark["env_steps"])
+    seeds = f"{len(marks)} of {len(failed)} seeds" if len(failed) > 1 else "the seed"
+    return f"{seeds} failed, first at step {first['env_steps']:,} ({first['cause']} not finite)"
 
 
 def best_steps(records: list[dict[str, Any]], runs: Sequence[Run]) -> list[int]:
     """Environment steps at each run's best evaluation: the first of the highest, as the program keeps it."""
     best: dict[tuple, tuple[float, int]] = {}
     for record in records:
-        if record["event"] == "eval" and record["return"] > best.get(run_of(record), (-float("inf"), 0))[0]:
+        if record["event"] != "eval" or "failed" in record:
+            continue
+        if record["return"] > best.get(run_of(record), (-float("inf"), 0))[0]:
             best[run_of(record)] = (record["return"], record["env_steps"])
     return [best.get((run.label, run.seed), (0.0, 0))[1] for run in runs]
 

@@ -4,13 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import files, stats
-from qllm_jax.program import run_axis
+from qllm_jax.program import guard, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import checkpoint, finish, folder, log, results, stored_logs, wandb_log
+from qllm_jax.run import checkpoint, finish, folder, log, nonfinite, results, stored_logs, wandb_log
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.final_evaluation import final_scores, without_spare_runs
 from qllm_jax.run.results import Final
@@ -29,6 +30,7 @@ class Session:
         self.wandb = wandb_log.make(exp.config, path)
         self.progress = log.Progress(exp.config.total_steps, exp.n_runs, self.env_steps)
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
+        self.failures = nonfinite.find(exp, self.state.fault)
         self._elapsed, self._started = host.elapsed_s, time.monotonic()
 
     @property
@@ -43,7 +45,7 @@ class Session:
 
     def record(self, event: str, metrics: dict[str, Any]) -> None:
         """Log one record per run. Wall time has its own file: metrics.jsonl must not depend on the machine's speed."""
-        records = log.records(event, self.env_steps, self.runs, metrics)
+        records = log.records(event, self.env_steps, self.runs, metrics, self.failures)
         self.metrics.write(records)
         self.timing.write([{"event": event, "env_steps": self.env_steps, "elapsed_s": round(self.elapsed_s, 3)}])
         self.wandb.write(records)
@@ -53,8 +55,36 @@ class Session:
         n = -(-(goal - self.env_steps) // self.exp.steps_per_iteration)
         self.clock, self.state, means = self.exp.program.chunk(self.clock, self.state, self.exp.hp, jnp.asarray(n))
         metrics = {name: np.asarray(value)[: self.exp.n_runs] for name, value in means.items()}
+        self._find_failures()
         self.record("train", {"updates": np.full(self.exp.n_runs, int(self.clock.updates)), **metrics})
-        self.progress.update(self.env_steps, metrics)
+        if learning := self.learning:
+            self.progress.update(self.env_steps, {name: values[learning] for name, values in metrics.items()})
+
+    @property
+    def learning(self) -> list[int]:
+        """Indices of the runs that learn: all but those whose update was not finite."""
+        return [i for i in range(self.exp.n_runs) if i not in self.failures]
+
+    def _find_failures(self) -> None:
+        """Report the runs that have failed since the last call, and store what they saw."""
+        if int((np.asarray(self.state.fault.env_steps)[: self.exp.n_runs] != guard.NONE).sum()) == len(self.failures):
+            return
+        before, self.failures = self.failures, nonfinite.find(self.exp, self.state.fault)
+        file = nonfinite.write(self.path, self.exp, self.failures)
+        if self.learning:
+            found = nonfinite.describe(self.exp, self.failures, [i for i in self.failures if i not in before])
+            self.progress.print(f"failed, and learns no more: {found}; the state is in {file}; other runs go on")
+
+    def check_learning(self) -> None:
+        """Raise `NonFiniteError` if no run learns any more."""
+        if self.learning:
+            return
+        found = nonfinite.describe(self.exp, self.failures, list(self.failures))
+        raise nonfinite.NonFiniteError(
+            f"training of {self.path} has stopped, as {found}; states are in {self.path / nonfinite.FILE}, and the "
+            f"parameters in {self.path / folder.CHECKPOINTS} are those before; it cannot go on: change what failed "
+            "and train in another run_dir"
+        )
 
     def evaluate(self) -> None:
         """Play greedy episodes with every run; the program keeps each run's best parameters."""
@@ -62,11 +92,13 @@ class Session:
         self.state, scores = self.exp.program.evaluate(self.clock, self.state, episodes)
         scores = without_spare_runs(scores, self.exp)
         self.record("eval", results.metrics(scores))
-        won = "" if scores.won is None else f", {scores.won.mean():.0%} won"
+        shown = jax.tree.map(lambda x: x[self.learning], scores)
+        won = "" if shown.won is None else f", {shown.won.mean():.0%} won"
         unit = "runs" if self.exp.config.sweep.lists else "seeds"
+        failed = f", {len(self.failures)} failed" if self.failures else ""
         self.progress.print(
-            f"step {self.env_steps:>11,}: return {stats.format_number(scores.returns.mean()):>9}{won} "
-            f"(mean of {episodes} evaluation episodes, {self.exp.n_runs} {unit}; {self.elapsed_s:,.0f} s)"
+            f"step {self.env_steps:>11,}: return {stats.format_number(shown.returns.mean()):>9}{won} "
+            f"(mean of {episodes} evaluation episodes, {len(self.learning)} {unit}{failed}; {self.elapsed_s:,.0f} s)"
         )
 
     def save(self) -> None:
@@ -85,9 +117,10 @@ class Session:
         """Evaluate the best parameters and write the results. Return the closing table."""
         exp, episodes = self.exp, self.exp.config.final_episodes
         scores, random = final_scores(exp, self.state.best_params, episodes, exp.config.algo.eval_epsilon)
+        scores = results.without(scores, list(self.failures))
         best = results.best_steps(stored_logs.metrics(self.path), self.runs)
         self.record("final", results.metrics(scores))
-        final = Final(self.env_steps, scores, random, best)
+        final = Final(self.env_steps, scores, random, best, {i: each.mark for i, each in self.failures.items()})
         return finish.write_results(self.path, exp.config, exp.env.spec.task, final)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Train all runs of a folder: its groups one after another, shared among the processes of a job."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import finish, folder, loop, results
 from qllm_jax.run.loop import Outcome
+from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.scaling import hosts
 from qllm_jax.scaling.hosts import Job
 
@@ -31,14 +33,19 @@ def train_all(exp: Experiment, path: Path, job: Job = ONE_PROCESS, stop_at: floa
         return Outcome(False, "other processes stopped before the end")
     if not job.is_leader:
         return Outcome(True, "")
-    return Outcome(True, finish.write_results(path, exp.config, exp.env.spec.task, results.collect_groups(path)))
+    final = results.collect_groups(path)
+    table = finish.write_results(path, exp.config, exp.env.spec.task, final)
+    if len(final.failed) == exp.n_runs:
+        raise NonFiniteError(f"all runs of {path} failed:\n{table}")
+    return Outcome(True, table)
 
 
 def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: float = math.inf) -> Outcome:
     """Train the groups with these indices one after another, each in its own folder, to the end or an interrupt.
 
-    Finished groups are skipped. `exp` has the runs of all groups, and groups of equal size share its compiled program.
-    Several processes may do this in one folder, with different indices.
+    Finished groups are skipped. One in which no run learns any more is reported, and the next one is trained. `exp` has
+    the runs of all groups, and groups of equal size share its compiled program. Several processes may do this in one
+    folder, with different indices.
     """
     ranges = folder.group_ranges(path)
     for index in indices:
@@ -50,7 +57,12 @@ def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: f
         if is_finished(group_path, exp.config.total_steps):
             continue
         print(f"group {index} (of 0 to {len(ranges) - 1}): runs {start} to {stop - 1}")
-        if not (outcome := loop.train(group, group_path, stop_at)).finished:
+        try:
+            outcome = loop.train(group, group_path, stop_at)
+        except NonFiniteError as error:
+            print(f"group {index} failed: {error}", file=sys.stderr)
+            continue
+        if not outcome.finished:
             return Outcome(False, f"group {index} {outcome.text}")
     return Outcome(True, "")
 
@@ -58,4 +70,4 @@ def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: f
 def is_finished(path: Path, total_steps: int) -> bool:
     """True if the folder has its final results, up to `total_steps`."""
     result = results.read_finished(path, folder.records(path))
-    return result is not None and result["env_steps"] >= total_steps
+    return result is not None and (result["env_steps"] >= total_steps or results.all_failed(result))

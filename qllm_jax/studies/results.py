@@ -12,7 +12,8 @@ from qllm_jax import files
 from qllm_jax.config import function_name
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment, run_axis
-from qllm_jax.run import folder, results
+from qllm_jax.run import folder, nonfinite, results
+from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
 from qllm_jax.studies.trainings import Trained
@@ -57,18 +58,21 @@ def compact(value: Any) -> str:
 
 
 def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
-    """The content of a cell's result file."""
+    """The content of a cell's result file. `NonFiniteError` if one of its seeds failed."""
     records = folder.records(found.path)
     result = results.read_finished(found.path, records)
     assert result is not None, found.path
     label = next(label for label, each in found.hashes.items() if each == cell.hash)
+    own = results.by_label(result)[label]
+    if failure := results.failure_text(own.get("failed", ())):
+        raise NonFiniteError(f"{failure}; its states are in {nonfinite.FILE} in {found.path}")
     spec = experiment.make_env(cell.config.env, cell.config.n_agents).spec
     seeds = list(range(cell.config.seeds))
     measured = {
         "env_steps": result["env_steps"],
         "seeds": seeds,
         "evaluations": evaluations([record for record in records if results.run_of(record)[0] == label], seeds),
-        "final": final(results.by_label(result)[label]),
+        "final": final(own),
         "random_policy": random_policy(result["random_policy_per_run"], len(seeds)),
     }
     meta = files.read_json(found.path / folder.META)

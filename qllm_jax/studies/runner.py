@@ -19,6 +19,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.program import devices
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import folder, gated
+from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.scaling import grouping
 from qllm_jax.scaling.training import train_all
 from qllm_jax.studies import cells as of_cells
@@ -117,7 +118,7 @@ def attempt(work: Work, training: Training, choices: Choices) -> tuple[Ended, di
     try:
         # A folder that is continued has functions of its own, which `gated.build` verifies.
         sentences = {} if training.found else refusals(training.cells)
-        ended = Ended.FAILED if sentences else train(work, training, choices)
+        ended, sentences = (Ended.FAILED, sentences) if sentences else train(work, training, choices)
     except UserError as error:
         sentences = dict.fromkeys((cell.name for cell in training.cells), str(error))
         ended = Ended.FAILED
@@ -144,24 +145,33 @@ def refusals(cells: list[Cell]) -> dict[str, str]:
     return found
 
 
-def train(work: Work, training: Training, choices: Choices) -> Ended:
-    """Train in a new run folder, or in the one that was found, and write the results of its cells."""
+def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict[str, str]]:
+    """Train in a new run folder, or in the one that was found, and write the results of its cells.
+
+    With Ended.FAILED: the sentence of each cell with a seed that failed. The others have results.
+    """
     found = training.found
     if found is None or not found.finished:
         if found and any(map(folder.in_use, {found.path, *folder.log_folders(found.path)})):
-            return Ended.ELSEWHERE
+            return Ended.ELSEWHERE, {}
         exp, path = open_folder(work, training, choices.machine)
         outcome = train_all(exp, path, stop_at=choices.stop_at)
         if not outcome.finished:
             print(f"\n{training.name} {outcome.text}")
-            return Ended.OUT_OF_TIME if time.monotonic() >= choices.stop_at else Ended.INTERRUPTED
+            out_of_time = time.monotonic() >= choices.stop_at
+            return (Ended.OUT_OF_TIME if out_of_time else Ended.INTERRUPTED), {}
         print(f"\n{outcome.text}")
         config = trainings.recorded(path)
         found = Trained(path, config, of_cells.configurations(config))
+    failed = {}
     for cell in training.cells:
-        print(f"results: {results.write(work.results, work.study.name, cell, found)}")
-        work.forget_failure(cell)
-    return Ended.FINISHED
+        try:
+            print(f"results: {results.write(work.results, work.study.name, cell, found)}")
+        except NonFiniteError as error:
+            failed[cell.name] = str(error)
+        else:
+            work.forget_failure(cell)
+    return (Ended.FAILED if failed else Ended.FINISHED), failed
 
 
 def open_folder(work: Work, training: Training, machine: Config | None) -> tuple[Experiment, Path]:

@@ -58,3 +58,12 @@ def test_a_function_alone_has_no_rank_and_older_results_have_less():
     assert describe({1: Result([100], [[2.0]])}, random=0.5) == {
         1: ["trained for a short while, return 2.000 at step 100; random policy 0.500"]
     }
+
+
+def test_a_function_that_failed_in_a_seed_ranks_last_however_high_its_returns_were():
+    results = RESULTS | {4: Result([100, 200], [[9.0, 9.0, 9.0]] * 2, failed=1)}
+    assert list(standings(results)) == [2, 1, 3, 4]
+    assert standings(results)[4].worse_than == [1, 2, 3]
+    assert results[4].last < RESULTS[3].last
+    assert "its training FAILED in 1 of 3 seeds" in describe(results, random=0.0)[4][0]
+    assert not any("FAILED" in line for line in describe(results, random=0.0)[1])

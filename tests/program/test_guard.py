@@ -1,0 +1,150 @@
+"""Updates that are not finite: the run learns no more, its neighbors are untouched, and what it saw is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from learning import core_of, hp
+from probes import probe
+
+from qllm_jax import config, learners, report
+from qllm_jax.core.types import Scores
+from qllm_jax.mixers import tfcaf
+from qllm_jax.program import compiled, guard
+from qllm_jax.program.one_run import Sizes
+from qllm_jax.run import checkpoint, finish, folder, gated, load, results, stored_logs
+from qllm_jax.run.nonfinite import FILE, NonFiniteError
+from qllm_jax.tfcaf import from_source
+from qllm_jax.train import train
+
+GOOD = "def credit(state):\n    return jnp.ones(2), 0.0\n"
+# Not finite in one state: after the first step of an episode with the cue 1.
+BAD = "def credit(state):\n    bad = (state['cue'] > 0) & (state['t'] == 1)\n    return {}\n"
+BAD_WEIGHTS = BAD.format("jnp.where(bad, jnp.array([1.0, jnp.inf]), jnp.ones(2)), 0.0")
+
+
+@pytest.fixture(scope="module")
+def program() -> tuple[compiled.Program, Any]:
+    """Two credit functions, of which each run has one; a batch is the newest episode."""
+    env = probe(3, None, lambda state, actions: jnp.mean(actions.astype(jnp.float32)))
+    functions = [from_source(text, f"{i}.py", env.spec) for i, text in enumerate((GOOD, BAD_WEIGHTS))]
+    core = core_of(env, 8)._replace(mixer=tfcaf.from_credits(functions, 1.0))
+    return compiled.make(env, core.agent, learners.make("value", core), Sizes(1, 1, 1, 1, True, 0.0)), env
+
+
+def trained(program: compiled.Program, choice: list[int], iterations: int, seeds: tuple[int, ...] = (5, 5)) -> Any:
+    state = program.init(jax.random.key(0), jnp.asarray(seeds), jnp.eye(2)[jnp.asarray(choice)])
+    each = hp(len(seeds))
+    return program.chunk(*program.warmup(*state, each), each, jnp.asarray(iterations))[1:]
+
+
+def leaves_equal(one: Any, other: Any) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*map(jax.tree.leaves, (one, other)), strict=True))
+
+
+def test_a_run_that_is_not_finite_stops_learning_and_its_neighbor_does_not_notice(program):
+    compiled_, env = program
+    both_good, _ = trained(compiled_, [0, 0], 12)
+    mixed, metrics = trained(compiled_, [0, 1], 12)
+    run = lambda tree, i: jax.tree.map(lambda x: x[i], tree)
+    strip = lambda state: (state.learner.params["agent"], state.learner.opt_state[0].mu["agent"], state.fault)
+    assert leaves_equal(strip(run(mixed, 0)), strip(run(both_good, 0)))
+    assert np.isfinite(metrics["loss"][0])
+    assert not np.isfinite(metrics["loss"][1])
+
+    steps = int(mixed.fault.env_steps[1])
+    n = steps // env.spec.horizon  # the update that was not made
+    assert 1 < n < 12  # the first episodes of seed 5 have the cue -1
+    before, _ = trained(compiled_, [0, 1], n - 1)
+    assert int(before.fault.env_steps[1]) == guard.NONE
+    assert leaves_equal(run(before, 1).learner, run(mixed, 1).learner)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mixed.learner))
+    assert bool(mixed.fault.of_loss[1])
+    seen = run(mixed, 1).fault.env_state
+    assert (float(seen.cue), int(seen.t)) == (1.0, 1)
+
+
+SMALL = [
+    "env=matrix_climbing", "algo=matched_qllm", "seeds=2", "total_steps=300", "log_interval=100", "eval_interval=100",
+    "eval_episodes=4", "final_episodes=4", "algo.buffer_episodes=32", "algo.n_envs=2", "algo.batch_episodes=4",
+    "algo.hidden_dim=8", "devices=1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A good function, and one that is infinite after one joint action. The gates, which refuse it, are left open."""
+    monkeypatch.setattr(gated, "require", lambda config: {})
+    monkeypatch.setattr(gated, "verify_programs", lambda mixer, verdicts: None)
+    files = [tmp_path / "good.py", tmp_path / "bad.py"]
+    files[0].write_text(GOOD)
+    files[1].write_text(
+        "def credit(state):\n    both = jnp.sum(state['last_action']) == 4\n"
+        "    return jnp.where(both, jnp.array([1.0, jnp.inf]), jnp.ones(2)), 0.0\n"
+    )
+    return files
+
+
+def test_a_group_whose_runs_all_fail_ends_and_the_others_go_on(
+    functions: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "run"
+    assert train([*SMALL, f"sweep.tfcaf=[{','.join(map(str, functions))}]", "group=2", f"run_dir={path}"]) == 0
+    out, err = capsys.readouterr()
+    sentence = "tfcaf=bad seed 0 at step 100: the weights that credit function"
+    assert f"{sentence} {str(functions[1])!r} gives to agent 1 are inf; tfcaf=bad seed 1" in err
+    assert out.index("tfcaf=good   ") < out.index("tfcaf=bad    ")
+    assert "tfcaf=bad      2 of 2 seeds failed, first at step 100 (weights not finite)" in out
+
+    group = folder.group_folder(path, 1)
+    records = stored_logs.metrics(group)
+    failed = [record for record in records if "failed" in record]
+    assert {record["event"] for record in failed} == {"train", "final"}
+    assert all(record["failed"] == {"env_steps": 100, "cause": "weights"} for record in failed)
+    assert all(record["return"] is None for record in failed)
+    assert "NaN" not in (group / folder.METRICS).read_text() + (path / folder.RESULT).read_text()
+    kept = np.load(group / FILE)
+    np.testing.assert_array_equal(kept["state"], [[2.0, 2.0]] * 2)
+    np.testing.assert_array_equal(kept["weights"], [[2.0, np.inf]] * 2)
+    assert '"last_action": [2, 2]' in kept["fields"][0]
+
+    found = checkpoint.latest(group / folder.CHECKPOINTS)
+    assert found is not None
+    opened = load.load_run(str(group), "last")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(opened.params))
+    assert "tfcaf=bad seed 0 at step 100" in capsys.readouterr().err
+
+    result = results.read(path)
+    good, bad = result["configurations"]
+    assert good["return"]["mean"] is not None
+    assert "failed" not in good
+    assert bad["return"]["mean"] is None
+    assert bad["failed"] == [{"env_steps": 100, "cause": "weights"}] * 2
+    assert "bad" not in (path / folder.MARL_EVAL).read_text()
+    assert report.report([str(path), f"out={tmp_path / 'curves.png'}"]) == 0
+    assert "matched_qllm tfcaf=bad (2 of 2 seeds failed) | 2 | 100 | - |" in capsys.readouterr().out
+
+    with pytest.raises(NonFiniteError, match=r"training of .*group_001 has stopped, as tfcaf=bad seed 0 at step 100"):
+        train([f"resume={group}"])
+    before = (group / folder.METRICS).stat().st_mtime_ns
+    assert train([f"resume={path}"]) == 0  # nothing is left to do
+    assert (group / folder.METRICS).stat().st_mtime_ns == before
+
+
+def test_a_failed_seed_leaves_its_configuration_without_a_mean():
+    scores = results.without(Scores(np.arange(8.0).reshape(4, 2)), [3])
+    final = results.Final(8, scores, Scores(np.zeros(4)), [4] * 4, {3: {"env_steps": 6, "cause": "loss"}})
+    settings = config.load(["seeds=2", "sweep.lr=[0.1,0.2]"])
+    rows = finish.table(settings, final).splitlines()
+    assert rows[1].split()[:3] == ["0", "lr=0.1", "1.500"]
+    assert "1 of 2 seeds failed, first at step 6 (loss not finite)" in rows[2]
+    one = config.load(["seeds=4"])
+    rows = finish.table(one, final).splitlines()
+    assert rows[4].split() == ["3", "4", "failed"]
+    assert "no mean, as 1 of 4 seeds failed" in rows[5]
+    block = results.no_nan(results.result(one, final))
+    assert block["return"]["mean"] is None
+    assert block["return_per_seed"] == [0.5, 2.5, 4.5, None]
