@@ -1,7 +1,8 @@
 """L8: stored passes: the programs that have passed every gate, for which environment, by which version of the gates.
 
 A pass is a small file in a folder that only its owner can write; anything else in it is not believed. Its name is a key
-of all that the verdict depends on, so that a change of the gates, of jax or of the environment asks again.
+of all that the verdict depends on, so that a change of the gates, of jax, of the environment's code or of any of its
+options asks again: each can change the states that are reached.
 
 A pass is for the program and not for its text: the key is made of the tokens of a source without comments, blank lines
 and spacing, from which Python builds the same syntax tree. So the file that generation heads with comments, and what
@@ -19,10 +20,14 @@ import os
 import sys
 import tempfile
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 
+import qllm_envs
 from qllm_envs.core import Spec
 from qllm_jax import user_cache
 from qllm_jax.tfcaf.verdict import Verdict, sha256
@@ -56,10 +61,22 @@ def program(source: str) -> str:
 
 def key(source: str, spec: Spec) -> str:
     """Return the name of a pass."""
-    fields = {name: [list(field.shape), str(field.low), str(field.high)] for name, field in spec.fields.items()}
-    parts = [program(source), spec.name, spec.n_agents, spec.state_dim, fields, gates_version()]
-    parts += [jax.__version__, list(sys.version_info[:2])]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    fields = {name: [*field._replace(low=str(field.low), high=str(field.high))] for name, field in spec.fields.items()}
+    parts = [program(source), spec.name, options(spec), spec.n_agents, spec.state_dim, spec.horizon, fields]
+    parts += [gates_version(), environments_version(), jax.__version__, list(sys.version_info[:2])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def options(spec: Spec) -> dict[str, Any]:
+    """Return all options of the environment of a spec, those that were not given too."""
+    try:
+        return {**qllm_envs.defaults(spec.name), **spec.options}
+    except ValueError:  # it is known to the caller alone
+        return dict(spec.options)
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist()
 
 
 def find(source: str, spec: Spec) -> Verdict | None:
@@ -90,8 +107,18 @@ def store(source: str, spec: Spec, verdict: Verdict) -> None:
 @functools.cache
 def gates_version(package: Path = _PACKAGE) -> str:
     """Return a digest of the source of all gates, subfolders included and the library of credit functions left out."""
+    return _digest(file for file in package.rglob("*.py") if file.parent != package / "library")
+
+
+@functools.cache
+def environments_version() -> str:
+    """Return a digest of all files of the environments, trained opponents included."""
+    package = Path(qllm_envs.__file__).parent
+    return _digest(file for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc")
+
+
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        if file.parent != package / "library":
-            digest.update(file.read_bytes())
+    for file in sorted(files):
+        digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -46,7 +46,30 @@ def test_a_pass_is_for_one_source_one_environment_and_one_version(cache: Path, m
     assert passes.find(GOOD, SPEC._replace(fields=wider)) is None
     monkeypatch.setattr(passes, "gates_version", lambda: "another version")
     assert passes.find(GOOD, SPEC) is None
+    monkeypatch.undo()
+    monkeypatch.setenv(user_cache.VARIABLE, str(cache.parent))
+    monkeypatch.setattr(passes, "environments_version", lambda: "another version")
+    assert passes.find(GOOD, SPEC) is None
     assert [path.stat().st_mode & 0o777 for path in (cache, *cache.iterdir())] == [0o700, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "other"),
+    [
+        ("mpe_tag", {}, {"opponent": "random"}),
+        ("mpe_spread", {"n_agents": 3}, {"horizon": 10}),
+        ("smax", {}, {"fidelity": "smax"}),
+        ("lbf", {}, {"coop": True}),
+    ],
+)
+def test_a_pass_is_for_one_set_of_options(cache: Path, name: str, given: dict, other: dict):
+    """Options change the states that are reached, and so what a function was tried on."""
+    del cache
+    spec = qllm_envs.make(name, **given).spec
+    passes.store(GOOD, spec, passed(GOOD))
+    assert passes.find(GOOD, qllm_envs.make(name, **given | other).spec) is None
+    # A default that is written out is the same task.
+    assert passes.find(GOOD, qllm_envs.make(name, **{**qllm_envs.defaults(name), **given}).spec) == passed(GOOD)
 
 
 SAME = {
