@@ -68,7 +68,21 @@ def make(
         step=partial(_step, rules),
         view=partial(_view, rules),
         scene=_scene,
+        notable=partial(_notable, rules),
     )
+
+
+def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    """Draws that are too rare for rollouts. How a team plays does not show in a state."""
+    start = _reset(rules, key)
+    n, index = rules.n_agents, jnp.arange(rules.n_agents)
+    alike = lambda symbol: start._replace(symbol=jnp.full((n,), symbol, jnp.int32))
+    return {
+        "in which all agents have symbol 0": alike(0),
+        "in which all agents have the last symbol": alike(rules.symbols - 1),
+        "in which the first agents are on duty": start._replace(on_duty=index < rules.active),
+        "in which the last agents are on duty": start._replace(on_duty=index >= n - rules.active),
+    }
 
 
 def _reset(rules: Rules, key: jax.Array) -> State:

@@ -66,7 +66,19 @@ def make(
         step=partial(_step, rules),
         view=partial(_view, rules),
         scene=_scene,
+        notable=partial(_notable, rules),
     )
+
+
+def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    """Draws that are too rare for rollouts. How a team plays does not show in a state."""
+    start, n = _reset(rules, key), rules.n_agents
+    found = {"in which all agents have the same symbol": start._replace(symbol=jnp.zeros((n,), jnp.int32))}
+    if rules.rare > 0:
+        found["in which all agents are in the rare mode"] = start._replace(rare=jnp.ones((n,), bool))
+    if rules.rare < 1:
+        found["in which no agent is in the rare mode"] = start._replace(rare=jnp.zeros((n,), bool))
+    return found
 
 
 def _reset(rules: Rules, key: jax.Array) -> State:

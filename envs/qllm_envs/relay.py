@@ -77,7 +77,28 @@ def make(
         step=partial(_step, rules),
         view=partial(_view, rules),
         scene=partial(_scene, rules),
+        notable=partial(_notable, rules),
     )
+
+
+def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
+    """Rounds as good play has them, and draws that are too rare for rollouts."""
+    key_reset, key_step = jax.random.split(key)
+    start, n = _reset(rules, key_reset), rules.n_agents
+    alike = start._replace(symbol=jnp.full((n,), rules.symbols - 1, jnp.int32))
+    found = {"in which all agents have the last symbol of all": alike}
+    if not rules.delay:  # an answer is paid before it shows
+        return found
+    # An agent that sees that it is off duty has answer 0 alone.
+    given = lambda answer: jnp.where(start.on_duty | (not rules.sees), answer, 0)
+    after = lambda answer: _step(rules, key_step, start, given(answer)).state
+    right = after(start.symbol % rules.actions)
+    found["after all agents on duty gave the right answer"] = right
+    found["in which all agents on duty gave the right answer, and are paid"] = right._replace(t=jnp.int32(rules.delay))
+    found["after all agents gave answer 0"] = after(jnp.zeros((n,), jnp.int32))
+    if rules.actions > 1:
+        found["after all agents on duty gave a wrong answer"] = after((start.symbol + 1) % rules.actions)
+    return found
 
 
 def _reset(rules: Rules, key: jax.Array) -> State:

@@ -123,12 +123,13 @@ def gradient_step(
     Where the norm is not finite, or `grad_clip` is NaN, parameters stay as they are, and moments decay.
     """
     steps = jnp.isfinite(optax.tree.norm(grads)) & ~jnp.isnan(grad_clip)
-    # Selected where each number is made, not after it: XLA then updates all of them in place, as without a choice.
-    if_steps = lambda tree: jax.tree.map(lambda x: jnp.where(steps, x, jnp.zeros_like(x)), tree)
+    choose = lambda new, old: jnp.where(steps, new, old)
     # The optimizer is made anew from traced numbers; only its state is carried. The clip has none.
     clipped, _ = optax.clip_by_global_norm(grad_clip).update(grads, optax.EmptyState())
-    updates, opt_state = OPTIMIZERS[core.optimizer](lr).update(if_steps(clipped), opt_state, params)
-    return optax.apply_updates(params, if_steps(updates)), opt_state
+    # Moments of a gradient of 0, and not the old ones: then XLA still updates all of them in place.
+    clipped = jax.tree.map(lambda x: choose(x, jnp.zeros_like(x)), clipped)
+    updates, opt_state = OPTIMIZERS[core.optimizer](lr).update(clipped, opt_state, params)
+    return jax.tree.map(choose, optax.apply_updates(params, updates), params), opt_state
 
 
 def update_targets(params: Params, target_params: Params, hp: Hp, copy_target: Bool[Array, ""]) -> Params:

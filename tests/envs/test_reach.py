@@ -51,9 +51,19 @@ def test_the_wildest_teams_stay_inside_of_the_declared_ranges(name: str, n_agent
         assert declared.low <= values.min() <= values.max() <= declared.high, field
 
 
-@pytest.mark.parametrize("name", ["lbf", "matrix", "mpe_adversary", "mpe_spread", "mpe_tag", "spectators"])
-def test_states_of_good_play_are_in_the_declared_ranges(name: str):
-    env = qllm_envs.make(name)
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        *((name, {}) for name in ("lbf", "matrix", "mpe_adversary", "mpe_spread", "mpe_tag", "spectators")),
+        *((name, {}) for name in ("duty", "relay", "modes")),
+        ("duty", {"active": 3, "sees": True}),
+        ("relay", {"delay": 0}),
+        ("relay", {"sees": True, "actions": 1}),
+        ("modes", {"rare": 1.0}),
+    ],
+)
+def test_states_of_good_play_are_in_the_declared_ranges(name: str, given: dict):
+    env = qllm_envs.make(name, **given)
     assert env.notable is not None
     found = env.notable(jax.random.key(0))
     assert all(phrase.startswith(("in which ", "after ")) for phrase in found)
@@ -63,3 +73,25 @@ def test_states_of_good_play_are_in_the_declared_ranges(name: str):
             assert np.isfinite([declared.low, declared.high]).all(), field
             assert (values >= declared.low - 1e-6).all(), (phrase, field)
             assert (values <= declared.high + 1e-6).all(), (phrase, field)
+
+
+def test_good_play_of_relay_is_paid_and_its_answers_show():
+    env = qllm_envs.make("relay", n_agents=4)
+    assert env.notable is not None
+    found = env.notable(jax.random.key(0))
+    wait = jnp.full(4, 8)
+    paid = {phrase: env.step(jax.random.key(1), state, wait).reward for phrase, state in found.items()}
+    assert paid.pop("in which all agents on duty gave the right answer, and are paid") == 1.0
+    assert not any(paid.values())
+    state, right = found["after all agents on duty gave the right answer"], None
+    for _ in range(3):
+        right = env.step(jax.random.key(1), state, wait)
+        state = right.state
+    assert right is not None
+    assert right.reward == 1.0
+
+
+def test_notable_draws_keep_the_numbers_on_duty():
+    env = qllm_envs.make("duty", n_agents=5, active=2)
+    assert env.notable is not None
+    assert all(state.on_duty.sum() == 2 for state in env.notable(jax.random.key(0)).values())
