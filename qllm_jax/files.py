@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,18 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing, readable by its owner alone. Several processes may write the same one."""
+    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:

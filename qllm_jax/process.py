@@ -62,7 +62,7 @@ def explain_jax(error: Exception) -> str | None:
 
 @contextlib.contextmanager
 def in_32_bits() -> Iterator[None]:
-    """Use the settings of FIXED in a process that has imported jax already."""
+    """Use the settings of FIXED in a process that has imported jax already, as credit functions are traced too."""
     import jax
 
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):

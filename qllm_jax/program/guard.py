@@ -1,7 +1,7 @@
 """The guard of training: a step along a gradient that is not finite is not made, and its run learns no more.
 
 NaN and infinity go from credit weights to the loss, and from there to the gradient, whose norm decides in
-`base.gradient_step`. Parameters stay as they were, and all of the learner's state finite; other runs are not touched.
+`base.gradient_step`. Parameters and moments stay as they were, targets approach them; other runs are not touched.
 """
 
 from typing import NamedTuple

@@ -16,9 +16,7 @@ import functools
 import hashlib
 import io
 import json
-import os
 import sys
-import tempfile
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,7 +27,7 @@ import numpy as np
 
 import qllm_envs
 from qllm_envs.core import Spec
-from qllm_jax import user_cache
+from qllm_jax import files, user_cache
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 _PACKAGE = Path(__file__).parent
@@ -86,10 +84,13 @@ def find(source: str, spec: Spec) -> Verdict | None:
         user_cache.check(path.parent)
         if not user_cache.is_private(path):
             return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+        if digest != sha256(text):
+            return None  # damaged: verified again
+        stored = json.loads(text)
         of = stored.pop(_PROGRAM)
         verdict = Verdict(**stored)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return verdict._replace(sha256=sha256(source)) if verdict.ok and of == program(source) else None
 
@@ -98,10 +99,8 @@ def store(source: str, spec: Spec, verdict: Verdict) -> None:
     """Store a pass; without a folder that can be written, the next load verifies again."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
         where = user_cache.make("verified")
-        handle, name = tempfile.mkstemp(dir=where)  # mode 0600
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({_PROGRAM: program(source), **verdict._asdict()}, file)
-        os.replace(name, where / f"{key(source, spec)}.json")
+        text = json.dumps({_PROGRAM: program(source), **verdict._asdict()})
+        files.write_bytes_atomically(where / f"{key(source, spec)}.json", f"{sha256(text)}\n{text}".encode())
 
 
 @functools.cache

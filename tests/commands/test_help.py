@@ -80,6 +80,34 @@ def test_a_second_process_finds_what_the_first_compiled(cache: Path):
     (folder,) = (cache / "xla").iterdir()
     assert folder.name == compile_cache.machine()
     assert [path.stat().st_mode & 0o777 for path in (cache, cache / "xla", folder)] == [0o700] * 3
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("damage", ["a bit", "random", "cut", "folder"])
+def test_a_damaged_program_is_compiled_again(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture):
+    cache = compile_cache.CheckedFolder(str(tmp_path))
+    cache.put("key", b"machine code" * 9)
+    assert cache.get("key") == b"machine code" * 9
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    changed = {"a bit": whole[:-1] + bytes([whole[-1] ^ 1]), "random": bytes(range(256)), "cut": whole[:20]}
+    if damage == "folder":
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_bytes(changed[damage])
+    assert cache.get("key") is None
+    assert (f"{file} is damaged, and is compiled again" in capsys.readouterr().err) == (damage != "folder")
+    cache.put("key", b"new")  # no error where a folder stands
+    assert cache.get("key") == (None if damage == "folder" else b"new")
+    assert list(tmp_path.iterdir()) == [file]
+    assert cache.get("another") is None
+
+
+def test_a_folder_of_programs_that_cannot_be_written_is_no_error(tmp_path: Path):
+    compile_cache.CheckedFolder(str(tmp_path / "gone")).put("key", b"program")
+    assert compile_cache.CheckedFolder(str(tmp_path / "gone")).get("key") is None
 
 
 def test_no_folder_is_a_warning_and_no_error(cache: Path, capsys: pytest.CaptureFixture):

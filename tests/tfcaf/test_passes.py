@@ -146,6 +146,30 @@ def test_what_others_could_have_written_is_not_believed(cache: Path):
     assert passes.find(GOOD, SPEC) is None
 
 
+def test_a_damaged_pass_is_not_believed(cache: Path):
+    passes.store(GOOD, SPEC, passed(GOOD)._replace(report={"program": "0123"}))
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    damaged = {
+        "a letter": whole.replace(b"0123", b"0124"),
+        "random bytes": bytes(range(256)) * 8,
+        "cut": whole[:-7],
+        "empty": b"",
+        "deep": b"[" * 100_000,
+    }
+    for name, content in damaged.items():
+        file.write_bytes(content)
+        assert passes.find(GOOD, SPEC) is None, name
+    file.unlink()
+    file.mkdir()
+    passes.store(GOOD, SPEC, passed(GOOD))  # a folder in its place: no error, and nothing is left beside it
+    assert passes.find(GOOD, SPEC) is None
+    assert list(cache.iterdir()) == [file]
+    file.rmdir()
+    passes.store(GOOD, SPEC, passed(GOOD))
+    assert passes.find(GOOD, SPEC) == passed(GOOD)
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(user_cache.VARIABLE, str(tmp_path / "file"))

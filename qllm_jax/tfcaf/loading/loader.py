@@ -6,7 +6,7 @@ the gates try the traced program, and training evaluates it. A function cannot t
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from qllm_envs.core import Spec
+from qllm_jax import process
 from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, as_credit
 from qllm_jax.tfcaf.jaxprs import digest
 from qllm_jax.tfcaf.loading import paper_signature
@@ -95,14 +96,7 @@ def input_shapes(checked: Checked, spec: Spec) -> Shapes:
 @contextmanager
 def fixed_settings() -> Iterator[None]:
     """Settings of JAX under which every credit function is traced, whatever those of the process are."""
-    with ExitStack() as settings:
-        for each in (
-            jax.enable_x64(False),
-            jax.numpy_dtype_promotion("standard"),
-            jax.numpy_rank_promotion("allow"),
-            jax.default_matmul_precision(None),
-        ):
-            settings.enter_context(each)
+    with process.in_32_bits(), jax.numpy_rank_promotion("allow"), jax.default_matmul_precision(None):
         yield
 
 
