@@ -1,6 +1,7 @@
 """Groups: the runs that are trained at once. All runs that fit, unless smaller groups are measured to be faster."""
 
 import time
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
+from qllm_jax.run.interrupt import Interrupt
 from qllm_jax.scaling import memory_plan
 
 SIZE_FACTOR, N_SIZES = 4, 3  # sizes that are timed: all runs that fit, a quarter of them, a sixteenth
@@ -60,19 +62,30 @@ def choose(exp: Experiment, n_processes: int = 1) -> Grouping:
 def measure(exp: Experiment, largest: int) -> dict[int, float]:
     """Measure seconds of an iteration of one run, in groups of `largest` runs and smaller ones.
 
-    {} if training is so short that measuring does not pay.
+    {} if training is so short that measuring does not pay. Ctrl-C is answered at once, as in training, and raises
+    KeyboardInterrupt once the program that is compiled or timed has ended.
     """
+    with closing(Interrupt()) as interrupt:
+        return _measure(exp, largest, interrupt)
+
+
+def _measure(exp: Experiment, largest: int, interrupt: Interrupt) -> dict[int, float]:
+    def timed(size: int, iterations: int) -> float:
+        found = seconds_per_run(exp, size, iterations)
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        return found
+
     n_runs = exp.n_runs
     started = time.monotonic()
-    seconds = {largest: seconds_per_run(exp, largest, TIMED_ITERATIONS)}
+    seconds = {largest: timed(largest, TIMED_ITERATIONS)}
     spent = time.monotonic() - started
     iterations = exp.config.total_steps / exp.steps_per_iteration
     if iterations * n_runs * seconds[largest] < MIN_TRAINING_TIME * spent:
         return {}
     sizes = {group_size(n_runs, max(largest // SIZE_FACTOR**i, 1)) for i in range(1, N_SIZES)} - {largest}
     # Small groups need more iterations: a short timing is a cold one.
-    timed = lambda size: seconds_per_run(exp, size, TIMED_ITERATIONS * largest // size)
-    return seconds | {size: timed(size) for size in sorted(sizes, reverse=True)}
+    return seconds | {size: timed(size, TIMED_ITERATIONS * largest // size) for size in sorted(sizes, reverse=True)}
 
 
 def group_size(n_runs: int, max_size: int) -> int:

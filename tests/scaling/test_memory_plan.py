@@ -1,5 +1,7 @@
 """The memory plan agrees with what XLA plans, and runs that do not fit or do not pay together become groups."""
 
+import os
+import signal
 from pathlib import Path
 
 import jax
@@ -100,3 +102,20 @@ def test_the_faster_width_is_chosen_where_measuring_pays(seconds, total_steps, g
     assert found.ranges == groups
     assert set(found.seconds) == timed
     assert bool(found.meta) == bool(timed)  # without a measurement and groups the folder is as without a sweep
+
+
+def test_ctrl_c_while_groups_are_timed_is_answered(monkeypatch: pytest.MonkeyPatch):
+    timed = []
+
+    def interrupted(exp: Experiment, size: int, iterations: int) -> float:
+        del exp, iterations
+        timed.append(size)
+        os.kill(os.getpid(), signal.SIGINT)
+        return 1.0  # as after XLA, in whose time no handler runs
+
+    monkeypatch.setattr(grouping, "seconds_per_run", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        grouping.measure(build("sweep.lr=[0.1,0.2,0.3,0.4]", "total_steps=100000"), 8)
+    assert timed == [8]
+    assert signal.getsignal(signal.SIGINT) is handler
