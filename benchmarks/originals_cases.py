@@ -42,7 +42,6 @@ class Case(NamedTuple):
     ends: tuple[int, ...] = MIXED
     last_terminates: bool = False
     masked: bool = True  # some actions are unavailable
-    apart: str = ""  # differences that the comparison sets aside
 
 
 class Logger:
