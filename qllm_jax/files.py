@@ -23,11 +23,32 @@ def disk_error(error: OSError) -> str:
     return f"could not write {error.filename or 'to disk'}: {error.strerror}"
 
 
+def expanded(path: str) -> Path:
+    """The path with its ~ replaced by the home folder. UserError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path!r} cannot be found: there is no such home folder") from error
+
+
+def make_folder(path: Path, exist_ok: bool = False) -> None:
+    """Make a folder and those above it. UserError where there can be none; FileExistsError unless `exist_ok`."""
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+    except (FileNotFoundError, FileExistsError) as error:  # in /proc, through a link to nowhere; a file
+        if path.is_dir():
+            raise
+        raise UserError(f"the folder {str(path)!r} cannot be made: {error.strerror}") from error
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a reader never sees a part of it."""
+    """Write a whole file or nothing: a reader never sees a part of it. UserError if the folder is gone."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} cannot be written: its folder is gone") from error
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:

@@ -71,7 +71,7 @@ def sweep_dir(overrides: list[str]) -> Path:
     if not given:
         return Path("runs") / f"multirun_{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        return Path(str(OverridesParser.create().parse_override(quoting.readable(given[-1])).value())).expanduser()
+        return files.expanded(str(OverridesParser.create().parse_override(quoting.readable(given[-1])).value()))
     except HydraException as error:
         raise UserError(f"{given[-1]} is not a folder: {str(error).splitlines()[0]}") from error
 

@@ -4,7 +4,7 @@
 command line to a `Config` and from there to `config.yaml`; `messages.py` has the sentences.
 """
 
-from qllm_jax.config.composition import compose, from_dict, keys, load, read, to_yaml
+from qllm_jax.config.composition import compose, fingerprint, from_dict, keys, load, read, to_yaml
 from qllm_jax.config.groups import ROOT, config_dir, group_names
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
@@ -14,6 +14,7 @@ from qllm_jax.config.schema import (
     AlgoConfig,
     Config,
     Count,
+    Folder,
     HostsConfig,
     Positive,
     Sweep,
@@ -32,6 +33,7 @@ __all__ = [
     "AlgoConfig",
     "Config",
     "Count",
+    "Folder",
     "HostsConfig",
     "Positive",
     "Sweep",
@@ -42,6 +44,7 @@ __all__ = [
     "environment",
     "explain_hydra",
     "explain_validation",
+    "fingerprint",
     "from_dict",
     "function_name",
     "group_names",

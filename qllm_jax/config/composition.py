@@ -1,5 +1,7 @@
 """From the command line to a validated `Config`, and from a `Config` to the `config.yaml` of a run folder."""
 
+import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from qllm_jax.config.groups import ROOT, config_dir
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import Config, check
 from qllm_jax.errors import UserError
+
+# Keys of a run folder that may change: the length, and what belongs to the machine.
+CHANGEABLE = ("total_steps", "devices", "group", "hosts", "memory_gib", "resume", "run_dir", "wandb")
 
 
 def load(overrides: list[str]) -> Config:
@@ -63,6 +68,14 @@ def read(file: Path) -> Config:
 def keys(file: Path) -> list[str]:
     """The keys of a recorded configuration, without those inside of groups."""
     return [str(key) for key in _loaded(file)]
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of a recorded configuration, as YAML, without CHANGEABLE keys. It does not depend on the version."""
+    recorded = OmegaConf.to_container(OmegaConf.create(text))
+    assert isinstance(recorded, dict)
+    lasting = {str(key): value for key, value in recorded.items() if key not in CHANGEABLE}
+    return hashlib.sha256(json.dumps(lasting, default=str).encode()).hexdigest()
 
 
 def _loaded(file: Path) -> DictConfig:

@@ -42,6 +42,14 @@ def check_auto_or_count(value: Any) -> Any:
     return value
 
 
+def check_folder(path: str) -> str:
+    """The path of a folder that is not empty, as it is where a variable of the shell is not set."""
+    if not path.strip():
+        raise PydanticCustomError("empty", "must not be empty: leave it out, or give a folder")
+    return path
+
+
+Folder = Annotated[str, AfterValidator(check_folder)]
 # Strict numbers: "3" is not 3 and 1 is not true.
 Count = Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=1)]
 # Of a compiled program, whose integers have 32 bits.
@@ -140,8 +148,8 @@ class Config:
     eval_episodes: Size
     final_episodes: Size
     n_agents: Size | None = None
-    run_dir: str | None = None
-    resume: str | None = None
+    run_dir: Folder | None = None
+    resume: Folder | None = None
     wandb: WandbConfig = field(default_factory=WandbConfig)
     sweep: Sweep = field(default_factory=Sweep)
     part: tuple[Index, Index] | None = None  # in the folder of a group: [start, stop) on the run axis; None: all runs

@@ -107,7 +107,7 @@ def _read(path: Path) -> Generation:
 def _make(path: Path, config: Settings) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"run_dir {str(path)!r} exists already: go on with resume={path}, or choose another run_dir")
-    path.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path, exist_ok=True)
     files.write_atomically(path / CONFIG, settings.to_yaml(config))
 
 

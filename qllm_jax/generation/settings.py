@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qllm_jax import config as configs
-from qllm_jax.config import KNOWN_KEYS, Count, Positive
+from qllm_jax.config import KNOWN_KEYS, Count, Folder, Positive
 from qllm_jax.errors import UserError
 from qllm_jax.generation.prompts import Hints
 from qllm_jax.llm.client import Budget
@@ -46,8 +46,8 @@ class Settings:
     max_minutes: Positive | None = None
     max_device_seconds: Positive | None = None
     n_agents: Count | None = None
-    run_dir: str | None = None
-    resume: str | None = None
+    run_dir: Folder | None = None
+    resume: Folder | None = None
 
     @property
     def has_archive(self) -> bool:

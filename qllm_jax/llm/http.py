@@ -1,5 +1,6 @@
 """HTTP client for servers that nobody vouches for: bodies are bounded after inflation, redirects stay on the server."""
 
+import json
 import os
 from typing import Any
 
@@ -13,8 +14,10 @@ MAX_BODY = 2**23  # bytes; a reply of 200,000 tokens has 1 MB
 MAX_REDIRECTS = 3
 
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_KEY_LOG = "SSLKEYLOGFILE"
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
+_SLOW_CODECS = ("punycode", "idna")  # of quadratic time
 
 
 class BoundedClient(openai.DefaultAsyncHttpxClient):
@@ -25,9 +28,9 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
         options |= {"stream": True, "follow_redirects": False}
         for _ in range(MAX_REDIRECTS + 1):
             response = await super().send(request, **options)
-            body = await _read(response)
+            body = _utf8(await _read(response), response.charset_encoding)
             if not response.has_redirect_location:
-                dropped = (b"content-encoding", b"content-length", b"transfer-encoding")
+                dropped = (b"content-encoding", b"content-length", b"content-type", b"transfer-encoding")
                 headers = [header for header in response.headers.raw if header[0].lower() not in dropped]
                 return type(response)(response.status_code, headers=headers, content=body, request=request)
             request = _redirected(response)
@@ -36,10 +39,24 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
 
 def make(timeout: openai.Timeout | None = None) -> BoundedClient:
     """Make a client. Raise `UserError` for a proxy or certificates of the environment that cannot be used."""
+    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
+        if (proxy := os.environ.get(name)) and not proxy.strip():
+            raise UserError(f"{name} is blank: set it to a proxy, or unset it")
     try:
         return BoundedClient(timeout=timeout)
     except Exception as error:  # of ssl, of proxies' URLs, of a package that is missing
         raise UserError(_environment(error)) from error
+
+
+def _utf8(body: bytes, charset: str | None) -> bytes:
+    """Encode a body in UTF-8. JSON is in UTF-8, -16 or -32, whatever a header says; what is not may be in `charset`."""
+    for encoding in (json.detect_encoding(body), charset):
+        if encoding and encoding.lower() not in _SLOW_CODECS:
+            try:
+                return body.decode(encoding).encode()
+            except (LookupError, ValueError):  # no encoding of text, or of other text; a lone surrogate
+                continue
+    return body
 
 
 async def _read(response: Any) -> bytes:
@@ -73,6 +90,8 @@ def _redirected(response: Any) -> Any:
 
 def _environment(error: Exception) -> str:
     """Sentence on the variable of the environment that a client could not use. It may hold a password."""
+    if isinstance(error, OSError) and error.filename and error.filename == os.environ.get(_KEY_LOG):
+        return f"{_KEY_LOG}={error.filename!r} cannot be written: correct it or unset it ({error.strerror})"
     for name in _CERTIFICATES:
         if isinstance(error, OSError) and (path := os.environ.get(name)):
             return f"{name}={path!r} holds no certificates: correct it or unset it ({brief(str(error))})"

@@ -16,6 +16,8 @@ from qllm_jax.tfcaf.static.extract import split_reasoning
 
 MAX_TOKENS = 10**9  # of one reply, as a server counts them
 NAME_CHARS = 200  # kept of a name that a server gives
+BROKEN = ("error", "abort", "aborted", "cancelled", "canceled")  # reasons to stop that leave no whole answer
+LASTING = (400, 401, 402, 403, 404)  # codes of errors that a retry does not change
 _YEAR_2020, _YEAR_2100 = 1577836800, 4102444800
 
 
@@ -34,12 +36,8 @@ def _parse(body: str, model: str) -> Reply:
         raise NoAnswerError(f"the answer is not JSON but {brief(body)!r}: is base_url right?", transient=True) from None
     if not isinstance(data, dict):
         raise NoAnswerError(f"the answer is no chat completion but {brief(body)!r}", transient=True)
-    choices = data.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
-    if not (isinstance(first, dict) and isinstance(message, dict)):
-        problem = json.dumps(data["error"]) if "error" in data else body
-        raise NoAnswerError(f"the answer has no message but {brief(problem)!r}", transient=True)
+    choice = _choice(data, body)
+    message = choice["message"]
     text, reasoning = _content(message.get("content"))
     inline, text, _ = split_reasoning(text)
     calls = "\n\n".join(_arguments(message))
@@ -47,11 +45,32 @@ def _parse(body: str, model: str) -> Reply:
     return Reply(
         text=_clean("\n\n".join(part for part in (text.strip(), calls) if part) or _text(message.get("refusal"))),
         reasoning=_clean("\n".join(part for part in (*dict.fromkeys(fields), reasoning, inline) if part)),
-        finish=brief(_str(first.get("finish_reason")) or "", NAME_CHARS) or None,
+        finish=brief(_str(choice.get("finish_reason")) or "", NAME_CHARS) or None,
         usage=_usage(data.get("usage")),
         model=brief(_clean(_str(data.get("model")) or ""), NAME_CHARS) or model,
         date=date(data.get("created")),
     )
+
+
+def _choice(data: dict[str, Any], body: str) -> dict[str, Any]:
+    """Return the first choice with an answer in its message, else the first one with a message.
+
+    Raise `NoAnswerError` if there is none, and for an error beside an answer that it broke off (OpenRouter).
+    """
+    choices = data.get("choices")
+    choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    for error in (data.get("error"), *(choice.get("error") for choice in choices)):
+        if error:
+            lasting = isinstance(error, dict) and error.get("code") in LASTING
+            problem = f"the answer has no message but {brief(json.dumps(error))!r}"
+            raise NoAnswerError(problem, transient=not lasting)
+    choices = [choice for choice in choices if isinstance(choice.get("message"), dict)]
+    if not choices:
+        raise NoAnswerError(f"the answer has no message but {brief(body)!r}", transient=True)
+    choice = next((choice for choice in choices if choice["message"].get("content")), choices[0])
+    if (finish := _str(choice.get("finish_reason")) or "").lower() in BROKEN:
+        raise NoAnswerError(f"the server broke the answer off: {finish}", transient=True)
+    return choice
 
 
 def bounded_int(text: str) -> int | None:
@@ -82,9 +101,11 @@ def _content(content: Any) -> tuple[str, str]:
     """Split a message's content into text and reasoning. It is a string, or a list with chunks of both."""
     if not isinstance(content, list):
         return _text(content), ""
-    chunks = [chunk if isinstance(chunk, dict) else {"type": "text", "text": chunk} for chunk in content]
-    text = [_text(chunk.get("text")) for chunk in chunks if chunk.get("type") == "text"]
-    thoughts = [_text(chunk.get("thinking")) for chunk in chunks if chunk.get("type") == "thinking"]
+    text, thoughts = [], []
+    for chunk in (chunk if isinstance(chunk, dict) else {"text": chunk} for chunk in content):
+        is_thought = chunk.get("type") in ("thinking", "reasoning")
+        keys = ("thinking", "text") if is_thought else ("text", "refusal")
+        (thoughts if is_thought else text).append("".join(_text(chunk.get(key)) for key in keys))
     return "".join(text), "".join(thoughts)
 
 

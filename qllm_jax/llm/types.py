@@ -4,6 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# What servers call a limit on tokens at which the model stopped.
+LIMITS = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded", "error_limit")
+
 
 class Request(NamedTuple):
     """One request. It stands alone: a server keeps no conversation, so that all context is in its text."""
@@ -42,7 +45,7 @@ class Reply(NamedTuple):
     @property
     def is_cut_off(self) -> bool:
         """True if the model stopped at a limit on tokens, in the words of any server."""
-        return (self.finish or "").lower() in ("length", "max_tokens", "model_length")
+        return (self.finish or "").lower() in LIMITS
 
 
 class Price(NamedTuple):

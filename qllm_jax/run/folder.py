@@ -37,7 +37,7 @@ __all__ = ["LOCK", "METRICS", "TIMING", "in_use", "locked"]
 CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
 TFCAFS = "tfcaf"  # the folder of the functions of a sweep
 RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
-FILES = "files"  # key of meta.json: keys of config.yaml, and SHA-256 of the credit functions
+FILES = "files"  # key of meta.json: keys of config.yaml, its fingerprint, and SHA-256 of the credit functions
 ID = "id"  # key of meta.json: of no other folder, also if one is made again at its path
 
 
@@ -49,7 +49,7 @@ def default_path(config: Config, task: str) -> Path:
 
 def new_path(config: Config, task: str) -> Path:
     """Path of a new run folder. UserError if something exists there already."""
-    path = Path(config.run_dir).expanduser() if config.run_dir else default_path(config, task)
+    path = files.expanded(config.run_dir) if config.run_dir else default_path(config, task)
     check_empty(path)
     return path
 
@@ -69,7 +69,7 @@ def claim(path: Path, is_default: bool) -> Path:
     claimed, number = path, 1
     while True:
         try:
-            claimed.mkdir(parents=True)
+            files.make_folder(claimed)
         except FileExistsError:
             if not is_default:
                 return path  # an empty folder; `create` sees whether another process has begun to fill it
@@ -87,7 +87,7 @@ def create(
     `sources` are the texts of the credit functions: those of the sweep, in its order, or the one that all runs use.
     UserError if there is a run, or with `empty` anything else, or if another process is making one.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path, exist_ok=True)
     with locked(path):
         if empty or (path / CONFIG).exists():
             check_empty(path)
@@ -95,11 +95,12 @@ def create(
         for name, source in functions.items():
             (path / name).parent.mkdir(exist_ok=True, parents=True)
             files.write_atomically(path / name, source)
-        known = {"config_keys": [field.name for field in fields(Config)]}
+        text = configs.to_yaml(replace(config, run_dir=str(path)))
+        known = {"config_keys": [field.name for field in fields(Config)], "config_sha256": configs.fingerprint(text)}
         known |= {"sha256": {name: sha256(source) for name, source in functions.items()}}
         described = provenance.describe() | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
         files.write_atomically(path / META, json.dumps(described, indent=2) + "\n")
-        files.write_atomically(path / CONFIG, configs.to_yaml(replace(config, run_dir=str(path))))
+        files.write_atomically(path / CONFIG, text)
 
 
 def sha256(text: str) -> str:
@@ -120,7 +121,7 @@ def swept_function_file(function: str) -> str:
 
 def load(path: str) -> tuple[Path, Config]:
     """The run folder and its recorded configuration. UserError if the folder is not a run, or is damaged."""
-    folder = Path(path).expanduser()
+    folder = files.expanded(path)
     if not (folder / CONFIG).is_file():
         nearby = sorted(str(p.parent) for p in folder.parent.glob(f"*/{CONFIG}")) if folder.parent.is_dir() else []
         choices = f"runs there: {', '.join(nearby)}" if nearby else f"there are no runs in {str(folder.parent)!r}"
@@ -131,8 +132,11 @@ def load(path: str) -> tuple[Path, Config]:
 
 
 def check_files(folder: Path, recorded: Config) -> None:
-    """UserError if config.yaml was cut off, or a credit function edited. Runs of older versions do not tell."""
+    """UserError if config.yaml was cut off or edited, or a credit function edited. Older versions do not tell."""
     known = files.read_json(folder / META).get(FILES, {})
+    shapes = {"config_keys": list, "config_sha256": str, "sha256": dict}
+    if not isinstance(known, dict) or any(not isinstance(known.get(key, kind()), kind) for key, kind in shapes.items()):
+        raise UserError(f"{folder / META} is damaged: {FILES!r} does not describe the files of a run")
     present = configs.keys(folder / CONFIG)
     if missing := [key for key in known.get("config_keys", ()) if key not in present]:
         raise UserError(f"{folder / CONFIG} is damaged: it has no {', '.join(map(repr, missing))}")
@@ -148,6 +152,11 @@ def check_files(folder: Path, recorded: Config) -> None:
                 f"{file} is not the credit function that the run was begun with: restore it, or train the new one "
                 f"with algo.mixer.function={file} and another run_dir"
             )
+    if known.get("config_sha256", "") not in ("", configs.fingerprint(files.read_text(folder / CONFIG))):
+        raise UserError(
+            f"{folder / CONFIG} is not the configuration that the run was begun with: restore it, or train the new one "
+            "with another run_dir; only total_steps can change, with resume=RUN total_steps=N"
+        )
 
 
 def with_own_functions(folder: Path, config: Config) -> Config:

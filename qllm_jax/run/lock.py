@@ -20,7 +20,11 @@ def locked(path: Path) -> Iterator[None]:
 
     On a filesystem without locks, print a note and go on without one.
     """
-    with open(path / LOCK, "w") as file:
+    try:
+        opened = open(path / LOCK, "w")  # noqa: SIM115 - closed below
+    except FileNotFoundError as error:  # the folder is gone, or the lock is a link to nowhere
+        raise UserError(f"{path / LOCK} cannot be written: {error.strerror}") from error
+    with opened as file:
         problem = taken(file, fcntl.LOCK_EX)
         if problem and problem.errno in HELD:
             raise UserError(f"{str(path)!r} is in use: another process uses it") from problem

@@ -46,7 +46,7 @@ def is_done(root: Path, cell: Cell) -> bool:
 def write(root: Path, study: str, cell: Cell, found: Trained) -> Path:
     """Write the result file of a cell from its finished run folder. A result of another configuration is replaced."""
     path = path_of(root, cell.task, cell.method)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent, exist_ok=True)
     lines = (f"{json.dumps(key)}:{compact(value)}" for key, value in make(study, cell, found).items())
     files.write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return path

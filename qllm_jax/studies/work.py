@@ -42,7 +42,7 @@ class Work(NamedTuple):
     def claim(self, cell: Cell, held: ExitStack) -> bool:
         """Lock a cell until `held` ends. False if another process trains it."""
         path = self.folder_of(cell)
-        path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path, exist_ok=True)
         for pause in (RETRY_S, 0.0):
             try:
                 held.enter_context(folder.locked(path))

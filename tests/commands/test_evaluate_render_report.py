@@ -197,6 +197,7 @@ def test_report_keeps_returns_that_mean_different_things_apart(
     shutil.copytree(tiny_run, other, ignore=shutil.ignore_patterns("checkpoints", "*.jsonl"))
     recorded = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(recorded.replace("drop_last_reward: false", "drop_last_reward: true"))
+    (other / "meta.json").write_text("{}")  # an older version, which does not know that it was changed
     assert report([str(tiny_run), str(other), f"out={tmp_path / 'curves.svg'}"]) == 0
     printed = capsys.readouterr().out
     assert "| mpe_spread_n3 (drop_last_reward=false) | 3 | matched_qllm |" in printed

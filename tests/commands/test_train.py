@@ -115,6 +115,7 @@ def test_a_checkpoint_of_another_shape_is_refused(whole: Path, tmp_path: Path):
     changed = OmegaConf.load(path / folder.CONFIG)
     changed.algo.hidden_dim = 16
     OmegaConf.save(changed, path / folder.CONFIG)
+    (path / folder.META).write_text("{}")  # an older version, which does not know that it was changed
     before = (path / folder.METRICS).read_bytes()
     with pytest.raises(UserError, match=r"does not fit its run: .* is of shape .* there and must be of shape"):
         train([f"resume={path}", "total_steps=4000"])

@@ -12,21 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import GOOD, KEY, REQUEST, asked, llm
 from chat_server import Answer, completion, error, serving
 from scripted import arguments, fenced, function, gates
 
 from qllm_jax.errors import UserError
 from qllm_jax.generate import generate
-from qllm_jax.llm import providers, transcript
+from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client, ask
 from qllm_jax.llm.providers import manual
-from qllm_jax.llm.types import NoAnswerError, Reply, Request, StoppedError, Usage, WaitingError
+from qllm_jax.llm.types import NoAnswerError, Reply, Request, Usage, WaitingError
 from qllm_jax.tfcaf.static.extract import split_reasoning
 
-REQUEST = Request((1, "coder", 1, 0), "the system", "the question")
-GOOD = completion("code")
 CODE = 'def credit(state):\n    return state["landmark_pos"], 0.0\n'
-KEY = "sk-0123456789abcdefghijklmnop"
 SECONDS = 60  # for one test
 
 
@@ -41,33 +39,6 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-
-
-def llm(url: str = "http://127.0.0.1:9/v1", **changes: Any):
-    plain = {
-        "provider": "openai", "model": "m", "base_url": url, "api_key_env": "TEST_KEY", "timeout_s": 30, "retries": 1,
-        "backoff_s": 0.001, "params": {}, "usd_per_1m_input": 1, "usd_per_1m_output": 2,
-    }  # fmt: skip
-    return providers.make(plain | changes)
-
-
-def asked(folder: Path, *answers: Answer, **changes: Any) -> tuple[Reply | None, str, list[dict[str, Any]]]:
-    """Reply to one request, the sentence of its failure, and the records. The last answer is repeated."""
-    with (
-        serving(lambda request, n: answers[min(n, len(answers) - 1)]) as server,
-        transcript.opened(folder / transcript.NAME) as lines,
-    ):
-        if not lines.records:
-            transcript.append(lines, "start")
-        before, reply, problems = len(lines.records), None, []
-        try:
-            reply = ask(Client(llm(server.url, **changes), lines, Budget(), folder, lambda line: None), REQUEST)
-        except StoppedError as stop:
-            problems = [str(stop)]
-        records = lines.records[before:]
-        assert len(records) >= len(server.requests)  # each request has its line
-        problems = [record["problem"] for record in records if record["kind"] == "failure"] + problems
-        return reply, "; ".join(problems), records
 
 
 def deep(start: str, middle: str, end: str, depth: int) -> str:
@@ -233,6 +204,11 @@ SETTINGS = {
     "a_proxy_in_lower_case": ({"all_proxy": "socks4://127.0.0.1:9"}, "all_proxy=socks4://... is no proxy"),
     "a_proxy_of_another_kind": ({"HTTPS_PROXY": "ftp://me:secret@127.0.0.1:9"}, "HTTPS_PROXY=ftp://... is no proxy"),
     "a_proxy_with_a_wrong_port": ({"HTTP_PROXY": "http://me:secret@127.0.0.1:port"}, "HTTP_PROXY"),
+    "a_blank_proxy": ({"HTTP_PROXY": "  "}, "HTTP_PROXY is blank"),
+    "a_log_of_keys_that_cannot_be": ({"SSLKEYLOGFILE": "/nowhere/log"}, "SSLKEYLOGFILE='/nowhere/log' cannot be"),
+    "a_letter_in_a_header": ({"OPENAI_ORG_ID": "caf\u00e9"}, "the header 'OpenAI-Organization' holds"),
+    "a_line_break_in_a_header": ({"OPENAI_PROJECT_ID": "a\nb"}, "the header 'OpenAI-Project' holds"),
+    "headers_of_any_name": ({"OPENAI_CUSTOM_HEADERS": "a b: c"}, "the header 'a b' holds"),
     "a_letter_in_the_key": ({"TEST_KEY": "sk-\u00e9"}, "the key in TEST_KEY holds"),
     "a_line_break_in_the_key": ({"TEST_KEY": "sk-secret\nsecret"}, "the key in TEST_KEY holds"),
 }
@@ -255,14 +231,8 @@ def test_an_address_that_is_none_is_one_sentence(url: str):
         llm(url)
 
 
-@pytest.mark.parametrize(
-    ("changes", "variables"),
-    [({"params": {"temperature": float("nan")}}, {}), ({}, {"OPENAI_ORG_ID": "caf\u00e9"})],
-)
-def test_a_request_that_cannot_be_written_is_one_sentence(changes: Any, variables: Any, tmp_path: Path, monkeypatch):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert "the request cannot be written" in asked(tmp_path, GOOD, **changes)[1]
+def test_a_request_that_cannot_be_written_is_one_sentence(tmp_path: Path):
+    assert "the request cannot be written" in asked(tmp_path, GOOD, params={"temperature": float("nan")})[1]
 
 
 TAGS = ["<think>", "</think>", "<think></think>", "<think>x</reasoning><Thinking>", "</think>\n<think>", "<thinking><"]

@@ -13,6 +13,10 @@ BODY = 'def credit(state):\n    """Weights by distance."""\n    return jnp.exp(-
 CODE = HEAD + BODY
 OLD = "def credit(state):\n    return state['old'], 0.0\n"
 TICKS = CODE.replace("by distance.", "by distance.\n\n    ```\n    w = 1\n    ```\n    ")
+TAGGED = CODE.replace("by distance.", "by distance, as <think> and </think> say.")
+CHANNEL = "<|channel|>{}<|message|>"
+FINAL = CHANNEL.format("final")
+SHIFT = CODE.replace("import", "x = 1 << n\nn = x\nimport", 1)
 LEFT = TICKS.replace("    ```", "```")
 
 
@@ -50,6 +54,15 @@ FORMS = {
     "json_escaped_twice": (json.dumps({"code": CODE.replace('"', "'").replace("\n", "\\n")}), CODE.replace('"', "'")),
     "json_with_line_breaks": ('{"code": "' + CODE.replace('"', "'") + '"}', CODE.replace('"', "'")),
     "json_of_lines_in_a_fence": (block(json.dumps({"lines": CODE.split("\n")}, indent=1), language="json"), CODE),
+    "json_with_a_comma_at_the_end": ('{"code": ' + json.dumps(CODE) + ',\n}', CODE),
+    "cdata": (f"<file name='a.py'><![CDATA[\n{CODE}]]></file>", CODE),
+    "a_shift_is_no_command": (block(SHIFT), SHIFT),
+    "a_command_that_writes_the_file": (block(f"cat > a.py << 'EOF'\n{CODE}EOF\npython a.py\n", language="bash"), CODE),
+    "a_special_token_after_the_fence": (block(OLD) + block(CODE).rstrip() + "<|return|>", CODE),
+    "channels": (CHANNEL.format("analysis") + block(OLD) + "<|end|><|start|>assistant" + FINAL + block(CODE), CODE),
+    "tags_of_other_models": ("".join(f"{tag}\n{block(OLD)}" for tag in ("[THINK]", "[/THINK]")) + block(CODE), CODE),
+    "a_tag_in_the_docstring": (block(TAGGED), TAGGED),
+    "a_tag_in_a_comment": (block(CODE.replace("0.0", "0.0  # <think>")), CODE.replace("0.0", "0.0  # <think>")),
     "two_files": (block(CODE) + "test.py\n" + block("def test():\n    credit({})\n"), CODE),
     "two_files_of_json": (json.dumps({"files": {"credit.py": CODE, "test.py": "def test():\n    return 1\n"}}), CODE),
     "two_versions": (block(OLD) + "Better:\n" + block(CODE), CODE),
@@ -66,7 +79,7 @@ def test_the_function_of_a_reply(reply: str, code: str | None):
     found = extract(reply)
     assert isinstance(found, str), found
     ast.parse(found)
-    assert found.startswith(HEAD)
+    assert HEAD in found
     assert 'state["d"]' in found.replace("'", '"')
     assert code is None or found == code
 
@@ -96,7 +109,9 @@ def test_a_block_that_is_cut_off_is_said_so(reply: str):
 
 
 LONG = ["```python\ndef credit(:\n```\n", "```python\n'\n", "x ```\n", "> ```\n", "def credit(\n", '{"def":', "['def",
-        "~~~\n```\n", "'\\", '["def credit(a):\\n",', "```python\ndef credit(a): return 1\n```\n"]  # fmt: skip
+        "~~~\n```\n", "'\\", '["def credit(a):\\n",', "```python\ndef credit(a): return 1\n```\n", "<<E\n",
+        "```\ncat <<E\ndef credit(a):\n```\n", "```python\ndef credit(a):\n '<think>'\n return 1\n```\n",
+        '{"def":1,},   ', "<|channel|>final<|message|>", "```\ndef credit(a):\n return (\n)\n))\n```\n"]  # fmt: skip
 
 
 @pytest.mark.parametrize("part", LONG)

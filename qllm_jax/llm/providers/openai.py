@@ -24,7 +24,10 @@ from qllm_jax.llm.types import Llm, NoAnswerError, Price, Reply, Request
 CONNECT_S = 15.0  # to open a connection; an answer may take `timeout_s`
 NO_KEY = "EMPTY"  # local servers take any key, and the openai package wants one
 SHORT_KEY, WHOLE_KEY = 8, 20  # characters; from which on a key is removed from errors, and from replies
+ENDPOINT = "/chat/completions"
 RESERVED = ("model", "messages", "stream", "n", "timeout")  # arguments of the call that `params` cannot set
+
+HEADERS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  # variables that the package sends
 
 Retries = Annotated[int, Field(strict=True, ge=0)]
 NonNegative = Annotated[float, Field(strict=True, ge=0.0, allow_inf_nan=False)]
@@ -82,7 +85,11 @@ def _check(base_url: str, params: Mapping[str, Any]) -> None:
     except ValueError:
         parts, is_url = None, False
     if parts is None or not is_url or not base_url.isprintable() or " " in base_url:
-        raise UserError(f"llm.base_url must be of the form https://host/v1, got {base_url!r}")
+        raise UserError(f"llm.base_url must be of the form https://host/v1, got {replies.brief(repr(base_url))}")
+    if "?" in base_url or "#" in base_url:
+        raise UserError("llm.base_url must hold no '?' and no '#': parameters go into llm.params.extra_query")
+    if base_url.rstrip("/").endswith(ENDPOINT):
+        raise UserError(f"llm.base_url must end before {ENDPOINT}, which is added to it")
     if parts.password or parts.username:
         raise UserError("llm.base_url must not hold a user or a password: it is written into the transcript")
     for name in params:
@@ -98,10 +105,14 @@ def _check_environment(server: _Server) -> None:
 
     client = http.make()
     try:
-        openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, http_client=client)
+        client = openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, http_client=client)
     except Exception as error:  # of the URL: its class is of a package below openai
-        problem = f"got {server.base_url!r}: {replies.brief(str(error))}"
+        problem = f"got {replies.brief(repr(server.base_url))}: {replies.brief(str(error))}"
         raise UserError(f"llm.base_url must be of the form https://host/v1, {problem}") from error
+    for name, value in client.default_headers.items():
+        if isinstance(value, str) and not (re.fullmatch(r"[!-~]+", name) and re.fullmatch(r"[ -~]*", value)):
+            problem = f"the header {replies.brief(name)!r} holds a line break or a letter that no header has"
+            raise UserError(f"{problem}: correct {', '.join(HEADERS)}")
 
 
 def _key(variable: str | None) -> str:
@@ -123,13 +134,15 @@ def _scrub(text: str, server: _Server) -> str:
 
 
 def _parse(body: str, server: _Server) -> Reply:
+    is_whole = len(server.key) >= WHOLE_KEY
     try:
-        reply = replies.parse(body, server.model)
+        reply = replies.parse(_scrub(body, server) if is_whole else body, server.model)
     except NoAnswerError:  # which quotes the body, and may cut a key in two
         return replies.parse(_scrub(body, server), server.model)
-    if len(server.key) < WHOLE_KEY:
+    if not is_whole:
         return reply
-    return reply._replace(text=_scrub(reply.text, server), reasoning=_scrub(reply.reasoning, server))
+    texts = {name: _scrub(text, server) for name, text in reply._asdict().items() if isinstance(text, str)}
+    return reply._replace(**texts)  # once more: in JSON a key can be written in other ways
 
 
 async def _post(request: Request, server: _Server, limit: float, params: dict[str, Any]) -> str:
@@ -150,13 +163,13 @@ async def _post(request: Request, server: _Server, limit: float, params: dict[st
             async with openai.AsyncOpenAI(**options, http_client=http.make(timeout)) as client:
                 create: Any = client.chat.completions.with_raw_response.create
                 answer = await create(model=server.model, messages=messages, **params)
-                return answer.http_response.content.decode(errors="replace")  # JSON is UTF-8, whatever a header says
+                return answer.http_response.content.decode(errors="replace")
     except (TimeoutError, openai.APITimeoutError):
         raise NoAnswerError(f"no answer within {limit:g} s", transient=True) from None
     except openai.APIConnectionError as error:
         if isinstance(error.__cause__, NoAnswerError):  # of our HTTP client
             raise error.__cause__ from None
-        cause = brief(error.__cause__ or error)
+        cause = brief(error.__cause__ or error) or type(error.__cause__ or error).__name__
         raise NoAnswerError(f"no connection to {server.base_url}, or it was lost: {cause}", transient=True) from None
     except openai.APIStatusError as error:
         raise _status(error, brief) from None

@@ -17,7 +17,7 @@ def write(study: Study, results_folder: Path, docs_folder: Path) -> Path:
     """
     data = measured.read(study, results_folder)
     drawn = [(entry, pictures.draw(data, entry)) for entry in figures.entries(study)]
-    docs_folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(docs_folder, exist_ok=True)
     for entry, picture in drawn:
         pictures.write(picture, docs_folder / f"{study.name}_{entry.name}.png")
     path = docs_folder / f"{study.name}.md"

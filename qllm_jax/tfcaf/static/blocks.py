@@ -4,6 +4,7 @@ Nothing is parsed here as Python. Tokens tell where a block ends: a file ends wi
 """
 
 import io
+import itertools
 import re
 import textwrap
 import tokenize
@@ -19,6 +20,7 @@ MAX_ENDS = 20  # at the end of one block
 
 _OPENING = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
 _QUOTED = re.compile(r"^> ?(?=[ \t]*(?:```|~~~))", re.MULTILINE)
+_HEREDOC = re.compile(r"<<-?[ \t]*['\"]?([A-Za-z_]\w*)['\"]?.*\n")
 _LANGUAGES = ("```python", "```py", "```python3")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
@@ -28,6 +30,8 @@ class Block(NamedTuple):
 
     text: str
     closed: bool  # False: the reply ends in it
+    first: int = 0  # index of the line after its first fence
+    last: int = 0  # index of the line of its last fence
 
 
 class _End(NamedTuple):
@@ -50,8 +54,17 @@ def fenced(text: str) -> Iterator[Block]:
         i += 1
         if mark is not None:
             end = _end(lines, i, mark, tries)
-            yield Block(_content(lines[i:], mark[0]) if end is None else end.text, end is not None)
-            i = len(lines) if end is None else end.line + 1
+            last = len(lines) if end is None else end.line
+            yield Block(_content(lines[i:], mark[0]) if end is None else end.text, end is not None, i, last)
+            i = last + 1
+
+
+def heredocs(text: str) -> Iterator[str]:
+    """Yield the files that the shell commands of a text write: `cat > FILE << EOF`. Shifts of Python are none."""
+    for mark in itertools.islice(_HEREDOC.finditer(text), MAX_ENDS):
+        stop = f"{text}\n".find(f"\n{mark[1]}\n", mark.end() - 1)
+        if stop >= 0:
+            yield text[mark.end() : stop + 1]
 
 
 def is_complete(text: str) -> bool:

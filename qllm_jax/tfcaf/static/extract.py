@@ -3,6 +3,7 @@
 Nothing is parsed here as Python: the source is checked in a process of its own.
 """
 
+import itertools
 import json
 import re
 import textwrap
@@ -16,9 +17,20 @@ from qllm_jax.tfcaf.verdict import Location, TfcafError, Verdict, refusal
 MAX_REPLY = 2**20  # characters
 MAX_JSON_DEPTH = 3  # of JSON in a string of JSON
 MAX_JSON = 200  # brackets of one text at which JSON is sought
+MAX_ODD = 20  # blocks of one reply that hold tags of reasoning, or more than code
+MAX_TRAILING = 5  # lines after a function that may end what it stands in
 MAX_SOURCES = 3  # of one reply, that are tried
 
-_REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
+# Tags of open models, and the channels of gpt-oss, of which the last one is the answer.
+_REASONING_TAG = re.compile(
+    r"<(?:seed:)?(?:think|thinking|thought|reasoning)>|\u25c1think\u25b7|(?-i:\[THINK\])|<\|begin_of_thought\|>"
+    r"|<\|channel\|>(?:analysis|commentary)<\|message\|>"
+    r"|(?P<closing></(?:seed:)?(?:think|thinking|thought|reasoning)>|\u25c1/think\u25b7|(?-i:\[/THINK\])"
+    r"|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>)",
+    re.IGNORECASE,
+)
+_TOKEN_AFTER_FENCE = re.compile(r"^([ \t]*(?:`{3,}|~{3,}))[ \t]*<\|.*$", re.MULTILINE)  # such as <|im_end|>
+_TRAILING_COMMA = re.compile(r",\s*(?=[}\]])")
 _PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 _JSON_START = re.compile(r"[{\[]")
 # How a line of a module begins that is not indented; prose after a function without a fence does not.
@@ -51,23 +63,40 @@ def sources(reply: Any, *, truncated: bool = False) -> list[str] | Verdict:
 def split_reasoning(text: str) -> tuple[str, str, bool]:
     """Split a text with tags of reasoning: (reasoning, answer, True if it ends within its reasoning).
 
-    Some servers drop the opening tag, so that all text before a closing tag is reasoning.
+    Some servers drop the opening tag, so that all text before a closing tag is reasoning. A tag in a string or a
+    comment of a complete block of code is text.
     """
     reasoning, answer, start, inside = [], [], 0, False
+    quoted = _quoted(text) if _REASONING_TAG.search(text) else []
     for tag in _REASONING_TAG.finditer(text):
-        if inside and not tag[1]:
+        if inside and not tag["closing"]:
             continue  # an opening tag within reasoning is part of it
+        if any(first <= tag.start() < stop for first, stop in quoted):
+            continue
         part = text[start : tag.start()]
         if inside:
             reasoning.append(part)
-        elif tag[1]:
+        elif tag["closing"]:
             reasoning.append("".join([*answer, part]))
             answer = []
         else:
             answer.append(part)
-        start, inside = tag.end(), not tag[1]
+        start, inside = tag.end(), not tag["closing"]
     (reasoning if inside else answer).append(text[start:])
     return "\n".join(part.strip() for part in reasoning if part.strip()), "".join(answer), inside
+
+
+def _quoted(text: str) -> list[tuple[int, int]]:
+    """Return the spans (start, stop) of complete blocks that hold tags, and these in strings and comments alone."""
+    if len(text) > MAX_REPLY:
+        return []
+    starts, spans = [0, *itertools.accumulate(len(line) + 1 for line in text.split("\n"))], []
+    tagged = (block for block in blocks.fenced(text) if block.closed and _REASONING_TAG.search(block.text))
+    for block in itertools.islice(tagged, MAX_ODD):
+        masked = _REASONING_TAG.sub("$", block.text)  # a sign that Python has in strings and comments alone
+        if ENTRY.search(masked) and blocks.is_complete(masked):
+            spans.append((starts[block.first], starts[block.last]))
+    return spans
 
 
 def _sources(reply: Any, truncated: bool) -> list[str]:
@@ -83,6 +112,7 @@ def _sources(reply: Any, truncated: bool) -> list[str]:
             "the provider answered with a web page", "check the provider's address; this is no reply of a model"
         )
     _, answer, cut_off = split_reasoning(text)
+    answer = _TOKEN_AFTER_FENCE.sub(r"\1", answer)
     if cut_off and not DEFINITION.search(answer):
         raise _error("the reply ends within its reasoning", "think less, and write the function")
     return _rank(answer)
@@ -97,7 +127,11 @@ def _rank(answer: str) -> list[str]:
     closed = [block.text for block in found if block.closed]
     closed = [inner.text for text in closed for inner in (*blocks.fenced(text), blocks.Block(text, True))]
     rest = [part for block in found if not block.closed and (part := _plain(block.text)) is not None]
+    closed = [part for text in closed for part in (list(filter(ENTRY.search, blocks.heredocs(text))) or [text])]
     in_json = [source for text in (answer, *closed) for source in _from_json(text)]
+    if not in_json and _JSON_START.search(answer):
+        in_json = [source for text in (answer, *closed) for source in _from_json(_TRAILING_COMMA.sub("", text))]
+    rest += [part for text in closed[-MAX_ODD:] if (part := _plain(text)) is not None and not blocks.is_complete(text)]
     texts = [*in_json, *rest, *closed]
     whole = [text for text in reversed(texts) if ENTRY.search(text) and blocks.is_complete(text)]
     if whole:
@@ -182,4 +216,9 @@ def _plain(text: str) -> str | None:
     last = at + 1
     while last < len(lines) and (not lines[last].strip() or lines[last][0] in " \t" or _CODE_LINE.match(lines[last])):
         last += 1
-    return "\n".join(lines[first:last])
+    end = last  # without the end of what the code stands in, such as CDATA
+    while last - end < MAX_TRAILING and end > at + 1 and lines[end - 1][:1] in (*")]}'\"", ""):
+        if blocks.is_complete("\n".join(lines[first:end])):
+            return "\n".join(lines[first:end])
+        end -= 1
+    return "\n".join(lines[first : end if blocks.is_complete("\n".join(lines[first:end])) else last])
