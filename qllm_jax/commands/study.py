@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from qllm_envs.parts import suggest
-from qllm_jax import cli
+from qllm_jax import cli, files
 from qllm_jax import config as configs
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan, report, runner, status, work
@@ -42,6 +42,8 @@ def study(arguments: list[str]) -> int:
         print(status.describe(found))
         return 0
     choices = Choices(tuple(each.strip() for each in options["only"].split(",")), stop_at, configs.load(machine))
+    files.make_folder(found.results, exist_ok=True)  # a path that cannot be is found now, not after a training
+    files.make_folder(found.runs, exist_ok=True)
     try:
         return exit_code(runner.run(found, choices), arguments)
     except KeyboardInterrupt:

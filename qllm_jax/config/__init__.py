@@ -4,7 +4,7 @@
 command line to a `Config` and from there to `config.yaml`; `messages.py` has the sentences.
 """
 
-from qllm_jax.config.composition import compose, fingerprint, from_dict, keys, load, read, to_yaml
+from qllm_jax.config.composition import compose, fingerprint, from_dict, keys, load, parse, read, to_yaml
 from qllm_jax.config.groups import ROOT, config_dir, group_names
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
@@ -50,6 +50,7 @@ __all__ = [
     "group_names",
     "keys",
     "load",
+    "parse",
     "read",
     "split_control",
     "to_yaml",

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
@@ -21,6 +22,9 @@ from qllm_jax.errors import UserError
 
 # Keys of a run folder that may change: the length, and what belongs to the machine.
 CHANGEABLE = ("total_steps", "devices", "group", "hosts", "memory_gib", "resume", "run_dir", "wandb")
+
+
+MAX_ALIASES = 20  # of one file of YAML
 
 
 def load(overrides: list[str]) -> Config:
@@ -78,9 +82,19 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(json.dumps(lasting, default=str).encode()).hexdigest()
 
 
+def parse(text: str) -> Any:
+    """The node of a text of YAML. UserError for many aliases, which can stand for a file of any size."""
+    if (
+        text.count("*") > MAX_ALIASES
+        and sum(isinstance(each, yaml.AliasToken) for each in yaml.scan(text)) > MAX_ALIASES
+    ):
+        raise UserError(f"it has more than {MAX_ALIASES} aliases")
+    return OmegaConf.create(text)
+
+
 def _loaded(file: Path) -> DictConfig:
     try:
-        found = OmegaConf.create(files.read_text(file))
+        found = parse(files.read_text(file))
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise UserError("damaged: it is not YAML") from error
     if not isinstance(found, DictConfig):

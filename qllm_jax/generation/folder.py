@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import TypeAdapter
+
 from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.generation import prompts, settings
@@ -20,6 +22,7 @@ from qllm_jax.run.folder import locked
 from qllm_jax.run.provenance import commit, version
 
 CONFIG = "generate.yaml"  # for people; a config.yaml would make the folder a run of training
+_PROMPTS, _ARGUMENTS = TypeAdapter(Prompts), TypeAdapter(list[str])
 PACKAGES = ("qllm-jax", "jax", "openai")
 
 
@@ -37,7 +40,7 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
     llm = _check_price(providers.make(config.llm), config)
     env = experiment.make_env(config.env, config.n_agents)
     texts = prompts.build(env, config.env["name"], config.signature, config.select, config.hints)
-    path = Path(config.run_dir) if config.run_dir else _default_path(config, llm.model)
+    path = files.expanded(config.run_dir) if config.run_dir else _default_path(config, llm.model)
     _make(path, config)
     chosen = [override for override in overrides if re.match(r"(env[=.]|n_agents=)", override)]
     with transcripts.opened(path / transcripts.NAME) as transcript:
@@ -66,7 +69,7 @@ def copy(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
     if not records:
         raise UserError(f"{str(source)!r} holds no generation")
     recorded = settings.from_dict(records[0]["settings"])
-    path = Path(config.run_dir) if config.run_dir else _default_path(recorded, "replay")
+    path = files.expanded(config.run_dir) if config.run_dir else _default_path(recorded, "replay")
     _make(path, recorded)
     (path / transcripts.NAME).write_bytes(source.read_bytes()[:size])
     return _read(path), llm._replace(price=providers.price(recorded.llm))
@@ -74,7 +77,7 @@ def copy(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
 
 def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
     """Reopen a generation. Raise `UserError` if there is none, or for other keys than limits."""
-    path = Path(config.resume or "")
+    path = files.expanded(config.resume or "")
     if changed := sorted(keys - {"resume", *LIMITS}):
         allowed = ", ".join(LIMITS)
         raise UserError(f"resume= keeps the recorded settings; only {allowed} can change, not {', '.join(changed)}")
@@ -95,13 +98,19 @@ def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
 def _read(path: Path) -> Generation:
     records, _ = transcripts.read(path / transcripts.NAME)
     start = records[0]
+    name = path / transcripts.NAME
     try:
         recorded = settings.from_dict(start["settings"])
         for record in records:
             recorded = replace(recorded, **record["limits"]) if record["kind"] == "resume" else recorded
-        return Generation(path, recorded, Prompts(**start["prompts"]), start["env_arguments"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{str(path / transcripts.NAME)!r} does not begin as a transcript of a generation") from error
+        texts = _PROMPTS.validate_python(start["prompts"])
+        if missing := [key for key in prompts.ALWAYS if key not in texts.messages]:
+            raise KeyError(missing)
+        return Generation(path, recorded, texts, _ARGUMENTS.validate_python(start["env_arguments"]))
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{str(name)!r} does not begin as a transcript of a generation") from error
 
 
 def _make(path: Path, config: Settings) -> None:

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 def write_attempt(folder: Path, attempt: Attempt) -> None:
     """Write the function of an attempt, or the reply if it has no function, and the verdict in a file beside it."""
     candidates = folder / CANDIDATES
-    candidates.mkdir(exist_ok=True)
+    files.make_folder(candidates, exist_ok=True)
     text, suffix = (printable(attempt.reply.text), "txt") if attempt.source is None else (attempt.source, "py")
     files.write_atomically(candidates / f"{attempt.id}.{suffix}", text.rstrip("\n") + "\n")
     files.write_atomically(candidates / f"{attempt.id}.json", json.dumps(_verdict(attempt.verdict), indent=2) + "\n")

@@ -28,6 +28,9 @@ MESSAGES = (
 )  # fmt: skip
 
 
+ALWAYS = ("coder_first", "coder_next", "coder_repair", "evaluator_choose")  # of them, which all transcripts have
+
+
 class Prompts(NamedTuple):
     """All texts of one generation, recorded in its transcript: an edited file does not change one that is resumed."""
 

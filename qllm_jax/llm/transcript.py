@@ -15,12 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ConfigDict, TypeAdapter
+
 from qllm_jax.errors import UserError
 from qllm_jax.files import JsonLines
 from qllm_jax.llm import replies
 from qllm_jax.llm.types import Reply, Request, Usage
 
 NAME = "transcript.jsonl"
+_REPLY = TypeAdapter(Reply, config=ConfigDict(strict=True))
 
 
 class Transcript(NamedTuple):
@@ -56,14 +59,24 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
             record = json.loads(line, parse_int=replies.bounded_int)
             if not record["kind"] or not 0 <= record["elapsed_s"] < math.inf:
                 raise ValueError(record)
-            if record["kind"] == "reply" and records:
-                _reply(record)
+            if records:
+                _check(record)
             records.append(record)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path}:{number} is no line of a transcript of qllm_jax.generate") from error
     if records and records[0]["kind"] != "start":
         raise UserError(f"{path}:1 is not the start of a transcript of qllm_jax.generate")
     return records, size
+
+
+def _check(record: dict[str, Any]) -> None:
+    """Raise an error unless a record has what is read of its kind."""
+    if record["kind"] == "reply":
+        _REPLY.validate_python(record["reply"])
+        if not isinstance(record["place"], list):
+            raise ValueError(record["place"])
+    if record["kind"] == "device" and not (isinstance(record["work"], str) and 0 <= record["device_s"] < math.inf):
+        raise ValueError(record)
 
 
 def elapsed_s(transcript: Transcript) -> float:

@@ -13,7 +13,11 @@ METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 
 def metrics(path: Path) -> list[dict[str, Any]]:
     """Records of metrics.jsonl in a folder. UserError if the file is missing or damaged."""
-    return files.read_json_lines(path / METRICS, ("event", "env_steps", "seed"))
+    found = files.read_json_lines(path / METRICS, ("event", "env_steps", "seed"))
+    for i, record in enumerate(found, start=1):
+        if not (isinstance(record["env_steps"], int) and isinstance(record["seed"], int)):
+            raise UserError(f"{path / METRICS} is damaged in line {i}: env_steps and seed must be whole numbers")
+    return found
 
 
 def timing(path: Path) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from qllm_envs.parts import suggest
 from qllm_jax import config as configs
+from qllm_jax import files
 from qllm_jax.config import KNOWN_KEYS, TRIAL_SEED, Count
 from qllm_jax.errors import UserError
 
@@ -47,8 +48,8 @@ RESERVED = {  # keys of a configuration that a study does not set by overrides, 
 
 def check_name(name: str) -> str:
     """A name that can be a part of a path."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise PydanticCustomError("name", "must be made of letters, digits and _ . - (it names files)")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        raise PydanticCustomError("name", "must be made of letters, digits and _ . -, 100 at most (it names files)")
     return name
 
 
@@ -173,9 +174,11 @@ def load(name_or_path: str) -> Study:
 def read(path: Path) -> Any:
     """The content of a YAML file, with interpolations as they are. UserError if it is no YAML, or holds a key twice."""
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        return OmegaConf.to_container(configs.parse(files.read_text(path)), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
         raise UserError(" ".join(str(error).split())) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError("it is not YAML, or nested too deep") from error
 
 
 def from_dict(content: Any) -> Plan:

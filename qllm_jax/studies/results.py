@@ -5,6 +5,7 @@ What a machine changes (wall_s, provenance) comes last. All else depends on the 
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,18 @@ def read(root: Path, cell: Cell) -> dict[str, Any] | None:
     """The content of a cell's result file, of whatever configuration; None if there is none that is whole."""
     path = path_of(root, cell.task, cell.method)
     try:
-        return files.read_json(path, NEEDED) if path.is_file() else None
+        found = files.read_json(path, NEEDED) if path.is_file() else None
     except UserError:
         return None  # it is made again from the run folder
+    return found if found and _is_whole(found) else None
+
+
+def _is_whole(found: dict[str, Any]) -> bool:
+    """True if the values that `status` computes with are numbers that can be."""
+    counts, wall_s = [found["env_steps"], found["runs_at_once"]], found["wall_s"]
+    has_time = isinstance(wall_s, int | float) and 0 <= wall_s < math.inf
+    is_counted = all(isinstance(count, int) and count > 0 for count in counts)
+    return has_time and is_counted and isinstance(found["seeds"], list) and isinstance(found["config_hash"], str)
 
 
 def is_done(root: Path, cell: Cell) -> bool:

@@ -67,6 +67,11 @@ def edit_json(file: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
 def replace_by_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
@@ -88,6 +93,10 @@ def remove_checkpoints_and_result(path: Path) -> None:
     (path / folder.RESULT).unlink()
 
 
+# 9^8 numbers, if each alias is replaced by what it stands for.
+LISTS = [f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]" for of, name in zip("abcdefgh", "bcdefghi", strict=True)]
+ALIASES = "\n".join(["a: &a [1, 1, 1]", *LISTS])
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config cut in a line": (lambda run: cut(run / "config.yaml", 0.4), "config.yaml: "),
     "config cut after a line": (lambda run: cut_before(run / "config.yaml", "sweep:"), "it has no 'sweep'"),
@@ -96,6 +105,17 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config empty": (lambda run: (run / "config.yaml").write_text(""), "config.yaml: env is missing"),
     "config a list": (lambda run: (run / "config.yaml").write_text("- 1\n- 2\n"), "it has no keys"),
     "config a word": (lambda run: (run / "config.yaml").write_text("hello"), "config.yaml: "),
+    "config edited": (
+        lambda run: edit(run / "config.yaml", "lr: 0.0005", "lr: 0.05"),
+        "not the configuration that the",
+    ),
+    "config of another seed": (
+        lambda run: edit(run / "config.yaml", "\nseed: 0", "\nseed: 1"),
+        "not the configuration",
+    ),
+    "config of aliases": (lambda run: (run / "config.yaml").write_text(ALIASES), "more than 20 aliases"),
+    "meta of other types": (lambda run: edit_json(run / "meta.json", files=[1]), "'files' does not describe"),
+    "meta of null": (lambda run: edit_json(run / "meta.json", files={"sha256": None}), "'files' does not describe"),
     "meta cut": (lambda run: cut(run / "meta.json"), "meta.json is damaged: it is not JSON"),
     "meta gone": (lambda run: (run / "meta.json").unlink(), "meta.json is missing"),
     "meta a list": (lambda run: (run / "meta.json").write_text("[]"), "it is not a JSON object"),
@@ -147,6 +167,11 @@ READING: dict[str, tuple[Callable[[Path], object], Callable[[Path], object], str
         lambda run: (run / "metrics.jsonl").write_text("{}\n"),
         lambda run: evaluate.evaluate([str(run), "episodes=2"]),
         "metrics.jsonl is damaged in line 1: it has no 'event'",
+    ),
+    "report, steps": (
+        lambda run: edit(run / "metrics.jsonl", '"env_steps": ', '"env_steps": NaN, "x": '),
+        lambda run: report.report([str(run), f"out={run / 'x.png'}"]),
+        "metrics.jsonl is damaged in line 1: env_steps and seed must be whole numbers",
     ),
     "report, result": (
         lambda run: cut(run / "result.json"),
@@ -246,6 +271,34 @@ def test_any_name_of_a_run_dir_is_that_folder(name: str, whole: Path, tmp_path: 
     assert f"run_dir {str(path)!r} exists already: continue it" in str(error.value)
     with pytest.raises(UserError, match="total_steps=100 is less than"):
         train([f"resume={path}", "total_steps=100"])
+
+
+def test_a_lock_that_leads_nowhere_is_one_sentence(copied: Path):
+    (copied / ".lock").unlink()
+    (copied / ".lock").symlink_to("no/where")
+    with pytest.raises(UserError, match=r"\.lock cannot be written"):
+        train([f"resume={copied}", "total_steps=900"])
+
+
+def test_what_belongs_to_the_machine_may_be_changed_by_hand(copied: Path):
+    edit(copied / "config.yaml", "mode: disabled", "mode: offline")
+    edit(copied / "config.yaml", "devices: 1", "devices: 2")
+    assert folder.load(str(copied))[1].wandb.mode == "offline"
+
+
+NOWHERE = {
+    "no folder to resume": (["resume="], "resume must not be empty"),
+    "no folder": (["run_dir="], "run_dir must not be empty"),
+    "no such home": (["resume=~nobody_at_all/run"], "there is no such home folder"),
+    "no such home for a run": ([*SMALL, "run_dir=~nobody_at_all/run"], "there is no such home folder"),
+    "no folder of files": ([*SMALL, "run_dir=/proc/run"], "cannot be made"),
+}
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), NOWHERE.values(), ids=NOWHERE)
+def test_a_folder_that_cannot_be_is_one_sentence(overrides: list[str], sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        train(overrides)
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "whole/tfcaf.py/run"])

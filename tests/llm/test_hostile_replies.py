@@ -316,10 +316,35 @@ def test_an_interrupted_request_counts(tmp_path: Path):
         assert lines.records[-1]["kind"] == "failure"
 
 
-LINES = ["[" * 100_000, '{"kind": "reply", "elapsed_s": 1}', '{"kind": "device", "elapsed_s": 1e999}']
+def line(kind: str, **fields: Any) -> str:
+    return json.dumps({"kind": kind, "elapsed_s": 1, **fields})
 
 
-@pytest.mark.parametrize("line", LINES, ids=["deep", "no_reply", "no_time"])
+def stored(place: Any = (1, "coder", 1, 0), **changes: Any) -> str:
+    unknown = dict.fromkeys(("prompt", "completion", "reasoning", "cached"))
+    reply = {"text": "x", "reasoning": "", "finish": None, "usage": unknown, "model": "m", "date": "2026-01-01"}
+    return line("reply", place=place, reply=reply | changes)
+
+
+LINES = {
+    "deep": "[" * 100_000,
+    "no_reply": line("reply"),
+    "no_time": '{"kind": "device", "elapsed_s": 1e999}',
+    "no_text": stored(text=None),
+    "no_counts": stored(usage={"prompt": "x", "completion": 1, "reasoning": None, "cached": None}),
+    "no_seconds": stored(seconds="long"),
+    "no_place": stored(place="abcd"),
+    "no_device_time": line("device", work="gates"),
+    "device_time_of_text": line("device", work="gates", device_s="long"),
+}
+
+
+def test_a_line_that_is_whole_is_read(tmp_path: Path):
+    (tmp_path / "t.jsonl").write_text('{"kind": "start", "elapsed_s": 0}\n' + stored(seconds=1) + "\n")
+    assert len(transcript.read(tmp_path / "t.jsonl")[0]) == 2
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_a_damaged_line_of_a_transcript_is_named(line: str, tmp_path: Path):
     (tmp_path / "t.jsonl").write_text('{"kind": "start", "elapsed_s": 0}\n' + line + "\n")
     with pytest.raises(UserError, match=r"t\.jsonl:2 is no line of a transcript"):

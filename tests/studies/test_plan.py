@@ -147,6 +147,15 @@ def test_files_are_found_by_name_or_path(tmp_path: Path):
         plan.load("anhcor")
     with pytest.raises(UserError, match="there is no study file"):
         plan.load(str(tmp_path / "none.yaml"))
+    lists = [f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]" for of, name in zip("abcdefgh", "bcdefghi", strict=True)]
+    for content, sentence in (
+        ("title: caf\u00e9".encode("latin-1"), "is not text in UTF-8"),
+        (b"title: " + b"[" * 5000, "it is not YAML, or nested too deep"),
+        ("\n".join(["a: &a [1]", *lists]).encode(), "it has more than 20 aliases"),
+    ):
+        (tmp_path / "odd.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=sentence):
+            plan.load(str(tmp_path / "odd.yaml"))
 
 
 @pytest.mark.parametrize("name", plan.names())

@@ -133,6 +133,23 @@ def test_missing_cells_are_named_and_aggregates_are_over_a_table_without_gaps(ma
     assert table.left_out == ["duty, N=3", "QLLM, shuffled"]
 
 
+RESULT_DAMAGE = {
+    "cut": lambda found: json.dumps(found)[:90],
+    "no_final": lambda found: json.dumps(found | {"final": None}),
+    "no_random_policy": lambda found: json.dumps({key: found[key] for key in found if key != "random_policy"}),
+    "words": lambda found: json.dumps(found | {"final": {"return": ["a", "b"]}}),
+    "fewer_evaluations": lambda found: json.dumps(found | {"evaluations": found["evaluations"] | {"env_steps": [1]}}),
+}
+
+
+@pytest.mark.parametrize("damage", RESULT_DAMAGE.values(), ids=RESULT_DAMAGE)
+def test_a_damaged_result_is_named(damage: Any, made: Study, tmp_path: Path):
+    path = next((tmp_path / "results").rglob("vdn.json"))
+    path.write_text(damage(json.loads(path.read_text())))
+    with pytest.raises(UserError, match=rf"{path.name} is damaged"):
+        measured.read(made, tmp_path / "results")
+
+
 def test_a_page_without_results_says_so(tmp_path: Path):
     made = study("credit", content(TASKS, METHODS, figures=KINDS, reference="vdn"), tmp_path)
     path = report.write(made, tmp_path / "results", tmp_path / "docs")

@@ -138,6 +138,27 @@ def test_lost_results_are_read_again_from_a_finished_folder(done: Path, tmp_path
     assert file.read_bytes() == before
 
 
+NO_NUMBERS = [{"wall_s": "long"}, {"wall_s": float("nan")}, {"runs_at_once": 0}, {"seeds": 5}, {"env_steps": [400]}]
+
+
+@pytest.mark.parametrize("changes", NO_NUMBERS, ids=lambda changes: next(iter(changes)))
+def test_a_result_with_other_values_is_as_good_as_none(changes: dict, done: Path, tmp_path: Path):
+    root = copy(done, tmp_path / "odd")
+    path = root / "results" / "two" / "climbing" / "qllm.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    cell = next(cell for cell in make(root).cells if cell.method == "qllm")
+    assert results.read(root / "results" / "two", cell) is None
+    file, *folders = arguments(root)
+    assert study.study([file, "status", *folders]) == 0
+
+
+def test_a_file_in_the_place_of_a_folder_is_found_before_training(done: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises((UserError, NotADirectoryError)):
+        study.study([arguments(done)[0], f"results={tmp_path / 'file'}", f"run_dir={tmp_path / 'runs'}"])
+    assert not (tmp_path / "runs").exists()
+
+
 def test_stopped_and_continued_equals_never_stopped(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     cut = make(tmp_path / "cut")
     machine = plan.configs.load(["devices=1"])

@@ -27,7 +27,7 @@ def _ask(model: str, request: Request, folder: Path) -> Reply:
     if text.strip():
         return Reply(text.strip(), "", None, UNKNOWN, model, replies.date())
     for file in (question, answer):
-        file.parent.mkdir(exist_ok=True)
+        files.make_folder(file.parent, exist_ok=True)
     files.write_atomically(question, f"{request.system.strip()}\n\n{request.user.strip()}\n")
     raise WaitingError(f"{question} is to be answered in {answer}")
 

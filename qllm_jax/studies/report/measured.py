@@ -1,6 +1,5 @@
 """Results of a study as arrays, read from results/NAME/TASK/METHOD.json."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from qllm_jax import files
+from qllm_jax.errors import UserError
 from qllm_jax.stats import SHARE
 from qllm_jax.stats.intervals import ANY, Bounds
 from qllm_jax.studies import cells, results
@@ -88,8 +89,21 @@ def wanted(study: Study) -> Iterator[tuple[str, str, int, tuple[str, ...]]]:
 def read(study: Study, folder: Path) -> Measured:
     """Read the results of the cells that `study` has now, from its folder of results."""
     paths = {(t, m): results.path_of(folder, t, m) for t, m, *_ in wanted(study)}
-    found = {pair: make(json.loads(path.read_text())) for pair, path in paths.items() if path.is_file()}
-    return Measured(study, found)
+    return Measured(study, {pair: _whole(path) for pair, path in paths.items() if path.is_file()})
+
+
+def _whole(path: Path) -> Result:
+    """The result in a file. UserError if it is damaged."""
+    try:
+        found = make(files.read_json(path))
+        shape = (len(found.content["seeds"]), len(found.steps))
+        if any(curve.shape != shape for curve in found.curves.values()) or not found.curves:
+            raise ValueError(shape)
+        if any(scores.shape != shape[:1] for scores in found.final.values()):
+            raise ValueError(shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: it is not the result of a cell; remove it, and train the cell") from error
+    return found
 
 
 def make(content: dict[str, Any]) -> Result:
