@@ -79,7 +79,7 @@ def test_the_table_marks_what_the_paper_prints(monkeypatch: pytest.MonkeyPatch, 
 def test_one_configuration_is_told_network_by_network(capsys: pytest.CaptureFixture[str]):
     assert params.params(["algo=matched_owqmix", "n_agents=6", "algo.hidden_dim=128"]) == 0
     title, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert " ".join(title) == "matched_owqmix on mpe_spread_n6, hidden 128"
+    assert " ".join(title) == "matched_owqmix on mpe_spread_n6, hidden 128, init torch"
     assert dict(rows) == {
         "agent": "105,221",
         "central": "244,738",
