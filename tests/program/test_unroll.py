@@ -1,5 +1,6 @@
 """`unroll`: the implementation of unrolls by device, and a training with each of them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from qllm_jax import config
+from qllm_jax.commands import train
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment
 from qllm_jax.scaling import memory_plan
@@ -50,6 +52,13 @@ def test_an_implementation_can_be_asked_for():
 def test_kernels_are_refused_where_they_cannot_run(on: Any, hidden_dim: int, message: str):
     with pytest.raises(UserError, match=message):
         devices.unroll_by("pallas", hidden_dim, on)
+
+
+def test_a_run_is_continued_with_another_implementation(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(train.folder, "load", lambda path: (Path(path), config.load([*TINY.split(), "unroll=pallas"])))
+    given = ["resume=run", "unroll=scan"]
+    found = train.recorded(config.load(given), given)[1]
+    assert (found.unroll, found.devices, found.algo.hidden_dim) == ("scan", 1, 4)
 
 
 def test_a_training_with_kernels_is_one_with_a_scan_up_to_rounding():
