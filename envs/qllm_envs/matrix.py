@@ -18,7 +18,7 @@ from qllm_envs._payoffs import Payoff
 from qllm_envs.core import Entries, Env, Field, Scene, Shape, Spec, StateBlock, Step, View
 
 NAME = "matrix"
-MOST_NOTABLE = 64  # joint actions that are tried on credit functions
+MOST_NOTABLE = 128  # joint actions that are tried on credit functions
 CELL, AGENT = 0.47, 0.25  # half a side, and a radius, in a scene whose cells are 1 apart
 
 

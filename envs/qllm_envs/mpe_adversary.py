@@ -110,6 +110,7 @@ def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
         "in which every agent is at the goal": start._replace(agent_pos=on_goal),
         "in which every agent and the adversary are at the goal": start._replace(agent_pos=on_goal, adversary_pos=goal),
         "in which every landmark is covered": start._replace(agent_pos=start.landmark_pos),
+        "in which one agent is at the goal": start._replace(agent_pos=start.agent_pos.at[0].set(goal)),
         "in which the adversary is at the goal": start._replace(adversary_pos=goal),
     }
 

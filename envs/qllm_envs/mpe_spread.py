@@ -55,6 +55,7 @@ def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
     start = _reset(rules.n_agents, key)
     goal, n = start.landmark_pos, rules.n_agents
     travel = physics.unpushed_reach(ACCELERATION, rules.horizon) - physics.START
+    toward = start.agent_pos / jnp.sqrt((start.agent_pos**2).sum(-1, keepdims=True))
     at = lambda pos: start._replace(agent_pos=pos)
     return {
         "in which every landmark is covered and nobody moves": at(goal),
@@ -62,6 +63,10 @@ def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
             agent_vel=start.agent_pos
         ),
         "in which every landmark is nearly covered": at(goal + 0.02 * start.agent_pos),
+        "in which every landmark is within a step or two": at(goal + 0.15 * toward),
+        "in which all landmarks but one are covered": at(goal.at[-1].set(start.agent_pos[-1])),
+        "in which one landmark is covered": at(start.agent_pos.at[0].set(goal[0])),
+        "in which two agents are on one landmark, and one is open": at(goal.at[-1].set(goal[0] + 0.02)),
         "in which all agents touch each other on a landmark": at(physics.ring(goal[0], n, 0.5 * AGENT_RADIUS)),
         "in which all agents have gone as far as they get": at(start.agent_pos + travel),
     }

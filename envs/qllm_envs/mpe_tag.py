@@ -110,9 +110,12 @@ def _notable(rules: Rules, key: jax.Array) -> dict[str, State]:
     beside = wall + jnp.array([OBSTACLE_RADIUS + PREY_RADIUS, 0.0])
     travel = physics.DT * AGENT_MAX_SPEED * rules.horizon
     at = lambda pos, prey=prey: start._replace(agent_pos=pos, prey_pos=prey)
+    touching = physics.ring(prey, n, 0.8 * CATCH_DISTANCE)
     around = jnp.array([0.8 * CATCH_DISTANCE, 0.0])
     return {
-        "in which every agent touches the prey": at(physics.ring(prey, n, 0.8 * CATCH_DISTANCE)),
+        "in which every agent touches the prey": at(touching),
+        "in which all agents but one touch the prey": at(touching.at[-1].set(start.agent_pos[-1])),
+        "in which one agent touches the prey": at(start.agent_pos.at[0].set(touching[0])),
         "in which the prey is held against an obstacle": at(
             physics.ring(beside + around, n, 0.5 * AGENT_RADIUS), beside
         ),

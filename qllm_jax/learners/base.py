@@ -118,11 +118,17 @@ def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) 
 def gradient_step(
     core: Core, lr: Array, grad_clip: Array, params: Params, opt_state: Any, grads: Params
 ) -> tuple[Params, Any]:
-    """Clip by global norm and take one step."""
+    """Clip by global norm and take one step.
+
+    Where the norm is not finite, or `grad_clip` is NaN, no step is taken and all stays as it is.
+    """
+    steps = jnp.isfinite(optax.tree.norm(grads)) & ~jnp.isnan(grad_clip)
+    # After the step, and not at the gradient: healthy runs keep their numbers to the last bit.
+    choose = lambda new, old: jnp.where(steps, new, old)
     # The optimizer is made anew from traced numbers; only its state is carried. The clip has none.
     clipped, _ = optax.clip_by_global_norm(grad_clip).update(grads, optax.EmptyState())
-    updates, opt_state = OPTIMIZERS[core.optimizer](lr).update(clipped, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
+    updates, new_state = OPTIMIZERS[core.optimizer](lr).update(clipped, opt_state, params)
+    return jax.tree.map(choose, (optax.apply_updates(params, updates), new_state), (params, opt_state))
 
 
 def update_targets(params: Params, target_params: Params, hp: Hp, copy_target: Bool[Array, ""]) -> Params:

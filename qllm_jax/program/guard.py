@@ -1,7 +1,7 @@
-"""The guard of training: an update that is not finite is not made, and its run learns no more.
+"""The guard of training: a step along a gradient that is not finite is not made, and its run learns no more.
 
-Metrics of an update are finite only if all that it is made of is: NaN and infinity go from credit weights to the loss,
-and from there to the gradient. What a run has learned before stays as it was; other runs are not touched.
+NaN and infinity go from credit weights to the loss, and from there to the gradient, whose norm decides in
+`base.gradient_step`. Parameters and moments stay as they were, targets approach them; other runs are not touched.
 """
 
 from typing import NamedTuple
@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import EnvState
-from qllm_jax.core.types import Clock, Episode
-from qllm_jax.learners import LearnerState
+from qllm_jax.core.types import Clock, Episode, Hp
 from qllm_jax.learners.base import SUSPECT
 
 NONE = -1  # env steps of a run without a fault
@@ -33,33 +32,28 @@ def none(env_state: EnvState) -> Fault:
     return Fault(jnp.full((), NONE, jnp.int32), no, no, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), env_state))
 
 
-def guarded(
-    fault: Fault,
-    clock: Clock,
-    episodes: tuple[Episode, Episode | None],
-    states: tuple[LearnerState, LearnerState],
-    metrics: dict[str, Array],
-) -> tuple[Fault, LearnerState, dict[str, Array]]:
-    """Return the fault after an update, the state that the run goes on with, and the metrics to log.
+def frozen(fault: Fault, hp: Hp) -> Hp:
+    """Numbers of a run; after a fault without a clip, so that `base.gradient_step` makes no step."""
+    return hp._replace(grad_clip=jnp.where(fault.env_steps == NONE, hp.grad_clip, jnp.nan))
 
-    `episodes` are the time-major batch and the newest episodes from which the update learned, `states` the learner's
-    before and after it.
+
+def after_update(
+    fault: Fault, clock: Clock, episodes: tuple[Episode, Episode | None], metrics: dict[str, Array]
+) -> tuple[Fault, dict[str, Array]]:
+    """Return the fault after an update, and the metrics to log.
+
+    `episodes` are the time-major batch and the newest episodes from which the update learned.
     """
     logged = {name: value for name, value in metrics.items() if name != SUSPECT}
-    finite = {name: jnp.isfinite(value) for name, value in logged.items()}
-    all_finite = jnp.all(jnp.stack(list(finite.values())))
+    all_finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in logged.values()]))
     is_first = ~all_finite & (fault.env_steps == NONE)
     found = Fault(
         clock.env_steps,
-        ~finite["loss"],
+        ~jnp.isfinite(logged["loss"]),
         jnp.asarray(SUSPECT in metrics),
         state_at(episodes, metrics[SUSPECT]) if SUSPECT in metrics else fault.env_state,
     )
-    fault = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), found, fault)
-    goes_on = fault.env_steps == NONE
-    before, after = states
-    state = jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), after, before)
-    return fault, state, logged
+    return jax.tree.map(lambda new, old: jnp.where(is_first, new, old), found, fault), logged
 
 
 def state_at(episodes: tuple[Episode, Episode | None], index: Int[Array, ""]) -> EnvState:

@@ -96,9 +96,9 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
     copy_target = clock.updates % parts.sizes.target_interval == 0
     n_recent = parts.learner.n_recent
     recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
+    hp = guard.frozen(run.fault, hp)
     state, metrics = parts.learner.update(run.learner, batch, recent, hp, copy_target)
-    learned = (run.learner, state)
-    fault, state, metrics = guard.guarded(run.fault, clock, (batch, recent), learned, metrics)
+    fault, metrics = guard.after_update(run.fault, clock, (batch, recent), metrics)
     return run._replace(learner=state, fault=fault), metrics
 
 

@@ -9,7 +9,6 @@ metrics.jsonl        one record per run for each log interval, evaluation and th
 timing.jsonl         wall time of the same records, kept apart because it differs between machines
 checkpoints/         the newest two checkpoints (checkpoint.py)
 result.json          final returns (results.py); marl_eval.json: the same for marl-eval (marl_eval.py)
-nonfinite.npz        states in which runs failed, if any did (nonfinite.py)
 wandb/               offline data of Weights & Biases (wandb_log.py)
 group_000/ ...       with several groups: config.yaml, logs, checkpoints and results of each
 """

@@ -86,9 +86,22 @@ class Verdict(NamedTuple):
         return "\n".join(lines).encode()[:MAX_FEEDBACK].decode(errors="ignore")
 
 
+# Letters that leave no mark and count as printable: joiners, fillers, selectors of variants. Not U+FE0F, which follows
+# many a sign that is meant to be read.
+BLANK = frozenset(
+    chr(code)
+    for low, high in (
+        (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x3164, 0x3164), (0xFE00, 0xFE0E),
+        (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+    )
+    for code in range(low, high + 1)
+)  # fmt: skip
+
+
 def printable(text: str) -> str:
-    """Return a text of one line with escapes in place of all that cannot be printed, such as sequences of terminals."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Return a text of one line with escapes in place of all that cannot be seen, such as sequences of terminals."""
+    seen = lambda c: c.isprintable() and c not in BLANK
+    return "".join(c if seen(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def sha256(source: str) -> str:

@@ -60,7 +60,7 @@ def test_a_run_that_is_not_finite_stops_learning_and_its_neighbor_does_not_notic
     assert 1 < n < 12  # the first episodes of seed 5 have the cue -1
     before, _ = trained(compiled_, [0, 1], n - 1)
     assert int(before.fault.env_steps[1]) == guard.NONE
-    assert leaves_equal(run(before, 1).learner, run(mixed, 1).learner)
+    assert leaves_equal(run(before, 1).learner.params, run(mixed, 1).learner.params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mixed.learner))
     assert bool(mixed.fault.of_loss[1])
     seen = run(mixed, 1).fault.env_state

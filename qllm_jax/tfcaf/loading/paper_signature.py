@@ -145,8 +145,8 @@ def _traces(network: Network, batch: int, n_agents: int, state_dim: int) -> bool
 
 def _verify_sizes(network: Network, q: np.ndarray, states: np.ndarray, probe: Probe, end: Location) -> None:
     """Verify that a batch of any size gives the values of its rows, wherever its operations differ."""
-    usual = _operations(network, BATCHES[-1], q.shape[1], states.shape[1])
-    for batch in MORE_BATCHES:
+    usual = _operations(network, len(q), q.shape[1], states.shape[1])
+    for batch in (*MORE_BATCHES, BATCHES[-1]):
         if _operations(network, batch, q.shape[1], states.shape[1]) == usual:
             continue
         pick = np.arange(batch) % len(q)

@@ -13,12 +13,12 @@ from qllm_jax.tfcaf.loading.loader import STATE
 from qllm_jax.tfcaf.loading.trace_errors import translated
 from qllm_jax.tfcaf.semantics import budget, causes, conditions, hidden, probes, report, search, sizes_of_weights, trial
 from qllm_jax.tfcaf.semantics.probes import Box, States
+from qllm_jax.tfcaf.semantics.sizes_of_weights import SEARCHED
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
 from qllm_jax.tfcaf.verdict import PROGRAM, TfcafError
 
-IN_RANGE = "in the fields' ranges"
 SIZE_CPU_S = 2.0  # of processor time for tracing it for another number of agents
 
 
@@ -60,11 +60,13 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     tried, more = _as_in_training(checked, tried, reached)
     enter("L6", "checking indices and weights")
     hidden.verify(checked, spec, attempt, tried.states, tried.kinds)
-    sizes_of_weights.verify(checked, tried.outcome, tried.kinds, reached)
+    rows = sizes_of_weights.Rows(n_seen, reached, probes.are_reached(tried.states, reached))
+    sizes_of_weights.verify(checked, tried.outcome, tried.kinds, rows)
     enter("L6", "tracing it for other numbers of agents")
     works, slow = _other_sizes(checked, task)
     seen = {name: values[:n_seen] for name, values in tried.states.items()}
-    counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": tried.kinds.count(IN_RANGE)}
+    searched = tried.kinds.count(SEARCHED)
+    counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": searched}
     found: dict[str, Any] = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
     found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
     return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
@@ -109,7 +111,7 @@ def _with_ends(checked: Checked, tried: Tried, ends: States) -> Tried:
     n_ends = len(next(iter(ends.values())))
     if not n_ends:
         return tried
-    kinds, outcome = [IN_RANGE] * n_ends, tried.trial.run(ends)
+    kinds, outcome = [SEARCHED] * n_ends, tried.trial.run(ends)
     _verify_finite(checked, Tried(tried.trial, ends, kinds, outcome))
     joined = {name: np.concatenate([values, ends[name]]) for name, values in tried.states.items()}
     whole = jax.tree.map(lambda *parts: np.concatenate(parts), tried.outcome, outcome)
@@ -158,9 +160,10 @@ def _verify_finite(checked: Checked, tried: Tried) -> None:
 
 def _other_sizes(checked: Checked, task: Task) -> tuple[list[int], list[str]]:
     """Return the numbers of agents for which it can be traced within the budget, and notes on others."""
-    works, notes = [task.spec.n_agents], []
+    works, fails, notes = [task.spec.n_agents], [], []
     for n, spec in task.others.items():
-        credit = loader.of_inputs(loader.define(checked), spec, checked)
+        remarks: Remarks = []
+        credit = loader.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
         try:
             with budget.processor_time(SIZE_CPU_S):
                 budget.verify(loader.trace(credit, loader.input_shapes(checked, spec)), checked.end)
@@ -169,8 +172,15 @@ def _other_sizes(checked: Checked, task: Task) -> tuple[list[int], list[str]]:
         except TfcafError as error:
             if error.code == "BUDGET":
                 notes.append(f"for {n} agents it is refused: {error.problem}")
+            else:
+                fails.append(n)
         except Exception:  # written for its own size, which is allowed
-            continue
+            fails.append(n)
         else:
             works.append(n)
+            stops = [f"for {n} agents, line {line}: {remark}" for line, remark in remarks if remark.startswith("zip")]
+            notes += stops[:1] if n > task.spec.n_agents else []
+    if fails and checked.entry == "credit":  # flat states are read by numbers, for one size alone
+        others = ", ".join(map(str, fails))
+        notes.append(f"it is written for {task.spec.n_agents} agents: it fails where there are {others}")
     return sorted(works), notes

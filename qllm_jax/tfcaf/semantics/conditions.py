@@ -1,8 +1,12 @@
-"""Comparisons of a credit function that may hold nowhere or everywhere, and its program as training compiles it.
+"""Conditions of a credit function that may hold nowhere or everywhere, and its program as training compiles it.
 
 A softmax over what is left divides by 0 once nothing is left, and random states have something left. So each comparison
 of the program is taken to hold nowhere, and then everywhere: where weights or bias are not finite then, a search looks
 for a state on which it does. A state that is found is tried like all others; without one there is a note.
+
+Other steps have no slope that a search could follow: `&`, `|` and `any` of comparisons, signs, rounded numbers, counts
+and entries of a table. They are taken to be 0, or at an end of their range, everywhere, a count to be each of its
+numbers; there is a note.
 
 The same compiled program has XLA's algebraic simplifier on, as in training: it reorders products, which can overflow in
 one order and not in another. All other gates compile without it (see sandbox/process.py).
@@ -17,53 +21,75 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
-from qllm_jax.tfcaf.semantics import search
+from qllm_jax.tfcaf.semantics import intervals, search
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Trial
 
 SIMPLIFIED: Any = {"xla_disable_hlo_passes": ""}
-ROWS = 6  # states on which a comparison is forced
+ROWS = 6  # states on which a condition is forced
 STARTS, STEPS = 6, 40  # of the search for a state
 MARGIN = 1e-4  # how far beyond the end of a comparison the search goes
-MOST = 100  # comparisons that are forced
+MOST = 150  # conditions that are forced
+NOTED = 0.5  # share of the states on which a condition breaks the function, from which on there is a note
 
 _COMPARISONS = frozenset({"eq", "ge", "gt", "le", "lt", "ne"})
+_TRUTHS = frozenset({"and", "or", "reduce_and", "reduce_or"})
+_WHOLE = (
+    _COMPARISONS | _TRUTHS | frozenset({"floor", "ceil", "round", "sign", "not"})
+)  # their outputs are whole numbers
+# Whole numbers of whole numbers.
+_KEEPS_WHOLE = frozenset(
+    """
+    abs add broadcast_in_dim concatenate convert_element_type copy copy_p dot_general expand_dims max min mul neg pad
+    reduce_max reduce_min reduce_sum reshape select_n slice squeeze sub transpose
+    """.split()  # noqa: SIM905
+)
+COUNTS = 8  # largest range of a count that is forced to each of its numbers
+_ROUNDED = frozenset({"ceil", "convert_element_type", "floor", "round", "sign"})
 
 
 class Forced(NamedTuple):
-    """A comparison that breaks the function if it holds nowhere, or everywhere."""
+    """A condition that breaks the function if it has one value everywhere."""
 
     position: int  # among all operations in order
     line: int | None
-    holds: bool  # everywhere, else nowhere
+    name: str  # of the primitive
+    value: float  # of a comparison 0.0, it holds nowhere, or 1.0, it holds everywhere
+    share: float = 0.0  # of the states on which it is forced: there it breaks the function
+
+    @property
+    def compares(self) -> bool:
+        """True for a comparison, of which a search can be made."""
+        return self.name in _COMPARISONS
 
 
 class Found(NamedTuple):
-    """Outcome of the program as training compiles it, and the comparisons that can break it."""
+    """Outcome of the program as training compiles it, and the conditions that can break it."""
 
     finite: Bool[np.ndarray, " states"]
     dangers: list[Forced]
 
 
 def run(trial: Trial, states: States, reached: int, file: str) -> Found:
-    """Run the program on all states, and on some with each comparison forced. The first `reached` states are play's."""
-    compared = _comparisons(trial, file)[:MOST]
+    """Run the program on all states, and on some with each condition forced. The first `reached` states are play's."""
+    forced = _conditions(trial, file)[:MOST]
     total = len(next(iter(states.values())))
     rows = np.unique(np.linspace(0, max(reached or total, 1) - 1, ROWS).astype(int))
-    which = [np.full(total, -1)] + [np.full(len(rows), k) for k in range(len(compared)) for _ in (0, 1)]
-    holds = [np.zeros(total, bool)] + [np.full(len(rows), bool(value)) for _ in compared for value in (0, 1)]
-    picked = np.concatenate([np.arange(total), *[rows] * (2 * len(compared))])
+    position = np.concatenate([np.full(total, -1), np.repeat([each.position for each in forced], len(rows))])
+    value = np.concatenate([np.zeros(total), np.repeat([each.value for each in forced], len(rows))])
+    picked = np.concatenate([np.arange(total), *[rows] * len(forced)])
     inputs = [states[name][picked] for name in sorted(states)]
-    finite = _finite(trial, [each.position for each in compared], inputs, np.concatenate(which), np.concatenate(holds))
-    forced = np.asarray(finite[total:].reshape(len(compared), 2, len(rows)).all(-1))
-    dangers = [
-        each._replace(holds=bool(value)) for k, each in enumerate(compared) for value in (0, 1) if not forced[k, value]
-    ]
+    finite = _finite(trial, {each.position for each in forced}, inputs, position.astype(int), value)
+    share = 1.0 - finite[total:].reshape(len(forced), len(rows)).mean(-1)
+    dangers = [each._replace(share=float(broken)) for each, broken in zip(forced, share, strict=True) if broken]
     return Found(finite[:total], dangers)
 
 
 def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
-    """Return states (P, ...) to which a search for such a comparison leads."""
+    """Return states (P, ...) to which a search for such comparisons leads."""
+    dangers = [each for each in dangers if each.compares]
+    if not dangers:
+        return {name: values[:0] for name, values in states.items()}
     flat, low, high = search.flat(trial, states)
     starts = np.unique(np.linspace(0, len(flat) - 1, STARTS).astype(int))
     pairs = [(row, k) for k in range(len(dangers)) for row in starts]
@@ -74,44 +100,79 @@ def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
 
 
 def notes(dangers: Sequence[Forced]) -> list[str]:
-    """Return a note for each line with such a comparison."""
-    lines = dict.fromkeys((each.line, each.holds) for each in dangers)
-    return [
-        f"line {line}: if this comparison held {'everywhere' if holds else 'nowhere'}, the function would not be finite"
-        for line, holds in lines
-    ]
+    """Return a note for each line with such a condition, but for those that break the function by coincidence."""
+    dangers = [each for each in dangers if each.share >= NOTED]
+    compared = {each.line for each in dangers if each.compares}
+    chosen = [each for each in dangers if each.compares or each.line not in compared]
+    found = (f"line {each.line}: if {_named(each)}, the function would not be finite" for each in chosen)
+    return list(dict.fromkeys(found))
 
 
-def _comparisons(trial: Trial, file: str) -> list[Forced]:
-    """Return the comparisons that depend on the state."""
+def _named(each: Forced) -> str:
+    if each.compares or each.name in _TRUTHS:
+        what = "comparison" if each.compares else "condition"
+        return f"this {what} held {'everywhere' if each.value else 'nowhere'}"
+    what = {"gather": "entries of this table were all", "reduce_sum": "this count was"}
+    return f"{what.get(each.name, 'these whole numbers were all')} {each.value:g}"
+
+
+class _Kind(NamedTuple):
+    """Properties of a value that are known without running the program."""
+
+    varies: bool  # with the state
+    whole: bool  # holds whole numbers
+
+
+def _conditions(trial: Trial, file: str) -> list[Forced]:
+    """Return the conditions that depend on the state, with each value that they are forced to."""
     found: list[Forced] = []
+    ranges = intervals.outputs(trial.program, trial.boxes)
 
-    def step(position: int, equation: Any, varies: Sequence[bool], outermost: Any) -> list[bool]:
-        if equation.primitive.name in _COMPARISONS and any(varies):
-            found.append(Forced(position, line_of(outermost, file), False))
-        return [any(varies)] * len(equation.outvars)
+    def step(position: int, equation: Any, kinds: Sequence[_Kind], outermost: Any) -> list[_Kind]:
+        name, varies = equation.primitive.name, any(kind.varies for kind in kinds)
+        if varies:
+            at = line_of(outermost, file)
+            found.extend(Forced(position, at, name, value) for value in _values(equation, kinds, ranges[position]))
+        whole = name in _WHOLE or (name in _KEEPS_WHOLE and all(kind.whole for kind in kinds))
+        return [_Kind(varies, whole)] * len(equation.outvars)
 
-    walk(trial.program, [True] * len(trial.boxes), step, lambda value: False)
+    inputs = [_Kind(True, bool(trial.boxes[name].whole.all())) for name in sorted(trial.boxes)]
+    walk(trial.program, inputs, step, lambda value: _Kind(False, bool((np.rint(value) == value).all())))
     return found
 
 
-def _finite(trial: Trial, positions: list[int], inputs: list[np.ndarray], which: Any, holds: Any) -> np.ndarray:
-    order = {position: k for k, position in enumerate(positions)}
+def _values(equation: Any, kinds: Sequence[_Kind], interval: tuple[float, float]) -> list[float]:
+    """Return the values to which an operation is forced; none if it is no condition."""
+    name, (low, high) = equation.primitive.name, interval
+    if name in _COMPARISONS or (name in _TRUTHS and equation.outvars[0].aval.dtype == jnp.bool_):
+        return [0.0, 1.0]
+    if name == "reduce_sum" and kinds[0].whole and high - low <= COUNTS:
+        return [float(value) for value in range(int(low), int(high) + 1)]
+    if name in ("add", "sub") and all(kind.whole for kind in kinds) and low <= 0 <= high:
+        return [0.0]
+    rounds = name in _ROUNDED and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)
+    if name == "convert_element_type":
+        rounds &= jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.integer) and not kinds[0].whole
+    if not rounds and not (name == "gather" and not kinds[0].varies):
+        return []
+    return sorted({value for value in (low, 0.0, high) if low <= value <= high and np.isfinite(value)})
 
-    def one(inputs: list[jax.Array], which: Int[Array, ""], holds: Bool[Array, ""]) -> jax.Array:
+
+def _finite(trial: Trial, positions: set[int], inputs: list[np.ndarray], which: Any, values: Any) -> np.ndarray:
+    def one(inputs: list[jax.Array], which: Int[Array, ""], value: Float[Array, ""]) -> jax.Array:
         def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
             del outermost
             outputs = bind(equation, operands)
-            if position not in order:
+            if position not in positions:
                 return outputs
-            return [jnp.where(which == order[position], holds, outputs[0])]
+            return [jnp.where(which == position, value.astype(outputs[0].dtype), outputs[0])]
 
         weights, bias = walk(trial.program, inputs, step)
         scale = jnp.float32(weights.size)  # as training multiplies them, unless it is told otherwise
         return jnp.isfinite(scale * weights).all() & jnp.isfinite(scale * bias)
 
     program = jax.jit(jax.vmap(one))
-    given = (inputs, jnp.asarray(which), jnp.asarray(holds))
+    given = (inputs, jnp.asarray(which), jnp.asarray(values, jnp.float32))
     return np.asarray(program.lower(*given).compile(SIMPLIFIED)(*given))
 
 
@@ -147,7 +208,7 @@ def _margins(trial: Trial, dangers: Sequence[Forced], inputs: list[jax.Array]) -
         return bind(equation, operands)
 
     walk(trial.program, inputs, step)
-    return [_margin(*values[each.position], each.holds) for each in dangers]
+    return [_margin(*values[each.position], bool(each.value)) for each in dangers]
 
 
 def _difference(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ LARGE = 1e3  # what a field without a bound is tried with: values must be finite
 REACH = 2.0  # times what rollouts show of such a field: up to there gradients must be finite, too
 N_RANDOM = 60
 MAX_SPIKES = 1000  # of one array
+MAX_VALUES = 16  # of a field of whole numbers, whose entries are tried to be all alike
 
 States = dict[str, np.ndarray]  # name -> (P, ...): P states
 
@@ -90,6 +91,15 @@ def are_usual(boxes: dict[str, Box], states: States) -> np.ndarray:
     return inside
 
 
+def are_reached(states: States, reached: int) -> np.ndarray:
+    """True (P,) for states (P, ...) whose numbers all lie between those of the first `reached` states."""
+    inside = np.ones(len(next(iter(states.values()))), bool)
+    for values in states.values() if reached else ():
+        flat = values.reshape(len(values), -1)
+        inside &= ((flat >= flat[:reached].min(0)) & (flat <= flat[:reached].max(0))).all(-1)
+    return inside
+
+
 def spikes(boxes: dict[str, Box]) -> tuple[States, list[str]]:
     """Return states in which one number is the largest or smallest of all, as argmax and argmin depend on it."""
     made = []
@@ -123,7 +133,21 @@ def _corners(boxes: dict[str, Box], seen: States, draw: np.random.Generator) -> 
         yield one(0.0), f"in which `{name}` is 0, or as near to it as its range allows"
         yield one(box.low), f"in which `{name}` is as small as its range allows"
         yield one(box.high), f"in which `{name}` is as large as its range allows"
+    for name, box in boxes.items():
+        base = _base(boxes, seen, draw)
+        for value in _whole_values(box):
+            alike = np.broadcast_to(value, box.low.shape)
+            phrase = f"in which every number of `{name}` is {value}, or as near to it as its range allows"
+            yield base | {name: alike}, phrase
     yield from _coincidences(boxes, seen, draw)
+
+
+def _whole_values(box: Box) -> range:
+    """Return the values of a field of whole numbers, if they are few: symbols, levels, actions, cells of a grid."""
+    if not (box.whole.size > 1 and box.whole.all()):
+        return range(0)
+    values = range(int(box.low.min()), int(box.high.max()) + 1)
+    return values if len(values) <= MAX_VALUES else range(0)
 
 
 def _coincidences(boxes: dict[str, Box], seen: States, draw: np.random.Generator) -> Iterator[tuple[States, str]]:

@@ -9,11 +9,13 @@ import numpy as np
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.semantics.probes import States
+from qllm_jax.tfcaf.semantics.sizes_of_weights import LEAST
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
 
 CONSTANT = 1e-6  # relative spread over states below which weights count as constant
 LARGE, SMALL = 1e3, 1e-3  # weights, times the number of agents as in training, that are worth a note
+IDLE = 0.5  # of the states of rollouts without weights that count, which is worth a note
 ALIKE = 1e-4  # of the largest weight
 
 
@@ -23,12 +25,13 @@ def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outc
     weights, bias = (tried.weights[:n_seen], tried.bias[:n_seen]) if n_seen else (tried.weights, tried.bias)
     statistics = _statistics(weights, bias) | {"lowest_weight_tried": _number(tried.weights.min())}
     alike = _treats_alike(spec, trial, seen, weights) if n_seen else None
+    notes = _notes(checked, statistics, alike, spec.n_agents)
+    if (idle := float((spec.n_agents * np.abs(weights).max(-1) < LEAST).mean())) > IDLE:
+        notes.append(
+            f"on {idle:.0%} of the states of rollouts no weight is above {LEAST:g}, times the number of agents"
+        )
     found = {"igm": checked.igm, "signature": "paper" if checked.entry == "QLLMNetwork" else "credit"}
-    return found | {
-        "weights": statistics,
-        "treats_agents_alike": alike,
-        "notes": _notes(checked, statistics, alike, spec.n_agents),
-    }
+    return found | {"weights": statistics, "treats_agents_alike": alike, "notes": notes}
 
 
 def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:

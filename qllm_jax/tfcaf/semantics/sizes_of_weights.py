@@ -1,5 +1,7 @@
 """Sizes and signs of weights and bias on the states that play reaches: a team value needs numbers of moderate size."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -12,19 +14,26 @@ SLACK = 1e-6  # of the largest weight: weights below minus that are negative, an
 # 1000: beyond these bounds float32 and Adam's epsilon leave nothing to learn from.
 MOST, LEAST = 1e4, 1e-4
 OVERFLOWS = 1e30
+SEARCHED = "in the fields' ranges"  # kind of the states to which a search leads
 
 
-def verify(checked: Checked, outcome: Outcome, kinds: list[str], reached: int) -> None:
-    """Raise `TfcafError` for weights or a bias that are too large, too small, idle, or negative where IGM is True.
+class Rows(NamedTuple):
+    """Numbers of the first states that were tried; where play gives none, all that were tried count."""
 
-    The first `reached` states are those of play; where there are none, all that were tried count.
-    """
-    rows = reached or len(kinds)
-    weights, bias = outcome.weights[:rows], outcome.bias[:rows]
-    _verify_idle(checked, weights, "play reaches" if reached else "were tried")
+    random: int  # of rollouts
+    reached: int  # of these, and of states that good play reaches
+    near: Bool[np.ndarray, " states"]  # True for all states whose numbers lie in the ranges of those
+
+
+def verify(checked: Checked, outcome: Outcome, kinds: list[str], counts: Rows) -> None:
+    """Raise `TfcafError` for weights or a bias that are too large, too small, idle, or negative where IGM is True."""
+    rows = counts.reached or len(kinds)
+    weights = outcome.weights[:rows]
     scale = weights.shape[1]
-    _verify_most(checked, "a weight", scale * np.abs(weights).max(-1), kinds)
-    _verify_most(checked, "the bias", scale * np.abs(bias), kinds)
+    _verify_most(checked, "a weight", scale * np.abs(outcome.weights).max(-1), counts, kinds)
+    _verify_most(checked, "the bias", scale * np.abs(outcome.bias), counts, kinds)
+    _verify_idle(checked, weights, "play reaches" if counts.reached else "were tried")
+    _verify_start(checked, weights, counts.random)
     if (largest := scale * np.abs(weights).max()) < LEAST:
         problem = f"no weight is above {largest:.1e}, times the number of agents, on {rows} states that play reaches"
         hint = f"bring weights to the order of 1: between {LEAST:g} and {MOST:g}, times the number of agents"
@@ -49,7 +58,20 @@ def _verify_idle(checked: Checked, weights: Float[np.ndarray, "states agents"], 
     raise TfcafError("ZEROGRAD", checked.end, problem, hint)
 
 
-def _verify_most(checked: Checked, what: str, sizes: Float[np.ndarray, " states"], kinds: list[str]) -> None:
+def _verify_start(checked: Checked, weights: Float[np.ndarray, "states agents"], random: int) -> None:
+    """Raise `TfcafError` where no weight counts in random play, with which training begins."""
+    if random and np.abs(weights[:random]).max() <= SLACK * np.abs(weights).max():
+        problem = f"the weight of every agent is 0, or next to it, on all {random} states of random play"
+        hint = "training begins with such states and learns nothing from them: give agents some weight there"
+        raise TfcafError("ZEROGRAD", checked.end, problem, hint)
+
+
+def _verify_most(
+    checked: Checked, what: str, sizes: Float[np.ndarray, " states"], counts: Rows, kinds: list[str]
+) -> None:
+    # A search that drives a divisor to 0 leads to states between those of play, where a number added to it is seen.
+    searched = counts.near & (np.array(kinds) == SEARCHED)
+    sizes = np.where((np.arange(len(kinds)) < (counts.reached or len(kinds))) | searched, sizes, 0.0)
     if sizes.max() > MOST:
         row = int(sizes.argmax())
         problem = f"{what} is {sizes[row]:.1e}, times the number of agents, on a state {kinds[row]}"

@@ -14,7 +14,8 @@ MAX_DEPTH = 100  # of nested syntax; deeper trees can exhaust the compiler's sta
 T = TypeVar("T")
 
 # (module, its name in the file): the same names are provided.
-DROPPED_IMPORTS = {("jax.numpy", "jnp"), ("jax", None), ("jax.numpy", None), ("jax.nn", None), ("jax.lax", "lax")}
+_FROM_JAX = {("jax.lax", "lax"), ("jax.nn", "nn"), ("jax.vmap", "vmap")}
+DROPPED_IMPORTS = {("jax.numpy", "jnp"), ("jax", None), ("jax.numpy", None), ("jax.nn", None)} | _FROM_JAX
 TYPING = frozenset({"__future__", "collections.abc", "jaxtyping", "typing"})  # for annotations, which are dropped
 
 # The nodes that a source may have; a kind that a later Python adds is refused.
@@ -64,17 +65,19 @@ def parse(text: str, file: str) -> ast.Module:
     for node in list(ast.walk(tree)):
         _check_letters(node, lines, file)
         _check_annotation(node, file)
-    has_lax = any(isinstance(node, ast.ImportFrom) and _imported(node) == {("jax.lax", "lax")} for node in tree.body)
+    short = {name for node in tree.body if isinstance(node, ast.ImportFrom) for _, name in _imported(node) & _FROM_JAX}
+    short -= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    short -= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     for node in list(ast.walk(tree)):
         _strip(node)
-    return ast.fix_missing_locations(_OneName(has_lax).visit(tree))
+    return ast.fix_missing_locations(_OneName(short).visit(tree))
 
 
 class _OneName(ast.NodeTransformer):
     """Write `jnp` for `jax.numpy`, and `jax.lax` for `lax` where that is imported: one name for one thing."""
 
-    def __init__(self, has_lax: bool):
-        self._has_lax = has_lax
+    def __init__(self, short: set[str | None]):
+        self._short = short
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
@@ -83,25 +86,34 @@ class _OneName(ast.NodeTransformer):
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id == "lax" and self._has_lax and isinstance(node.ctx, ast.Load):
+        if node.id in self._short and isinstance(node.ctx, ast.Load):
             jax = ast.copy_location(ast.Name("jax", node.ctx), node)
-            return ast.copy_location(ast.Attribute(jax, "lax", node.ctx), node)
+            return ast.copy_location(ast.Attribute(jax, node.id, node.ctx), node)
         return node
 
 
 def _check_letters(node: ast.AST, lines: list[str], file: str) -> None:
-    """Refuse names that Python reads as others than are written: it takes a full-width letter for a plain one."""
-    if not isinstance(node, (ast.Name, ast.arg, ast.Attribute, ast.keyword)):
+    """Refuse names that are not what they look like.
+
+    Letters of other scripts look like plain ones, and Python takes a full-width letter for a plain one.
+    """
+    if not isinstance(node, (ast.Name, ast.arg, ast.Attribute, ast.keyword, ast.FunctionDef)):
         return
-    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else node.arg
+    named = {ast.Name: "id", ast.Attribute: "attr", ast.FunctionDef: "name"}.get(type(node), "arg")
+    name = getattr(node, named)
     if name is None:  # `**` in a call
         return
-    written, at, start = name.encode(), node.lineno, node.col_offset
+    line, hint = lines[node.lineno - 1], "write names in plain letters"
+    if not name.isascii():
+        problem = f"`{name}` has a letter other than a to z, which may look like one of these"
+        raise TfcafError("STATIC", Location(file, node.lineno), problem, hint)
+    start = node.col_offset
     if isinstance(node, ast.Attribute):
-        at, start = node.end_lineno or at, (node.end_col_offset or 0) - len(written)
-    if lines[at - 1].encode()[max(start, 0) : start + len(written)] != written:
+        line, start = lines[(node.end_lineno or node.lineno) - 1], max((node.end_col_offset or 0) - len(name), 0)
+    written = line.encode()[start:]
+    if name.encode() not in (written if isinstance(node, ast.FunctionDef) else written[: len(name)]):
         problem = f"`{name}` is written in other letters that Python takes for these"
-        raise TfcafError("STATIC", Location(file, node.lineno), problem, "write names in plain letters")
+        raise TfcafError("STATIC", Location(file, node.lineno), problem, hint)
 
 
 def _check_annotation(node: ast.AST, file: str) -> None:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from qllm_jax.tfcaf.verdict import Location, TfcafError
+from qllm_jax.tfcaf.verdict import BLANK, Location, TfcafError
 
 MAX_BYTES = 16 * 1024
 BYTE_ORDER_MARK = "\ufeff"
@@ -11,6 +11,7 @@ BYTE_ORDER_MARK = "\ufeff"
 _PLAIN = frozenset("\t\n")
 # Controls, format characters (of these above all the ones that turn the direction of reading) and line separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp"})
+FAR = 100  # spaces or empty lines in a row, which push what follows out of sight
 _COOKIE = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263; in the first two lines
 _ENCODINGS = frozenset({"ascii", "us-ascii", "utf-8", "utf8", "utf-8-sig"})
 
@@ -25,13 +26,25 @@ def verify(text: str, file: str) -> None:
     verify_size(text, file)
     lines = text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").split("\n")
     for number, line in enumerate(lines, 1):
-        if problem := next((_unseen(letter) for letter in line if not letter.isprintable()), ""):
+        if problem := next((found for letter in line if (found := _unseen(letter))), ""):
             raise TfcafError("PARSE", Location(file, number), f"not Python: {problem}", "write plain characters")
+    _verify_sight(lines, file)
     for number, line in enumerate(lines[:2], 1):
         cookie = _COOKIE.match(line)
         if cookie and cookie[1].lower().replace("_", "-") not in _ENCODINGS:
             problem = f"not Python: its encoding is given as {cookie[1]}"
             raise TfcafError("PARSE", Location(file, number), problem, "leave that line out: sources are read as UTF-8")
+
+
+def _verify_sight(lines: list[str], file: str) -> None:
+    """Raise `TfcafError` for what stands far to the right of the rest of its line, or far below the line before it."""
+    empty = 0
+    for number, line in enumerate(lines, 1):
+        shown = line.rstrip().expandtabs(8)
+        if " " * FAR in shown or (empty >= FAR and shown):
+            problem = f"{FAR} spaces or empty lines push this line's text out of sight"
+            raise TfcafError("PARSE", Location(file, number), problem, "leave them out")
+        empty = 0 if shown else empty + 1
 
 
 def verify_size(text: str, file: str, limit: int = MAX_BYTES) -> None:
@@ -42,8 +55,8 @@ def verify_size(text: str, file: str, limit: int = MAX_BYTES) -> None:
 
 
 def _unseen(letter: str) -> str:
-    """Return the reason for which a character that cannot be printed is refused, or ""."""
-    if letter in _PLAIN or unicodedata.category(letter) not in _UNSEEN:
+    """Return the reason for which a character is refused, or ""."""
+    if letter in _PLAIN or (letter not in BLANK and unicodedata.category(letter) not in _UNSEEN):
         return ""
     if letter == "\0":
         return "holds a NUL character"

@@ -218,4 +218,18 @@ def credit(state):
     return jax.nn.softmax(mean / (1.0 + jnp.max(jnp.abs(payoff)))), 0.0
 ''',
     ),
+    "short_names_from_jax": (
+        SPREAD,
+        '''import jax.numpy as jnp
+from jax import nn, vmap
+
+IGM = True
+
+
+def credit(state):
+    goal = state["landmark_pos"]
+    near = vmap(lambda p: jnp.min(jnp.sum((goal - p) ** 2, axis=-1)))(state["agent_pos"])
+    return nn.softmax(-jnp.sqrt(near + 1e-6)), 0.0
+''',
+    ),
 }  # fmt: skip
