@@ -96,19 +96,14 @@ def backward(networks: tuple[Kept, ...], interpret: bool) -> tuple[Gradients, ..
 def _arrays(shape: tuple[int, ...]) -> dict[str, tuple[tuple[int, ...], pl.BlockSpec]]:
     """Shape of each kind of array, and the part of it that the program of block b and group g reads or writes."""
     groups, slots, rows, _, size = shape
+    blocks, part = pl.cdiv(rows, BLOCK), pl.BlockSpec
     return {
-        "gates": (shape, pl.BlockSpec((None, slots, BLOCK, 3, size), lambda b, g, _: (g, 0, b, 0, 0))),
-        "states": (
-            (groups, slots, rows, size),
-            pl.BlockSpec((None, slots, BLOCK, size), lambda b, g, _: (g, 0, b, 0)),
-        ),
-        "rows": ((groups, rows, size), pl.BlockSpec((None, BLOCK, size), lambda b, g, _: (g, b, 0))),
-        "kernel": ((groups, size, 3, size), pl.BlockSpec((None, size, 3, size), lambda b, g, _: (g, 0, 0, 0))),
-        "bias": ((groups, 3, size), pl.BlockSpec((None, 3, size), lambda b, g, _: (g, 0, 0))),
-        "sums": (
-            (groups, pl.cdiv(rows, BLOCK), 4, size),
-            pl.BlockSpec((None, None, 4, size), lambda b, g, _: (g, b, 0, 0)),
-        ),
+        "gates": (shape, part((None, slots, BLOCK, 3, size), lambda b, g, _: (g, 0, b, 0, 0))),
+        "states": ((groups, slots, rows, size), part((None, slots, BLOCK, size), lambda b, g, _: (g, 0, b, 0))),
+        "rows": ((groups, rows, size), part((None, BLOCK, size), lambda b, g, _: (g, b, 0))),
+        "kernel": ((groups, size, 3, size), part((None, size, 3, size), lambda b, g, _: (g, 0, 0, 0))),
+        "bias": ((groups, 3, size), part((None, 3, size), lambda b, g, _: (g, 0, 0))),
+        "sums": ((groups, blocks, 4, size), part((None, None, 4, size), lambda b, g, _: (g, b, 0, 0))),
     }
 
 
