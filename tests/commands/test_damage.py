@@ -290,8 +290,6 @@ NOWHERE = {
     "no folder to resume": (["resume="], "resume must not be empty"),
     "no folder": (["run_dir="], "run_dir must not be empty"),
     "no such home": (["resume=~nobody_at_all/run"], "there is no such home folder"),
-    "no such home for a run": ([*SMALL, "run_dir=~nobody_at_all/run"], "there is no such home folder"),
-    "no folder of files": ([*SMALL, "run_dir=/proc/run"], "cannot be made"),
 }
 
 
@@ -299,6 +297,11 @@ NOWHERE = {
 def test_a_folder_that_cannot_be_is_one_sentence(overrides: list[str], sentence: str):
     with pytest.raises(UserError, match=sentence):
         train(overrides)
+
+
+def test_a_new_folder_that_cannot_be_is_one_sentence():
+    with pytest.raises(UserError, match="the folder '/proc/run' cannot be made"):
+        folder.claim(Path("/proc/run"), is_default=False)
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "whole/tfcaf.py/run"])
