@@ -1,5 +1,6 @@
 """The command line of all commands: `key=value` arguments, help, and errors as one sentence with exit code 2."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
     """Run a command on sys.argv and exit with its code. For -h and --help, print `usage` without importing jax."""
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
-        print((usage or "").strip())
+        print((usage or "python -OO leaves out help texts: run the command without -OO and PYTHONOPTIMIZE").strip())
         sys.exit(0)
     process.prepare()
     try:
+        check_folder()
         from qllm_jax import compile_cache
 
         compile_cache.enable()
@@ -39,6 +41,14 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
         print("stopped", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def check_folder() -> None:
+    """UserError if the folder in which the command was started is gone: libraries ask for it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the folder of this shell is gone: go to another one") from error
 
 
 def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from qllm_jax import evaluate, report
+from qllm_jax import cli, evaluate, report
 from qllm_jax.errors import UserError
 from qllm_jax.run import checkpoint, folder, interrupt
 from qllm_jax.train import train
@@ -297,6 +297,21 @@ NOWHERE = {
 def test_a_folder_that_cannot_be_is_one_sentence(overrides: list[str], sentence: str):
     with pytest.raises(UserError, match=sentence):
         train(overrides)
+
+
+def test_a_command_in_a_folder_that_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="the folder of this shell is gone"):
+        cli.check_folder()
+
+
+def test_help_without_docstrings_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main(train, None)
+    assert "python -OO leaves out help texts" in capsys.readouterr().out
 
 
 def test_a_new_folder_that_cannot_be_is_one_sentence():
