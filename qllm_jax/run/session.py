@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import files, stats
+from qllm_jax.errors import UserError
 from qllm_jax.program import guard, run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import checkpoint, finish, folder, log, nonfinite, results, stored_logs, wandb_log
@@ -102,7 +103,9 @@ class Session:
         )
 
     def save(self) -> None:
-        """Write a checkpoint that covers the logs as they are now."""
+        """Write a checkpoint that covers the logs as they are now. UserError if the folder was moved or removed."""
+        if not (self.path / folder.METRICS).is_file():
+            raise UserError(f"{self.path} was moved or removed: training stops; resume=FOLDER goes on in another place")
         host = HostState(
             metrics_bytes=self.metrics.size(),
             timing_bytes=self.timing.size(),

@@ -16,6 +16,7 @@ import pytest
 from qllm_jax import cli, evaluate, report
 from qllm_jax.errors import UserError
 from qllm_jax.run import checkpoint, folder, interrupt
+from qllm_jax.run.session import Session
 from qllm_jax.train import train
 
 SMALL = [
@@ -297,6 +298,20 @@ NOWHERE = {
 def test_a_folder_that_cannot_be_is_one_sentence(overrides: list[str], sentence: str):
     with pytest.raises(UserError, match=sentence):
         train(overrides)
+
+
+def test_training_stops_if_its_folder_is_moved(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    evaluated = Session.evaluate
+
+    def evaluate_and_move(session: Session) -> None:
+        evaluated(session)
+        copied.rename(tmp_path / "moved")
+
+    monkeypatch.setattr(Session, "evaluate", evaluate_and_move)
+    with pytest.raises(UserError, match="was moved or removed"):
+        train([f"resume={copied}", "total_steps=100000"])
+    assert not copied.exists()
+    assert (tmp_path / "moved" / "checkpoints").is_dir()
 
 
 def test_a_command_in_a_folder_that_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
