@@ -13,9 +13,9 @@ from probes import probe
 from qllm_jax import config, learners, report
 from qllm_jax.core.types import Scores
 from qllm_jax.mixers import tfcaf
-from qllm_jax.program import compiled, guard
+from qllm_jax.program import compiled, experiment, guard
 from qllm_jax.program.one_run import Sizes
-from qllm_jax.run import checkpoint, finish, folder, gated, load, results, stored_logs
+from qllm_jax.run import checkpoint, finish, folder, gated, load, nonfinite, results, stored_logs
 from qllm_jax.run.nonfinite import FILE, NonFiniteError
 from qllm_jax.tfcaf import from_source
 from qllm_jax.train import train
@@ -148,3 +148,34 @@ def test_a_failed_seed_leaves_its_configuration_without_a_mean():
     block = results.no_nan(results.result(one, final))
     assert block["return"]["mean"] is None
     assert block["return_per_seed"] == [0.5, 2.5, 4.5, None]
+
+
+def failure_of(overrides: list[str], of_loss: bool, located: bool = True) -> nonfinite.Failure:
+    """The failure of the first run, made up: it failed at step 75 in the state after both agents chose action 2."""
+    exp = experiment.build(config.load([*SMALL, *overrides]))
+    state = exp.env.reset(jax.random.key(0))._replace(last_action=jnp.full(2, 2, jnp.int32))
+    every = lambda x: jnp.stack([x] * exp.n_runs)
+    fault = guard.Fault(jnp.int32(75), jnp.bool_(of_loss), jnp.bool_(located), state)
+    (found, _) = nonfinite.find(exp, jax.tree.map(every, fault)).values()
+    return found
+
+
+def test_a_learned_mixer_that_diverges_and_a_method_without_one_are_named():
+    found = failure_of(["algo=matched_qmix"], of_loss=False)
+    assert found.text == "the gradient of matched_qmix (mixer 'qmix') is not finite"
+    assert found.mark == {"env_steps": 75, "cause": "gradient"}
+    assert found.state.tolist() == [2.0, 2.0]
+    assert np.isnan(found.weights).all()
+    found = failure_of(["algo=matched_iql", "algo.mixer={}"], of_loss=True, located=False)
+    assert found.text == "the loss of matched_iql is not finite"
+    assert np.isnan(found.state).all()
+
+
+def test_a_function_that_the_run_does_not_use_is_only_mentioned(functions: list[Path]):
+    found = failure_of([f"sweep.tfcaf=[{functions[0]},{functions[1]}]", "seeds=1"], of_loss=True)
+    assert found.cause == "loss"
+    assert found.text == (
+        "the loss of matched_qllm (mixer 'tfcaf') is not finite (in the same state, "
+        f"{str(functions[1])!r} would not be finite either)"
+    )
+    assert found.weights.tolist() == [2.0, 2.0]
