@@ -15,9 +15,11 @@ other. The orbax v1 API is young, so this module is the only one that calls it.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,19 +93,20 @@ def save(folder: Path, state: TrainState, host: HostState) -> None:
 def quiet_orbax() -> Iterator[None]:
     """Suppress the tracebacks that orbax logs or prints from its threads: the caller reports the failure."""
     absl, hook, before = logging.getLogger("absl"), threading.excepthook, set(threading.enumerate())
-    level = absl.level
+    level, unraisable = absl.level, sys.unraisablehook
     try:
         absl.setLevel(logging.CRITICAL)
-        threading.excepthook = lambda args: None
+        threading.excepthook = sys.unraisablehook = lambda args: None
         yield
     except Exception:
         # Each device's arrays have a thread of their own; the last ones fail after the first one's error is here.
         for thread in set(threading.enumerate()) - before:
             thread.join(2.0)
+        gc.collect()  # coroutines that its event loop left behind
         raise
     finally:
         absl.setLevel(level)
-        threading.excepthook = hook
+        threading.excepthook, sys.unraisablehook = hook, unraisable
 
 
 def failure_reason(error: Exception) -> str:
