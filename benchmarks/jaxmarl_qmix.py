@@ -13,7 +13,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import common
@@ -38,18 +38,11 @@ def make(job: dict[str, Any]) -> System:
     train, settings = load(job, evaluation=job["evaluation"])
     keys = jax.random.split(jax.random.PRNGKey(0), sizes.seeds)
     _, compile_s = common.compiled(jax.vmap(train), keys)  # unchanged: the time that its user waits
-    leaves, structure = jax.tree.flatten(jax.eval_shape(functools.partial(begin, train), keys[0]))
-    # Its counters are the same for all seeds and have to stay without a seed axis, as in its own vmap: a batched
-    # counter would turn "learn when the buffer is ready" and "test when it is due" into "do both". vmap raises if one
-    # of them differs. Scalars that are no counters are results of its test.
-    counter = lambda leaf: not leaf.ndim and not jnp.issubdtype(leaf.dtype, jnp.floating)
-    axes = [None if counter(leaf) else 0 for leaf in leaves]
-    first = jax.jit(jax.vmap(lambda key: jax.tree.leaves(begin(train, key)), 0, axes))(keys)
-    advance = lambda key, leaves, n: jax.tree.leaves(go_on(train, key, jax.tree.unflatten(structure, leaves), n))
-    mapped = jax.jit(jax.vmap(advance, (0, axes, None), axes), donate_argnums=1)
-    program = mapped.lower(keys, first, jnp.asarray(1)).compile()
+    entered = enter(train, keys[0])
+    first = entered.first(keys)
+    program = entered.advance.lower(keys, first, jnp.asarray(1)).compile()
     run = lambda state, n: program(keys, state, jnp.asarray(n))
-    named = lambda state: jax.tree.unflatten(structure, state)
+    named = lambda state: jax.tree.unflatten(entered.structure, state)
     return System(
         run=run,
         state=run(first, sizes.batch),
@@ -59,6 +52,30 @@ def make(job: dict[str, Any]) -> System:
         steps=settings["NUM_STEPS"] * sizes.envs,
         flops=update_flops(load(job, evaluation=False)[0], keys[0]),
         evaluation=evaluation(run, named, settings) if job["evaluation"] else None,
+    )
+
+
+class Entered(NamedTuple):
+    """Its loop over updates, of all seeds, entered at any state. States are lists of arrays."""
+
+    first: Any  # (keys) -> the state before the first update
+    advance: Any  # (keys, state, n) -> the state n updates later
+    structure: Any  # of a state's tree
+
+
+def enter(train: Train, key: jax.Array) -> Entered:
+    """Enter its loop over updates. Nothing is compiled."""
+    leaves, structure = jax.tree.flatten(jax.eval_shape(functools.partial(begin, train), key))
+    # Its counters are the same for all seeds and have to stay without a seed axis, as in its own vmap: a batched
+    # counter would turn "learn when the buffer is ready" and "test when it is due" into "do both". vmap raises if one
+    # of them differs. Scalars that are no counters are results of its test.
+    counter = lambda leaf: not leaf.ndim and not jnp.issubdtype(leaf.dtype, jnp.floating)
+    axes = [None if counter(leaf) else 0 for leaf in leaves]
+    advance = lambda key, leaves, n: jax.tree.leaves(go_on(train, key, jax.tree.unflatten(structure, leaves), n))
+    return Entered(
+        first=jax.jit(jax.vmap(lambda key: jax.tree.leaves(begin(train, key)), 0, axes)),
+        advance=jax.jit(jax.vmap(advance, (0, axes, None), axes), donate_argnums=1),
+        structure=structure,
     )
 
 

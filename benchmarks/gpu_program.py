@@ -1,0 +1,160 @@
+"""Kernels of an iteration on a GPU, counted without one: `python benchmarks/gpu_program.py --agents 3 25 seeds=5`.
+
+The networks of a team are so small that on a GPU an iteration takes about as long as the launches of its kernels, 2 to
+4 microseconds each, however many seeds there are. XLA compiles for a described GPU on any machine, and the schedule
+that it gives is the one that the GPU would run: the number of kernels and the temporary memory are exact. Times are not
+known. One iteration is a rollout of all environments and one update; loops that may stop early count to the horizon.
+
+Arguments without dashes are those of qllm_jax.train. Each algorithm of --algos is compiled with them, the first one is
+the one that others are compared with. --jaxmarl adds JaxMARL's QMIX from a clone, with the same sizes, without its
+test. The compiler needs the extra `cuda12` (3 GB), but neither a GPU nor a driver.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import common
+import gpu_kernels
+import gpu_targets
+import jax
+import jax.numpy as jnp
+import jaxmarl_qmix
+import systems
+from workload import Sizes
+
+from qllm_jax import config
+from qllm_jax.config import Config
+from qllm_jax.errors import UserError
+from qllm_jax.program import experiment
+
+ALGOS = ("matched_vdn", "matched_qllm", "matched_qmix", "matched_qplex", "matched_coma")
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Compile one system for a GPU and return its figures. For a process of its own."""
+    function, inputs, horizon = (theirs if job["system"] == jaxmarl_qmix.NAME else ours)(job)
+    program, compile_s = gpu_targets.compiled(job["device"], function, *inputs)
+    text, memory = program.as_text(), program.memory_analysis()
+    loop = gpu_kernels.iteration(gpu_kernels.read(text))
+    return {
+        "kernels": loop.per_trip(horizon),
+        "loops": gpu_kernels.lines(loop),
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "state_bytes": memory.argument_size_in_bytes,
+        "compile_s": compile_s,
+        "launches": gpu_kernels.launches(text) if job["launches"] else [],
+    }
+
+
+def ours(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
+    """The loop over iterations, shapes of its inputs, and the horizon."""
+    exp = experiment.build(load(job["overrides"]))
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
+    return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), exp.env.spec.horizon
+
+
+def theirs(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
+    """The same of JaxMARL's QMIX."""
+    train, settings = jaxmarl_qmix.load(job, evaluation=False)
+    keys = jax.random.split(jax.random.PRNGKey(0), job["sizes"]["seeds"])
+    entered = jaxmarl_qmix.enter(train, keys[0])
+    return entered.advance, (keys, jax.eval_shape(entered.first, keys), jnp.asarray(1)), settings["NUM_STEPS"]
+
+
+def load(overrides: list[str]) -> Config:
+    """The configuration of one program on one GPU."""
+    return config.load([*overrides, "devices=1"])
+
+
+def compare(args: argparse.Namespace, more: list[str]) -> list[dict[str, Any]]:
+    """Return one row per system. `more` are overrides after those of the command line."""
+    settings, rows = load([*args.overrides, *more]), []
+    names = {"agents": settings.n_agents, "seeds": settings.seeds, "device": gpu_targets.name(args.device)}
+    for system in [*args.algos, *([jaxmarl_qmix.NAME] if args.jaxmarl else [])]:
+        print(f"{', '.join(more) or 'compiling'}: {system}", file=sys.stderr, flush=True)
+        job = {"system": system, "device": args.device, "launches": args.launches, "jaxmarl": str(args.jaxmarl)}
+        job |= {"overrides": [*args.overrides, *more, f"algo={system}"], "sizes": sizes(settings)._asdict()}
+        found = systems.in_process(__file__, job)
+        for line in found.pop("launches"):
+            print(line)
+        first = rows[0]["kernels"] if rows else found["kernels"]
+        rows.append(names | {"system": system} | found | {"kernels_more": found["kernels"] - first})
+        print(f"\n{tree(rows[-1])}\n", flush=True)
+    return rows
+
+
+def sizes(settings: Config) -> Sizes:
+    """The sizes that a peer is given."""
+    algo = settings.algo
+    rest = (algo.n_envs, algo.batch_episodes, algo.hidden_dim, algo.buffer_episodes)
+    return Sizes(settings.n_agents or 0, settings.seeds, *rest)
+
+
+def tree(row: dict[str, Any]) -> str:
+    """The loops of an iteration as text, with the kernels of a trip."""
+    lines = [f"{row['system']}, {row['agents']} agents, {row['seeds']} seeds: {row['kernels']:,} kernels an iteration"]
+    for loop in row["loops"]:
+        trips = "?" if loop["trips"] is None else loop["trips"]
+        lines.append(f"{'  ' * (1 + loop['depth'])}{trips} x {loop['kernels']:<4} {loop['loop']}")
+    return "\n".join(lines)
+
+
+COLUMNS = {
+    "N": lambda row: str(row["agents"]),
+    "seeds": lambda row: str(row["seeds"]),
+    "system": lambda row: row["system"],
+    "kernels": lambda row: f"{row['kernels']:,}",
+    "more than the first": lambda row: f"{row['kernels_more']:+,}",
+    "in loops": lambda row: ", ".join(
+        f"{loop['trips'] or '?'} x {loop['kernels']}" for loop in row["loops"] if not loop["depth"]
+    ),
+    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:,.0f}",
+    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:,.0f}",
+}
+
+
+def main() -> None:
+    if systems.answer(work):
+        return
+    args = arguments()
+    gpu_targets.prepare()
+    task = f"Kernels of one iteration, compiled for {gpu_targets.name(args.device)}; {' '.join(args.overrides)}"
+    head = common.describe("flax", "jaxmarl") | ({"jaxmarl": common.clone_commit(args.jaxmarl)} if args.jaxmarl else {})
+    report = common.begin(__file__, args.out, task, head)
+    for more in [[f"n_agents={n}"] for n in args.agents] or [[]]:
+        common.add(report, *compare(args, more))
+    print(common.table(COLUMNS, report.rows))
+
+
+def arguments() -> argparse.Namespace:
+    parser = common.parser(__doc__)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings as of qllm_jax.train")
+    parser.add_argument("--algos", nargs="+", default=list(ALGOS), help="presets; the first is compared with")
+    parser.add_argument("--agents", type=common.positive, nargs="+", default=[], metavar="N", help="values of n_agents")
+    parser.add_argument("--device", choices=[*gpu_targets.TARGETS], default="h100", help="GPU to compile for (h100)")
+    parser.add_argument("--jaxmarl", type=Path, metavar="CLONE", help="of FLAIROx/JaxMARL: its QMIX as well")
+    parser.add_argument("--launches", action="store_true", help="print every kernel with its source")
+    args = parser.parse_intermixed_args()
+    if refused := refusal(args):
+        parser.error(refused)
+    return args
+
+
+def refusal(args: argparse.Namespace) -> str | None:
+    """Return a sentence if these arguments cannot be compiled, else None."""
+    try:
+        settings = [load([*args.overrides, f"algo={algo}"]) for algo in args.algos]
+    except UserError as error:
+        return str(error)
+    if args.jaxmarl:
+        if settings[0].env["name"] != "mpe_spread":
+            return f"JaxMARL is compared on env=mpe_spread alone, not on {settings[0].env['name']}"
+        if refused := jaxmarl_qmix.refusal(args.jaxmarl, sizes(settings[0]), updates=1):
+            return refused
+    return gpu_targets.refusal()
+
+
+if __name__ == "__main__":
+    main()
