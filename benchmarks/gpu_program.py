@@ -50,7 +50,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
 def ours(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
     """The loop over iterations, shapes of its inputs, and the horizon."""
-    exp = experiment.build(load(job["overrides"]))
+    exp = experiment.build(load(job["overrides"]), platform="gpu")
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), exp.env.spec.horizon
 

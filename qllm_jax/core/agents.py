@@ -1,6 +1,7 @@
 """The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from qllm_envs import EnvState, Spec
+from qllm_jax.core import agent_step
+from qllm_jax.core.agent_step import Memory, Step
 from qllm_jax.core.gru import GruParams, gru_cell
 from qllm_jax.core.initializers import Dense, biases, weights
 from qllm_jax.core.types import Params
@@ -24,6 +27,7 @@ class Agent(NamedTuple):
     initial_hidden: Callable[..., Float[Array, "... agents hidden"]]  # (*leading)
     # (params, hidden (..., N, H), obs (..., N, O), last_action (..., N), -1 for none) -> hidden, q (..., N, A)
     step: Callable[..., tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]]
+    stepper: Callable[[Params], tuple[Memory, Step]]  # the same for one team, in few kernels: for rollouts on a GPU
     # (tuple of params, observe, env_state (T+1, ...), action_t (T, ..., N)) -> tuple of q (T+1, ..., N, A)
     unroll: Callable[..., tuple[Float[Array, "slots ... agents actions"], ...]]
     # (params, observe, env_state, action_t) -> hidden (T+1, ..., N, H), q: for a method with a second head
@@ -118,7 +122,8 @@ def make(
     def unroll_hidden(params: Params, observe: Observe, env_state: EnvState, action_t: jax.Array):
         return all_slots((params,), observe, env_state, action_t, lambda hidden, q: (hidden, q))[0]
 
-    return Agent(init, initial_hidden, step, unroll, unroll_hidden)
+    stepper = partial(agent_step.stepper, spec, agent_id, last_action)
+    return Agent(init, initial_hidden, step, stepper, unroll, unroll_hidden)
 
 
 def unroll_by_kernels(

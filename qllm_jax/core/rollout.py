@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_envs import Env, EnvState
-from qllm_jax.core import lockstep
+from qllm_envs import Env, EnvState, Spec
+from qllm_jax.core import lockstep, platforms
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Episode, Params, Scores
 
-# (key, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,). With epsilon 1 any policy draws
-# uniformly from what is available. The key is consumed.
+# (noise (N, A) of `gumbel`, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,). With epsilon 1
+# any policy draws uniformly from what is available.
 Policy = Callable[[jax.Array, Float[Array, "agents actions"], Bool[Array, "agents actions"], jax.Array], jax.Array]
+MOST_COMPARED = 16  # actions: a GPU compares up to so many one after the other
 
 
 class Carry(NamedTuple):
@@ -31,19 +32,60 @@ class Carry(NamedTuple):
     alive: Bool[Array, ""]
 
 
+def gumbel(key: jax.Array, spec: Spec) -> Float[Array, "agents actions"]:
+    """Noise that draws one action for each agent: the one with the largest log probability plus noise.
+
+    Consumes the key.
+    """
+    return jax.random.gumbel(key, (spec.n_agents, spec.n_actions))
+
+
 def epsilon_greedy(
-    key: jax.Array, q: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+    noise: Float[Array, "agents actions"],
+    q: Float[Array, "agents actions"],
+    avail: Bool[Array, "agents actions"],
+    epsilon: jax.Array,
 ) -> Int[Array, " agents"]:
-    """Each agent's best available action, or with probability `epsilon` a uniform available one. Consumes the key."""
-    greedy = jax.nn.one_hot(jnp.argmax(jnp.where(avail, q, -jnp.inf), -1), q.shape[-1])
-    return distrax.Categorical(probs=mixed_with_uniform(greedy, avail, epsilon)).sample(seed=key)
+    """Each agent's best available action, or with probability `epsilon` a uniform available one."""
+    greedy = jax.nn.one_hot(argmax(jnp.where(avail, q, -jnp.inf)), q.shape[-1])
+    return drawn(noise, mixed_with_uniform(greedy, avail, epsilon))
 
 
 def softmax_sampled(
-    key: jax.Array, logits: Float[Array, "agents actions"], avail: Bool[Array, "agents actions"], epsilon: jax.Array
+    noise: Float[Array, "agents actions"],
+    logits: Float[Array, "agents actions"],
+    avail: Bool[Array, "agents actions"],
+    epsilon: jax.Array,
 ) -> Int[Array, " agents"]:
-    """A draw from each agent's softmax over available actions, or with `epsilon` a uniform one. Consumes the key."""
-    return distrax.Categorical(probs=mixed_with_uniform(softmax(logits, avail), avail, epsilon)).sample(seed=key)
+    """A draw from each agent's softmax over available actions, or with `epsilon` a uniform one."""
+    return drawn(noise, mixed_with_uniform(softmax(logits, avail), avail, epsilon))
+
+
+def drawn(noise: Float[Array, "agents actions"], probs: Float[Array, "agents actions"]) -> Int[Array, " agents"]:
+    """The actions that `noise` draws. Where probabilities are not finite, -1 on a CPU and any action on a GPU."""
+    return platforms.choose(noise, probs, cpu=_drawn_if_valid, gpu=lambda noise, probs: argmax(noise + jnp.log(probs)))
+
+
+def _drawn_if_valid(noise: Float[Array, "agents actions"], probs: Float[Array, "agents actions"]) -> jax.Array:
+    pi = distrax.Categorical(probs=probs)
+    valid = jnp.all(jnp.isfinite(pi.probs), -1) & jnp.all(pi.probs >= 0, -1)
+    return jnp.where(valid, argmax(noise + pi.logits), -1)
+
+
+def argmax(x: Float[Array, "agents actions"]) -> Int[Array, " agents"]:
+    """Index of the first of the largest numbers of each row."""
+    return platforms.choose(x, cpu=lambda x: jnp.argmax(x, -1), gpu=_compared)
+
+
+def _compared(x: Float[Array, "agents actions"]) -> Int[Array, " agents"]:
+    # An argmax is a kernel of its own, comparisons join the operations around them.
+    if x.shape[-1] > MOST_COMPARED:
+        return jnp.argmax(x, -1)
+    best, index = x[:, 0], jnp.zeros(x.shape[:1], jnp.int32)
+    for action in range(1, x.shape[-1]):
+        index = jnp.where(x[:, action] > best, action, index)
+        best = jnp.maximum(best, x[:, action])
+    return index
 
 
 def softmax(
@@ -87,7 +129,7 @@ def rollout(
         key_env, key_act = jax.random.split(key_t)
         view = env.view(carry.env_state)
         hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
-        action = act(key_act, q, view.avail, epsilon)
+        action = act(gumbel(key_act, env.spec), q, view.avail, epsilon)
         out = env.step(key_env, carry.env_state, action)
         terminated = carry.alive & (out.terminated | (out.truncated & time_limit_is_terminal))
         seen = Episode(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, View
 from qllm_jax import mixers
-from qllm_jax.core import rewards
+from qllm_jax.core import platforms, rewards
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.rollout import Policy, epsilon_greedy
 from qllm_jax.core.types import Choice, Episode, Hp, Params
@@ -168,7 +168,22 @@ def suspect(*values: Float[Array, "slots batch"]) -> Int[Array, ""]:
 def lambda_returns(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
     """Peng's Q(lambda) of one episode; `td_lambda` 0 is r + gamma (1 - terminated) V(s'). `value` is over slots."""
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t
-    return jnp.asarray(rlax.lambda_returns(episode.reward_t * episode.mask_t, discount_t, value[1:], hp.td_lambda))
+    inputs = (episode.reward_t * episode.mask_t, discount_t, value[1:], hp.td_lambda)
+    return platforms.choose(*inputs, cpu=lambda *inputs: jnp.asarray(rlax.lambda_returns(*inputs)), gpu=_doubled)
+
+
+def _doubled(
+    reward_t: Float[Array, " time"], discount_t: Float[Array, " time"], value_t: Float[Array, " time"], lambda_: Array
+) -> Float[Array, " time"]:
+    """`rlax.lambda_returns` without a loop: after n rounds a return covers 2^n steps, and is linear in the next one."""
+    # G_t = level_t + slope_t G_{t+1}; the last bootstraps from its own value.
+    slope, is_last = discount_t * lambda_, jnp.arange(len(reward_t)) == len(reward_t) - 1
+    level = reward_t + discount_t * (1.0 - lambda_) * value_t + jnp.where(is_last, slope * value_t, 0.0)
+    slope, shift = jnp.where(is_last, 0.0, slope), 1
+    while shift < len(reward_t):
+        later = lambda x: jnp.concatenate([x[shift:], jnp.zeros(shift)])  # noqa: B023
+        level, slope, shift = level + slope * later(level), slope * later(slope), 2 * shift
+    return level
 
 
 def credit_weights(credit: Credit, params: Params, episode: Episode) -> Float[Array, "slots agents"]:

@@ -11,8 +11,9 @@ import qllm_envs
 from qllm_envs import Env
 from qllm_jax import learners, mixers
 from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name
-from qllm_jax.core import agents, initializers
+from qllm_jax.core import agents, initializers, platforms
 from qllm_jax.core.agents import Agent
+from qllm_jax.core.platforms import Platform
 from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core, Learner
@@ -48,11 +49,13 @@ class Experiment(NamedTuple):
         return self.config.algo.n_envs * self.env.spec.horizon
 
 
-def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) -> Experiment:
+def build(
+    config: Config, mixer: Mixer | None = None, env: Env | None = None, platform: Platform | None = None
+) -> Experiment:
     """Build all parts of a validated configuration. UserError for a part or an option that does not exist.
 
     `mixer` replaces the one that the configuration names, or the one of all functions that it sweeps; `env` replaces
-    the environment.
+    the environment. `platform` is what the program will run on, None the default device's.
     """
     env = env or make_env(config.env, config.n_agents)
     algo = config.algo
@@ -75,6 +78,7 @@ def build(config: Config, mixer: Mixer | None = None, env: Env | None = None) ->
         target_interval=algo.target_interval,
         time_limit_is_terminal=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
+        platform=platform or platforms.of_backend(),
     )
     pool = devices.make_pool(config.devices)
     program = compiled.make(env, agent, learner, sizes, pool)

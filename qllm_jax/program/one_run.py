@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import Env
-from qllm_jax.core import buffer, lockstep
+from qllm_jax.core import buffer, lockstep, rollout, rollout_gpu
 from qllm_jax.core.agents import Agent
-from qllm_jax.core.rollout import Policy, rollout, score
+from qllm_jax.core.platforms import Platform
+from qllm_jax.core.rollout import Policy, score
 from qllm_jax.core.types import Choice, Clock, Episode, Hp, Params, Scores
 from qllm_jax.learners import Learner, LearnerState
 from qllm_jax.program import guard
@@ -43,6 +44,7 @@ class Sizes(NamedTuple):
     target_interval: int  # gradient steps between target updates
     time_limit_is_terminal: bool  # see rollout
     eval_epsilon: float
+    platform: Platform = "cpu"  # that the program is built for, see platforms.py
 
 
 class Parts(NamedTuple):
@@ -71,7 +73,8 @@ def play_episodes(
 ) -> Episode:
     """Episodes, leaves (n_episodes, ...). The key is consumed."""
     terminal = parts.sizes.time_limit_is_terminal
-    one = lambda key: rollout(parts.env, parts.agent, act, params["agent"], key, epsilon, terminal)
+    form = rollout_gpu.rollout if parts.sizes.platform == "gpu" else rollout.rollout
+    one = lambda key: form(parts.env, parts.agent, act, params["agent"], key, epsilon, terminal)
     return lockstep.vmap(one)(jax.random.split(key, n_episodes))
 
 

@@ -23,7 +23,7 @@ def play(env, time_limit_is_terminal: bool = True, epsilon: float = 1.0, seed: i
 def frequencies(act: Policy, epsilon: float) -> np.ndarray:
     q = jnp.array([[3.0, 1.0, 2.0, 9.0]])  # the best action is not available
     avail = jnp.array([[True, True, True, False]])
-    pick = jax.vmap(lambda key: act(key, q, avail, jnp.asarray(epsilon))[0])
+    pick = jax.vmap(lambda key: act(jax.random.gumbel(key, q.shape), q, avail, jnp.asarray(epsilon))[0])
     return np.bincount(np.asarray(pick(jax.random.split(jax.random.key(0), 4000))), minlength=4) / 4000
 
 
