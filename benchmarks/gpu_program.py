@@ -12,6 +12,7 @@ test. The compiler needs the extra `cuda12` (3 GB), but neither a GPU nor a driv
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from workload import Sizes
 
 from qllm_jax import config
 from qllm_jax.config import Config
+from qllm_jax.core import rollout_gpu
+from qllm_jax.core.gru import MAX_KERNEL_HIDDEN
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment
 
@@ -34,12 +37,12 @@ ALGOS = ("matched_vdn", "matched_qllm", "matched_qmix", "matched_qplex", "matche
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Compile one system for a GPU and return its figures. For a process of its own."""
-    function, inputs, horizon = (theirs if job["system"] == jaxmarl_qmix.NAME else ours)(job)
+    function, inputs, trips = (theirs if job["system"] == jaxmarl_qmix.NAME else ours)(job)
     program, compile_s = gpu_targets.compiled(job["device"], function, *inputs)
     text, memory = program.as_text(), program.memory_analysis()
     loop = gpu_kernels.iteration(gpu_kernels.read(text))
     return {
-        "kernels": loop.per_trip(horizon),
+        "kernels": loop.per_trip(trips),
         "loops": gpu_kernels.lines(loop),
         "temporary_bytes": memory.temp_size_in_bytes,
         "state_bytes": memory.argument_size_in_bytes,
@@ -49,10 +52,15 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def ours(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
-    """The loop over iterations, shapes of its inputs, and the horizon."""
-    exp = experiment.build(load(job["overrides"]), platform="gpu")
+    """The loop over iterations, shapes of its inputs, and the most trips of a loop that may stop early."""
+    settings = load(job["overrides"])
+    if settings.unroll == "auto":  # as it would be on the GPU
+        narrow = settings.algo.hidden_dim <= MAX_KERNEL_HIDDEN
+        settings = replace(settings, unroll="pallas" if narrow else "scan")
+    exp = experiment.build(settings, platform="gpu")
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
-    return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), exp.env.spec.horizon
+    horizon = exp.env.spec.horizon
+    return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), horizon // rollout_gpu.trip_length(horizon)
 
 
 def theirs(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:

@@ -1,18 +1,19 @@
 """CPU or GPU: where the forms of a computation differ, and how one of two is chosen.
 
 XLA:CPU runs small operations at little cost and is bound by memory. On a GPU the networks of a team are so small that
-an iteration takes about as long as the launches of its kernels (`benchmarks/gpu_program.py` counts them), so that
-computing something twice is free and a loop's body of fewer, larger operations is worth any reordering. Both forms
-agree up to rounding, and tests compare them on a CPU:
+an iteration takes about as long as the launches of its kernels (`benchmarks/gpu_program.py` counts them). To compute
+something twice costs nothing there, and fewer, larger operations are worth any reordering. Both forms agree up to
+rounding, which tests check on a CPU:
 
-    of                           CPU                               GPU
-    rollouts                     rollout.py                        rollout_gpu.py
-    the agents' step in them     agents.py                         agent_step.py
-    lambda returns               a loop over steps (rlax)          shifts by 1, 2, 4 ... steps
-    the greedy action            argmax                            comparisons one after the other
+    of                           CPU                              GPU
+    rollouts                     rollout.py                       rollout_gpu.py
+    the agents' step in them     agents.py                        agent_step.py
+    unrolls over episodes        agents.py, gru.py                gru_unroll.py
+    lambda returns               a loop over steps (rlax)         shifts by 1, 2, 4 ... steps (learners/base.py)
+    a draw among the actions     argmax                           comparisons one after the other (rollout.py)
 
-Rollouts are chosen where the parts of a program are built (`Sizes.platform`), as tracing both would take twice as long.
-The rest is chosen when a program is lowered, by `choose`, and so also for a GPU that XLA only knows by description.
+Rollouts and unrolls are chosen where the parts of a program are built, `experiment.build`: tracing both forms would
+take twice as long. The rest is chosen by `choose` when a program is lowered.
 """
 
 from collections.abc import Callable

@@ -97,7 +97,7 @@ def play(
 ) -> tuple[Carry, Seen]:
     """`lax.scan(step, first, xs)` with several steps a trip, each put out as one row; until all episodes have ended."""
     length = jax.tree.leaves(xs)[0].shape[0]
-    n = max(n for n in range(1, MOST_STEPS + 1) if length % n == 0)
+    n = trip_length(length)
     seen_row = rows_of(jax.eval_shape(step, first, jax.tree.map(lambda x: x[0], xs))[1])
 
     def trip(carry: Carry, xs: Any) -> tuple[Carry, jax.Array]:
@@ -117,3 +117,8 @@ def play(
     else:
         last, rows = jax.lax.scan(trip, first, trips)
     return last, seen_row.unpack(rows.reshape(length, seen_row.size))
+
+
+def trip_length(horizon: int) -> int:
+    """Number of steps in a trip, which divides the horizon."""
+    return max(n for n in range(1, MOST_STEPS + 1) if horizon % n == 0)
