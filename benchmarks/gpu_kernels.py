@@ -30,6 +30,7 @@ CALLS = {  # operations that hold others, and the keys under which they name the
     "async-start": "calls",
     "conditional": "branch_computations|true_computation|false_computation",
 }
+STEPS = "lockstep.py: scan_while_any"  # the loop over the steps of episodes that end early
 
 
 class Loop(NamedTuple):
@@ -41,8 +42,9 @@ class Loop(NamedTuple):
     loops: tuple["Loop", ...]
 
     def per_trip(self, trips: int) -> int:
-        """Kernels of one trip. A loop in it whose length XLA does not know counts as `trips`, in that as one."""
-        return self.own + sum((trips if loop.trips is None else loop.trips) * loop.per_trip(1) for loop in self.loops)
+        """Kernels of one trip. A loop over steps in it whose length is not known counts as `trips`, others as one."""
+        times = lambda loop: loop.trips or (trips if loop.source.startswith(STEPS) else 1)
+        return self.own + sum(times(loop) * loop.per_trip(1) for loop in self.loops)
 
 
 def read(text: str) -> Loop:

@@ -60,7 +60,7 @@ def ours(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
     exp = experiment.build(settings, platform="gpu")
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     horizon = exp.env.spec.horizon
-    return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), horizon // rollout_gpu.trip_length(horizon)
+    return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), horizon // rollout_gpu.trip_length(exp.env)
 
 
 def theirs(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:

@@ -20,7 +20,8 @@ from qllm_jax.core.rollout import Policy, gumbel
 from qllm_jax.core.rows import rows_of
 from qllm_jax.core.types import Episode, Params
 
-MOST_STEPS = 5  # of a trip: each is compiled
+MOST_STEPS = 5  # of a trip of the loop: each is compiled
+LARGE = 500  # equations of a game's step (spread has 111, LBF 133, battles 743 and more): one of them is a trip
 
 
 class Carry(NamedTuple):
@@ -65,7 +66,7 @@ def rollout(
 
     none = jnp.full((spec.n_agents,), -1, jnp.int32)
     first = Carry(state_row.pack(start), memory, none, jnp.array(True))
-    last, seen = play(step, first, (key_env, noise), spec.ends_early)
+    last, seen = play(step, first, (key_env, noise), trip_length(env), spec.ends_early)
     rows = jnp.concatenate([seen.row, last.row[None]])
     outcome = seen.outcome
     if outcome is None:
@@ -93,11 +94,10 @@ class Seen(NamedTuple):
 
 
 def play(
-    step: Callable[[Carry, Any], tuple[Carry, Seen]], first: Carry, xs: Any, ends_early: bool
+    step: Callable[[Carry, Any], tuple[Carry, Seen]], first: Carry, xs: Any, n: int, ends_early: bool
 ) -> tuple[Carry, Seen]:
-    """`lax.scan(step, first, xs)` with several steps a trip, each put out as one row; until all episodes have ended."""
+    """`lax.scan(step, first, xs)` with n steps a trip, each put out as one row; until all episodes have ended."""
     length = jax.tree.leaves(xs)[0].shape[0]
-    n = trip_length(length)
     seen_row = rows_of(jax.eval_shape(step, first, jax.tree.map(lambda x: x[0], xs))[1])
 
     def trip(carry: Carry, xs: Any) -> tuple[Carry, jax.Array]:
@@ -119,6 +119,18 @@ def play(
     return last, seen_row.unpack(rows.reshape(length, seen_row.size))
 
 
-def trip_length(horizon: int) -> int:
-    """Number of steps in a trip, which divides the horizon."""
-    return max(n for n in range(1, MOST_STEPS + 1) if horizon % n == 0)
+def trip_length(env: Env) -> int:
+    """Number of steps in a trip of the loop, which divides the horizon."""
+    inputs = jax.eval_shape(
+        lambda: (key := jax.random.key(0), env.reset(key), jnp.zeros((env.spec.n_agents,), jnp.int32))
+    )
+    if _equations(jax.make_jaxpr(env.step)(*inputs).jaxpr) > LARGE:
+        return 1
+    return max(n for n in range(1, MOST_STEPS + 1) if env.spec.horizon % n == 0)
+
+
+def _equations(jaxpr: Any) -> int:
+    """Number of equations, with those of loops, branches and calls."""
+    held = [jax.tree.leaves(list(equation.params.values())) for equation in jaxpr.eqns]
+    inner = [getattr(each, "jaxpr", each) for params in held for each in params]
+    return len(jaxpr.eqns) + sum(_equations(each) for each in inner if hasattr(each, "eqns"))
