@@ -37,6 +37,11 @@ def seeds(row: Row) -> str:
     return f"{row['agents']} agents, {row['seeds']} seed" + ("s" if row["seeds"] > 1 else "")
 
 
+def form(row: Row) -> str:
+    """System and form of a program of gpu.py."""
+    return f"{row['system']}, {row['form']}" + (", graphs" if row["graphs"] else "")
+
+
 def speed(row: Row) -> str:
     """Speed relative to each peer, as a note."""
     found = {key.removeprefix("speed_to_"): row[key] for key in row if key.startswith("speed_to_")}
@@ -76,11 +81,12 @@ LOOKS = {
     ),
     "memory": Look(seeds, lambda row: row["label"], "size", "MiB", scale=1 / 2**20),
     "gpu": Look(
-        lambda row: f"{row['system']}: kernels" if "kernel" in row else seeds(row),
-        lambda row: row.get("kernel", row["system"])[:48],
+        lambda row: f"{row['system']}: kernels" if "kernel" in row else f"{seeds(row)}, {row['hidden']} hidden units",
+        lambda row: row["kernel"][:48] if "kernel" in row else form(row),
         "iteration_ms",
         "ms per iteration of all seeds",
     ),
+    "gpu_program": Look(seeds, lambda row: row["system"], "kernels", "kernels of an iteration"),
 }
 
 
@@ -88,9 +94,9 @@ def figure_rows(benchmark: str, rows: list[Row]) -> list[Row]:
     """Add the figure that the look of a benchmark names to its rows."""
     if benchmark == "memory":
         return [peak(row) for row in rows]
-    if benchmark == "gpu":
-        whole = lambda row: {"iteration_ms": [ms * row["seeds"] for ms in row["update_ms"]]}
-        return [row if "kernel" in row else row | whole(row) for row in rows]
+    if benchmark == "gpu":  # rows of trainings and of programs that failed have no figure
+        timed = [row | {"iteration_ms": row["kernel_ms"]} if "kernel" in row else row for row in rows]
+        return [row for row in timed if "iteration_ms" in row]
     return rows
 
 

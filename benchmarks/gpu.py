@@ -1,181 +1,216 @@
-"""The paper's spread job on an accelerator: `python benchmarks/gpu.py --jaxmarl CLONE --whole --out gpu.json`.
+"""Measurements on a GPU in one command of ten minutes: `python benchmarks/gpu.py --jaxmarl CLONE --out gpu.json`.
 
-25 agents, 5 seeds, 2M environment steps each, network of 128, updates of 64 episodes of 25 steps, 8 environments, 5000
-episodes of replay. The wall time of the job is extrapolated from timed loops of updates and from evaluations, each in a
-fresh process that has the device alone; --whole runs the job of the first algorithm to its end as well, with its logs
-and checkpoints. Shares of the peak are a program's matrix multiplications a second, over those of one large matmul in
-float32, TF32 and bfloat16 (and over --peak-tflops). Then come the kernels by their time, from jax.profiler.
+In this order: versions and rates of the device; milliseconds of an iteration of the main task (25 agents, 5 seeds) in
+each form of the program; JaxMARL's QMIX on the same work; the main task trained to its end; our other algorithms;
+iterations of 3, 6 and 25 agents, 64 and 128 hidden units and 1 to 100 runs; cells of a study until the time is up.
+Every result is printed and stored as soon as it is there. Each item has a process and a deadline of its own, and one
+that fails stops no other. Nothing is downloaded.
 
-JaxMARL's QMIX does the same work with the same sizes; it stores observations, about 22 GB of them at these sizes. On a
-machine without an accelerator take small sizes: `--agents 3 --seeds 2 --buffer 600 --matmul 1024`.
+Forms: "before" is the program of a CPU, "scan" has rollouts and returns in few kernels, "pallas" also has the unroll
+of the networks as one kernel. "graphs" puts the launches of loops into command buffers of XLA. On a machine without a
+GPU take small sizes: `--agents 2 --hidden 4 --runs 1 2 --seeds 2 --buffer 16 --steps 2000 --minutes 2`.
 """
 
 import argparse
+import itertools
+import json
 import subprocess
 import sys
-import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import common
-import jax.numpy as jnp
+import gpu_items
 import jaxmarl_qmix
-import profiler_trace
 import systems
-import workload
 from workload import Sizes
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
 
-MACHINE = "machine"
-JOB = Sizes(agents=25, seeds=5, envs=8, batch=64, hidden=128, buffer=5000)
-TRACED = 4  # updates under the profiler
-KINDS = {  # of a large matmul: type of the operands, precision
-    "float32": (jnp.float32, "float32"),
-    "tf32": (jnp.float32, "tensorfloat32"),
-    "bfloat16": (jnp.bfloat16, None),
-}
+RESERVE_S = 5.0  # before the end, to stop the last process
+WHOLE, STUDY = "whole", "study"
 
 
-def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the rates of the machine, or the figures and kernels of one system. For a process of its own."""
-    if job["system"] == MACHINE:
-        rates = {name: workload.matmul_rate(job["matmul"], 5, *kind) for name, kind in KINDS.items()}
-        return {"head": common.describe("flax", "jaxmarl", "flashbax"), "rates": rates}
-    system = (jaxmarl_qmix.make if job["system"] == jaxmarl_qmix.NAME else systems.ours)(job)
-    figures, state = systems.measure(system, job)
-    (_, elapsed), events = profiler_trace.record(lambda: common.seconds(system.run, state, TRACED))
-    kernels = profiler_trace.kernels(events)
-    return {"figures": figures | {"flops": system.flops, "traced_ms": 1e3 * elapsed / TRACED}, "kernels": kernels}
+class Clock:
+    """Seconds that are left of the time given."""
+
+    def __init__(self, minutes: float) -> None:
+        self.end = time.monotonic() + 60 * minutes - RESERVE_S
+
+    def left(self, share: float = 1.0) -> float:
+        return max(share * (self.end - time.monotonic()), 0.0)
 
 
-def rows(args: argparse.Namespace, name: str, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """Return the rows of one system: its speed, then its kernels with the longest time."""
-    paths = {"jaxmarl": str(args.jaxmarl), "steps": args.steps, "updates": args.updates, "evaluation": True}
-    job = {"system": name, "sizes": args.sizes._asdict(), **paths}
-    rounds = [systems.in_process(__file__, job) for _ in range(args.repeats)]
-    runs, sizes = [each["figures"] for each in rounds], args.sizes
-    speed = systems.row(sizes.agents, sizes.seeds, name, runs) | {"envs": sizes.envs, "batch": sizes.batch}
-    speed |= {
-        "hidden": sizes.hidden,
-        "buffer": sizes.buffer,
-        "steps": args.steps,
-        "job_s": [job_s(args, each) for each in runs],
-    }
-    flop_per_s = [1e3 * each["flops"] / each["update_ms"] for each in runs]
-    speed |= {f"share_of_{kind}": [each / rate for each in flop_per_s] for kind, rate in rates.items()}
-    kernels, traced = rounds[-1]["kernels"], runs[-1]["traced_ms"]
-    total = sum(microseconds for _, microseconds in kernels.values()) / 1e3 / TRACED
-    speed |= {"kernels_ms": total, "traced_ms": traced}
-    longest = [
-        {"system": name, "kernel": kernel, "calls": calls / TRACED, "iteration_ms": microseconds / 1e3 / TRACED}
-        for kernel, (calls, microseconds) in list(kernels.items())[: args.top]
+def rows_of(job: dict[str, Any], limit_s: float) -> Iterator[dict[str, Any]]:
+    """Rows that a process of its own prints, as they come; it is stopped after `limit_s`."""
+    started = subprocess.Popen(
+        [sys.executable, __file__, "--worker", json.dumps(job)], stdout=subprocess.PIPE, text=True
+    )
+    timer = threading.Timer(limit_s, started.kill)
+    timer.start()
+    assert started.stdout is not None
+    for line in started.stdout:
+        if line.startswith("{"):
+            yield json.loads(line)
+    timer.cancel()
+    if started.wait():
+        print(f"{job['item']} ended with code {started.returncode}", flush=True)
+
+
+def whole(args: argparse.Namespace, limit_s: float) -> dict[str, Any]:
+    """Train the main task by `qllm_jax.train`, to its end or until the limit."""
+    options = [
+        *gpu_items.overrides(args.algos[0], args.sizes),
+        f"total_steps={args.steps}",
+        f"run_dir={args.folder}/main",
     ]
-    return [speed, *(row | {"share": row["iteration_ms"] / total} for row in longest)]
-
-
-def job_s(args: argparse.Namespace, figures: dict[str, Any]) -> float:
-    """Extrapolate the wall time of the job: compiling, and the updates and evaluations of all seeds."""
-    updates = -(-args.steps // figures["steps_per_update"])
-    return figures["compile_s"] + 1e-3 * args.sizes.seeds * updates * systems.whole_ms(figures)
-
-
-def whole_s(args: argparse.Namespace) -> float:
-    """Measure the wall time of the job, run to its end by `qllm_jax.train` in a process of its own."""
-    overrides = workload.overrides(args.algos[0], args.sizes)
-    with tempfile.TemporaryDirectory() as folder:
-        options = [*overrides, f"total_steps={args.steps}", f"run_dir={Path(folder) / 'run'}"]
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "qllm_jax.train", *options], capture_output=True, text=True, check=False
-        )
-        elapsed = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"{done.stderr[-3000:]}\nerror: the whole job ended with code {done.returncode}")
-    return elapsed
-
-
-def columns(rates: dict[str, float]) -> dict[str, Any]:
-    """Return the columns of the table of speeds."""
-    share = lambda kind: lambda row: common.spread(row[f"share_of_{kind}"], ".2%")
-    return {
-        "system": lambda row: row["system"],
-        "compile, s": lambda row: common.spread(row["compile_s"], ".1f"),
-        "ms per update and seed": lambda row: common.spread(row["update_ms"]),
-        "ms per evaluation and seed": lambda row: common.spread(row["evaluation_ms"]),
-        "env-steps/s": lambda row: common.spread(row["env_steps_per_s"], ",.0f"),
-        "times jaxmarl's speed": lambda row: (
-            common.spread(row["speed_to_jaxmarl"]) if "speed_to_jaxmarl" in row else "-"
-        ),
-        "job extrapolated, s": lambda row: common.spread(row["job_s"], ",.0f"),
-        "job run whole, s": lambda row: f"{row['whole_s']:,.0f}" if "whole_s" in row else "-",
-        **{f"share of {kind}": share(kind) for kind in rates},
-        "kernels, of the wall time": lambda row: f"{row['kernels_ms'] / row['traced_ms']:.0%}",
-        "state, MB": lambda row: f"{row['state_bytes'] / 1e6:,.0f}",
+    start = time.monotonic()
+    code = command(["-m", "qllm_jax.train", *options], limit_s)
+    ended = (
+        "to its end" if code == 0 else f"stopped after {limit_s:.0f} s" if code is None else f"failed with code {code}"
+    )
+    named = {
+        "agents": args.sizes.agents,
+        "seeds": args.sizes.seeds,
+        "hidden": args.sizes.hidden,
+        "system": args.algos[0],
     }
+    return {"item": WHOLE, **named, "steps": args.steps, "whole_s": time.monotonic() - start, "ended": ended}
 
 
-KERNELS = {
+def study(args: argparse.Namespace, limit_s: float) -> dict[str, Any]:
+    """Train cells of a study for the rest of the time. Its results are in the folder."""
+    options = [f"results={args.folder}/results", f"run_dir={args.folder}/runs", f"max_hours={limit_s / 3600:.4f}"]
+    start = time.monotonic()
+    command(["-m", "qllm_jax.study", args.study, *options], limit_s)
+    cells = len(list((args.folder / "results").glob("**/*.json")))
+    return {"item": STUDY, "system": args.study, "cells": cells, "whole_s": time.monotonic() - start}
+
+
+def command(arguments: list[str], limit_s: float) -> int | None:
+    """Exit code of a command of this Python; None if it was stopped. What it prints is shown."""
+    try:
+        return subprocess.run([sys.executable, *arguments], timeout=limit_s, check=False).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+COLUMNS = {
+    "N": lambda row: str(row["agents"]),
+    "hidden": lambda row: str(row["hidden"]),
+    "runs": lambda row: str(row["seeds"]),
     "system": lambda row: row["system"],
-    "kernel": lambda row: row["kernel"],
-    "calls per iteration": lambda row: f"{row['calls']:,.0f}",
-    "ms per iteration": lambda row: f"{row['iteration_ms']:.3f}",
-    "share": lambda row: f"{row['share']:.1%}",
+    "form": lambda row: row["form"] + (", graphs" if row["graphs"] else ""),
+    "compile, s": lambda row: f"{row['compile_s']:.0f}",
+    "kernels": lambda row: f"{row['kernels']:,}" if row["kernels"] else "-",
+    "ms per iteration": lambda row: common.spread(row["iteration_ms"]),
+    "ms per run": lambda row: common.spread([ms / row["seeds"] for ms in row["iteration_ms"]], ",.3f"),
+    "env-steps/s": lambda row: common.spread(row["env_steps_per_s"], ",.0f"),
+    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:,.0f}",
 }
 
 
 def main() -> None:
-    if systems.answer(work):
+    if sys.argv[1:2] == ["--worker"]:
+        gpu_items.work(json.loads(sys.argv[2]))
         return
     args = arguments()
-    machine = systems.in_process(__file__, {"system": MACHINE, "matmul": args.matmul})
-    rates = machine["rates"] | ({"given peak": 1e12 * args.peak_tflops} if args.peak_tflops else {})
-    sizes = ", ".join(f"{key} {value}" for key, value in args.sizes._asdict().items())
-    task = (
-        f"MPE spread, {sizes}, {args.steps:,} steps a seed; loops of {args.updates} updates, {args.repeats} processes"
-    )
-    head = machine["head"] | {"command": common.command()}
-    head["rates"] = ", ".join(f"{kind} {rate / 1e12:,.2f} TFLOP/s" for kind, rate in rates.items())
+    clock = Clock(args.minutes)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    machine = systems.in_process(gpu_items.__file__, {"matmul": args.matmul})
+    head = machine["head"] | {"command": common.command(), "rates": machine["rates"]}
     head |= {"jaxmarl": common.clone_commit(args.jaxmarl)} if args.jaxmarl else {}
-    report = common.begin(__file__, args.out, task, head)
-    found = [rows(args, name, rates) for name in [*args.algos, *([jaxmarl_qmix.NAME] if args.jaxmarl else [])]]
+    report = common.begin(__file__, args.out, f"MPE spread on one device, {args.minutes} minutes", head)
+    for job, share in jobs(args):
+        limit_s = clock.left(share)
+        print(f"\n{job['item']}: {limit_s:.0f} s at most, {clock.left():.0f} s left", flush=True)
+        if limit_s < 1:
+            break
+        special = {WHOLE: whole, STUDY: study}.get(job["item"])
+        for row in [special(args, limit_s)] if special else rows_of(job | {"limit_s": limit_s}, limit_s + RESERVE_S):
+            common.add(report, row)
+            print(line(row), flush=True)
+    timed = [row for row in report.rows if "iteration_ms" in row]
+    print("\n" + common.table(COLUMNS, timed))
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as one line of text."""
+    if "iteration_ms" in row:
+        return common.table(COLUMNS, [row]).splitlines()[-1]
+    return ", ".join(
+        f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+    )
+
+
+def jobs(args: argparse.Namespace) -> list[tuple[dict[str, Any], float]]:
+    """The items in order, each with the share of the time left that it may take."""
+    settings, sizes = {"algo": args.algos[0], "samples": args.samples}, args.sizes
+    forms = [{"form": form, "graphs": graphs} for graphs in (False, True) for form in gpu_items.FORMS]
+    main_task = [{"sizes": sizes._asdict()} | form for form in forms]
+    found = [({"item": "main task", "programs": main_task, "kernels": args.top, **settings}, 0.5)]
     if args.jaxmarl:
-        for speed, *_ in found[:-1]:
-            speed["speed_to_jaxmarl"] = common.ratios(found[-1][0]["whole_ms"], speed["whole_ms"])
-    if args.whole:
-        found[0][0]["whole_s"] = whole_s(args)
-    common.add(report, *(row for each in found for row in each))
-    print("\n" + common.table(columns(rates), [speed for speed, *_ in found]))
-    print("\n" + common.table(KERNELS, [row for _, *kernels in found for row in kernels]))
+        found.append(
+            ({"item": jaxmarl_qmix.NAME, "jaxmarl": str(args.jaxmarl), "sizes": sizes._asdict(), **settings}, 0.4)
+        )
+    found.append(({"item": WHOLE}, 0.5))
+    others = [(algo, [{"sizes": sizes._asdict(), "form": "pallas", "graphs": False}]) for algo in args.algos[1:]]
+    found += [({"item": algo, "programs": programs, **settings, "algo": algo}, 0.2) for algo, programs in others]
+    found.append(({"item": "sizes", "programs": list(matrix(args, forms)), **settings}, 0.8 if args.study else 1.0))
+    return found + ([({"item": STUDY}, 1.0)] if args.study else [])
+
+
+def matrix(args: argparse.Namespace, forms: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The programs of all sizes: the first form of each, then the others; the narrow network and few agents first."""
+    for form, hidden, agents, runs in itertools.product(forms, args.hidden, args.agents, args.runs):
+        sizes = args.sizes._replace(agents=agents, seeds=runs, hidden=hidden)
+        if sizes != args.sizes:
+            yield {"sizes": sizes._asdict()} | form
 
 
 def arguments() -> argparse.Namespace:
-    parser = common.parser(__doc__)
+    parser, many = common.parser(__doc__), {"nargs": "+", "type": common.positive}
     parser.add_argument("--jaxmarl", type=Path, metavar="CLONE", help="of FLAIROx/JaxMARL: time its QMIX as well")
-    parser.add_argument("--algos", nargs="+", default=["matched_qllm", "matched_qmix"], help="of ours")
-    for size, value in JOB._asdict().items():
-        parser.add_argument(f"--{size}", type=common.positive, default=value, help=f"of the job ({value})")
-    parser.add_argument("--steps", type=common.positive, default=2_000_000, help="of each seed (2000000)")
-    parser.add_argument("--updates", type=common.positive, default=50, help="in a timed loop (50)")
-    parser.add_argument("--repeats", type=common.positive, default=2, help="processes of each system (2)")
-    parser.add_argument("--whole", action="store_true", help="run the job of the first algorithm to its end as well")
+    parser.add_argument(
+        "--algos", nargs="+", default=["matched_qllm", "matched_qmix"], help="of ours, the main one first"
+    )
+    parser.add_argument("--agents", **many, default=[6, 25, 3], metavar="N", help="numbers of agents (6 25 3)")
+    parser.add_argument("--hidden", **many, default=[64, 128], metavar="H", help="hidden units (64 128)")
+    parser.add_argument("--runs", **many, default=[1, 100, 20, 5], metavar="R", help="numbers of runs (1 100 20 5)")
+    parser.add_argument("--seeds", type=common.positive, default=5, help="of the main task (5)")
+    parser.add_argument("--envs", type=common.positive, default=8, help="parallel environments (8)")
+    parser.add_argument("--batch", type=common.positive, default=32, help="episodes of a batch (32)")
+    parser.add_argument("--buffer", type=common.positive, default=1000, help="episodes of replay (1000)")
+    parser.add_argument(
+        "--steps", type=common.positive, default=2_000_000, help="of each seed of the main task (2000000)"
+    )
+    parser.add_argument("--samples", type=common.positive, default=3, help="timed loops of a program (3)")
     parser.add_argument("--matmul", type=common.positive, default=8192, help="size of the large matmuls (8192)")
-    parser.add_argument("--peak-tflops", type=common.positive, help="of the device, as its maker gives it")
-    parser.add_argument("--top", type=common.positive, default=12, help="kernels to list (12)")
+    parser.add_argument("--top", type=common.positive, default=12, help="kernels of the main task to list (12)")
+    parser.add_argument("--study", metavar="NAME", help="a study of which cells are trained in the time that is left")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all (10)")
+    parser.add_argument("--folder", type=Path, default=Path("gpu_runs"), help="of runs and of the study's results")
     args = parser.parse_args()
-    args.sizes = Sizes(**{size: getattr(args, size) for size in Sizes._fields})
+    args.sizes = Sizes(max(args.agents), args.seeds, args.envs, args.batch, args.hidden[0], args.buffer)
+    if refused := refusal(args):
+        parser.error(refused)
+    return args
+
+
+def refusal(args: argparse.Namespace) -> str | None:
+    """Return a sentence if these arguments cannot be measured, else None."""
     try:
         for algo in args.algos:
             config.load([f"algo={algo}"])
     except UserError as error:
-        parser.error(str(error))
-    if args.jaxmarl and (refused := jaxmarl_qmix.refusal(args.jaxmarl, args.sizes, args.updates, args.steps)):
-        parser.error(refused)
+        return str(error)
     if args.buffer < (least := max(args.batch, args.envs)):
-        parser.error(f"--buffer must hold a batch and a rollout: at least {least} episodes")
-    return args
+        return f"--buffer must hold a batch and a rollout: at least {least} episodes"
+    return jaxmarl_qmix.refusal(args.jaxmarl, args.sizes, gpu_items.MOST_UPDATES) if args.jaxmarl else None
 
 
 if __name__ == "__main__":

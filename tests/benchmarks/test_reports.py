@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-TINY = "--agents 2 --seeds 2 --envs 4 --batch 8 --hidden 4 --buffer 16"
-
 
 def here(module):
     """Do the work of a fresh process in this one."""
@@ -39,33 +37,66 @@ def test_memory_names_stages_and_items(load, capsys, monkeypatch, tmp_path):
     assert "GiB at the peak" in capsys.readouterr().out
 
 
-def test_gpu_runs_anywhere_with_small_sizes(load, capsys, monkeypatch, tmp_path):
-    options = f"{TINY} --algos matched_vdn --steps 4000 --updates 1 --repeats 1 --matmul 32 --top 3 --peak-tflops 1"
-    gpu = load("gpu", *options.split(), "--out", str(tmp_path / "g.json"))
-    monkeypatch.setattr(gpu.systems, "in_process", here(gpu))
-    gpu.main()
-    stored = json.loads((tmp_path / "g.json").read_text())
-    speed, *kernels = stored["rows"]
-    whole = speed["update_ms"][0] + speed["evaluation_ms"][0] / speed["evaluation_every_updates"]
-    assert speed["job_s"][0] == pytest.approx(speed["compile_s"][0] + 1e-3 * 2 * 40 * whole)  # 40 updates, 2 seeds
-    assert (speed["evaluation_episodes"], speed["evaluation_every_updates"]) == (32, 500)  # of 100 env steps each
-    assert speed["env_steps_per_s"][0] == pytest.approx(1e3 * 100 / whole)
-    assert len(speed["samples_ms"][0]) == 3  # loops; `measure` raises unless each has learned
-    assert min(speed["state_bytes"], speed["floor_ms"][0], speed["share_of_given peak"][0]) > 0
-    assert len(kernels) == 3
-    assert kernels[0]["iteration_ms"] >= kernels[1]["iteration_ms"] > 0
-    assert "tf32" in stored["head"]["rates"]
-    assert "| share of bfloat16 |" in capsys.readouterr().out
+GPU = "--agents 2 --hidden 4 --runs 1 --seeds 2 --envs 4 --batch 8 --buffer 16 --samples 2 --algos matched_vdn"
 
 
-def test_gpu_runs_the_whole_job(load, monkeypatch):
-    gpu = load("gpu", *TINY.split(), "--algos", "matched_vdn", "--steps", "4000")
-    started = []
-    monkeypatch.setattr(
-        gpu.subprocess, "run", lambda command, **_: started.append(command) or gpu.argparse.Namespace(returncode=0)
-    )
-    assert gpu.whole_s(gpu.arguments()) >= 0.0
-    assert {"algo=matched_vdn", "n_agents=2", "seeds=2", "algo.hidden_dim=4", "total_steps=4000"} < set(started[0])
+def test_gpu_times_programs_anywhere(load, capsys):
+    module, items = load("gpu", *GPU.split()), load("gpu_items")
+    sizes = module.Sizes(2, 2, 4, 8, 4, 16)._asdict()
+    programs = [{"sizes": sizes, "form": form, "graphs": False} for form in ("scan",)]
+    items.work({"item": "sizes", "algo": "matched_vdn", "samples": 2, "limit_s": 600, "programs": programs})
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (row["agents"], row["seeds"], row["hidden"], row["form"], row["kernels"]) == (2, 2, 4, "scan", 0)
+    assert row["env_steps_per_s"][0] * row["iteration_ms"][0] == pytest.approx(1e3 * 2 * 100)
+    assert len(row["iteration_ms"]) == 2
+    assert "| scan |" in module.line(row)
+
+
+def test_gpu_goes_on_after_a_program_that_fails(load, capsys, monkeypatch):
+    items = load("gpu_items")
+    monkeypatch.setattr(items, "lower", lambda job, program: (None, program))
+    monkeypatch.setattr(items, "compile_timed", lambda program, lowered: (1 / program["good"], 1.0))
+    monkeypatch.setattr(items, "time_loop", lambda job, program, exp, chunk, compile_s: items.put(program))
+    job = {"item": "sizes", "limit_s": 600, "programs": [{"good": good} for good in (1, 0, 1)]}
+    items.work(job)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row.get("good", row.get("failed")) for row in rows] == [1, "ZeroDivisionError: division by zero", 1]
+
+
+def test_gpu_stores_each_item_and_stops_in_time(load, monkeypatch, tmp_path, capsys):
+    out, started = tmp_path / "g.json", []
+    options = ["--study", "credit", "--minutes", "2", "--folder", str(tmp_path / "f"), "--out", str(out)]
+    module = load("gpu", *GPU.split(), *options)
+    monkeypatch.setattr(module.systems, "in_process", lambda script, job: {"head": {"commit": "abc"}, "rates": "fast"})
+    failed = [{"item": "main task", "failed": "no memory", "program": "{}"}]
+    monkeypatch.setattr(module, "rows_of", lambda job, limit_s: iter(failed if job["item"] == "main task" else []))
+    monkeypatch.setattr(module, "command", lambda arguments, limit_s: started.append((arguments, limit_s)))
+    module.main()
+    (train, train_s), (study, study_s) = started
+    assert {"algo=matched_vdn", "n_agents=2", "seeds=2", "algo.hidden_dim=4", "total_steps=2000000"} < set(train)
+    assert study[:3] == ["-m", "qllm_jax.study", "credit"]
+    assert 50 < train_s < 60 < study_s < 120
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["item"] for row in rows] == ["main task", "whole", "study"]
+    assert rows[1]["ended"].startswith("stopped after")
+    assert "failed no memory" in capsys.readouterr().out
+
+
+def test_a_process_of_gpu_is_stopped_at_its_limit(load, monkeypatch, capsys, tmp_path):
+    module, script = load("gpu", *GPU.split()), tmp_path / "endless.py"
+    script.write_text("import time\nprint('{\"a\": 1}', flush=True)\nprint('noise', flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setattr(module, "__file__", str(script))
+    assert list(module.rows_of({"item": "sizes"}, 2.0)) == [{"a": 1}]
+    assert "sizes ended with code -9" in capsys.readouterr().out
+
+
+def test_gpu_goes_through_all_sizes_in_every_form(load):
+    module = load("gpu", "--agents", "3", "6", "25", "--runs", "1", "5", "20", "100")
+    main_task, *_, (sizes, _) = module.jobs(module.arguments())
+    assert len(main_task[0]["programs"]) == 6
+    programs = [json.dumps(program) for program in sizes["programs"]]
+    assert len(set(programs)) == len(programs) == 6 * (3 * 2 * 4 - 1)  # the main task has been timed
+    assert {program["form"] for program in sizes["programs"][:23]} == {"pallas"}
 
 
 def test_kernels_of_a_device_are_those_of_its_streams(load):
@@ -112,9 +143,19 @@ ROWS = {
         {"agents": 25, "seeds": 5, "item": "replay", "bytes": 10},
     ],
     "gpu": [
-        {"agents": 25, "seeds": 5, "system": "ours", "update_ms": [2.0], "floor_ms": [1.0]},
-        {"system": "ours", "kernel": "gemm" * 30, "iteration_ms": 1.0},
+        {
+            "agents": 25,
+            "seeds": 5,
+            "hidden": 64,
+            "system": "ours",
+            "form": "pallas",
+            "graphs": True,
+            "iteration_ms": [2.0],
+        },
+        {"item": "whole", "agents": 25, "seeds": 5, "system": "ours", "whole_s": 60.0},
+        {"system": "ours", "kernel": "gemm" * 30, "kernel_ms": 1.0},
     ],
+    "gpu_program": [{"agents": 25, "seeds": 5, "system": "matched_qllm", "kernels": 348}],
     "scaling": [
         {"axis": axis, "value": value, "update_ms": [1.0 * value, 2.0 * value], "floor_ms": 0.5}
         for axis in ("agents", "seeds")

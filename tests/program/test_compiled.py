@@ -155,7 +155,9 @@ def primitives(jaxpr) -> set[str]:
     """Names of all primitives in a jaxpr, inner ones included."""
     found = set()
     for eqn in jaxpr.eqns:
-        found.add(eqn.primitive.name)
+        # A choice by platform is made when a program is lowered: only one branch is left.
+        chosen = eqn.params.get("branches_platforms") is not None
+        found.add("chosen by platform" if chosen else eqn.primitive.name)
         for inner in jax.tree.leaves(eqn.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
             if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
                 found |= primitives(getattr(inner, "jaxpr", inner))

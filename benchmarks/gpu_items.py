@@ -1,0 +1,189 @@
+"""What the processes of gpu.py measure: rates of the device, and iterations of our programs and of JaxMARL's QMIX."""
+
+import concurrent.futures
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import common
+import gpu_kernels
+import jax
+import jax.numpy as jnp
+import jaxmarl_qmix
+import profiler_trace
+import systems
+import workload
+from workload import Sizes
+
+from qllm_jax import config
+from qllm_jax.program import experiment
+from qllm_jax.program.experiment import Experiment
+
+FORMS = ("pallas", "before", "scan")  # see gpu.py
+GRAPHS = {
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUSTOM_CALL,WHILE,CONDITIONAL",
+    "xla_gpu_graph_min_graph_size": "1",
+}
+KINDS = {  # of a large matmul: type of the operands, precision
+    "float32": (jnp.float32, "float32"),
+    "tf32": (jnp.float32, "tensorfloat32"),
+    "bfloat16": (jnp.bfloat16, None),
+}
+LOOP_S, MOST_UPDATES = 0.3, 200  # of a timed loop: its seconds, and its updates at most
+COMPILED_AT_ONCE = 8  # programs after the first: compiling uses the host's cores, and nothing is timed meanwhile
+TRACED = 4  # updates under the profiler
+
+
+def work(job: dict[str, Any]) -> None:
+    """Print the rows of an item, one JSON object a line, until its time is up."""
+    end = time.monotonic() + job["limit_s"]
+    if job["item"] == jaxmarl_qmix.NAME:
+        put(theirs(job))
+        return
+    programs = job["programs"]
+    for start, stop in itertools.pairwise([0, *range(1, len(programs), COMPILED_AT_ONCE), len(programs)]):
+        part = [(program, attempt(job, program, lower)) for program in programs[start:stop]]
+        with concurrent.futures.ThreadPoolExecutor(COMPILED_AT_ONCE) as pool:
+            compiling = [(*each, pool.submit(compile_timed, *each)) for each in part if each[1]]
+        for program, (exp, _), future in compiling:
+            if time.monotonic() > end:
+                return
+            attempt(job, program, lambda job, program: time_loop(job, program, exp, *future.result()))  # noqa: B023
+    if job.get("kernels"):
+        attempt(job, programs[0], longest_kernels)
+
+
+def attempt(job: dict[str, Any], program: dict[str, Any], step: Callable[..., Any]) -> Any:
+    """`step(job, program)`, or None and the error as a row: a program that does not fit stops no other."""
+    try:
+        return step(job, program)
+    except Exception as error:  # whatever XLA raises
+        sentence = f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+        put({"item": job["item"], "failed": sentence, "program": json.dumps(program)})
+        return None
+
+
+def put(row: dict[str, Any]) -> None:
+    print(json.dumps(row), flush=True)
+
+
+def overrides(algo: str, sizes: Sizes) -> list[str]:
+    """Arguments of `qllm_jax.train` for one device."""
+    return [*workload.overrides(algo, sizes), "devices=1"]
+
+
+def build(algo: str, sizes: Sizes, form: str) -> Experiment:
+    """The program of one form: see gpu.py."""
+    settings = config.load([*overrides(algo, sizes), f"unroll={'pallas' if form == 'pallas' else 'scan'}"])
+    return experiment.build(settings, platform="cpu" if form == "before" else "gpu")
+
+
+def lower(job: dict[str, Any], program: dict[str, Any]) -> tuple[Experiment, Any]:
+    """The parts of one program, and its loop over iterations, traced."""
+    exp = build(job["algo"], Sizes(**program["sizes"]), program["form"])
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
+    chunk: Any = exp.program.chunk
+    return exp, chunk.lower(*state, exp.hp, jnp.asarray(1))
+
+
+def compile_timed(program: dict[str, Any], lowered: tuple[Experiment, Any]) -> tuple[Any, float]:
+    """The executable of one program, and its compile time, with others at the same time."""
+    start = time.perf_counter()
+    chunk = lowered[1].compile(compiler_options=GRAPHS if program["graphs"] else None)
+    return chunk, time.perf_counter() - start
+
+
+def time_loop(job: dict[str, Any], program: dict[str, Any], exp: Experiment, chunk: Any, compile_s: float) -> None:
+    """Print the row of one program. Its state is freed before the next."""
+    state, sizes = exp.program.warmup(*experiment.init(exp), exp.hp), Sizes(**program["sizes"])
+    run = lambda state, n: chunk(*state, exp.hp, jnp.asarray(n))[:2]
+    times = samples(run, state, job["samples"])
+    memory = chunk.memory_analysis()
+    steps = exp.steps_per_iteration * sizes.seeds
+    put(
+        {
+            "item": job["item"],
+            "system": job["algo"],
+            **{key: getattr(sizes, key) for key in ("agents", "seeds", "hidden", "envs", "batch")},
+            "form": program["form"],
+            "graphs": program["graphs"],
+            "iteration_ms": times,
+            "env_steps_per_s": [1e3 * steps / ms for ms in times],
+            "compile_s": compile_s,
+            "kernels": kernels(chunk.as_text(), exp.env.spec.horizon),
+            "temporary_bytes": memory.temp_size_in_bytes,
+            "state_bytes": memory.argument_size_in_bytes,
+        }
+    )
+
+
+def samples(run: Any, state: Any, count: int) -> list[float]:
+    """Milliseconds of an iteration in loops of about `LOOP_S`, the first of which is a warm-up."""
+    state, first_s = common.seconds(run, state, 2)
+    state, second_s = common.seconds(run, state, 2)
+    n = min(max(int(LOOP_S / (min(first_s, second_s) / 2)), 2), MOST_UPDATES)
+    found = []
+    for _ in range(count):
+        state, elapsed = common.seconds(run, state, n)
+        found.append(1e3 * elapsed / n)
+    return found
+
+
+def kernels(text: str, horizon: int) -> int:
+    """Kernels of an iteration on a GPU, 0 elsewhere."""
+    return 0 if jax.default_backend() == "cpu" else gpu_kernels.iteration(gpu_kernels.read(text)).per_trip(horizon)
+
+
+def theirs(job: dict[str, Any]) -> dict[str, Any]:
+    """The row of JaxMARL's QMIX without its test, from the first update that learns on."""
+    sizes = Sizes(**job["sizes"])
+    train, settings = jaxmarl_qmix.load(job, evaluation=False)
+    keys = jax.random.split(jax.random.PRNGKey(0), sizes.seeds)
+    entered = jaxmarl_qmix.enter(train, keys[0])
+    first = entered.first(keys)
+    chunk, compile_s = common.compiled(entered.advance, keys, first, jnp.asarray(1))
+    run = lambda state, n: chunk(keys, state, jnp.asarray(n))
+    times = samples(run, run(first, sizes.batch), job["samples"])
+    memory, steps = chunk.memory_analysis(), settings["NUM_STEPS"] * sizes.envs * sizes.seeds
+    return {
+        "item": job["item"],
+        "system": jaxmarl_qmix.NAME,
+        **{key: getattr(sizes, key) for key in ("agents", "seeds", "hidden", "envs", "batch")},
+        "form": "as shipped",
+        "graphs": False,
+        "iteration_ms": times,
+        "env_steps_per_s": [1e3 * steps / ms for ms in times],
+        "compile_s": compile_s,
+        "kernels": kernels(chunk.as_text(), settings["NUM_STEPS"]),
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "state_bytes": memory.argument_size_in_bytes,
+    }
+
+
+def longest_kernels(job: dict[str, Any], program: dict[str, Any]) -> None:
+    """Print the kernels with the longest time of one program, from the profiler."""
+    exp = build(job["algo"], Sizes(**program["sizes"]), program["form"])
+    state = exp.program.warmup(*experiment.init(exp), exp.hp)
+    run = lambda state: exp.program.chunk(*state, exp.hp, jnp.asarray(TRACED))[:2]
+    state = jax.block_until_ready(run(state))
+    _, events = profiler_trace.record(lambda: jax.block_until_ready(run(state)))
+    found = profiler_trace.kernels(events)
+    total = sum(microseconds for _, microseconds in found.values())
+    for name, (calls, microseconds) in list(found.items())[: job["kernels"]]:
+        each = {"item": job["item"], "system": job["algo"], "kernel": name, "calls": calls / TRACED}
+        put(each | {"kernel_ms": microseconds / 1e3 / TRACED, "share": microseconds / total})
+
+
+def machine(job: dict[str, Any]) -> dict[str, Any]:
+    """The head of the report, and the rates of large matmuls."""
+    rates = {name: workload.matmul_rate(job["matmul"], 5, *kind) for name, kind in KINDS.items()}
+    text = ", ".join(f"{kind} {rate / 1e12:,.2f} TFLOP/s" for kind, rate in rates.items())
+    return {"head": common.describe("flax", "jaxmarl", "flashbax"), "rates": text}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    systems.answer(machine)
