@@ -1,13 +1,13 @@
-"""Kernels of an iteration on a GPU, counted without one: `python benchmarks/gpu_program.py --agents 3 25 seeds=5`.
+"""Kernels of an iteration on a GPU, counted without one: `python benchmarks/gpu_program.py seeds=5 --agents 3 25`.
 
 The networks of a team are so small that on a GPU an iteration takes about as long as the launches of its kernels, 2 to
 4 microseconds each, however many seeds there are. XLA compiles for a described GPU on any machine, and the schedule
 that it gives is the one that the GPU would run: the number of kernels and the temporary memory are exact. Times are not
 known. One iteration is a rollout of all environments and one update; loops that may stop early count to the horizon.
 
-Arguments without dashes are those of qllm_jax.train. Each algorithm of --algos is compiled with them, the first one is
-the one that others are compared with. --jaxmarl adds JaxMARL's QMIX from a clone, with the same sizes, without its
-test. The compiler needs the extra `cuda12` (3 GB), but neither a GPU nor a driver.
+The first arguments, without dashes, are those of qllm_jax.train. Each algorithm of --algos is compiled with them; the
+first is the one that the others are compared with. --jaxmarl adds JaxMARL's QMIX from a clone, with the same sizes and
+without its test. The compiler needs the extra `cuda12` (3 GB), but neither a GPU nor a driver.
 """
 
 import argparse
@@ -37,11 +37,11 @@ ALGOS = ("matched_vdn", "matched_qllm", "matched_qmix", "matched_qplex", "matche
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Compile one system for a GPU and return its figures. For a process of its own."""
-    function, inputs, trips = (theirs if job["system"] == jaxmarl_qmix.NAME else ours)(job)
+    found, function, inputs, trips = (theirs if job["system"] == jaxmarl_qmix.NAME else ours)(job)
     program, compile_s = gpu_targets.compiled(job["device"], function, *inputs)
     text, memory = program.as_text(), program.memory_analysis()
     loop = gpu_kernels.iteration(gpu_kernels.read(text))
-    return {
+    return found | {
         "kernels": loop.per_trip(trips),
         "loops": gpu_kernels.lines(loop),
         "temporary_bytes": memory.temp_size_in_bytes,
@@ -51,24 +51,26 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ours(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
-    """The loop over iterations, shapes of its inputs, and the most trips of a loop that may stop early."""
+def ours(job: dict[str, Any]) -> tuple[dict[str, int], Any, tuple[Any, ...], int]:
+    """Sizes, the loop over iterations, shapes of its inputs, and the most trips of a loop that may stop early."""
     settings = load(job["overrides"])
     if settings.unroll == "auto":  # as it would be on the GPU
         narrow = settings.algo.hidden_dim <= MAX_KERNEL_HIDDEN
         settings = replace(settings, unroll="pallas" if narrow else "scan")
     exp = experiment.build(settings, platform="gpu")
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
-    horizon = exp.env.spec.horizon
-    return exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), horizon // rollout_gpu.trip_length(exp.env)
+    trips = exp.env.spec.horizon // rollout_gpu.trip_length(exp.env)
+    named = {"agents": exp.env.spec.n_agents, "seeds": settings.seeds}
+    return named, exp.program.chunk, (*state, exp.hp, jnp.asarray(1)), trips
 
 
-def theirs(job: dict[str, Any]) -> tuple[Any, tuple[Any, ...], int]:
+def theirs(job: dict[str, Any]) -> tuple[dict[str, int], Any, tuple[Any, ...], int]:
     """The same of JaxMARL's QMIX."""
     train, settings = jaxmarl_qmix.load(job, evaluation=False)
     keys = jax.random.split(jax.random.PRNGKey(0), job["sizes"]["seeds"])
     entered = jaxmarl_qmix.enter(train, keys[0])
-    return entered.advance, (keys, jax.eval_shape(entered.first, keys), jnp.asarray(1)), settings["NUM_STEPS"]
+    named, inputs = {key: job["sizes"][key] for key in ("agents", "seeds")}, (keys, jax.eval_shape(entered.first, keys))
+    return named, entered.advance, (*inputs, jnp.asarray(1)), settings["NUM_STEPS"]
 
 
 def load(overrides: list[str]) -> Config:
@@ -79,7 +81,7 @@ def load(overrides: list[str]) -> Config:
 def compare(args: argparse.Namespace, more: list[str]) -> list[dict[str, Any]]:
     """Return one row per system. `more` are overrides after those of the command line."""
     settings, rows = load([*args.overrides, *more]), []
-    names = {"agents": settings.n_agents, "seeds": settings.seeds, "device": gpu_targets.name(args.device)}
+    names = {"device": gpu_targets.name(args.device)}
     for system in [*args.algos, *([jaxmarl_qmix.NAME] if args.jaxmarl else [])]:
         print(f"{', '.join(more) or 'compiling'}: {system}", file=sys.stderr, flush=True)
         job = {"system": system, "device": args.device, "launches": args.launches, "jaxmarl": str(args.jaxmarl)}
@@ -144,7 +146,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=[*gpu_targets.TARGETS], default="h100", help="GPU to compile for (h100)")
     parser.add_argument("--jaxmarl", type=Path, metavar="CLONE", help="of FLAIROx/JaxMARL: its QMIX as well")
     parser.add_argument("--launches", action="store_true", help="print every kernel with its source")
-    args = parser.parse_intermixed_args()
+    args = parser.parse_args()
     if refused := refusal(args):
         parser.error(refused)
     return args
