@@ -95,7 +95,7 @@ def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
     pairs = [(row, k) for k in range(len(dangers)) for row in starts]
     descend = jax.jit(jax.vmap(lambda x, k: _descend(trial, dangers, x, k, low, high)))
     x, k = jnp.asarray(flat[[row for row, _ in pairs]]), jnp.asarray([k for _, k in pairs])
-    found = np.asarray(descend.lower(x, k).compile(SIMPLIFIED)(x, k))
+    found = np.asarray(descend.lower(x, k).compile(search.QUICK)(x, k))
     return search.unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
 
 

@@ -28,9 +28,13 @@ GRIDS = (2.0**10, 2.0**4)  # ends are rounded to these, too: rounding errors kee
 MAX_GUARDS = 32  # those that came nearest to 0 on the states that were tried; a program with more gets a note
 NEAR = 0.1  # of the largest value of a guard: one that never came nearer to 0 needs no note
 # The process of a candidate runs without XLA's simplifier (see sandbox/process.py). Without it, XLA:CPU (jaxlib
-# 0.10.2) gives programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify: its
-# ends are tried.
-_SIMPLIFIED: Any = {"xla_disable_hlo_passes": ""}
+# 0.10.2) gives programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify, and
+# takes longer to compile than to run: its ends are tried.
+QUICK: Any = {
+    "xla_disable_hlo_passes": "",
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
 TINY = 1e-4  # entries of states that are smaller count as 0
 
 
@@ -55,7 +59,7 @@ def ends(trial: Trial, states: States, outcome: Outcome) -> States:
     ]
     descend = jax.jit(jax.vmap(lambda x, k, f: _descend(trial, chosen, x, k, f, low, high)))
     columns = [jnp.array(np.array(column)) for column in zip(*starts, strict=True)]
-    found = np.asarray(descend.lower(*columns).compile(_SIMPLIFIED)(*columns))
+    found = np.asarray(descend.lower(*columns).compile(QUICK)(*columns))
     # A choice between 0 and more by `x > 0` means 0, and not 1e-15, where the slope is inf: no state has that.
     found = np.where(np.abs(found) < TINY, 0.0, found)
     found = np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)])
