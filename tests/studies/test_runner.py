@@ -182,7 +182,7 @@ def test_stopped_and_continued_equals_never_stopped(done: Path, tmp_path: Path, 
 
 def test_ctrl_c_says_how_to_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     make(tmp_path / "stopped")
-    monkeypatch.setattr(runner, "train", lambda *_: Ended.INTERRUPTED)
+    monkeypatch.setattr(runner, "train", lambda *_: (Ended.INTERRUPTED, {}))
     assert study.study([*arguments(tmp_path / "stopped"), "only=*/q*"]) == 130
     again = f"continue: python -m qllm_jax.study {' '.join(arguments(tmp_path / 'stopped'))} 'only=*/q*'"
     assert again in capsys.readouterr().out
