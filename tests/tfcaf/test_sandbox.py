@@ -189,3 +189,11 @@ def test_a_process_that_cannot_start_is_no_verdict(monkeypatch: pytest.MonkeyPat
 def test_too_little_memory_for_jax_is_no_verdict():
     with pytest.raises(UserError, match="did not start"):
         gates.verify(GOOD, "mine.py", ENV, limits=gates.Limits(memory_bytes=2**28))
+
+
+def test_an_accelerator_s_plugin_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plugin = tmp_path / "jax_plugins" / "huge" / "__init__.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("import os\n\n\ndef initialize():\n    os.abort()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert gates.verify(GOOD, "good.py", ENV).code == "OK"

@@ -52,6 +52,9 @@ def verify(request: dict[str, Any], arrays: bytes, layers: dict[str, str], send:
     try:
         checked = check(request["text"], request["file"])
         enter("L5", "importing jax")
+        # An installed accelerator's plugin is loaded even where JAX_PLATFORMS is cpu, and takes more address space than
+        # the limit leaves.
+        sys.modules["jax_plugins"] = None  # pyright: ignore[reportArgumentType]
         from qllm_jax.tfcaf.loading import loader
         from qllm_jax.tfcaf.semantics import checks, task
 
