@@ -8,9 +8,11 @@ import rlax
 from probes import probe
 
 import qllm_envs
+from qllm_jax import config
 from qllm_jax.core import agents, lockstep, platforms, rollout, rollout_gpu
 from qllm_jax.core.rows import rows_of
 from qllm_jax.learners import base
+from qllm_jax.program import experiment, one_run
 
 KEY = jax.random.key(0)
 
@@ -48,6 +50,26 @@ def test_rollouts_play_the_same_episodes_whatever_the_network_reads(agent_id: bo
 def test_rollouts_end_early_the_same(horizon: int, ends_at: int):
     env = probe(horizon, ends_at, lambda state, actions: actions[0] + state.cue)
     assert (assert_same(env).mask_t.sum(-1) == ends_at).all()
+
+
+def test_trips_have_few_steps_and_one_where_a_step_is_a_large_program():
+    spread = lambda horizon: rollout_gpu.trip_length(qllm_envs.make("mpe_spread", n_agents=2, horizon=horizon))
+    assert [spread(horizon) for horizon in (25, 12, 7)] == [5, 4, 1]
+    env = probe(50, None, lambda state, actions: 1.0)
+    unrolled = lambda state, times: state._replace(cue=sum((jnp.sin(state.cue + i) for i in range(times)), state.cue))
+    heavy = lambda times: env._replace(step=lambda key, state, actions: env.step(key, unrolled(state, times), actions))
+    assert [rollout_gpu.trip_length(heavy(times)) for times in (1, rollout_gpu.LARGE)] == [5, 1]
+
+
+def test_a_program_that_is_built_for_a_gpu_has_its_rollouts(monkeypatch: pytest.MonkeyPatch):
+    settings = config.load(["env=duty", "env.horizon=2", "n_agents=2", "algo=matched_vdn", "algo.hidden_dim=4"])
+    called = []
+    played = lambda *args: called.append("gpu") or rollout.rollout(*args)
+    monkeypatch.setattr(one_run.rollout_gpu, "rollout", played)
+    for platform in ("cpu", None, "gpu"):
+        exp = experiment.build(settings, platform=platform)
+        jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
+        assert called == ["gpu"] * (platform == "gpu")
 
 
 def test_rows_keep_every_bit():
