@@ -12,7 +12,7 @@ from typing import Any
 import common
 import jax
 from jax.experimental import topologies
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import AbstractDevice, AbstractMesh, SingleDeviceSharding
 
 EXTRA = 'pip install "qllm-jax[cuda12]" installs it, 3 GB; it needs neither a GPU nor a driver'
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
@@ -64,4 +64,7 @@ def compiled(target: str, function: Any, *inputs: Any) -> tuple[Any, float]:
     topology = topologies.get_topology_desc("1x1x1", platform="cuda", target_config=config, topology="1x1x1")
     sharding = SingleDeviceSharding(topology.devices[0])
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), inputs)
-    return common.compiled(function, *shapes)
+    # Pallas of jax 0.11 asks the mesh for the GPU that a kernel is compiled for.
+    device = AbstractDevice(device_kind=name(target), num_cores=None, platform="gpu")
+    with jax.sharding.use_abstract_mesh(AbstractMesh((), (), abstract_device=device)):
+        return common.compiled(function, *shapes)

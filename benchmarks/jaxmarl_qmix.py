@@ -27,7 +27,7 @@ from workload import Sizes
 NAME = "jaxmarl_qmix"
 BASELINE = Path("baselines", "QLearning")
 SETTINGS = BASELINE / "config" / "alg" / "ql_rnn_mpe.yaml"
-NEEDS = ("jaxmarl", "flashbax", "wandb", "hydra", "distrax", "safetensors")
+NEEDS = ("jaxmarl", "gymnax", "flashbax", "wandb", "hydra", "distrax", "safetensors")
 Train = Callable[[jax.Array], Any]
 Loop = Callable[[Callable[[Any], Any], Any], Any]  # (update, state) -> state
 
