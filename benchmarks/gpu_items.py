@@ -1,4 +1,4 @@
-"""What the processes of gpu.py measure: rates of the device, and iterations of our programs and of JaxMARL's QMIX."""
+"""Measurements in the processes of gpu.py: rates of the device, iterations of our programs and of JaxMARL's QMIX."""
 
 import concurrent.futures
 import itertools

@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 class Logger:
-    """What an original logs, by name."""
+    """Numbers that an original logs, by name."""
 
     def __init__(self) -> None:
         self.logged: dict[str, float] = {}

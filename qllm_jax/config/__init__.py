@@ -10,6 +10,7 @@ from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
     ENV_RUN_KEYS,
     KNOWN_KEYS,
+    MACHINE_KEYS,
     TRIAL_SEED,
     AlgoConfig,
     Config,
@@ -28,6 +29,7 @@ from qllm_jax.config.schema import (
 __all__ = [
     "ENV_RUN_KEYS",
     "KNOWN_KEYS",
+    "MACHINE_KEYS",
     "ROOT",
     "TRIAL_SEED",
     "AlgoConfig",

@@ -17,12 +17,8 @@ from qllm_jax import files
 from qllm_jax.config import quoting
 from qllm_jax.config.groups import ROOT, config_dir
 from qllm_jax.config.messages import explain_hydra, explain_validation
-from qllm_jax.config.schema import Config, check
+from qllm_jax.config.schema import MACHINE_KEYS, Config, check
 from qllm_jax.errors import UserError
-
-# Keys of a run folder that may change: the length, and what belongs to the machine.
-CHANGEABLE = ("total_steps", "devices", "group", "hosts", "memory_gib", "resume", "run_dir", "wandb")
-
 
 MAX_ALIASES = 20  # of one file of YAML
 
@@ -75,10 +71,13 @@ def keys(file: Path) -> list[str]:
 
 
 def fingerprint(text: str) -> str:
-    """SHA-256 of a recorded configuration, as YAML, without CHANGEABLE keys. It does not depend on the version."""
+    """SHA-256 of a recorded configuration, as YAML, without total_steps and MACHINE_KEYS, which may change in a run.
+
+    It does not depend on the version.
+    """
     recorded = OmegaConf.to_container(OmegaConf.create(text))
     assert isinstance(recorded, dict)
-    lasting = {str(key): value for key, value in recorded.items() if key not in CHANGEABLE}
+    lasting = {str(key): value for key, value in recorded.items() if key not in (*MACHINE_KEYS, "total_steps")}
     return hashlib.sha256(json.dumps(lasting, default=str).encode()).hexdigest()
 
 

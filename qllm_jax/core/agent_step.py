@@ -13,7 +13,7 @@ from qllm_jax.core.types import Params
 
 
 class Memory(NamedTuple):
-    """What a team keeps from one step to the next."""
+    """State of a team's network between two steps."""
 
     hidden: Float[Array, "agents hidden"]
     out: Float[Array, "agents outputs"]  # its part of the next step's gates, then the values of this step's actions

@@ -78,7 +78,7 @@ def rollout(
 
 
 class Outcome(NamedTuple):
-    """What became of a step."""
+    """Reward and end of a step."""
 
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]
@@ -86,7 +86,7 @@ class Outcome(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a step puts out."""
+    """Record of a step."""
 
     row: Int[Array, " numbers"]  # the environment's state before the step
     action: Int[Array, " agents"]

@@ -90,9 +90,9 @@ def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tu
     policy_loss = -mean(jax.lax.stop_gradient(error) * log_prob)
     entropy = mean(jnp.mean(pi.entropy(), -1))
     total = policy_loss + method.value_weight * mean(error**2) - method.entropy_weight * entropy
-    located = {base.SUSPECT: base.suspect(value)}
     metrics = {"loss": total, "policy_loss": policy_loss, "entropy": entropy}
-    return total, metrics | {"target": mean(returns), "td_abs": mean(jnp.abs(error)), **located}
+    metrics |= {"target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    return total, metrics | {base.SUSPECT: base.suspect(value)}
 
 
 def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: View) -> MixerInputs:

@@ -88,13 +88,9 @@ def td_loss(
     mean = lambda x: base.masked_mean(x, batch.mask_t)
     error, central_error = got.q_tot - got.returns, got.q_hat - got.returns
     mixed, central = mean(got.weight * error**2), mean(central_error**2)
-    suspect = base.suspect(got.q_tot, got.q_hat)
     metrics = {"loss": mixed + central, "central_loss": central, "weight": mean(got.weight), "q_tot": mean(got.q_tot)}
-    return mixed + central, metrics | {
-        "target": mean(got.returns),
-        "td_abs": mean(jnp.abs(error)),
-        base.SUSPECT: suspect,
-    }
+    metrics |= {"target": mean(got.returns), "td_abs": mean(jnp.abs(error))}
+    return mixed + central, metrics | {base.SUSPECT: base.suspect(got.q_tot, got.q_hat)}
 
 
 def episode_values(

@@ -9,12 +9,9 @@ from typing import Any, NamedTuple
 
 import qllm_envs
 from qllm_jax import config as configs
-from qllm_jax.config import AlgoConfig, Config, Sweep, function_name
+from qllm_jax.config import MACHINE_KEYS, AlgoConfig, Config, Sweep, function_name
 from qllm_jax.errors import UserError
 from qllm_jax.studies.plan import CellsEntry, Plan, Study
-
-# Keys that change no number of a run: where it is written, and what it is computed on.
-MACHINE_KEYS = ("run_dir", "resume", "sweep", "part", "group", "memory_gib", "devices", "unroll", "hosts", "wandb")
 
 
 class Cell(NamedTuple):
@@ -70,8 +67,8 @@ def compose(overrides: tuple[str, ...]) -> Config:
 
 
 def content(config: Config) -> dict[str, Any]:
-    """The configuration without MACHINE_KEYS."""
-    return {key: value for key, value in asdict(config).items() if key not in MACHINE_KEYS}
+    """The configuration without MACHINE_KEYS, and without the keys of a sweep, of which a cell is one row."""
+    return {key: value for key, value in asdict(config).items() if key not in (*MACHINE_KEYS, "sweep", "part")}
 
 
 def hash_of(config: Config) -> str:
