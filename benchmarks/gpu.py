@@ -7,8 +7,9 @@ Every result is printed and stored as soon as it is there. Each item has a proce
 that fails stops no other. Nothing is downloaded.
 
 Forms: "before" is the program of a CPU, "scan" has rollouts and returns in few kernels, "pallas" also has the unroll
-of the networks as one kernel. "graphs" puts the launches of loops into command buffers of XLA. On a machine without a
-GPU take small sizes: `--agents 2 --hidden 4 --runs 1 2 --seeds 2 --buffer 16 --steps 2000 --minutes 2`.
+of the networks as one kernel; "float32" is the same without TF32, which XLA takes for matmuls else. "graphs" puts the
+launches of loops into command buffers of XLA. On a machine without a GPU take small sizes: `--agents 2 --hidden 4
+--runs 1 2 --seeds 2 --buffer 16 --steps 2000 --minutes 2`.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import common
 import gpu_kernels
@@ -22,7 +22,7 @@ from qllm_jax import config
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
 
-FORMS = ("pallas", "before", "scan")  # see gpu.py
+FORMS = ("pallas", "before", "scan", "float32")  # see gpu.py
 GRAPHS = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUSTOM_CALL,WHILE,CONDITIONAL",
     "xla_gpu_graph_min_graph_size": "1",
@@ -43,17 +43,20 @@ def work(job: dict[str, Any]) -> None:
     if job["item"] == jaxmarl_qmix.NAME:
         put(theirs(job))
         return
-    programs = job["programs"]
+    programs, first = job["programs"], None
     for start, stop in itertools.pairwise([0, *range(1, len(programs), COMPILED_AT_ONCE), len(programs)]):
         part = [(program, attempt(job, program, lower)) for program in programs[start:stop]]
         with concurrent.futures.ThreadPoolExecutor(COMPILED_AT_ONCE) as pool:
-            compiling = [(*each, pool.submit(compile_timed, *each)) for each in part if each[1]]
-        for program, (exp, _), future in compiling:
+            compiling = [(each[0], pool.submit(compile_timed, *each)) for each in part if each[1]]
+        for program, future in compiling:
             if time.monotonic() > end:
                 return
-            attempt(job, program, lambda job, program: time_loop(job, program, exp, *future.result()))  # noqa: B023
-    if job.get("kernels"):
-        attempt(job, programs[0], longest_kernels)
+            compiled = attempt(job, program, lambda job, program: future.result())  # noqa: B023
+            if compiled:
+                attempt(job, program, lambda job, program: time_loop(job, program, compiled))  # noqa: B023
+                first = first or compiled
+    if job.get("kernels") and first:
+        attempt(job, programs[0], lambda job, _: longest_kernels(job, first))
 
 
 def attempt(job: dict[str, Any], program: dict[str, Any], step: Callable[..., Any]) -> Any:
@@ -77,30 +80,58 @@ def overrides(algo: str, sizes: Sizes) -> list[str]:
 
 def build(algo: str, sizes: Sizes, form: str) -> Experiment:
     """The program of one form: see gpu.py."""
-    settings = config.load([*overrides(algo, sizes), f"unroll={'pallas' if form == 'pallas' else 'scan'}"])
+    settings = config.load([*overrides(algo, sizes), f"unroll={'scan' if form in ('before', 'scan') else 'pallas'}"])
     return experiment.build(settings, platform="cpu" if form == "before" else "gpu")
 
 
-def lower(job: dict[str, Any], program: dict[str, Any]) -> tuple[Experiment, Any]:
-    """The parts of one program, and its loop over iterations, traced."""
+class Lowered(NamedTuple):
+    """The parts of one program, its loop over iterations, and what comes before it, all traced."""
+
+    exp: Experiment
+    chunk: Any
+    before: tuple[Any, Any]  # init, warmup
+
+
+class Compiled(NamedTuple):
+    """The executables of one program, and the compile time of its loop, with others at the same time."""
+
+    exp: Experiment
+    chunk: Any
+    before: tuple[Any, Any]
+    compile_s: float
+
+
+def lower(job: dict[str, Any], program: dict[str, Any]) -> Lowered:
+    """Trace one program."""
     exp = build(job["algo"], Sizes(**program["sizes"]), program["form"])
-    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
-    chunk: Any = exp.program.chunk
-    return exp, chunk.lower(*state, exp.hp, jnp.asarray(1))
+    given = exp.root, exp.seeds, exp.choice
+    jitted: Any = exp.program
+    state = jax.eval_shape(jitted.init, *given)
+    with jax.default_matmul_precision("float32" if program["form"] == "float32" else None):
+        before = jitted.init.lower(*given), jitted.warmup.lower(*state, exp.hp)
+        return Lowered(exp, jitted.chunk.lower(*state, exp.hp, jnp.asarray(1)), before)
 
 
-def compile_timed(program: dict[str, Any], lowered: tuple[Experiment, Any]) -> tuple[Any, float]:
-    """The executable of one program, and its compile time, with others at the same time."""
+def compile_timed(program: dict[str, Any], lowered: Lowered) -> Compiled:
+    """Compile one program."""
     start = time.perf_counter()
-    chunk = lowered[1].compile(compiler_options=GRAPHS if program["graphs"] else None)
-    return chunk, time.perf_counter() - start
+    chunk = lowered.chunk.compile(compiler_options=GRAPHS if program["graphs"] else None)
+    compile_s = time.perf_counter() - start
+    init, warmup = (each.compile() for each in lowered.before)
+    return Compiled(lowered.exp, chunk, (init, warmup), compile_s)
 
 
-def time_loop(job: dict[str, Any], program: dict[str, Any], exp: Experiment, chunk: Any, compile_s: float) -> None:
+def started(compiled: Compiled) -> Any:
+    """A state of one program with a replay that can be sampled."""
+    exp, (init, warmup) = compiled.exp, compiled.before
+    return warmup(*init(exp.root, exp.seeds, exp.choice), exp.hp)
+
+
+def time_loop(job: dict[str, Any], program: dict[str, Any], compiled: Compiled) -> None:
     """Print the row of one program. Its state is freed before the next."""
-    state, sizes = exp.program.warmup(*experiment.init(exp), exp.hp), Sizes(**program["sizes"])
+    exp, chunk, sizes = compiled.exp, compiled.chunk, Sizes(**program["sizes"])
     run = lambda state, n: chunk(*state, exp.hp, jnp.asarray(n))[:2]
-    times = samples(run, state, job["samples"])
+    times = samples(run, started(compiled), job["samples"])
     memory = chunk.memory_analysis()
     steps = exp.steps_per_iteration * sizes.seeds
     put(
@@ -112,7 +143,7 @@ def time_loop(job: dict[str, Any], program: dict[str, Any], exp: Experiment, chu
             "graphs": program["graphs"],
             "iteration_ms": times,
             "env_steps_per_s": [1e3 * steps / ms for ms in times],
-            "compile_s": compile_s,
+            "compile_s": compiled.compile_s,
             "kernels": kernels(chunk.as_text(), exp.env.spec.horizon),
             "temporary_bytes": memory.temp_size_in_bytes,
             "state_bytes": memory.argument_size_in_bytes,
@@ -163,12 +194,11 @@ def theirs(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def longest_kernels(job: dict[str, Any], program: dict[str, Any]) -> None:
+def longest_kernels(job: dict[str, Any], compiled: Compiled) -> None:
     """Print the kernels with the longest time of one program, from the profiler."""
-    exp = build(job["algo"], Sizes(**program["sizes"]), program["form"])
-    state = exp.program.warmup(*experiment.init(exp), exp.hp)
-    run = lambda state: exp.program.chunk(*state, exp.hp, jnp.asarray(TRACED))[:2]
-    state = jax.block_until_ready(run(state))
+    exp = compiled.exp
+    run = lambda state: compiled.chunk(*state, exp.hp, jnp.asarray(TRACED))[:2]
+    state = jax.block_until_ready(run(started(compiled)))
     _, events = profiler_trace.record(lambda: jax.block_until_ready(run(state)))
     found = profiler_trace.kernels(events)
     total = sum(microseconds for _, microseconds in found.values())

@@ -55,8 +55,8 @@ def test_gpu_times_programs_anywhere(load, capsys):
 def test_gpu_goes_on_after_a_program_that_fails(load, capsys, monkeypatch):
     items = load("gpu_items")
     monkeypatch.setattr(items, "lower", lambda job, program: (None, program))
-    monkeypatch.setattr(items, "compile_timed", lambda program, lowered: (1 / program["good"], 1.0))
-    monkeypatch.setattr(items, "time_loop", lambda job, program, exp, chunk, compile_s: items.put(program))
+    monkeypatch.setattr(items, "compile_timed", lambda program, lowered: 1 / program["good"])
+    monkeypatch.setattr(items, "time_loop", lambda job, program, compiled: items.put(program))
     job = {"item": "sizes", "limit_s": 600, "programs": [{"good": good} for good in (1, 0, 1)]}
     items.work(job)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -93,9 +93,9 @@ def test_a_process_of_gpu_is_stopped_at_its_limit(load, monkeypatch, capsys, tmp
 def test_gpu_goes_through_all_sizes_in_every_form(load):
     module = load("gpu", "--agents", "3", "6", "25", "--runs", "1", "5", "20", "100")
     main_task, *_, (sizes, _) = module.jobs(module.arguments())
-    assert len(main_task[0]["programs"]) == 6
+    assert len(main_task[0]["programs"]) == 8
     programs = [json.dumps(program) for program in sizes["programs"]]
-    assert len(set(programs)) == len(programs) == 6 * (3 * 2 * 4 - 1)  # the main task has been timed
+    assert len(set(programs)) == len(programs) == 8 * (3 * 2 * 4 - 1)  # the main task has been timed
     assert {program["form"] for program in sizes["programs"][:23]} == {"pallas"}
 
 
