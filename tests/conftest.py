@@ -11,9 +11,12 @@ import pytest
 
 from qllm_jax import user_cache
 
-# XLA's older code for fusions and one piece of code for each program, in this process and those that it starts: that
-# compiles in a third of the time. XLA reads the flags before its first compilation.
-FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# One piece of code for each program, and XLA's older code for fusions where there still is (jax 0.11 ends at a flag
+# that it does not know), in this process and those that it starts: that compiles in a third of the time. XLA reads the
+# flags before its first compilation.
+FLAGS = "--xla_cpu_parallel_codegen_split_count=1"
+if jax.__version_info__ < (0, 11):
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 gc.set_threshold(200_000, 50, 50)  # tracing makes many objects and few cycles: collecting seldom saves a tenth
 jax.config.update("jax_numpy_rank_promotion", "raise")
