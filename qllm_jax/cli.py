@@ -11,8 +11,12 @@ from qllm_jax import files, process
 from qllm_jax.errors import UserError
 
 
-def main(command: Callable[[list[str]], int], usage: str | None) -> None:
-    """Run a command on sys.argv and exit with its code. For -h and --help, print `usage` without importing jax."""
+def main(command: Callable[[list[str]], int], usage: str | None, finds_device: bool = True) -> None:
+    """Run a command on sys.argv and exit with its code. For -h and --help, print `usage` without importing jax.
+
+    JAX is started first if JAX_PLATFORMS names a device, so that one that is not there is the error that is seen.
+    `finds_device=False` is for a command that has settings to make before.
+    """
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
         print((usage or "python -OO leaves out help texts: run the command without -OO and PYTHONOPTIMIZE").strip())
@@ -23,6 +27,8 @@ def main(command: Callable[[list[str]], int], usage: str | None) -> None:
         from qllm_jax import compile_cache
 
         compile_cache.enable()
+        if finds_device and os.environ.get("JAX_PLATFORMS", "") not in ("", "cpu"):
+            process.find_device()
         code = command(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,7 +67,7 @@ def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tu
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or (key not in defaults and Path(argument).exists()):
-            paths.append(argument)
+            paths.append(str(files.expanded(argument)))
         elif key not in defaults:
             raise UserError(f"unknown key {key!r}: {suggest(key, defaults)} (and {positional})")
         else:
@@ -73,6 +79,10 @@ def convert(key: str, value: str, default: Any) -> Any:
     """Convert `value` to the type of `default`. UserError if that fails."""
     if default is None or isinstance(default, str):
         return value
+    if isinstance(default, bool):
+        if value not in ("true", "false"):
+            raise UserError(f"{key} must be true or false, got {value!r}")
+        return value == "true"
     try:
         if type(default) is int and "e" in value.lower():  # 1e4
             whole = float(value)

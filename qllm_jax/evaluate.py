@@ -11,6 +11,7 @@ Keys (defaults in brackets):
   epsilon    share of random actions, from 0 to 1 [algo.eval_epsilon of the run]
   seed       another number plays other episodes; 0 are the episodes of result.json [0]
   out        new .json file for the numbers [none]
+  overwrite  true replaces an existing file [false]
 """
 
 from qllm_jax import cli

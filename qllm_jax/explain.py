@@ -13,6 +13,7 @@ Keys (defaults in brackets):
   key             another number draws another episode [0]
   episodes        greedy episodes whose states are used to measure what each argument does; the first is drawn [32]
   out             new .png, .pdf or .svg file [explain.png in the run folder, which is replaced]
+  overwrite       true replaces existing files [false]
 
 The numbers are printed, and written as JSON beside the picture, with the same name. docs/interpretability.md defines
 them. A method without a mixer has no credit weights, and is refused.

@@ -65,13 +65,14 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 
 def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:
     """The path `out`, which may be written. UserError for a wrong suffix, a missing folder, or an existing file."""
-    path = Path(out)
+    path = expanded(out)
     if path.suffix.lower() not in suffixes:
         raise UserError(f"out={out} must end in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise UserError(f"out={out} cannot be written: there is no folder {str(path.parent)!r}")
     if path.is_dir() or (path.exists() and not overwrite):
-        raise UserError(f"out={out} exists already: choose another name, or remove it")
+        hint = "choose another name, or remove it" if path.is_dir() else "choose another name, or give overwrite=true"
+        raise UserError(f"out={out} exists already: {hint}")
     return path
 
 

@@ -46,4 +46,4 @@ def on_cpu(overrides: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.main(on_cpu, __doc__)
+    cli.main(on_cpu, __doc__, finds_device=False)

@@ -60,6 +60,13 @@ def explain_jax(error: Exception) -> str | None:
     return f"JAX finds no device with JAX_PLATFORMS={chosen!r}{reason}; without the variable it takes what there is"
 
 
+def find_device() -> None:
+    """Start JAX on the device that it is asked for, before anything can fail for want of it. `explain_jax` explains."""
+    import jax
+
+    jax.devices()
+
+
 @contextlib.contextmanager
 def in_32_bits() -> Iterator[None]:
     """Use the settings of FIXED in a process that has imported jax already, as credit functions are traced too."""

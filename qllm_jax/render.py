@@ -13,6 +13,7 @@ Keys (defaults in brackets):
   key             another number draws another episode [0]
   fps             frames per second [5]
   out             new .gif file [episode.gif in the run folder, which is replaced]
+  overwrite       true replaces an existing file [false]
 
 The credit weight of an agent is the gradient of Q_tot with respect to the agent's chosen Q: 1 for all agents in VDN,
 scale times w in QLLM, the local slope in QMIX, w times lambda in QPLEX. In an actor-critic with a mixer it is the

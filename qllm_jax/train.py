@@ -15,7 +15,7 @@ Keys (defaults in brackets; configs/ has all keys with comments):
   total_steps      environment steps per run [2000000]
   sweep.KEY        list of values; the grid of all lists, times seeds, is trained at once
   run_dir          folder of the run, which must be new [runs/TASK_ALGO_sSEED_TIME]
-  resume           folder of a run to continue, with no other key but total_steps, devices, unroll and hosts
+  resume           folder of a run to continue, with no other key but total_steps, wandb.mode, devices, unroll, hosts
   log_interval     environment steps between two records of training metrics [2000]
   eval_interval    environment steps between two evaluations, each with a checkpoint [50000]
   eval_episodes, final_episodes         episodes per evaluation [32] and at the end [320]
@@ -45,4 +45,4 @@ def train(overrides: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.main(train, __doc__)
+    cli.main(train, __doc__, finds_device=False)

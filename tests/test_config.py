@@ -1,10 +1,12 @@
 """Every mistake in a configuration is one sentence that names the key and what is allowed."""
 
+from pathlib import Path
+
 import jax
 import pytest
 from omegaconf import OmegaConf
 
-from qllm_jax import cli, config
+from qllm_jax import cli, config, files, tfcaf
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment
 from qllm_jax.tfcaf import gates
@@ -15,7 +17,7 @@ SENTENCES = [
     ("+colour=3", "unknown key 'colour': choose from algo, devices, env,"),
     ("+algo.colour=3", "unknown key 'algo.colour': choose from agent_id, batch_episodes,"),
     ("env=mpe_spred", "env 'mpe_spred' does not exist: did you mean 'mpe_spread'?"),
-    ("algo=qmix", "algo 'qmix' does not exist: did you mean 'repo_qmix'?"),
+    ("algo=qmx", "algo 'qmx' does not exist: did you mean 'matched_qmix'?"),
     ("experiment=nothing", "experiment 'nothing' does not exist: choose from"),
     ("n_agents=0", "n_agents must be greater than or equal to 1, got 0"),
     ("n_agents=three", "n_agents must be a valid integer, got 'three'"),
@@ -50,6 +52,9 @@ PART_SENTENCES = [
     ("algo.mixer.name=qmx", "mixer 'qmx' does not exist: did you mean 'qmix'?"),
     ("+algo.mixer.embed_dim=3", "mixer 'tfcaf' has no option 'embed_dim': choose from function, scale"),
     ("algo.mixer.function=none", "credit function 'none' does not exist: choose from duty, lbf,"),
+    ("algo.mixer.function=no/mine.py", "credit function 'no/mine.py' does not exist: there is no file '/"),
+    ("algo.mixer.function=/dev/null", "credit function '/dev/null' is a file whose name does not end in .py: "),
+    ("algo.mixer.function=/dev", "credit function '/dev' is a folder: give one of its .py files (none)"),
     ("algo.mixer.scale=-1", "scale must be 'n_agents' or a positive number, got -1"),
     ("algo.learner.name=iql", "algo.learner 'iql' mixes nothing: set algo.mixer to {} as algo=matched_iql does"),
     ("algo.optimizer=sgd", "algo.optimizer 'sgd' does not exist: choose from adam, rmsprop"),
@@ -62,6 +67,23 @@ def test_whole_numbers_may_be_written_as_1e6():
     assert type(found.total_steps) is int
     assert "total_steps: 2000000\n" in config.to_yaml(found)
     assert cli.convert("episodes", "1e2", 8) == 100
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    assert cli.parse(["~/run"], "runs", {})[0] == [str(tmp_path / "run")]
+    assert files.new_file("~/a.png", (".png",)) == tmp_path / "a.png"
+    assert tfcaf.find("~/mine.py").file == str(tmp_path / "mine.py")
+
+
+def test_the_bare_name_of_a_method_is_its_matched_preset():
+    matched = [name for name in config.group_names("algo") if name.startswith("matched_")]
+    for name in matched:
+        assert config.full_name(f"algo={name.removeprefix('matched_')}") == f"algo={name}"
+    assert config.load(["algo=qmix"]) == config.load(["algo=matched_qmix"])
+    assert config.full_name("algo=vdn,repo_qmix,nothing") == "algo=matched_vdn,repo_qmix,nothing"
+    assert config.full_name("env=qmix") == "env=qmix"
 
 
 def test_numbers_that_yaml_would_read_as_texts_come_back_from_a_run_folder(tmp_path):

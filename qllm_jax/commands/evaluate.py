@@ -16,14 +16,15 @@ from qllm_jax.run import finish, gated, load, results
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
-DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None}
+DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None, "overwrite": False}
 
 
 def evaluate(arguments: list[str]) -> int:
     """Load the run, play, print, write the file if there is one. Return the exit code."""
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "evaluate")
-    out = files.new_file(options["out"], (".json",)) if options["out"] is not None else None
+    given_out = options["out"]
+    out = None if given_out is None else files.new_file(given_out, (".json",), options["overwrite"])
     given, episodes, seed = check(options)
     run = load.load_run(path, options["which"])
     gated.note_unverified(run.exp)

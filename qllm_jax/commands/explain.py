@@ -26,7 +26,15 @@ from qllm_jax.run import gated, load
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
-DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "episodes": 32}
+DEFAULTS: dict[str, Any] = {
+    "configuration": None,
+    "seed": 0,
+    "which": "best",
+    "out": None,
+    "overwrite": False,
+    "key": 0,
+    "episodes": 32,
+}
 DEFAULT_OUT = "explain.png"
 MAX_STATES = 1024  # drawn at random from those that were visited
 
@@ -35,7 +43,7 @@ def explain(arguments: list[str]) -> int:
     """Load the run, play episodes, measure, draw, write picture and JSON, print a table. Return the exit code."""
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "explain")
-    out, data = outputs(options["out"], Path(path))
+    out, data = outputs(options["out"], Path(path), options["overwrite"])
     key = check_key_number("key", options["key"])
     if options["episodes"] < 2:
         raise UserError(f"episodes must be at least 2, got {options['episodes']}")
@@ -51,12 +59,12 @@ def explain(arguments: list[str]) -> int:
     return 0
 
 
-def outputs(out: str | None, run: Path) -> tuple[Path, Path]:
+def outputs(out: str | None, run: Path, overwrite: bool) -> tuple[Path, Path]:
     """Paths of the picture and of the JSON beside it. UserError if one that was asked for cannot be written."""
     if out is None:
         return run / DEFAULT_OUT, (run / DEFAULT_OUT).with_suffix(".json")
-    picture = files.new_file(out, SUFFIXES)
-    return picture, files.new_file(str(picture.with_suffix(".json")), (".json",))
+    picture = files.new_file(out, SUFFIXES, overwrite)
+    return picture, files.new_file(str(picture.with_suffix(".json")), (".json",), overwrite)
 
 
 def credit_of(exp: Experiment) -> Credit:

@@ -36,6 +36,7 @@ def multirun(overrides: list[str]) -> int:
         if any(override.startswith(f"{key}=") for override in overrides):
             raise UserError(f"{key}= belongs to one run, and --multirun starts many")
     check_once(overrides)
+    overrides = [config.full_name(override) for override in overrides]
     path = sweep_dir(overrides)
     if (path / JOBS).exists():
         raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")

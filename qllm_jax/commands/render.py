@@ -21,7 +21,7 @@ from qllm_jax.run import gated, load
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
-DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0}
+DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0, "overwrite": False}
 DEFAULT_OUT = "episode.gif"
 MIN_FPS, MAX_FPS = 0.1, 50.0  # viewers slow down faster animations
 
@@ -30,7 +30,8 @@ def render(arguments: list[str]) -> int:
     """Load the run, play an episode, draw it, write the GIF. Return the exit code."""
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "render")
-    out = files.new_file(options["out"], (".gif",)) if options["out"] is not None else Path(path) / DEFAULT_OUT
+    given = options["out"]
+    out = Path(path) / DEFAULT_OUT if given is None else files.new_file(given, (".gif",), options["overwrite"])
     key = check_key_number("key", options["key"])
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")

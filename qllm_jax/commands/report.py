@@ -10,7 +10,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.reporting import comparison, curves
 from qllm_jax.reporting.comparison import Entry, Panel
 
-DEFAULTS = {"out": "curves.png", "overwrite": "false"}
+DEFAULTS = {"out": "curves.png", "overwrite": False}
 SUFFIXES = (".png", ".pdf", ".svg")
 HEADER = "task | N | algorithm | seeds | env steps | final return | 95% CI | IQM | random policy | wall time"
 
@@ -20,9 +20,7 @@ def report(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folders of runs", DEFAULTS)
     if not paths:
         raise UserError("give the folders of the runs to compare, for example: python -m qllm_jax.report runs/*")
-    if options["overwrite"] not in ("true", "false"):
-        raise UserError(f"overwrite must be true or false, got {options['overwrite']!r}")
-    out = files.new_file(options["out"], SUFFIXES, options["overwrite"] == "true")
+    out = files.new_file(options["out"], SUFFIXES, options["overwrite"])
     distinct = dict.fromkeys(str(Path(path)) for path in paths)
     panels = comparison.make_panels([entry for path in distinct for entry in comparison.read(path)])
     curves.draw(panels, out)

@@ -4,15 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from qllm_jax import config as configs
+from qllm_jax import process
 from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, gated, load
+from qllm_jax.run import finish, folder, gated, load, results, wandb_log
 from qllm_jax.scaling import grouping, hosts
-from qllm_jax.scaling.training import train_all
+from qllm_jax.scaling.training import is_finished, train_all
 
-CHANGEABLE = ("total_steps", "devices", "unroll")  # keys that may be given with resume=
+CHANGEABLE = ("total_steps", "devices", "unroll", "wandb.mode")  # keys that may be given with resume=
 
 
 def train(overrides: list[str]) -> int:
@@ -20,8 +21,12 @@ def train(overrides: list[str]) -> int:
     config = configs.load(overrides)
     devices.use_cores()
     job, config = hosts.join(config.hosts), replace(config, hosts=HostsConfig())
+    process.find_device()
     if job.processes > 1 and not (config.resume or config.run_dir):
         raise UserError("several processes need a folder that all of them see: give run_dir=FOLDER or resume=FOLDER")
+    if text := end_of_finished(config, overrides):
+        print(text)
+        return 0
     opened = None
     with hosts.synchronized(job, "folder"):
         if job.is_leader:
@@ -42,6 +47,7 @@ def train(overrides: list[str]) -> int:
 def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:
     """The experiment and its folder, which is made if it is new. UserError if the processes cannot share it."""
     if not config.resume:
+        wandb_log.check(config.wandb)
         exp = gated.build(config)
         path = folder.new_path(config, exp.env.spec.task)
         groups = grouping.choose(exp, n_processes)
@@ -51,11 +57,28 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
     path, config = recorded(config, overrides)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
+    wandb_log.check(config.wandb)
     exp = gated.build(config)
-    load.check_resumable(path)
-    if config.total_steps != folder.load(str(path))[1].total_steps:
-        folder.change_total_steps(path, config.total_steps)
+    folder.change(path, config)
     return exp, path
+
+
+def end_of_finished(config: Config, overrides: list[str]) -> str:
+    """The results of a finished run that is resumed to no more steps, whose folder stays as it is; "" for any other.
+
+    UserError if `total_steps` is below what the run has reached, or if its folder is damaged.
+    """
+    if not config.resume:
+        return ""
+    path, found = recorded(config, overrides)
+    load.check_resumable(path)
+    folder.check_total_steps(path, found.total_steps)
+    if not is_finished(path, found.total_steps):
+        return ""
+    final = results.collect_groups(path)
+    more = f"python -m qllm_jax.train resume={path} total_steps=N"
+    head = f"{path} is finished, at step {final.env_steps:,}, and stays as it is; {more} with a larger N trains on"
+    return f"{head}\n\n{finish.table(found, final)}"
 
 
 def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
@@ -68,8 +91,10 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
             f"resume= continues a run as it was configured; only {', '.join(CHANGEABLE)} can change, not "
             f"{', '.join(sorted(changed))}"
         )
-    for key in keys & {*CHANGEABLE}:
+    for key in keys & {*CHANGEABLE} - {"wandb.mode"}:
         found = replace(found, **{key: getattr(config, key)})
+    if "wandb.mode" in keys:
+        found = replace(found, wandb=replace(found.wandb, mode=config.wandb.mode))
     return path, found
 
 

@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from qllm_envs.parts import suggest
-from qllm_jax.config.groups import GROUPS, ROOT, config_dir, group_names
+from qllm_jax.config.groups import GROUPS, ROOT, config_dir, group_names, nearest
 
 
 def explain_validation(detail: Any) -> str:
@@ -25,7 +25,7 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
     text = str(error)
     if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
         group, _, name = found.group(1).rpartition("/")
-        return f"{group} {name!r} does not exist: {suggest(name, group_names(group))}"
+        return f"{group} {name!r} does not exist: {suggest(nearest(group, name), group_names(group))}"
     if found := re.search(r"Could not (?:override|delete from config\.) '([^']*)'", text):
         return unknown_key(found.group(1), overrides, root)
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):

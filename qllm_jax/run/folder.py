@@ -205,20 +205,33 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [record for group in groups for record in stored_logs.metrics(group)]
 
 
-def change_total_steps(path: Path, total_steps: int) -> None:
-    """Change `total_steps` in config.yaml, in groups too: a run that is killed again still has its new length.
+def check_total_steps(path: Path, total_steps: int) -> None:
+    """UserError if a run has more steps than `total_steps` already and so would lose some."""
+    if total_steps >= load(str(path))[1].total_steps:
+        return  # the last rollout may go beyond the steps that were asked for
+    groups = dict.fromkeys((path, *log_folders(path)))
+    steps = [record["env_steps"] for record in records(path)]
+    steps += [checkpoint.step_of(p) for group in groups for p in checkpoint.newest_first(group / CHECKPOINTS)]
+    if total_steps < (reached := max(steps, default=0)):
+        raise UserError(f"total_steps={total_steps} is less than the {reached:,} env steps that {path} has reached")
 
-    UserError, and nothing is written, if a process trains the run or if it has more steps already.
+
+def change(path: Path, config: Config) -> None:
+    """Record `total_steps` and `wandb.mode` of a run that is resumed with others, in groups too.
+
+    A run that is killed again still has its new length. UserError, and nothing is written, if a process trains the run
+    or if it has more steps already.
     """
+    before = load(str(path))[1]
+    if (config.total_steps, config.wandb.mode) == (before.total_steps, before.wandb.mode):
+        return
     with ExitStack() as held:
         groups = list(dict.fromkeys((path, *log_folders(path))))
         for group in groups:
             held.enter_context(locked(group))
-        steps = [record["env_steps"] for record in records(path)]
-        steps += [checkpoint.step_of(p) for group in groups for p in checkpoint.newest_first(group / CHECKPOINTS)]
-        if total_steps < (reached := max(steps, default=0)):
-            raise UserError(f"total_steps={total_steps} is less than the {reached:,} env steps that {path} has reached")
+        check_total_steps(path, config.total_steps)
         for group in groups:
             recorded = OmegaConf.load(group / CONFIG)
-            OmegaConf.update(recorded, "total_steps", total_steps)  # pyright: ignore[reportArgumentType]
+            OmegaConf.update(recorded, "total_steps", config.total_steps)  # pyright: ignore[reportArgumentType]
+            OmegaConf.update(recorded, "wandb.mode", config.wandb.mode)  # pyright: ignore[reportArgumentType]
             files.write_atomically(group / CONFIG, OmegaConf.to_yaml(recorded))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qllm_jax import files
-from qllm_jax.config import Config
+from qllm_jax.config import Config, WandbConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
@@ -27,6 +27,24 @@ class WandbSink(NamedTuple):
     close: Callable[[], None]
 
 
+def check(settings: WandbConfig) -> None:
+    """Log in for wandb.mode=online, by a key or at the terminal, before a folder is made. UserError if refused."""
+    if settings.mode != "online":
+        return
+    import wandb
+
+    try:
+        wandb.login(verify=True)
+    except wandb.Error as error:
+        raise refusal(error) from error
+
+
+def refusal(error: Exception) -> UserError:
+    """The sentence for what wandb refuses."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    return UserError(f"wandb: {reason}; wandb.mode=offline needs no account, also with resume=RUN")
+
+
 def make(config: Config, folder: Path) -> WandbSink:
     """The sink of a run folder, which does nothing if wandb is disabled. UserError if wandb refuses."""
     if config.wandb.mode == "disabled":
@@ -37,8 +55,7 @@ def make(config: Config, folder: Path) -> WandbSink:
     try:
         runs = [start(wandb, config, folder, i, run) for i, run in enumerate(run_axis.runs(config))]
     except wandb.Error as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"wandb: {reason}; wandb.mode=offline needs no account") from error
+        raise refusal(error) from error
 
     def write(records: list[dict[str, Any]]) -> None:
         for run, record in zip(runs, records, strict=True):

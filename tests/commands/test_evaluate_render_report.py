@@ -92,8 +92,10 @@ def test_epsilon_of_one_is_the_random_policy_and_out_is_written_once(tiny_run: P
     found = json.loads(out.read_text())
     assert found["return_per_seed"] == found["random_policy_per_seed"]
     assert np.shape(found["returns"]) == (2, 3)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="exists already: choose another name, or give overwrite=true"):
         evaluate([str(tiny_run), f"out={out}"])
+    assert evaluate([str(tiny_run), "episodes=2", f"out={out}", "overwrite=true"]) == 0
+    assert json.loads(out.read_text())["episodes"] == 2
 
 
 def test_weights_of_a_credit_function_are_scaled_by_n(run: LoadedRun, episode: Episode):

@@ -30,6 +30,22 @@ def test_a_jax_that_cannot_start_is_one_sentence(variable: str, value: str, sent
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("command", ["train", "verify", "evaluate", "params"])
+def test_the_device_is_looked_for_before_all_else(command: str, tmp_path):
+    """A credit function that is verified, a run that is read: none is blamed for the device."""
+    arguments = {"train": [f"run_dir={tmp_path / 'r'}"], "verify": ["no.py"], "evaluate": ["no_run"], "params": []}
+    done = subprocess.run(
+        [sys.executable, "-m", f"qllm_jax.{command}", *arguments[command]],
+        env={**os.environ, "JAX_PLATFORMS": "nosuch"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: JAX finds no device with JAX_PLATFORMS='nosuch': ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_deprecations_of_libraries_end_no_command():
     code = "from qllm_jax import process; process.prepare(); import distrax, flax, orbax.checkpoint; print('imported')"
     run = [sys.executable, "-W", "error", "-c", code]

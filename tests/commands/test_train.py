@@ -132,7 +132,8 @@ def test_an_old_run_keeps_its_own_credit_function(whole: Path):
     [
         (["run_dir={whole}"], "exists already: continue it with resume="),
         (["resume={whole}/nothing"], "is not the folder of a run (it has no config.yaml)"),
-        (["resume={whole}", "seeds=3"], "only total_steps, devices, unroll can change, not seeds"),
+        (["resume={whole}", "total_steps=2900"], "total_steps=2900 is less than the 3,000 env steps that"),
+        (["resume={whole}", "seeds=3"], "only total_steps, devices, unroll, wandb.mode can change, not seeds"),
     ],
 )
 def test_folders_are_neither_overwritten_nor_guessed(whole: Path, overrides: list[str], sentence: str):
@@ -143,9 +144,19 @@ def test_folders_are_neither_overwritten_nor_guessed(whole: Path, overrides: lis
     assert sorted((p, p.stat().st_mtime_ns) for p in whole.rglob("*")) == before
 
 
+@pytest.mark.parametrize("overrides", [[], ["total_steps=3000"], ["wandb.mode=disabled"], ["devices=2"]])
+def test_a_finished_run_that_is_resumed_to_no_more_steps_stays_as_it_is(whole: Path, overrides: list[str], capsys):
+    before = sorted((p, p.stat().st_mtime_ns) for p in whole.rglob("*"))
+    assert train([f"resume={whole}", *overrides]) == 0
+    printed = capsys.readouterr().out
+    assert f"{whole} is finished, at step 3,000, and stays as it is; python -m qllm_jax.train" in printed
+    assert "return of 8 greedy episodes, best checkpoint: " in printed
+    assert sorted((p, p.stat().st_mtime_ns) for p in whole.rglob("*")) == before
+
+
 def test_a_folder_in_use_is_refused(whole: Path):
     with folder.locked(whole), pytest.raises(UserError, match="is in use: another process uses it"):
-        train([f"resume={whole}"])
+        train([f"resume={whole}", "total_steps=4000"])
 
 
 def test_a_stale_config_names_the_key(whole: Path, tmp_path: Path):

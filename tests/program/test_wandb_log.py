@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from qllm_jax import config
+from qllm_jax.commands import train as command
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.run import folder, log, wandb_log
+from qllm_jax.train import train
 
 SETTINGS = ["env=matrix_climbing", "algo=matched_vdn", "seeds=2", "wandb.mode=offline"]
 
@@ -18,9 +20,15 @@ class Fake:
     """A wandb that keeps what it is given; like wandb, it drops what comes with a smaller step than before."""
 
     Error = RuntimeError
+    login_refusal = ""
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[int, dict]] = {}
+
+    def login(self, verify: bool) -> None:
+        assert verify
+        if self.login_refusal:
+            raise RuntimeError(self.login_refusal)
 
     def init(self, **given) -> SimpleNamespace:
         rows = self.kept.setdefault(given["id"], {})
@@ -79,5 +87,32 @@ def test_a_wandb_that_refuses_is_one_sentence(fake: Fake, tmp_path: Path, monkey
         raise RuntimeError("no answer from the server.\nwhile retrying: ...")
 
     monkeypatch.setattr(fake, "init", refuse)
-    with pytest.raises(UserError, match=r"^wandb: no answer from the server; wandb.mode=offline needs no account$"):
+    with pytest.raises(
+        UserError, match=r"^wandb: no answer from the server; wandb.mode=offline needs no account, also"
+    ):
         wandb_log.make(make(tmp_path / "a"), tmp_path / "a")
+
+
+def test_who_is_not_logged_in_is_told_before_anything_is_made_or_changed(fake: Fake, tmp_path: Path):
+    fake.login_refusal = "No API key configured. Use `wandb login` to log in"
+    sentence = r"^wandb: No API key configured. Use `wandb login` to log in; wandb.mode=offline needs no account"
+    with pytest.raises(UserError, match=sentence):
+        train([*SETTINGS, "wandb.mode=online", f"run_dir={tmp_path / 'new'}"])
+    assert list(tmp_path.iterdir()) == []
+    make(tmp_path / "a")
+    before = (tmp_path / "a" / "config.yaml").read_text()
+    with pytest.raises(UserError, match=sentence):
+        train([f"resume={tmp_path / 'a'}", "wandb.mode=online", "total_steps=3000000"])
+    assert (tmp_path / "a" / "config.yaml").read_text() == before
+
+
+def test_the_mode_may_change_on_resume_and_is_recorded(fake: Fake, tmp_path: Path):
+    settings = make(tmp_path / "a")
+    _, found = command.recorded(
+        config.load([f"resume={tmp_path / 'a'}", "wandb.mode=disabled"]), ["resume=x", "wandb.mode=disabled"]
+    )
+    assert found.wandb.mode == "disabled"
+    folder.change(tmp_path / "a", found)
+    assert folder.load(str(tmp_path / "a"))[1].wandb.mode == "disabled"
+    assert folder.load(str(tmp_path / "a"))[1].total_steps == settings.total_steps
+    assert not fake.kept

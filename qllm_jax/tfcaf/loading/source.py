@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qllm_envs.parts import suggest
+from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.verdict import Location, TfcafError
 
@@ -27,11 +28,22 @@ def find(name_or_path: str) -> Source:
     """Return a credit function of the library by its name, or of the path of a .py file. `UserError` if none exists."""
     if name_or_path in names():
         return Source(name_or_path, name_or_path, _read(_LIBRARY / f"{name_or_path}.py"))
-    path = Path(name_or_path)
+    path = files.expanded(name_or_path)
     if path.suffix == ".py" and path.is_file():
         return Source(path.stem, str(path), _read(path))
-    choices = f"{suggest(name_or_path, names())}, or give a path to a .py file"
-    raise UserError(f"credit function {name_or_path!r} does not exist: {choices}")
+    raise UserError(f"credit function {name_or_path!r} {_problem(path, name_or_path)}")
+
+
+def _problem(path: Path, name: str) -> str:
+    """Return the sentence, without its subject, for a path that is no .py file."""
+    if path.is_dir():
+        found = ", ".join(sorted(file.name for file in path.glob("*.py"))) or "none"
+        return f"is a folder: give one of its .py files ({found})"
+    if path.exists():
+        return "is a file whose name does not end in .py: a credit function is a Python file, rename it to that"
+    if path.suffix == ".py":
+        return f"does not exist: there is no file {str(path.absolute())!r}"
+    return f"does not exist: {suggest(name, names())}, or give a path to a .py file"
 
 
 def _read(path: Path) -> str:
