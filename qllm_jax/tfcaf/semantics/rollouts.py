@@ -15,8 +15,8 @@ from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.semantics.task import Task
 
-EPISODES = 12
-KEPT = 48  # states of them
+EPISODES = 12  # at least
+KEPT, KEPT_PER_AGENT = 48, 12  # states of them, at least: an agent whose turn is one of N comes up among 12 N states
 NOTABLE = 3  # of each state that good play reaches
 OTHER_SIZES = (2, 3, 6, 25)
 
@@ -105,11 +105,12 @@ def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         first = (env.reset(key_reset), jnp.bool_(True))
         return jax.lax.scan(step, first, jax.random.split(key_steps, env.spec.horizon))[1]
 
-    keys = jax.random.split(jax.random.key(0), EPISODES)
+    n_kept = max(KEPT, KEPT_PER_AGENT * env.spec.n_agents)
+    keys = jax.random.split(jax.random.key(0), max(EPISODES, -(-n_kept // env.spec.horizon)))
     program = jax.jit(jax.vmap(episode)).lower(keys).compile(_QUICK)
     fields, state, alive = jax.tree.map(np.asarray, program(keys))
     visited = np.argwhere(alive)  # (visited, 2): episode, step
-    rows, steps = visited[np.linspace(0, len(visited) - 1, KEPT).astype(int)].T
+    rows, steps = visited[np.linspace(0, len(visited) - 1, n_kept).astype(int)].T
     kept = jax.tree.map(lambda x: x[rows, steps].astype(np.float32), (fields, state))
     # A few states tell little of what is rare: that a unit is dead, or attacks a certain one of 64 enemies.
     return *kept, np.stack([state[alive].min(0), state[alive].max(0)]).astype(np.float32)
