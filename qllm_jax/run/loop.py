@@ -1,4 +1,4 @@
-"""The host loop around the compiled program: train a chunk, log it, evaluate, write a checkpoint, until the end."""
+"""The host loop around the compiled program: train a chunk, log it, evaluate, write a checkpoint if due, to the end."""
 
 import math
 import time
@@ -69,11 +69,11 @@ def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
         session.check_learning()
         if session.env_steps >= next_eval:
             session.evaluate()
-            session.save()
+            session.save_if_due()
         if interrupt.requested or time.monotonic() >= stop_at:
             session.save()
             return False
-    session.save()  # again only if the warm-up was all of the training
+    session.save()
     return True
 
 

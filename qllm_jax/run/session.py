@@ -1,5 +1,6 @@
 """A training session: the state on the devices, the logs on the host, and the steps between them."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.final_evaluation import final_scores, without_spare_runs
 from qllm_jax.run.results import Final
 
+SAVING_SHARE = 0.1  # of the wall time, at most: on a GPU a replay can take longer to write than to train with
+
 
 class Session:
     """The runs of one folder in this process: train, evaluate, save and finish them."""
@@ -33,6 +36,7 @@ class Session:
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
         self.failures = nonfinite.find(exp, self.state.fault)
         self._elapsed, self._started = host.elapsed_s, time.monotonic()
+        self._saved_at, self._saving_s = -math.inf, 0.0  # end and duration of the last checkpoint
 
     @property
     def env_steps(self) -> int:
@@ -102,10 +106,17 @@ class Session:
             f"(mean of {episodes} evaluation episodes, {len(self.learning)} {unit}{failed}; {self.elapsed_s:,.0f} s)"
         )
 
+    def save_if_due(self) -> None:
+        """Write a checkpoint, unless there are enough and writing them would take more than `SAVING_SHARE`."""
+        enough = len(checkpoint.newest_first(self.path / folder.CHECKPOINTS)) >= checkpoint.KEPT
+        if not enough or time.monotonic() - self._saved_at >= self._saving_s * (1 / SAVING_SHARE - 1):
+            self.save()
+
     def save(self) -> None:
         """Write a checkpoint that covers the logs as they are now. UserError if the folder was moved or removed."""
         if not (self.path / folder.METRICS).is_file():
             raise UserError(f"{self.path} was moved or removed: training stops; resume=FOLDER goes on in another place")
+        started = time.monotonic()
         host = HostState(
             metrics_bytes=self.metrics.size(),
             timing_bytes=self.timing.size(),
@@ -115,6 +126,8 @@ class Session:
             timing_sha256=self.timing.sha256(),
         )
         checkpoint.save(self.path / folder.CHECKPOINTS, TrainState(self.clock, self.state), host)
+        self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - started
 
     def finish(self) -> str:
         """Evaluate the best parameters and write the results. Return the closing table."""

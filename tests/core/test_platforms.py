@@ -66,10 +66,12 @@ def test_a_program_that_is_built_for_a_gpu_has_its_rollouts(monkeypatch: pytest.
     called = []
     played = lambda *args: called.append("gpu") or rollout.rollout(*args)
     monkeypatch.setattr(one_run.rollout_gpu, "rollout", played)
-    for platform in ("cpu", None, "gpu"):
+    own = platforms.of_backend()  # what None means
+    for platform in ("cpu", "gpu", None):
         exp = experiment.build(settings, platform=platform)
+        called.clear()
         jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
-        assert called == ["gpu"] * (platform == "gpu")
+        assert called == ["gpu"] * ((platform or own) == "gpu")
 
 
 def test_rows_keep_every_bit():
@@ -111,10 +113,10 @@ def test_lambda_returns_need_no_loop(length: int, lambda_: float):
     )
 
 
-def test_a_cpu_program_has_the_form_for_a_cpu():
-    assert platforms.of_backend() == "cpu"
+def test_a_program_has_the_form_for_its_platform():
     chosen = jax.jit(lambda x: platforms.choose(x, cpu=lambda x: x + 1, gpu=lambda x: x + 2))
-    assert chosen(1) == 2
-    lowered = chosen.trace(1).lower(lowering_platforms=("cuda",)).as_text()
-    assert "dense<2>" in lowered
-    assert "dense<1>" not in lowered
+    assert chosen(1) == {"cpu": 2, "gpu": 3}[platforms.of_backend()]
+    for platform, has, has_not in (("cuda", "dense<2>", "dense<1>"), ("cpu", "dense<1>", "dense<2>")):
+        lowered = chosen.trace(1).lower(lowering_platforms=(platform,)).as_text()
+        assert has in lowered
+        assert has_not not in lowered

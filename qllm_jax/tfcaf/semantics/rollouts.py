@@ -15,8 +15,8 @@ from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.semantics.task import Task
 
-EPISODES = 12  # at least
-KEPT, KEPT_PER_AGENT = 48, 12  # states of them, at least: an agent whose turn is one of N comes up among 12 N states
+KEPT, KEPT_PER_AGENT = 48, 12  # states, at least: an agent whose turn is one of N comes up among 12 N states
+KEPT_OF_EPISODE = 4  # of them on average: states of one episode are alike
 NOTABLE = 3  # of each state that good play reaches
 OTHER_SIZES = (2, 3, 6, 25)
 
@@ -106,7 +106,7 @@ def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         return jax.lax.scan(step, first, jax.random.split(key_steps, env.spec.horizon))[1]
 
     n_kept = max(KEPT, KEPT_PER_AGENT * env.spec.n_agents)
-    keys = jax.random.split(jax.random.key(0), max(EPISODES, -(-n_kept // env.spec.horizon)))
+    keys = jax.random.split(jax.random.key(0), n_kept // KEPT_OF_EPISODE)
     program = jax.jit(jax.vmap(episode)).lower(keys).compile(_QUICK)
     fields, state, alive = jax.tree.map(np.asarray, program(keys))
     visited = np.argwhere(alive)  # (visited, 2): episode, step
