@@ -22,6 +22,7 @@ def main(command: Callable[[list[str]], int], usage: str | None, finds_device: b
         print((usage or "python -OO leaves out help texts: run the command without -OO and PYTHONOPTIMIZE").strip())
         sys.exit(0)
     process.prepare()
+    process.IS_COMMAND.set(True)
     try:
         check_folder()
         from qllm_jax import compile_cache

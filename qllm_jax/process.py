@@ -3,9 +3,11 @@
 import contextlib
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ FIXED_OPTIONS = {
 FIXED = {name: value for name, (value, _) in FIXED_OPTIONS.items()}
 FIXED |= {"JAX_NUMPY_DTYPE_PROMOTION": "standard", "MPLBACKEND": "Agg"}
 CHANGEABLE = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # no warnings of XLA, such as "Very slow compile?"
+
+IS_COMMAND: ContextVar[bool] = ContextVar("is_command", default=False)  # False: a program calls us as a library
 
 
 def prepare() -> None:
@@ -65,6 +69,11 @@ def find_device() -> None:
     import jax
 
     jax.devices()
+
+
+def owns_signals() -> bool:
+    """True if signals are ours to handle: this is a command, and its main thread, which alone gets signals."""
+    return IS_COMMAND.get() and threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ files beside ours and hide the result of a job, so this module calls Hydra's app
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from qllm_jax import compile_cache, config, files
+from qllm_jax import compile_cache, config, files, process
 from qllm_jax.commands import train
 from qllm_jax.config import quoting
 from qllm_jax.errors import UserError
@@ -43,7 +44,11 @@ def multirun(overrides: list[str]) -> int:
     failure = None
     try:
         given = [quoting.readable(override, several=True) for override in overrides]
-        application().multirun(config.ROOT, job, [*HYDRA, *given, f"hydra.sweep.dir={quoting.quoted(str(path))}"])
+        application().multirun(
+            config.ROOT,
+            partial(job, process.IS_COMMAND.get()),
+            [*HYDRA, *given, f"hydra.sweep.dir={quoting.quoted(str(path))}"],
+        )
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain_hydra(error, overrides)) from error
     except Exception as error:  # of a job, which is in its record too, or of the launcher
@@ -94,8 +99,9 @@ def table(records: list[dict[str, Any]]) -> list[str]:
     return ["", *(f"{name:<{width}}  {end}" for name, end in zip(names, ended, strict=True))]
 
 
-def job(composed: DictConfig) -> float:
+def job(is_command: bool, composed: DictConfig) -> float:
     """Train one run, in the process of the launcher. Return its mean final return, which a sweeper may maximize."""
+    process.IS_COMMAND.set(is_command)  # the launcher may have started another process
     del composed  # `train` composes again, with its own rules and error messages
     hydra = HydraConfig.get()
     chosen, output = list(hydra.overrides.task), Path(hydra.runtime.output_dir)

@@ -14,6 +14,7 @@ from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.training import is_finished, train_all
 
 CHANGEABLE = ("total_steps", "devices", "unroll", "wandb.mode")  # keys that may be given with resume=
+COMPILING = "compiling (about 30 s the first time; later starts find the programs in the cache)"
 
 
 def train(overrides: list[str]) -> int:
@@ -35,6 +36,7 @@ def train(overrides: list[str]) -> int:
     spec = exp.env.spec
     runs = run_axis.describe(exp.config)
     print(f"{exp.config.algo.name} on {spec.task}: {spec.n_agents} agents, {runs}, folder {path}")
+    print(COMPILING)
     outcome = train_all(exp, path, job)
     if not outcome.finished:
         print(f"\n{outcome.text}; continue: python -m qllm_jax.train resume={path}")

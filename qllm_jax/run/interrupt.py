@@ -2,6 +2,8 @@
 
 Python runs a signal's handler when the main thread comes back from XLA, which after a compilation can take minutes. So
 a thread reads the signals as they arrive: it answers at once, and ends the process where the handler cannot.
+
+A program that calls `train` as a library, in whatever thread, keeps its own handlers.
 """
 
 import os
@@ -11,6 +13,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from qllm_jax import process
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 2.0  # for the handler of a second Ctrl-C
 ANSWER = "stopping after the step in flight, which is long if it compiles; Ctrl-C again stops at once"
@@ -19,15 +23,16 @@ ANSWER = "stopping after the step in flight, which is long if it compiles; Ctrl-
 class Interrupt:
     """A request to stop, by Ctrl-C or SIGTERM, after the chunk in flight. A second Ctrl-C stops at once.
 
-    Outside of the main thread, which alone gets signals, nothing is requested.
+    Nothing is requested, and no handler is touched, outside of a command and of the main thread, which alone gets
+    signals.
     """
 
     def __init__(self) -> None:
-        """Take over both signals."""
+        """Take over both signals in a command."""
         self.requested = False
         self._handled = threading.Event()  # the handler of a second Ctrl-C runs, or all is over
-        self._is_main = threading.current_thread() is threading.main_thread()
-        if not self._is_main:
+        self._listens = process.owns_signals()
+        if not self._listens:
             return
         self._old = {s: signal.signal(s, self._request) for s in SIGNALS}
         reader, self._writer = os.pipe()
@@ -60,7 +65,7 @@ class Interrupt:
     def close(self) -> None:
         """Restore the signal handlers that were there before."""
         self._handled.set()
-        if not self._is_main:
+        if not self._listens:
             return
         signal.set_wakeup_fd(self._old_writer)
         os.close(self._writer)

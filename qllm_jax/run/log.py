@@ -1,5 +1,6 @@
 """Records of metrics.jsonl, one for each run, and the progress bar."""
 
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -26,15 +27,20 @@ def records(
 
 
 class Progress:
-    """The progress bar: environment steps of all runs, with rate, return, loss and time left."""
+    """The progress bar: environment steps per run, with rate and time left, return and loss.
 
-    def __init__(self, total_steps: int, n_runs: int, env_steps: int) -> None:
-        """Start the bar at `env_steps` of `total_steps` per run."""
-        self._runs, self._total = n_runs, total_steps * n_runs
+    Rate and time left are those of steps after the first chunk, which compiles.
+    """
+
+    def __init__(self, total_steps: int, env_steps: int, unit: str) -> None:
+        """Start the bar at `env_steps` of `total_steps` per run; `unit` names a run."""
+        self._total, self._unit = total_steps, unit
+        self._steady: tuple[float, int] | None = None  # time and env steps when the first chunk had ended
         self._bar = tqdm(
-            total=self._total,
-            initial=env_steps * n_runs,
-            unit=" env-steps",
+            total=total_steps,
+            initial=env_steps,
+            desc="compiling",
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}",
             unit_scale=True,
             dynamic_ncols=True,
             mininterval=0.5,
@@ -44,10 +50,27 @@ class Progress:
     def update(self, env_steps: int, metrics: dict[str, Any]) -> None:
         """Move to `env_steps` per run; metrics are arrays over the runs that learn."""
         mean = {name: float(np.mean(metrics[name])) for name in ("return", "loss")}
-        text = {"return": stats.format_number(mean["return"]), "loss": f"{mean['loss']:.3g}"}
-        self._bar.set_postfix(text, refresh=False)
+        numbers = f"return={stats.format_number(mean['return'])}, loss={mean['loss']:.3g}"
+        self._bar.set_description_str("", refresh=False)
+        self._bar.set_postfix_str(f"{self.speed(env_steps, time.monotonic())}, {numbers}", refresh=False)
         # The last iteration may overshoot the total by less than one rollout.
-        self._bar.update(min(env_steps * self._runs, self._total) - self._bar.n)
+        self._bar.update(min(env_steps, self._total) - self._bar.n)
+
+    def speed(self, env_steps: int, now: float) -> str:
+        """Return the rate and the time left as text, at a time of `time.monotonic`; the first call starts the clock."""
+        if self._steady is None:
+            self._steady = now, env_steps
+        started, first = self._steady
+        if env_steps == first or now <= started:
+            return f"steps per {self._unit}"
+        rate = (env_steps - first) / (now - started)
+        left = tqdm.format_interval(max(self._total - env_steps, 0) / rate)
+        return f"steps per {self._unit}, {tqdm.format_sizeof(rate)}/s, {left} left"
+
+    def skip(self, seconds: float) -> None:
+        """Leave out seconds in which another program was compiled."""
+        if self._steady is not None:
+            self._steady = self._steady[0] + seconds, self._steady[1]
 
     def print(self, line: str) -> None:
         """Print a line above the bar."""

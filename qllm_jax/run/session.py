@@ -32,11 +32,17 @@ class Session:
         self.metrics = files.JsonLines(path / folder.METRICS, host.metrics_bytes)
         self.timing = files.JsonLines(path / folder.TIMING, host.timing_bytes)
         self.wandb = wandb_log.make(exp.config, path)
-        self.progress = log.Progress(exp.config.total_steps, exp.n_runs, self.env_steps)
+        self.progress = log.Progress(exp.config.total_steps, self.env_steps, self.unit)
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
         self.failures = nonfinite.find(exp, self.state.fault)
         self._elapsed, self._started = host.elapsed_s, time.monotonic()
         self._saved_at, self._saving_s = -math.inf, 0.0  # end and duration of the last checkpoint
+        self._has_evaluated = False
+
+    @property
+    def unit(self) -> str:
+        """The word for one of the runs: a seed, unless there are several configurations."""
+        return "run" if self.exp.config.sweep.lists else "seed"
 
     @property
     def env_steps(self) -> int:
@@ -93,17 +99,19 @@ class Session:
 
     def evaluate(self) -> None:
         """Play greedy episodes with every run; the program keeps each run's best parameters."""
-        episodes = self.exp.config.eval_episodes
+        episodes, started = self.exp.config.eval_episodes, time.monotonic()
         self.state, scores = self.exp.program.evaluate(self.clock, self.state, episodes)
         scores = without_spare_runs(scores, self.exp)
+        if not self._has_evaluated:  # it was compiled
+            self.progress.skip(time.monotonic() - started)
+        self._has_evaluated = True
         self.record("eval", results.metrics(scores))
         shown = jax.tree.map(lambda x: x[self.learning], scores)
         won = "" if shown.won is None else f", {shown.won.mean():.0%} won"
-        unit = "runs" if self.exp.config.sweep.lists else "seeds"
-        failed = f", {len(self.failures)} failed" if self.failures else ""
+        counted = f"{len(self.learning)} {self.unit}s" + (f", {len(self.failures)} failed" if self.failures else "")
         self.progress.print(
             f"step {self.env_steps:>11,}: return {stats.format_number(shown.returns.mean()):>9}{won} "
-            f"(mean of {episodes} evaluation episodes, {len(self.learning)} {unit}{failed}; {self.elapsed_s:,.0f} s)"
+            f"(mean of {episodes} evaluation episodes, {counted}; {self.elapsed_s:,.0f} s)"
         )
 
     def save_if_due(self) -> None:

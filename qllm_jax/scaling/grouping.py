@@ -44,7 +44,7 @@ def choose(exp: Experiment, n_processes: int = 1) -> Grouping:
         raise UserError(f"{n_runs} runs cannot be shared out over {n_processes} processes: start fewer, or more seeds")
     runs_per_process = -(-n_runs // n_processes)
     plan = memory_plan.make(exp)
-    print("\n".join(memory_plan.describe(plan)))
+    print(memory_plan.describe(plan))
     if config.group != "auto":
         return Grouping(memory_plan.split_runs(n_runs, min(config.group, runs_per_process)), {})
     largest = group_size(n_runs, min(memory_plan.runs_that_fit(plan), runs_per_process))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from jax._src.distributed import State
 
+from qllm_jax import process
 from qllm_jax.config import HostsConfig
 from qllm_jax.errors import UserError
 
@@ -81,9 +82,11 @@ def synchronized(job: Job, name: str) -> Iterator[None]:
 def exchange(job: Job, name: str, text: str) -> list[str]:
     """Send `text` to all processes and return the texts of all, under a name for this step. Ctrl-C ends the process."""
     job.service.key_value_set(f"qllm_jax/{name}/{job.process}", text)
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no Python code runs during the wait
+    ours = process.owns_signals()
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL) if ours else None  # no Python code runs during the wait
     try:
         job.service.wait_at_barrier(f"qllm_jax/{name}", MAX_WAIT_MS)
     finally:
-        signal.signal(signal.SIGINT, before)
+        if ours:
+            signal.signal(signal.SIGINT, before)
     return [job.service.blocking_key_value_get(f"qllm_jax/{name}/{i}", MAX_WAIT_MS) for i in range(job.processes)]

@@ -109,15 +109,18 @@ def cgroup_limits(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> list[int]:
     return found
 
 
-def describe(plan: Plan) -> list[str]:
-    """The plan as lines of text."""
-    items = ", ".join(f"{name} {format_bytes(size)}" for name, size in plan.items.items())
+def describe(plan: Plan) -> str:
+    """The plan in one line."""
     verdict = "" if plan.max_runs >= plan.runs else f"; {plan.max_runs} runs fit"
-    head = f"memory for {plan.runs} runs at once" + (f", of each of {plan.devices} devices" if plan.devices > 1 else "")
-    return [
-        f"{head}: about {format_bytes(plan.total)} of {format_bytes(plan.available)}{verdict}",
-        f"  {items}",
-    ]
+    where = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
+    needed = f"about {format_bytes(plan.total)} of {format_bytes(plan.available)}{where}"
+    return f"memory: {needed} for {plan.runs} {'run' if plan.runs == 1 else 'runs'}{verdict}"
+
+
+def details(plan: Plan) -> list[str]:
+    """One line for each item of the plan."""
+    width = max(map(len, plan.items))
+    return [f"  {name:<{width}}  {format_bytes(size):>10}" for name, size in plan.items.items()]
 
 
 def format_bytes(size: float) -> str:

@@ -43,7 +43,8 @@ def operations(program: Any, file: str = "", line: int | None = None) -> Iterato
 
 def digest(program: Any) -> str:
     """Return a digest of a closed program: its operations, their parameters and its constants."""
-    text = re.sub(r"0x[0-9a-f]+", "0x", str(program))  # addresses of JAX's own functions
+    plain = program.pretty_print(use_color=False)  # `str` has colors on a terminal and in a notebook
+    text = re.sub(r"0x[0-9a-f]+", "0x", plain)  # addresses of JAX's own functions
     found = hashlib.sha256(text.encode())
     for constant in constants(program):
         found.update(np.asarray(constant).tobytes())

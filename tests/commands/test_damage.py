@@ -396,7 +396,8 @@ def test_a_default_name_that_is_taken_gets_a_number(tmp_path: Path):
 def test_ctrl_c_is_answered_while_the_main_thread_is_busy():
     """A main thread in C code, from which it does not come back, as in a compilation."""
     busy = (
-        "import hashlib; from qllm_jax.run.interrupt import Interrupt; found = Interrupt(); print('busy', flush=True); "
+        "import hashlib; from qllm_jax import process; from qllm_jax.run.interrupt import Interrupt; "
+        "process.IS_COMMAND.set(True); found = Interrupt(); print('busy', flush=True); "
         "hashlib.pbkdf2_hmac('sha256', b'x', b'x', 10**9)"
     )
     process = subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from qllm_jax import config
+from qllm_jax import config, process
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
@@ -114,6 +114,7 @@ def test_ctrl_c_while_groups_are_timed_is_answered(monkeypatch: pytest.MonkeyPat
         return 1.0  # as after XLA, in whose time no handler runs
 
     monkeypatch.setattr(grouping, "seconds_per_run", interrupted)
+    monkeypatch.setattr(process, "owns_signals", lambda: True)  # as in the command
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         grouping.measure(build("sweep.lr=[0.1,0.2,0.3,0.4]", "total_steps=100000"), 8)

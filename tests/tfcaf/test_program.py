@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TINY_RUN
+from jax._src import pretty_printer
 
 import qllm_envs
 from qllm_jax import config
 from qllm_jax.run import gated
-from qllm_jax.tfcaf import TfcafError, find, from_source, gates, names
+from qllm_jax.tfcaf import TfcafError, find, from_source, gates, jaxprs, names
 from qllm_jax.tfcaf.verdict import PROGRAM
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
@@ -69,6 +70,14 @@ def test_every_shipped_function_of_an_environment_has_a_program_of_its_own():
     spread = [name for name in names() if name.startswith("mpe_spread")]
     programs = {from_source(find(name).text, name, SPEC).program for name in spread}
     assert len(programs) == len(spread) > 1
+
+
+def test_a_terminal_or_a_notebook_in_which_jax_writes_in_colors_changes_no_digest(monkeypatch: pytest.MonkeyPatch):
+    traced = jax.make_jaxpr(lambda x: jnp.where(x > 0, x, 1.0))(1.0)
+    plain, digested = str(traced), jaxprs.digest(traced)
+    monkeypatch.setattr(pretty_printer, "CAN_USE_COLOR", True)
+    assert str(traced) != plain
+    assert jaxprs.digest(traced) == digested
 
 
 def test_constants_belong_to_the_digest():
