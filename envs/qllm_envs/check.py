@@ -5,16 +5,17 @@ state holds, functions are pure and can be jitted, vmapped and scanned, and an e
 task ended it before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qllm_envs import layout, options
-from qllm_envs.core import Env, EnvState, Scene, Spec, Step, View
+from qllm_envs._plays import Play, Turn, play, turn_of
+from qllm_envs.core import Env, Scene, Spec, Step, View
 
 N_PLAYS = 3  # episodes that are played at once, under vmap
 N_SAMPLED = 10  # states of an episode in which the layout of the flat state is compared
@@ -25,44 +26,45 @@ class EnvContractError(ValueError):
     """Breach of the contract of `qllm_envs.core`; the message names the environment, the promise, expected and got."""
 
 
-class Turn(NamedTuple):
-    """The first state of an episode with its view, and a step from it with the view after."""
-
-    state: EnvState
-    view: View
-    step: Step
-    view_tp1: View
-
-
-class Play(NamedTuple):
-    """An episode with random available actions: T steps, T+1 views."""
-
-    view: View
-    reward: jax.Array
-    terminated: jax.Array
-    truncated: jax.Array
-
-
 def check_env(env: Env, n_steps: int | None = None, seed: int = 0) -> None:
     """Raise `EnvContractError` unless `env` keeps the contract.
 
     Plays the first `n_steps` steps of some episodes; None plays them to the horizon, and only then is the end checked.
     """
-    spec = env.spec
-    _check_spec(spec)
+    for _, check in checks(env, n_steps, seed):
+        check()
+
+
+def check_shapes(env: Env) -> None:
+    """Raise `EnvContractError` unless spec, shapes and dtypes are as promised. Nothing is computed."""
+    _check_spec(env.spec)
     _check_shapes(env)
+
+
+def checks(env: Env, n_steps: int | None, seed: int) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The parts of the contract with their checks, to be called in turn."""
+    spec = env.spec
+    yield "spec", partial(_check_spec, spec)
+    yield "shapes and dtypes", partial(_check_shapes, env)
     length = spec.horizon if n_steps is None else min(options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
     keys = jax.random.split(jax.random.key(seed), (N_PLAYS, 1 + length))  # the first of a row is for the reset
-    _check_scene(spec, env.scene(env.reset(keys[0, 0])))
+    yield "scene", lambda: _check_scene(spec, env.scene(env.reset(keys[0, 0])))
     # One program for all that is compared, as compiling takes the time.
-    first, plays = jax.jit(jax.vmap(partial(_play, env)))(keys)
-    _check_functions(env, keys, first)
+    first, plays = jax.jit(jax.vmap(partial(play, env)))(keys)
+    yield "pure functions", partial(_check_functions, env, keys, first)
     plays = jax.device_get(plays)
-    for i in range(N_PLAYS):
-        play = jax.tree.map(lambda leaf, i=i: leaf[i], plays)
-        _check_seen(spec, play)
-        _check_layout(spec, play)
-        _check_end(spec, play)
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], plays) for i in range(N_PLAYS)]
+    for title, check in (
+        ("views", _check_seen),
+        ("layout of the state", _check_layout),
+        ("end of the episode", _check_end),
+    ):
+        yield title, partial(_check_each, check, spec, each)
+
+
+def _check_each(check: Callable[[Spec, Play], None], spec: Spec, plays: Sequence[Play]) -> None:
+    for each in plays:
+        check(spec, each)
 
 
 def _expect(ok: Any, spec: Spec, what: str, expected: object, got: object) -> None:
@@ -91,6 +93,8 @@ def _check_shapes(env: Env) -> None:
     state = _trace(spec, "reset", env.reset, key)
     view = _trace(spec, "view", env.view, state)
     step = _trace(spec, "step", env.step, key, state, jax.ShapeDtypeStruct((spec.n_agents,), jnp.int32))
+    _expect(isinstance(view, View), spec, "view", "a qllm_envs.View", f"a {type(view).__name__}")
+    _expect(isinstance(step, Step), spec, "step", "a qllm_envs.Step", f"a {type(step).__name__}")
     wanted = {
         "view.obs": (view.obs, f"float32{(spec.n_agents, spec.obs_dim)}"),
         "view.avail": (view.avail, f"bool{(spec.n_agents, spec.n_actions)}"),
@@ -123,23 +127,11 @@ def _brief(array: Any) -> str:
     return f"{array.dtype}{tuple(array.shape)}"
 
 
-def _random_actions(key: jax.Array, view: View) -> jax.Array:
-    return jax.random.categorical(key, jnp.where(view.avail, 0.0, -jnp.inf)).astype(jnp.int32)  # (N,)
-
-
-def _turn(env: Env, key_reset: jax.Array, key: jax.Array) -> Turn:
-    state = env.reset(key_reset)
-    key_act, key_step = jax.random.split(key)
-    view = env.view(state)
-    step = env.step(key_step, state, _random_actions(key_act, view))
-    return Turn(state, view, step, env.view(step.state))
-
-
 def _check_functions(env: Env, keys: jax.Array, first: Turn) -> None:
     """Check that equal inputs give equal outputs: in plain calls, and in the first turns of compiled episodes."""
     spec = env.spec
-    plain = [_turn(env, row[0], row[1]) for row in keys]
-    again = _turn(env, keys[0, 0], keys[0, 1])
+    plain = [turn_of(env, row[0], row[1]) for row in keys]
+    again = turn_of(env, keys[0, 0], keys[0, 1])
     _expect_equal(spec, "reset, step and view, called twice with equal inputs", plain[0], again, 0, 0)
     later = env.view(again.state)
     _expect_equal(spec, "view of a state before and after a step", again.view, later, 0, 0)
@@ -158,22 +150,6 @@ def _expect_equal(spec: Spec, what: str, wanted: Any, got: Any, rtol: float, ato
 def _numbers(leaf: Any) -> np.ndarray:
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-
-
-def _play(env: Env, keys: jax.Array) -> tuple[Turn, Play]:
-    """Play an episode; also return its first turn."""
-
-    def turn(state: EnvState, key: jax.Array) -> tuple[EnvState, tuple[EnvState, View, Step]]:
-        key_act, key_step = jax.random.split(key)
-        view = env.view(state)
-        step = env.step(key_step, state, _random_actions(key_act, view))
-        return step.state, (state, view, step)
-
-    final, (states, views, steps) = jax.lax.scan(turn, env.reset(keys[0]), keys[1:])
-    views = jax.tree.map(lambda seen, last: jnp.concatenate([seen, last[None]]), views, env.view(final))
-    at = lambda tree, t: jax.tree.map(lambda leaf: leaf[t], tree)
-    first = Turn(at(states, 0), at(views, 0), at(steps, 0), at(views, 1))
-    return first, Play(views, steps.reward, steps.terminated, steps.truncated)
 
 
 def _check_seen(spec: Spec, play: Play) -> None:

@@ -65,7 +65,7 @@ class StateBlock(NamedTuple):
 class Spec(NamedTuple):
     """Static facts of an environment: sizes, names, and texts from which prompts are generated."""
 
-    name: str  # of the file that `qllm_envs.make` finds
+    name: str  # short, an identifier; of a game in this package, the name of its file
     n_agents: int  # N
     n_actions: int  # A
     obs_dim: int  # O
@@ -78,7 +78,15 @@ class Spec(NamedTuple):
     task: str  # short name of the game with its sizes (mpe_spread_n6), for run folders, plots and tables
     ends_early: bool = False  # True if an episode may terminate before the horizon; programs then skip the steps after
     state_layout: tuple[StateBlock, ...] = ()  # `View.state` in terms of the fields; consecutive, S entries in all
-    options: Mapping[str, Any] = MappingProxyType({})  # set by `qllm_envs.make`; `make(name, **options)` is this task
+    options: Mapping[str, Any] = MappingProxyType(
+        {}
+    )  # set by `qllm_envs.make`; `make(made_by, **options)` is this task
+    made_by: str = (
+        ""  # set by `qllm_envs.make`: the name it was given, which may be a reference such as module:function
+    )
+    text: str = (
+        ""  # the game in a few paragraphs, for prompts; tasks of this package have prompts/tasks/NAME.md instead
+    )
 
 
 class View(NamedTuple):

@@ -1,7 +1,7 @@
-"""Parts found by file name: `<package>/<name>.py` with a top-level `make` is the part `<name>`.
+"""Parts found by name: `<package>/<name>.py` with a top-level `make` is the part `<name>`.
 
 Adding a part is adding a file; there is no second list to keep in step. Used for environments here and for mixers and
-the like by packages that build on this one.
+the like by packages that build on this one. Parts from outside of the package are found as outside.py says.
 """
 
 import ast
@@ -12,10 +12,22 @@ import inspect
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from qllm_envs import outside
 
 # CPython 3.11 counts the depth of all threads' syntax trees in one place (python/cpython issue 106905).
 _PARSING = threading.Lock()
+
+
+class Kind(NamedTuple):
+    """Parts of one kind: the package that holds them, and what it calls one in messages."""
+
+    package: str
+    folder: Path
+    word: str  # "mixer"
+    entry_points: str = ""  # the group by which other packages register theirs; "": only the package itself has any
+    given: str = ""  # the argument of `make` before its options; "": none
 
 
 def part_names(folder: Path) -> tuple[str, ...]:
@@ -25,17 +37,53 @@ def part_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in files if _is_part(file.read_text(encoding="utf-8"))))
 
 
-def find(package: str, folder: Path, kind: str, name: str, options: Iterable[str]) -> Callable[..., Any]:
-    """The `make` of a part, which takes all `options` by keyword. ValueError says what is wrong and what is allowed."""
-    allowed = part_names(folder)
-    if name not in allowed:
-        raise ValueError(f"{kind} {name!r} does not exist: {suggest(name, allowed)}")
-    make = importlib.import_module(f"{package}.{name}").make
-    known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{kind} {name!r} has no option {option!r}: {suggest(option, known)}")
+def names(kind: Kind) -> tuple[str, ...]:
+    """Names of the parts of a kind, sorted: those of the package and those that other packages register."""
+    return tuple(sorted({*part_names(kind.folder), *outside.registered(kind.entry_points)}))
+
+
+def reference(kind: Kind, name: Any) -> outside.Reference | None:
+    """The location of the part `name` if it is from outside of the package; None for one of the package's own."""
+    if not isinstance(name, str) or name in part_names(kind.folder):
+        return None
+    return outside.parse(name) or outside.registered(kind.entry_points).get(name)
+
+
+def find(kind: Kind, name: Any, options: Iterable[str] | None) -> Callable[..., Any]:
+    """The `make` of a part, which takes all `options` by keyword. ValueError says what is wrong and what is allowed.
+
+    With None for the options, they are not checked.
+    """
+    if found := reference(kind, name):
+        make = outside.load(kind.word, name, found)
+    elif name in part_names(kind.folder):
+        make = importlib.import_module(f"{kind.package}.{name}").make
+    else:
+        others = ", or give module:function or path/file.py:function" if kind.entry_points else ""
+        raise ValueError(f"{kind.word} {name!r} does not exist: {suggest(name, names(kind))}{others}")
+    if options is not None:
+        _check_signature(kind, name, make, options)
     return make
+
+
+def _check_signature(kind: Kind, name: str, make: Callable[..., Any], options: Iterable[str]) -> None:
+    """ValueError for an option that a part does not have, or that it needs and is not given."""
+    part, given = f"{kind.word} {name!r}", list(options)
+    try:
+        parameters = list(inspect.signature(make).parameters.values())
+    except (ValueError, TypeError) as error:  # of a builtin
+        raise ValueError(f"{part} is no function of Python: {error}") from error
+    if kind.given and (not parameters or parameters.pop(0).kind is inspect.Parameter.KEYWORD_ONLY):
+        raise ValueError(
+            f"{part} must take the {kind.given} before its options, as the {kind.word}s of this package do"
+        )
+    named = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    known = [p.name for p in named]
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if unknown := [] if takes_all else [option for option in given if option not in known]:
+        raise ValueError(f"{part} has no option {unknown[0]!r}: {suggest(unknown[0], known)}")
+    if missing := [p.name for p in named if p.default is p.empty and p.name not in given]:
+        raise ValueError(f"{part} needs the option {missing[0]!r}, which has no default")
 
 
 def suggest(name: object, allowed: Iterable[str]) -> str:

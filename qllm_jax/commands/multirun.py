@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from qllm_jax import compile_cache, config, files, process
 from qllm_jax.commands import train
-from qllm_jax.config import quoting
+from qllm_jax.config import outside, quoting
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 
@@ -43,7 +43,7 @@ def multirun(overrides: list[str]) -> int:
         raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")
     failure = None
     try:
-        given = [quoting.readable(override, several=True) for override in overrides]
+        given = [quoting.readable(override, several=True) for override in outside.rewritten(overrides)]
         application().multirun(
             config.ROOT,
             partial(job, process.IS_COMMAND.get()),

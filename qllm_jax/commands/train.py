@@ -57,6 +57,7 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
         folder.create(path, config, exp.mixer.sources if exp.mixer else (), groups.meta, empty=True)
         return exp, path
     path, config = recorded(config, overrides)
+    folder.check_parts(path, resumes=True)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
     wandb_log.check(config.wandb)

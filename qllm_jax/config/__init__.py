@@ -5,7 +5,7 @@ command line to a `Config` and from there to `config.yaml`; `messages.py` has th
 """
 
 from qllm_jax.config.composition import compose, fingerprint, from_dict, keys, load, parse, read, to_yaml
-from qllm_jax.config.groups import ROOT, config_dir, full_name, group_names
+from qllm_jax.config.groups import ENVIRONMENTS, LEARNERS, MIXERS, ROOT, config_dir, full_name, group_names
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
     ENV_RUN_KEYS,
@@ -27,9 +27,12 @@ from qllm_jax.config.schema import (
 )
 
 __all__ = [
+    "ENVIRONMENTS",
     "ENV_RUN_KEYS",
     "KNOWN_KEYS",
+    "LEARNERS",
     "MACHINE_KEYS",
+    "MIXERS",
     "ROOT",
     "TRIAL_SEED",
     "AlgoConfig",

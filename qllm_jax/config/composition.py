@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from qllm_jax import files
-from qllm_jax.config import quoting
+from qllm_jax.config import outside, quoting
 from qllm_jax.config.groups import ROOT, config_dir, full_name
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import MACHINE_KEYS, Config, check
@@ -35,7 +35,7 @@ def compose(root: str, overrides: list[str]) -> DictConfig:
             raise UserError(f"options have no dashes: {override.lstrip('-')}")
         if "=" not in override:
             raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
-    overrides = [full_name(override) for override in overrides]
+    overrides = [full_name(override) for override in outside.rewritten(overrides)]
     overrides = [each for override in overrides for each in quoting.replacing(quoting.readable(override))]
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):

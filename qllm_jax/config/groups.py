@@ -8,6 +8,8 @@ import qllm_jax
 ROOT = "config"  # configs/config.yaml
 MATCHED = "matched_"  # of methods that differ in the method alone
 GROUPS = ("env", "algo", "experiment", "llm", "sweep")
+# Groups of entry points by which other packages register environments, mixers and learners.
+ENVIRONMENTS, MIXERS, LEARNERS = "qllm_jax.environments", "qllm_jax.mixers", "qllm_jax.learners"
 
 
 def config_dir() -> Path:

@@ -7,8 +7,9 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from qllm_envs import outside
 from qllm_envs.parts import suggest
-from qllm_jax.config.groups import GROUPS, ROOT, config_dir, group_names, nearest
+from qllm_jax.config.groups import ENVIRONMENTS, GROUPS, ROOT, config_dir, group_names, nearest
 
 
 def explain_validation(detail: Any) -> str:
@@ -25,7 +26,8 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
     text = str(error)
     if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
         group, _, name = found.group(1).rpartition("/")
-        return f"{group} {name!r} does not exist: {suggest(nearest(group, name), group_names(group))}"
+        others, end = _outside(group)
+        return f"{group} {name!r} does not exist: {suggest(nearest(group, name), [*group_names(group), *others])}{end}"
     if found := re.search(r"Could not (?:override|delete from config\.) '([^']*)'", text):
         return unknown_key(found.group(1), overrides, root)
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
@@ -37,6 +39,14 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
     first = text.strip().splitlines()[0].rstrip(".")
     first = re.sub(r"^Value (.*) of type '\w+' could not be converted to (\w+)$", r"\1 is not of type \2", first)
     return f"{full.group(1)}: {first}" if full else f"{first} (in: {' '.join(overrides)})"
+
+
+def _outside(group: str) -> tuple[list[str], str]:
+    """Choices of a group that other packages register, and how to name one that none does."""
+    if group == "env":
+        return [*outside.registered(ENVIRONMENTS)], ", or give module:function or path/file.py:function"
+    part = "a mixer or a learner of your own is algo.mixer.name=module:function, algo.learner.name=module:function"
+    return [], f"; {part}" if group == "algo" else ""
 
 
 def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> str:

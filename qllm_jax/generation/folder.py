@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from qllm_envs import outside
 from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.generation import prompts, settings
@@ -123,7 +124,9 @@ def _make(path: Path, config: Settings) -> None:
 def _default_path(config: Settings, model: str) -> Path:
     agents = f"_n{config.n_agents}" if config.n_agents else ""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-.")[:60]
-    return Path("runs") / f"generate_{config.env['name']}{agents}_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
+    return (
+        Path("runs") / f"generate_{outside.label(config.env['name'])}{agents}_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
+    )
 
 
 def _check_price(llm: Llm, config: Settings) -> Llm:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from qllm_envs import Env
+from qllm_envs import Env, source_digest
 from qllm_envs.core import Field, Spec
 from qllm_jax.config import config_dir
 from qllm_jax.errors import UserError
@@ -60,7 +60,7 @@ def build(env: Env, name: str, signature: Signature, select: str = "read", hints
         contract = fill("contract_paper", words=words, **sizes)
     task = fill(
         "task",
-        text=fill(f"tasks/{name}"),
+        text=_task_text(spec, name),
         n_agents=str(spec.n_agents),
         horizon=str(spec.horizon),
         reward=spec.reward,
@@ -71,6 +71,15 @@ def build(env: Env, name: str, signature: Signature, select: str = "read", hints
     coder = fill("coder", task=task, contract=contract)
     evaluator = fill("evaluator", task=task, contract=contract, evidence=fill(f"evidence_{select}"))
     return Prompts(coder, evaluator, {name: read(name) for name in MESSAGES})
+
+
+def _task_text(spec: Spec, name: str) -> str:
+    """Return the text of a game: its own, or the file of a game of this package. `UserError` if it has none."""
+    if spec.text:
+        return spec.text.strip()
+    if source_digest(name):
+        raise UserError(f"environment {name!r} is not described for a language model: give its Spec a text")
+    return fill(f"tasks/{name}")
 
 
 def fill(name: str, **values: str) -> str:

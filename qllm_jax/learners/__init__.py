@@ -1,20 +1,21 @@
-"""Methods, one file each; `make(name, core, **options)` builds one."""
+"""Methods, one file each or from outside; `make(name, core, **options)` builds one."""
 
 from pathlib import Path
 from typing import Any
 
 from qllm_envs import parts
+from qllm_jax.config import LEARNERS
 from qllm_jax.errors import UserError
 from qllm_jax.learners.base import OPTIMIZERS, Core, Learner, LearnerState
 
 __all__ = ["OPTIMIZERS", "Core", "Learner", "LearnerState", "make", "names"]
 
-_FOLDER = Path(__file__).parent
+KIND = parts.Kind(__name__, Path(__file__).parent, "learner", entry_points=LEARNERS, given="core")
 
 
 def names() -> tuple[str, ...]:
     """Names of all methods."""
-    return parts.part_names(_FOLDER)
+    return parts.names(KIND)
 
 
 def make(name: str, core: Core, **options: Any) -> Learner:
@@ -23,7 +24,10 @@ def make(name: str, core: Core, **options: Any) -> Learner:
         allowed = parts.suggest(core.optimizer, OPTIMIZERS)
         raise UserError(f"algo.optimizer {core.optimizer!r} does not exist: {allowed}")
     try:
-        maker = parts.find(__name__, _FOLDER, "learner", name, options)
+        maker = parts.find(KIND, name, options)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return maker(core, **options)
+    learner = maker(core, **options)
+    if not isinstance(learner, Learner):
+        raise UserError(f"learner {name!r} must return a qllm_jax.learners.Learner, got a {type(learner).__name__}")
+    return learner

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qllm_envs import Spec
+from qllm_envs import Spec, outside
 from qllm_jax.config import split_control
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
@@ -29,6 +29,7 @@ def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> 
     `qllm_jax.run.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
     """
     factor = resolve_scale(scale, spec.n_agents)
+    check_has_function(spec, function)
     control = split_control(function)[1]
     spoil = controls.find(control) if control else None
     found = source_of(spec, function)
@@ -37,7 +38,17 @@ def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> 
 
 def source_of(spec: Spec, function: str = "") -> Source:
     """Return the text that `make` loads for the option `function`. UserError if there is none."""
+    check_has_function(spec, function)
     return find(split_control(function)[0] or spec.name)
+
+
+def check_has_function(spec: Spec, function: str) -> None:
+    """UserError if `function` is the name of an environment from outside, of which the library has none."""
+    if function in ("", spec.made_by) and outside.parse(spec.made_by):
+        raise UserError(
+            f"environment {spec.made_by!r} has no credit function in the library: give algo.mixer.function=FILE.py, "
+            "which python -m qllm_jax.generate writes, or another method, such as algo=matched_qmix"
+        )
 
 
 def from_credit(credit: CreditFunction, scale: float, control: Control | None = None) -> Mixer:

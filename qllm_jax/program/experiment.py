@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import qllm_envs
-from qllm_envs import Env
+from qllm_envs import Env, parts
 from qllm_jax import learners, mixers
 from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name
 from qllm_jax.core import agents, initializers, platforms
@@ -16,7 +16,7 @@ from qllm_jax.core.agents import Agent
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
-from qllm_jax.learners import Core, Learner
+from qllm_jax.learners import Core, Learner, base
 from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.devices import Pool
@@ -118,8 +118,27 @@ def make_mixer(config: Config, env: Env) -> Mixer | None:
         return None
     name, options = split_name("algo.mixer", config.algo.mixer, mixers.names())
     if not functions:
-        return mixers.make(name, env.spec, **options)
+        mixer = mixers.make(name, env.spec, **options)
+        if parts.reference(mixers.KIND, name):
+            check_mixer(name, mixer, env)
+        return mixer
     return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": function}) for function in functions])
+
+
+def check_mixer(name: str, mixer: Mixer, env: Env) -> None:
+    """UserError unless a mixer can be traced on this environment and gives one float32. Nothing is computed."""
+    key = jax.random.key(0)
+    inputs = jax.eval_shape(lambda: base.zero_inputs(env, key))
+    try:
+        value = jax.eval_shape(lambda inputs: mixer.apply(mixer.init(key, inputs), inputs), inputs)
+        given = f"{value.dtype}{value.shape}"
+    except Exception as error:
+        problem = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"mixer {name!r} cannot be traced on {env.spec.task}: {type(error).__name__}: {problem}"
+        ) from error
+    if given != "float32()":
+        raise UserError(f"mixer {name!r}: apply must give one team value, float32(), got {given}")
 
 
 def credit_functions(config: Config, env: Env) -> list[Source]:

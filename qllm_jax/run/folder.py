@@ -5,6 +5,7 @@ meta.json            command, versions, commit, hardware (provenance.py), the gr
                      config.yaml and the credit functions must be
 tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each, and
                      tfcaf/CONTROL/NAME.py for each with a control
+parts/               copies of the environment, mixer or learner if one is a file from outside (parts_used.py)
 metrics.jsonl        one record per run for each log interval, evaluation and the final evaluation (log.py)
 timing.jsonl         wall time of the same records, kept apart because it differs between machines
 checkpoints/         the newest two checkpoints (checkpoint.py)
@@ -29,7 +30,7 @@ from qllm_jax import config as configs
 from qllm_jax import files
 from qllm_jax.config import Config, function_name, split_control
 from qllm_jax.errors import UserError
-from qllm_jax.run import checkpoint, provenance, stored_logs
+from qllm_jax.run import checkpoint, parts_used, provenance, stored_logs
 from qllm_jax.run.lock import LOCK, in_use, locked
 from qllm_jax.run.stored_logs import METRICS, TIMING
 
@@ -95,10 +96,15 @@ def create(
         for name, source in functions.items():
             (path / name).parent.mkdir(exist_ok=True, parents=True)
             files.write_atomically(path / name, source)
+        used = parts_used.describe(config)
+        for name, source in used.copies.items():
+            (path / name).parent.mkdir(exist_ok=True)
+            files.write_atomically(path / name, source)
         text = configs.to_yaml(replace(config, run_dir=str(path)))
         known = {"config_keys": [field.name for field in fields(Config)], "config_sha256": configs.fingerprint(text)}
         known |= {"sha256": {name: sha256(source) for name, source in functions.items()}}
-        described = provenance.describe() | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
+        of_parts = {parts_used.KEY: used.meta} if used.meta else {}
+        described = provenance.describe() | of_parts | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
         files.write_atomically(path / META, json.dumps(described, indent=2) + "\n")
         files.write_atomically(path / CONFIG, text)
 
@@ -128,7 +134,13 @@ def load(path: str) -> tuple[Path, Config]:
         raise UserError(f"{path!r} is not the folder of a run (it has no {CONFIG}); {choices}")
     recorded = configs.read(folder / CONFIG)
     check_files(folder, recorded)
-    return folder, replace(with_own_functions(folder, recorded), run_dir=str(folder))
+    own = parts_used.with_own(folder, with_own_functions(folder, recorded))
+    return folder, replace(own, run_dir=str(folder))
+
+
+def check_parts(path: Path, resumes: bool = False) -> None:
+    """UserError if a part from outside is missing, or has changed where a run is to be resumed; see parts_used.py."""
+    parts_used.check(path, files.read_json(path / META), resumes)
 
 
 def check_files(folder: Path, recorded: Config) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from qllm_envs import outside
 from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.run import folder, results, stored_logs
@@ -31,7 +32,9 @@ def write(path: Path, config: Config, task: str) -> None:
                 run[f"step_{len(run)}"] = {**step, **episode_metrics(record)}
     # marl-eval cannot read names with commas.
     plain = lambda name: name.replace(",", "_")
-    nested = {plain(config.env["name"]): {plain(task): {plain(name): runs for name, runs in algos.items()}}}
+    nested = {
+        plain(outside.label(config.env["name"])): {plain(task): {plain(name): runs for name, runs in algos.items()}}
+    }
     files.write_atomically(path / folder.MARL_EVAL, json.dumps(nested) + "\n")
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qllm_envs import outside
 from qllm_jax import files
 from qllm_jax.config import Config, WandbConfig
 from qllm_jax.errors import UserError
@@ -84,7 +85,7 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
     made = files.read_json(folder / run_folder.META).get(run_folder.ID, folder.resolve())  # older runs have none
     identity = hashlib.sha256(f"{made}:{i}".encode()).hexdigest()[:16]
     group = config.wandb.group or (folder.parent if config.part else folder).name
-    name = f"{config.algo.name}-{config.env['name']}"
+    name = f"{config.algo.name}-{outside.label(config.env['name'])}"
     started = wandb.init(
         project=config.wandb.project,
         entity=config.wandb.entity,

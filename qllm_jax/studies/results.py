@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from qllm_envs import outside
 from qllm_jax import files
 from qllm_jax.config import function_name
 from qllm_jax.errors import UserError
@@ -130,7 +131,7 @@ def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
     path = found.path / files_by_label[label]
     if not path.is_file():
         return {}
-    name = function_name(of_cells.function_of(cell.config) or cell.config.env["name"])
+    name = function_name(of_cells.function_of(cell.config) or outside.label(cell.config.env["name"]))
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()}
 
 

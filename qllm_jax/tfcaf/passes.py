@@ -61,16 +61,21 @@ def key(source: str, spec: Spec) -> str:
     """Return the name of a pass."""
     fields = {name: [*field._replace(low=str(field.low), high=str(field.high))] for name, field in spec.fields.items()}
     parts = [program(source), spec.name, options(spec), spec.n_agents, spec.state_dim, spec.horizon, fields]
-    parts += [gates_version(), environments_version(), jax.__version__, list(sys.version_info[:2])]
+    parts += [gates_version(), environments_version(), _source(spec), jax.__version__, list(sys.version_info[:2])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 def options(spec: Spec) -> dict[str, Any]:
     """Return all options of the environment of a spec, those that were not given too."""
     try:
-        return {**qllm_envs.defaults(spec.name), **spec.options}
+        return {**qllm_envs.defaults(spec.made_by or spec.name), **spec.options}
     except ValueError:  # it is known to the caller alone
         return dict(spec.options)
+
+
+def _source(spec: Spec) -> str:
+    """Return a digest of the files of an environment from outside, "" for those of `environments_version`."""
+    return qllm_envs.source_digest(spec.made_by) if spec.made_by else ""
 
 
 def _plain(value: Any) -> Any:

@@ -11,12 +11,12 @@ from qllm_jax.config import explain_validation
 from qllm_jax.errors import UserError
 from qllm_jax.llm.types import Llm, Price
 
-_FOLDER = Path(__file__).parent
+_KIND = parts.Kind(__name__, Path(__file__).parent, "llm.provider")
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all providers, sorted."""
-    return parts.part_names(_FOLDER)
+    return parts.names(_KIND)
 
 
 def make(config: dict[str, Any]) -> Llm:
@@ -26,7 +26,7 @@ def make(config: dict[str, Any]) -> Llm:
         raise UserError(f"llm needs a provider: choose from {', '.join(names())}")
     name = options.pop("provider")
     try:
-        make_llm = parts.find(__name__, _FOLDER, "llm.provider", name, options)
+        make_llm = parts.find(_KIND, name, options)
         return make_llm(**options)
     except ValidationError as error:
         raise UserError("; ".join(_sentence(detail) for detail in error.errors())) from error

@@ -28,7 +28,7 @@ def from_config(env: Mapping[str, Any]) -> Task:
     """Return the task of an `env:` configuration, made once per process. `UserError` if no such environment exists."""
     try:
         options = json.dumps(env_options(env), sort_keys=True, default=lambda array: np.asarray(array).tolist())
-        return _make(env["name"], options)
+        return _make(env["name"], options, qllm_envs.source_digest(env["name"]))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -36,10 +36,11 @@ def from_config(env: Mapping[str, Any]) -> Task:
 def from_spec(spec: Spec) -> Task:
     """Return the task of a spec. It has no rollouts if the environment cannot be made again from the spec."""
     try:
-        found = from_config({"name": spec.name, **spec.options})
+        found = from_config({"name": spec.made_by or spec.name, **spec.options})
     except UserError:
         return without_rollouts(spec)
-    return found if found.spec.fields == spec.fields else without_rollouts(spec)
+    same = found.spec.name == spec.name and found.spec.fields == spec.fields
+    return found if same else without_rollouts(spec)
 
 
 def without_rollouts(spec: Spec) -> Task:
@@ -50,7 +51,8 @@ def without_rollouts(spec: Spec) -> Task:
 
 
 @functools.lru_cache(maxsize=16)
-def _make(name: str, options_json: str) -> Task:
+def _make(name: str, options_json: str, source: str) -> Task:
+    del source  # a file from outside may change in the life of a process
     options = json.loads(options_json)
     env = qllm_envs.make(name, **options)
     fields, state, reached = _rollouts(env)
@@ -58,7 +60,7 @@ def _make(name: str, options_json: str) -> Task:
     for n in OTHER_SIZES:
         try:
             other = qllm_envs.make(name, **options | {"n_agents": n}).spec
-        except ValueError:  # this environment has no other size, or not with these options
+        except Exception:  # this environment has no other size, or not with these options; one from outside may break
             continue
         if n != env.spec.n_agents:
             others[n] = other

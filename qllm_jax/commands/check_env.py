@@ -1,0 +1,40 @@
+"""`check_env`: check an environment against its contract and print what is kept, what is broken and how to mend it."""
+
+from qllm_envs import Env, promises, registry
+from qllm_jax import cli
+from qllm_jax import config as configs
+from qllm_jax.config import env_options, environment
+from qllm_jax.errors import UserError
+
+DEFAULTS = {"steps": 0, "seed": 0}  # 0 steps: all
+
+
+def check_env(arguments: list[str]) -> int:
+    """Make the environment, check it, print a line for each part of the contract. Return 0 if it is kept, else 1."""
+    own = [argument for argument in arguments if argument.partition("=")[0] in DEFAULTS]
+    names = [argument for argument in arguments if "=" not in argument]
+    if len(names) != 1:
+        raise UserError("give one environment, for example: python -m qllm_jax.check_env my_package.my_game:make")
+    settings = cli.parse(own, "", DEFAULTS)[1]
+    if settings["steps"] < 0 or settings["seed"] < 0:
+        raise UserError("steps and seed must be at least 0")
+    env = made(names[0], [argument for argument in arguments if argument not in (*own, *names)])
+    print(f"{env.spec.task}: {env.spec.n_agents} agents, {env.spec.n_actions} actions, horizon {env.spec.horizon}")
+    found = list(promises.promises(env, settings["steps"] or None, settings["seed"]))
+    for promise in found:
+        print(f"{'BROKEN' if promise.problem else 'kept':<8}{promise.title}")
+        if promise.problem:
+            print(f"        {promise.problem}\n        what to do: {promise.hint}")
+    broken = sum(bool(promise.problem) for promise in found)
+    print(f"{broken} of the contract's parts are broken" if broken else f"the contract is kept: env={names[0]}")
+    return 1 if broken else 0
+
+
+def made(name: str, options: list[str]) -> Env:
+    """The environment of a name and `key=value` options, as training makes it. UserError for what does not exist."""
+    prefixed = [each if each.startswith(("env.", "n_agents=")) else f"env.{each}" for each in options]
+    config = configs.load([f"env={name}", *prefixed])
+    try:
+        return registry.untested(config.env["name"], **env_options(environment(config.env, config.n_agents)))
+    except ValueError as error:
+        raise UserError(str(error)) from error
