@@ -3,17 +3,21 @@
 import ast
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import jax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import qllm_envs
 from qllm_jax import train, user_cache
-from qllm_jax.tfcaf import TfcafError, gates, passes
+from qllm_jax.tfcaf import TfcafError, gates, passes, ship
+from qllm_jax.tfcaf.loading import source
 from qllm_jax.tfcaf.sandbox import process
-from qllm_jax.tfcaf.verdict import OK, Verdict, sha256
+from qllm_jax.tfcaf.semantics import rollouts
+from qllm_jax.tfcaf.verdict import OK, PROGRAM, Verdict, sha256
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
@@ -209,3 +213,35 @@ def test_a_spec_whose_environment_is_unknown_is_tried_on_its_ranges(cache: Path)
     assert found is not None
     assert found.report["rollout_states"] == 0
     assert os.path.isdir(passes.folder())
+
+
+@pytest.mark.usefixtures("no_process")
+def test_shipped_functions_carry_their_passes(cache: Path):
+    """The default function of each task needs no process; made again by `python -m qllm_jax.tfcaf.ship`."""
+    versions = {(entry["jax"], tuple(entry["python"])) for entry in passes.shipped().values()}
+    if (jax.__version__, sys.version_info[:2]) not in versions:
+        pytest.skip("no passes are shipped for these versions of jax and Python")
+    found = [gates.require(each.function.text, "", each.spec) for each in ship.subjects() if each.is_default]
+    assert all(verdict.ok and verdict.report[PROGRAM] for verdict in found)
+    assert not cache.exists()
+
+
+def test_a_shipped_pass_is_for_one_text_one_task_and_one_version(monkeypatch: pytest.MonkeyPatch):
+    function = source.find("mpe_spread").text
+    assert passes._shipped_pass(function, SPEC) is not None
+    assert passes._shipped_pass(function.replace("0.5", "0.25"), SPEC) is None
+    assert passes._shipped_pass(function, qllm_envs.make("mpe_spread", n_agents=3, horizon=10).spec) is None
+    monkeypatch.setattr(jax, "__version__", "0.0.1")
+    assert passes._shipped_pass(function, SPEC) is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cache")
+def test_shipped_passes_are_what_the_gates_say_now():
+    for each in ship.subjects():
+        shipped = passes._shipped_pass(each.function.text, each.spec)
+        if shipped is None and not each.is_default:
+            continue  # refused, or by other versions
+        verdict = gates.verify_in(each.function.text, each.function.file, rollouts.from_spec(each.spec))
+        report = {name: value for name, value in verdict.report.items() if name not in ship.LEFT_OUT}
+        assert shipped == verdict._replace(report=report), (each.function.name, each.task)

@@ -1,0 +1,65 @@
+"""Make the passes that are shipped: `python -m qllm_jax.tfcaf.ship`, two minutes, after a change of the library.
+
+For each task of configs/env, and for the numbers of agents that the documentation trains, the library's functions that
+are named as its environment pass the gates or are left out. Entries of other versions of jax and Python stay: run it
+once with each.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+import qllm_envs
+from qllm_envs.core import Spec
+from qllm_jax import config, files
+from qllm_jax.config import groups
+from qllm_jax.tfcaf import gates, passes
+from qllm_jax.tfcaf.loading import source
+from qllm_jax.tfcaf.loading.source import Source
+from qllm_jax.tfcaf.semantics import rollouts
+
+SIZES = {"mpe_spread": (3, 6, 15, 25), "duty": (3, 10, 25), "relay": (3, 10, 25)}  # numbers of agents
+LEFT_OUT = ("cpu_seconds", "sandbox")  # of a report: these are of the machine
+
+
+class Subject(NamedTuple):
+    """A function and a task."""
+
+    function: Source
+    task: str  # of configs/env
+    spec: Spec
+    is_default: bool  # of the task's functions
+
+
+def subjects() -> Iterator[Subject]:
+    """Yield what is verified: the functions of each task and number of agents."""
+    for task in groups.group_names("env"):
+        for n_agents in SIZES.get(task, (None,)):
+            found = config.load([f"env={task}", *([f"n_agents={n_agents}"] if n_agents else [])])
+            options = config.environment(found.env, found.n_agents)
+            spec = qllm_envs.make(options["name"], **config.env_options(options)).spec
+            for name in source.names():
+                if name == spec.name or name.startswith(f"{spec.name}_"):
+                    yield Subject(source.find(name), task, spec, name == spec.name)
+
+
+def main() -> None:
+    versions = {"jax": jax.__version__, "python": list(sys.version_info[:2])}
+    kept = {key: entry for key, entry in passes.shipped().items() if {k: entry[k] for k in versions} != versions}
+    for function, task, spec, _ in subjects():
+        verdict = gates.verify_in(function.text, function.file, rollouts.from_spec(spec))
+        print(f"{function.name} for {task}, {spec.n_agents} agents: {verdict.code} {verdict.problem}", flush=True)
+        if verdict.ok:
+            report = {name: value for name, value in verdict.report.items() if name not in LEFT_OUT}
+            named = {"function": function.name, "task": task, "n_agents": spec.n_agents, **versions}
+            entry = named | {"verdict": verdict._replace(report=report)._asdict()}
+            kept[passes.shipped_key(function.text, spec)] = entry
+    order = sorted(kept.items(), key=lambda item: (item[1]["function"], item[1]["task"], item[1]["n_agents"], item[0]))
+    files.write_atomically(passes.SHIPPED, json.dumps(dict(order), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
