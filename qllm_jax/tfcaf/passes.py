@@ -105,7 +105,7 @@ def find(source: str, spec: Spec) -> Verdict | None:
 
 
 def _shipped_pass(source: str, spec: Spec) -> Verdict | None:
-    found = None if spec.made_by else shipped().get(shipped_key(source, spec))
+    found = None if _source(spec) else shipped().get(shipped_key(source, spec))
     return Verdict(**found["verdict"])._replace(sha256=sha256(source)) if found else None
 
 
