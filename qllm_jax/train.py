@@ -6,8 +6,7 @@
     python -m qllm_jax.train resume=runs/qmix total_steps=2000000
     python -m qllm_jax.train --multirun algo=matched_qmix,matched_vdn n_agents=3,6
 
-Groups of keys (the choices are the files of configs/GROUP/):
-  env=NAME  algo=NAME  sweep=NAME  experiment=NAME
+Groups of keys (their choices are listed below): env=NAME  algo=NAME  sweep=NAME  experiment=NAME
 
 Keys (defaults in brackets; configs/ has all keys with comments):
   n_agents         number of agents [the environment's]
@@ -26,14 +25,20 @@ Keys (defaults in brackets; configs/ has all keys with comments):
 
 Ctrl-C writes a checkpoint; resume=FOLDER continues there and gives the same numbers. -m or --multirun starts one run
 for each combination of values (key=1,2), in turn or on a cluster through Hydra's launchers (docs/scaling.md).
+--cfg job shows the configuration that the other arguments give, --cfg job --package algo a part of it; --info shows
+where it comes from, and --info memory the memory plan in detail. Both train nothing.
 Exit codes: 0 done, 1 a job of --multirun failed, 2 a mistake, 130 stopped by Ctrl-C.
 """
 
-from qllm_jax import cli, process
+from qllm_jax import choices, cli, process
 
 
 def train(overrides: list[str]) -> int:
     """Run the command. It is imported here because it imports jax, which --help must not wait for."""
+    if {"--cfg", "-c", "--info", "-i"} & {override.partition("=")[0] for override in overrides}:
+        from qllm_jax.commands import shown
+
+        return shown.show(overrides)
     if {"-m", "--multirun"} & set(overrides):
         from qllm_jax.commands import multirun
 
@@ -45,4 +50,4 @@ def train(overrides: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.main(train, __doc__, finds_device=False)
+    cli.main(train, __doc__ and f"{__doc__}\n{choices.of_training()}", finds_device=False)

@@ -35,8 +35,7 @@ def compose(root: str, overrides: list[str]) -> DictConfig:
             raise UserError(f"options have no dashes: {override.lstrip('-')}")
         if "=" not in override:
             raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
-    overrides = [full_name(override) for override in outside.rewritten(overrides)]
-    overrides = [each for override in overrides for each in quoting.replacing(quoting.readable(override))]
+    overrides = for_hydra(overrides)
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = hydra.compose(root, overrides=overrides)
@@ -44,6 +43,12 @@ def compose(root: str, overrides: list[str]) -> DictConfig:
         return composed
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group set to a number
         raise UserError(explain_hydra(error, overrides, root)) from error
+
+
+def for_hydra(overrides: list[str]) -> list[str]:
+    """Return overrides as Hydra reads them: full names of methods, parts from outside, values in quotes."""
+    full = [full_name(override) for override in outside.rewritten(overrides)]
+    return [each for override in full for each in quoting.replacing(quoting.readable(override))]
 
 
 def from_dict(composed: DictConfig) -> Config:

@@ -1,0 +1,71 @@
+"""Completion of `qllm-jax` in bash, zsh and fish: subcommands, keys, and the choices of groups.
+
+The shell asks `qllm-jax --complete SHELL WORD...` at each key, so nothing is imported here that takes time.
+"""
+
+import re
+from collections.abc import Sequence
+
+from qllm_jax import choices
+
+SCRIPTS = {
+    "bash": """_qllm_jax() {
+  local line="${COMP_LINE:0:COMP_POINT}" words
+  read -ra words <<< "$line"
+  [[ "$line" == *" " ]] && words+=("")
+  mapfile -t COMPREPLY < <(qllm-jax --complete bash "${words[@]:1}")
+  [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace
+}
+complete -o default -F _qllm_jax qllm-jax""",
+    "zsh": """_qllm_jax() {
+  local -a found
+  found=("${(@f)$(qllm-jax --complete zsh "${(@)words[2,CURRENT]}")}")
+  [[ -n "$found" ]] && compadd -Q -S '' -- $found
+  _files
+}
+compdef _qllm_jax qllm-jax""",
+    "fish": """complete -c qllm-jax -a '(qllm-jax --complete fish (commandline -opc)[2..] (commandline -ct))'""",
+}
+VALUES = {"wandb.mode": ("disabled", "offline", "online"), "unroll": ("auto", "scan", "pallas")}
+VALUES |= {"overwrite": ("true", "false"), "which": ("best", "last")}
+COMPOSED = ("train", "generate")  # commands whose keys are those of configs/
+
+
+def candidates(words: Sequence[str]) -> list[str]:
+    """Return what the last of the words after `qllm-jax` may be; [] where only the shell knows, as for folders."""
+    *before, last = words or [""]
+    if not before:
+        return [name for name in choices.commands() if name.startswith(last)]
+    key, equals, value = last.partition("=")
+    if equals:
+        return [f"{key}={each}" for each in values(key) if each.startswith(value)]
+    return [f"{each}=" for each in keys(before[0]) if each.startswith(last)]
+
+
+def values(key: str) -> Sequence[str]:
+    """Return the known values of a key; () if there are none."""
+    if key in VALUES:
+        return VALUES[key]
+    names = choices.group_names(key) if key.isidentifier() else []
+    short = [name.removeprefix(choices.MATCHED) for name in names if name.startswith(choices.MATCHED)]
+    return [*(short if key == "algo" else ()), *names]
+
+
+def keys(command: str) -> list[str]:
+    """Return the keys of a command: those that its help describes, and for `train` those of configs/."""
+    described = re.findall(r"^  ((?:[a-z_.]+, )*[a-z_.]+)  +\S", choices.commands().get(command, ""), re.MULTILINE)
+    found = [key for row in described for key in row.split(", ")]
+    if command in COMPOSED:
+        found += choices.keys_of("config.yaml" if command == "train" else "generate.yaml")
+        found += [f"sweep.{key}" for key in choices.keys_of("sweep/none.yaml")] if command == "train" else []
+        found += [f"algo.{key}" for key in choices.keys_of("algo/_matched.yaml")] if command == "train" else []
+        found += ["wandb.mode", "experiment"] if command == "train" else []
+    return sorted({key for key in found if key not in ("defaults", "hosts", "wandb", "hosts.")} - {"algo.defaults"})
+
+
+def answer(shell: str, words: Sequence[str]) -> list[str]:
+    """Return the lines for a shell. bash takes `=` for the end of a word, and wants what comes after it alone."""
+    found = candidates(words)
+    if shell != "bash" or not words or "=" not in words[-1]:
+        return found
+    return [each.partition("=")[2] for each in found]
