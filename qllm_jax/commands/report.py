@@ -71,6 +71,8 @@ def wall_time(seconds: float) -> str:
 
 def notes(panels: list[Panel]) -> Iterator[str]:
     """Differences between the runs of one panel, which a reader must know before comparing its rows."""
+    if any(entry.elapsed_s for panel in panels for entry in panel.entries):
+        yield "Wall time: of training and evaluations with compilation, without the start of Python and the gates."
     for panel in panels:
         runs = panel.entries
         columns = {

@@ -29,13 +29,14 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
 
     `stop_at` is a time of `time.monotonic`, after which training stops as it does by Ctrl-C.
     """
+    started = time.monotonic()
     if text := devices.describe(exp.n_runs, exp.program.pool):
         print(text)
     try:
         with (
             folder.locked(path),
             closing(Interrupt()) as interrupt,
-            closing(Session(exp, path, *initial_state(exp, path))) as session,
+            closing(Session(exp, path, *initial_state(exp, path), started)) as session,
         ):
             finished = advance_or_fail(session, interrupt, stop_at)
             return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")

@@ -1,6 +1,7 @@
-"""marl_eval.json: evaluations in the format of instadeepai/marl-eval's plots and tables."""
+"""marl_eval.json: evaluations in the format of instadeepai/marl-eval (on PyPI: id-marl-eval)."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,27 @@ def write(path: Path, config: Config, task: str) -> None:
             else:
                 step = {"step_count": record["env_steps"], "elapsed_time": timing.get(record["env_steps"], 0.0)}
                 run[f"step_{len(run)}"] = {**step, **episode_metrics(record)}
+    for run in (run for runs in algos.values() for run in runs.values()):
+        evaluations = [each for name, each in run.items() if name.startswith("step_")]
+        for each, count in zip(evaluations, step_counts([e["step_count"] for e in evaluations]), strict=True):
+            each["step_count"] = count
     # marl-eval cannot read names with commas.
     plain = lambda name: name.replace(",", "_")
     nested = {
         plain(outside.label(config.env["name"])): {plain(task): {plain(name): runs for name, runs in algos.items()}}
     }
     files.write_atomically(path / folder.MARL_EVAL, json.dumps(nested) + "\n")
+
+
+def step_counts(steps: Sequence[int]) -> list[int]:
+    """Return the `step_count` of evaluations at these env steps, the first of which is of the untrained team.
+
+    marl-eval (0.0.4) reads the mean difference of the counts, the first of which it takes from 0, and draws evaluation
+    k at k times that. With the count of evaluation k+1 at k, evaluations stand at their env steps and end at the last.
+    """
+    if len(steps) < 2:
+        return list(steps)
+    return [*steps[1:], steps[-1] + round(steps[-1] / (len(steps) - 1))]
 
 
 def episode_metrics(record: dict[str, Any]) -> dict[str, list[float]]:

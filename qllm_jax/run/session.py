@@ -24,8 +24,8 @@ SAVING_SHARE = 0.1  # of the wall time, at most: on a GPU a replay can take long
 class Session:
     """The runs of one folder in this process: train, evaluate, save and finish them."""
 
-    def __init__(self, exp: Experiment, path: Path, state: TrainState, host: HostState) -> None:
-        """Open the logs and cut them to what the checkpoint covers."""
+    def __init__(self, exp: Experiment, path: Path, state: TrainState, host: HostState, started: float) -> None:
+        """Open the logs and cut them to what the checkpoint covers. `started`: of wall time, by `time.monotonic`."""
         self.exp, self.path = exp, path
         self.clock, self.state = state
         self.runs = run_axis.runs(exp.config)
@@ -35,7 +35,7 @@ class Session:
         self.progress = log.Progress(exp.config.total_steps, self.env_steps, self.unit)
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
         self.failures = nonfinite.find(exp, self.state.fault)
-        self._elapsed, self._started = host.elapsed_s, time.monotonic()
+        self._elapsed, self._started = host.elapsed_s, started
         self._saved_at, self._saving_s = -math.inf, 0.0  # end and duration of the last checkpoint
         self._has_evaluated = False
 
@@ -51,7 +51,7 @@ class Session:
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time so far, of all processes that trained this run."""
+        """Wall time so far, of all processes that trained this run: with compilation, and not the start of Python."""
         return self._elapsed + time.monotonic() - self._started
 
     def record(self, event: str, metrics: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -65,7 +66,10 @@ def test_marl_eval_json_has_the_structure_of_its_readers(whole: Path):
     assert set(runs) == {"seed_0", "seed_1"}
     for run in runs.values():
         assert set(run) == {*(f"step_{i}" for i in range(7)), "absolute_metrics"}
-        assert run["step_6"]["step_count"] == 3000
+        counts = [run[f"step_{i}"]["step_count"] for i in range(7)]
+        interval = np.diff([0, *counts]).mean()  # as marl-eval finds it, which draws evaluation k at k intervals
+        assert 6 * interval == 3000
+        assert counts == [500, 1000, 1500, 2000, 2500, 3000, 3500]
         assert len(run["step_6"]["return"]) == 4
         assert len(run["absolute_metrics"]["return"]) == 8
 

@@ -197,7 +197,7 @@ def test_marl_eval_holds_every_seed(made: Study, tmp_path: Path):
     seed = found["duty N=3"]["QLLM"]["seed_4"]
     result = json.loads((tmp_path / "results" / "duty_n3" / "qllm.json").read_text())
     assert seed["absolute_metrics"] == {"return": [result["final"]["return"][4]]}
-    expected = {"step_count": 5000, "elapsed_time": 3.1, "return": [result["evaluations"]["return"][4][0]]}
+    expected = {"step_count": 10000, "elapsed_time": 3.1, "return": [result["evaluations"]["return"][4][0]]}
     assert seed["step_0"] == expected
     assert len(seed) == 21
 

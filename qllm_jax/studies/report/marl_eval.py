@@ -1,7 +1,8 @@
-"""marl_eval.json of a study: all of its cells in the format of instadeepai/marl-eval's plots and tables."""
+"""marl_eval.json of a study: all of its cells in the format of instadeepai/marl-eval (on PyPI: id-marl-eval)."""
 
 from typing import Any
 
+from qllm_jax.run import marl_eval
 from qllm_jax.studies.report.measured import Measured, Result
 
 NAME = "marl_eval.json"
@@ -23,13 +24,14 @@ def content(data: Measured) -> dict[str, Any]:
 def runs(result: Result) -> dict[str, Any]:
     """Return the evaluations of each seed."""
     made = result.content
-    times = [round(made["wall_s"] * step / made["env_steps"], 1) for step in made["evaluations"]["env_steps"]]
+    at = made["evaluations"]["env_steps"]
+    times = [round(made["wall_s"] * step / made["env_steps"], 1) for step in at]
     found = {}
     for i, seed in enumerate(made["seeds"]):
         steps = {
-            f"step_{k}": {"step_count": step, "elapsed_time": times[k]}
+            f"step_{k}": {"step_count": count, "elapsed_time": times[k]}
             | {metric: [curve[i][k]] for metric, curve in curves(result).items()}
-            for k, step in enumerate(made["evaluations"]["env_steps"])
+            for k, count in enumerate(marl_eval.step_counts(at))
         }
         final = {metric: [made["final"][metric][i]] for metric in result.final}
         found[f"seed_{seed}"] = steps | {"absolute_metrics": final}

@@ -41,7 +41,8 @@ def describe(data: Measured) -> str:
         f"```text\npython -m qllm_jax.train {shlex.join(overrides)}\n```",
         "\n".join(f"- Machine {letter(i)}: {machine_text(machine)}." for i, machine in enumerate(machines)),
         cells_table(data, machines),
-        "*Wall time: of the training that the cell was a part of. Runs: how many it trained at once.*",
+        "*Wall time: of the training that the cell was a part of, with compilation, without the start of "
+        "Python and the gates. Runs: how many it trained at once.*",
     ]
     return "\n\n".join(parts)
 
