@@ -9,6 +9,7 @@ that is not finished is drawn up to its last evaluation. Colors are in qllm_jax/
 Keys (defaults in brackets):
   out         .png, .pdf or .svg file [curves.png]
   overwrite   true replaces an existing file [false]
+  untrained   false starts the curves after the evaluation of the untrained team, which can set their scale [true]
 """
 
 from qllm_jax import cli

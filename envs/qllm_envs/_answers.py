@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import options
-from qllm_envs.core import Entries, Field, Scene, Shape, StateBlock
+from qllm_envs.core import Entries, Field, Key, Scene, Shape, StateBlock
 
 AGENT, SIGN, MARK = 0.27, 0.13, 0.09  # radius of an agent, half the sides of its sign and of its mark, in cells
 FRAME = 0.47  # half the side of the frame of an agent that counts
 COUNTS, RIGHT, WRONG, PLAIN = "gold", "tab:green", "tab:red", "lightgray"
+MEANINGS = {COUNTS: "its action counts", PLAIN: "symbol", RIGHT: "right", WRONG: "wrong"}
+KEY = tuple(Key("square", color, text) for color, text in MEANINGS.items())
 
 
 def capped(env: str, option: str, value: int, high: int, most: str) -> int:
@@ -97,4 +99,5 @@ def scene(n: int, shapes: Sequence[Shape], clock: tuple[int, int] | None = None)
         Shape("square", (width * (j + 0.5) - 0.5, 0.75), 0.4 * min(width, 0.5), COUNTS if j <= passed else PLAIN, "")
         for j in range(length)
     ]
-    return Scene((*hands, *shapes), (-0.6, 0.4 - columns, columns - 0.4, 1.0 if clock else 0.6))
+    bounds = (-0.6, 0.4 - columns, columns - 0.4, 1.0 if clock else 0.6)
+    return Scene((*hands, *shapes), bounds, key=KEY)

@@ -134,12 +134,21 @@ class Line(NamedTuple):
     color: str
 
 
+class Key(NamedTuple):
+    """One entry of a picture's key: what the shapes of a kind and color stand for."""
+
+    kind: str  # of Shape, or "line"
+    color: str
+    text: str
+
+
 class Scene(NamedTuple):
     """Picture of one environment state."""
 
     shapes: tuple[Shape, ...]  # in drawing order
     bounds: tuple[float, float, float, float]  # x0, y0, x1, y1
     lines: tuple[Line, ...] = ()  # drawn over the shapes
+    key: tuple[Key, ...] = ()  # of all shapes but agents, which are numbered; the same in all scenes of a task
 
 
 class Env(NamedTuple):

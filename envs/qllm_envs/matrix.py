@@ -15,11 +15,13 @@ from jaxtyping import Array, Int
 
 from qllm_envs import _payoffs, options
 from qllm_envs._payoffs import Payoff
-from qllm_envs.core import Entries, Env, Field, Scene, Shape, Spec, StateBlock, Step, View
+from qllm_envs.core import Entries, Env, Field, Key, Scene, Shape, Spec, StateBlock, Step, View
 
 NAME = "matrix"
 MOST_NOTABLE = 128  # joint actions that are tried on credit functions
 CELL, AGENT = 0.47, 0.25  # half a side, and a radius, in a scene whose cells are 1 apart
+CHOSEN, OTHER = "gold", "lightgray"
+KEY = (Key("square", CHOSEN, "chosen in the last step"),)
 
 
 class Game(NamedTuple):
@@ -147,7 +149,7 @@ def _table(payoff: Payoff, last: tuple[int, ...]) -> Scene:
     cells = [_cell(j, -i, f"{payoff[i, j]:g}", (i, j) == last) for i in range(size) for j in range(size)]
     # Before the first step both wait in the corner.
     row, column = ((-1.0, -last[0]), (last[1], 1.0)) if last[0] >= 0 else ((-1.3, 0.7), (-0.7, 1.3))
-    return Scene((*cells, _agent(0, *row), _agent(1, *column)), (-1.6, 0.4 - size, size - 0.4, 1.6))
+    return Scene((*cells, _agent(0, *row), _agent(1, *column)), (-1.6, 0.4 - size, size - 0.4, 1.6), key=KEY)
 
 
 def _rows(payoff: Payoff, last: tuple[int, ...]) -> Scene:
@@ -156,11 +158,11 @@ def _rows(payoff: Payoff, last: tuple[int, ...]) -> Scene:
     cells = [_cell(a, -i, str(a), a == action) for i, action in enumerate(last) for a in range(size)]
     paid = [_cell((size - 1) / 2, 1.2, f"pays {payoff[last]:g}", True)] if min(last) >= 0 else []
     agents = [_agent(i, -1.0, -i) for i in range(len(last))]
-    return Scene((*cells, *paid, *agents), (-1.6, 0.4 - len(last), size - 0.4, 1.8))
+    return Scene((*cells, *paid, *agents), (-1.6, 0.4 - len(last), size - 0.4, 1.8), key=KEY)
 
 
 def _cell(x: float, y: float, label: str, chosen: bool) -> Shape:
-    return Shape("square", (float(x), float(y)), CELL, "gold" if chosen else "lightgray", label)
+    return Shape("square", (float(x), float(y)), CELL, CHOSEN if chosen else OTHER, label)
 
 
 def _agent(index: int, x: float, y: float) -> Shape:

@@ -157,7 +157,7 @@ def _scene(state: Any) -> Scene:
     # Landmarks come last, so that one that somebody stands on still shows.
     for i, pos in enumerate(state.landmark_pos):
         shapes += task.discs(pos, LANDMARK_RADIUS, "tab:green" if i == int(state.goal) else "gray")
-    return task.scene(shapes)
+    return task.scene(shapes, target_landmark="tab:green", other_landmark="gray", adversary="tab:red")
 
 
 TASK = versus.Task(

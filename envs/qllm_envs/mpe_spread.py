@@ -162,4 +162,4 @@ def _fields(rules: Rules) -> dict[str, Field]:
 def _scene(state: Any) -> Scene:
     # Landmarks come last, so that one that is covered still shows.
     landmarks = task.discs(state.landmark_pos, LANDMARK_RADIUS, "gray")
-    return task.scene(task.agent_discs(state.agent_pos, AGENT_RADIUS) + landmarks)
+    return task.scene(task.agent_discs(state.agent_pos, AGENT_RADIUS) + landmarks, landmark="gray")

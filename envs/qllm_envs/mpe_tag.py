@@ -170,7 +170,8 @@ def _fields(rules: Rules) -> dict[str, Field]:
 def _scene(state: Any) -> Scene:
     obstacles = task.discs(state.obstacle_pos, OBSTACLE_RADIUS, "gray")
     agents = task.agent_discs(state.agent_pos, AGENT_RADIUS)
-    return task.scene([*obstacles, *agents, *task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")])
+    prey = task.discs(state.prey_pos, PREY_RADIUS, "tab:red", "prey")
+    return task.scene([*obstacles, *agents, *prey], prey="tab:red", obstacle="gray")
 
 
 TASK = versus.Task(

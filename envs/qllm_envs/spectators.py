@@ -97,7 +97,7 @@ def _scene(spread: Env, n_agents: int, state: Any) -> Scene:
         for i in range(n_spectators)
     ]
     depth = room * math.ceil(n_spectators / A_ROW)
-    return Scene((*scene.shapes, *rows), (x0 - depth / 2, y0 - depth, x1 + depth / 2, y1))
+    return scene._replace(shapes=(*scene.shapes, *rows), bounds=(x0 - depth / 2, y0 - depth, x1 + depth / 2, y1))
 
 
 def _seat(scene: Scene, index: int) -> tuple[float, float]:

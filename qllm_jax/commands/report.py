@@ -10,7 +10,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.reporting import comparison, curves
 from qllm_jax.reporting.comparison import Entry, Panel
 
-DEFAULTS = {"out": "curves.png", "overwrite": False}
+DEFAULTS = {"out": "curves.png", "overwrite": False, "untrained": True}
 SUFFIXES = (".png", ".pdf", ".svg")
 HEADER = "task | N | algorithm | seeds | env steps | final return | 95% CI | IQM | random policy | wall time"
 
@@ -23,7 +23,7 @@ def report(arguments: list[str]) -> int:
     out = files.new_file(options["out"], SUFFIXES, options["overwrite"])
     distinct = dict.fromkeys(str(Path(path)) for path in paths)
     panels = comparison.make_panels([entry for path in distinct for entry in comparison.read(path)])
-    curves.draw(panels, out)
+    curves.draw(panels, out, options["untrained"])
     print("\n".join([table(panels), "", *notes(panels), f"curves: {out}"]))
     return 0
 

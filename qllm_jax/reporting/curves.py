@@ -40,18 +40,33 @@ def plots_of(panel: Panel) -> list[Plot]:
     return found
 
 
-def draw(panels: list[Panel], out: Path) -> None:
-    """Write the picture atomically, in the format of the suffix."""
+def draw(panels: list[Panel], out: Path, with_untrained: bool = True) -> None:
+    """Write the picture atomically, in the format of the suffix; without the first evaluation if it is not wanted."""
     plots = [plot for panel in panels for plot in plots_of(panel)]
     n_columns = 2 if len(plots) == 2 * len(panels) else min(COLUMNS, len(plots))  # both plots of a task in one row
     figure, grid = plotting.panels(len(plots), n_columns, (5.6, 4.2))
     looks = style.looks(label for panel in panels for label in panel.labels)
+    first = 0 if with_untrained else 1
     for axes, plot in zip(grid, plots, strict=True):
         for entry, label in zip(plot.panel.entries, plot.panel.labels, strict=True):
-            name = label + comparison.unfinished_mark(entry)
-            draw_curve(axes, entry.steps, plot.curves(entry), name, looks[label], plot.bounds)
+            name = short_label(plot.panel, label) + comparison.unfinished_mark(entry)
+            curves = plot.curves(entry)
+            found = None if curves is None else curves[:, first:]
+            draw_curve(axes, entry.steps[first:], found, name, looks[label], plot.bounds)
         draw_frame(axes, plot)
+    plotting.legend_below(figure, grid)
     plotting.save(figure, out)
+
+
+def common_method(panel: Panel) -> str:
+    """Return the method of all curves of a panel, "" if they are several, or if nothing else tells them apart."""
+    names = {entry.config.algo.name for entry in panel.entries}
+    return names.pop() if len(names) == 1 and all(entry.configuration for entry in panel.entries) else ""
+
+
+def short_label(panel: Panel, label: str) -> str:
+    """Return a label without the method if that is in the title, as in a sweep of one method."""
+    return label.removeprefix(f"{common_method(panel)} ").strip()
 
 
 def draw_curve(
@@ -72,14 +87,13 @@ def draw_random(axes: Axes, value: float) -> None:
 
 
 def draw_frame(axes: Axes, plot: Plot) -> None:
-    """Draw the random policy, title, axes and legend."""
+    """Draw the random policy, title and axes."""
     panel = plot.panel
     random = [plot.random(entry.result) for entry in panel.entries if entry.result]
     if random:
         draw_random(axes, float(np.mean(random)))
     counts = sorted({len(entry.returns) for entry in panel.entries})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
-    plotting.frame(axes, f"{panel.title}, {seeds}", STEPS_LABEL, plot.ylabel)
+    title = ", ".join(filter(None, (panel.title, common_method(panel), seeds)))
+    plotting.frame(axes, title, STEPS_LABEL, plot.ylabel)
     plotting.count_steps(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9)

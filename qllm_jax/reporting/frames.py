@@ -13,7 +13,7 @@ from PIL.ImageDraw import ImageDraw as Pen
 
 from qllm_envs.core import Scene
 from qllm_jax import stats
-from qllm_jax.reporting.scene import draw_scene
+from qllm_jax.reporting.scene import draw_key, draw_scene
 from qllm_jax.reporting.style import INK, LINE, MARK, PALE, PAPER, SIZE, Scale, font, minus, weight_color
 
 BARS = (1190, 290, 1760, 1120)  # x0, y0, x1, y1 without labels, values and ticks
@@ -42,11 +42,21 @@ def frame(film: Film, scale: Scale, t: int) -> Image.Image:
     draw_header(pen, film, t)
     weights = None if film.weights is None else film.weights[t]
     draw_scene(image, film.scenes[t], weights, scale)
+    draw_key(image, film.scenes[t])
     if weights is None:
         pen.text((BARS[0], BARS[1] - 76), "this method has no credit weights", PALE, font(32, bold=True), anchor="lm")
     else:
-        draw_bars(pen, weights, scale)
+        draw_bars(pen, weights, scale, present(film, t))
     return image.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS)
+
+
+def present(film: Film, t: int) -> set[int]:
+    """Return the agents that the frame after `t` steps shows; all, if no frame of the film shows any.
+
+    An agent that has died is in no scene, and its credit weight means nothing.
+    """
+    shown = [{shape.agent for shape in scene.shapes if shape.agent is not None} for scene in film.scenes]
+    return shown[t] if any(shown) or film.weights is None else set(range(film.weights.shape[1]))
 
 
 def scale_of(film: Film) -> Scale:
@@ -79,8 +89,8 @@ def draw_header(pen: Pen, film: Film, t: int) -> None:
     pen.rectangle((40, 168, 40 + width * t / n_steps, 173), PALE)
 
 
-def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale) -> None:
-    """Draw a row for each agent (its number, a bar from 0, its weight), and the line at 1."""
+def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale, present: set[int]) -> None:
+    """Draw a row for each agent (its number, a bar from 0, its weight), and the line at 1; no bar for the dead."""
     left, top, right, bottom = BARS
     row = min(MAX_ROW_HEIGHT, (bottom - top) / len(weights))
     end = top + row * len(weights)
@@ -91,13 +101,15 @@ def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale) -> None:
     every = next(k for k in (1, 2, 5, 10, 20, 50, 100, 10**9) if k * row >= 18)
     for agent, weight in enumerate(weights.tolist()):
         y = top + row * (agent + 0.5)
-        thick = min(0.36 * row, 60)
+        thick, lives = min(0.36 * row, 60), agent in present
         x0, x1 = sorted((at(0.0), at(weight)))
-        pen.rectangle((x0, y - thick, x1, y + thick), weight_color(weight, scale), INK if row > 12 else None, 2)
+        if lives:
+            pen.rectangle((x0, y - thick, x1, y + thick), weight_color(weight, scale), INK if row > 12 else None, 2)
         if agent % every == 0:
-            pen.text((left - 20, y), f"agent {agent}", INK, font(size), anchor="rm")
-            figure = minus(f"{weight:.2f}" if abs(weight) < 100 else f"{weight:.0f}")
-            pen.text((right + 24, y), figure, INK, font(size), anchor="lm")
+            color = INK if lives else PALE
+            pen.text((left - 20, y), f"agent {agent}", color, font(size), anchor="rm")
+            figure = minus(f"{weight:.2f}" if abs(weight) < 100 else f"{weight:.0f}") if lives else "dead"
+            pen.text((right + 24, y), figure, color, font(size), anchor="lm")
     for y in np.arange(top - 10, end + 10, 16):
         pen.line((at(1.0), y, at(1.0), min(y + 9, end + 10)), MARK, 4)
 

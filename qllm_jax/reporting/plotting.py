@@ -16,7 +16,8 @@ from qllm_jax.reporting.style import GRID_COLOR
 
 DPI = 200
 SMALL_DPI, SMALL_COLORS = 120, 96  # of `save_small`
-PAD, LEGEND_ENTRY_WIDTH = 0.08, 1.75  # inches
+PAD, LEGEND_ENTRY_WIDTH = 0.08, 1.75  # inches; of a short name
+LEGEND_LINE_WIDTH, LETTER_WIDTH = 0.6, 0.068  # inches
 
 
 def panels(n_panels: int, n_columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -66,7 +67,8 @@ def legend_below(figure: Figure, grid: Sequence[Axes]) -> None:
         handles, labels = axes.get_legend_handles_labels()
         found |= {label: handle for handle, label in zip(handles, labels, strict=True) if label not in found}
     if found:
-        n_rows = -(-len(found) // max(1, int(figure.get_figwidth() / LEGEND_ENTRY_WIDTH)))
+        width = max(LEGEND_ENTRY_WIDTH, LEGEND_LINE_WIDTH + LETTER_WIDTH * max(map(len, found)))
+        n_rows = -(-len(found) // max(1, int(figure.get_figwidth() / width)))
         n_columns = -(-len(found) // n_rows)
         place = "outside lower center"
         figure.legend(found.values(), found.keys(), loc=place, ncols=n_columns, frameon=False, fontsize=9)

@@ -11,6 +11,7 @@ from qllm_jax.reporting.style import (
     PANEL,
     PAPER,
     SCENE,
+    SIZE,
     Color,
     Scale,
     font,
@@ -21,6 +22,8 @@ from qllm_jax.reporting.style import (
 )
 
 MIN_RADIUS = 8
+MIN_RADIUS_WITH_BARS = 24  # of units in battles, which bars would cover if they were smaller
+KEY_SIZE, KEY_GAP = 26, 40  # of text; pixels between entries
 LINE_WIDTH, LINE_END = 4, 6  # thickness, and radius of the dot at the end
 
 
@@ -29,7 +32,7 @@ def draw_scene(image: Image.Image, scene: Scene, weights: np.ndarray | None, sca
     pen = ImageDraw.Draw(image)
     pen.rounded_rectangle(SCENE, 12, PANEL, LINE, 3)
     _draw_rings(image, scene, scale)
-    solid = [(shape, *to_pixels(shape.center, shape.radius, scale)) for shape in scene.shapes if shape.kind != "ring"]
+    solid = [(shape, *_placed(shape, scale)) for shape in scene.shapes if shape.kind != "ring"]
     for shape, x, y, radius in solid:
         fill = fill_color(shape, weights, scale)
         outline = PAPER if shape.agent is None else rgb(shape.color)
@@ -49,6 +52,30 @@ def draw_scene(image: Image.Image, scene: Scene, weights: np.ndarray | None, sca
             pen.text((x, y), shape.label, text_color(fill), **style)
 
 
+def _placed(shape: Shape, scale: Scale) -> tuple[float, float, float]:
+    x, y, radius = to_pixels(shape.center, shape.radius, scale)
+    return x, y, max(radius, MIN_RADIUS_WITH_BARS if shape.bars else MIN_RADIUS)
+
+
+def draw_key(image: Image.Image, scene: Scene) -> None:
+    """Draw what shapes stand for below the scene, in one line, with smaller letters if it is long."""
+    pen = ImageDraw.Draw(image)
+    left, _, right, bottom = SCENE
+    width = sum(font(KEY_SIZE).getlength(each.text) + KEY_SIZE + 12 + KEY_GAP for each in scene.key)
+    size = int(KEY_SIZE * min(1.0, (right - left) / max(width, 1.0)))
+    x, y, half = float(left), (bottom + SIZE[1]) / 2, 0.45 * size
+    for each in scene.key:
+        box, color = (x, y - half, x + 2 * half, y + half), rgb(each.color)
+        if each.kind == "ring":
+            pen.ellipse(box, outline=ring_color(each.color), width=3)
+        elif each.kind == "line":
+            pen.line((x, y, x + 2 * half, y), color, LINE_WIDTH)
+        else:
+            (pen.ellipse if each.kind == "circle" else pen.rectangle)(box, color)
+        pen.text((x + 2 * half + 12, y), each.text, INK, font(size), anchor="lm")
+        x += 2 * half + 12 + font(size).getlength(each.text) + KEY_GAP * size / KEY_SIZE
+
+
 def _draw_rings(image: Image.Image, scene: Scene, scale: Scale) -> None:
     """Draw the rings, clipped at the frame of the scene, which is 3 wide."""
     left, top, right, bottom = SCENE
@@ -63,7 +90,7 @@ def _draw_rings(image: Image.Image, scene: Scene, scale: Scale) -> None:
 
 def _draw_bars(pen: Pen, shape: Shape, x: float, y: float, radius: float) -> None:
     """Draw the bars of a shape on its upper part, where they cover no neighbor."""
-    high, half = int(np.clip(0.2 * radius, 3, 10)), 0.85 * radius
+    high, half = int(np.clip(0.3 * radius, 7, 14)), 0.85 * radius
     left, top, frame = x - half, y - 0.45 * radius - high * len(shape.bars), 1 if high < 6 else 2
     if shape.bars:
         box = (left - frame, top - frame, x + half + frame, top + high * len(shape.bars) + frame - 1)

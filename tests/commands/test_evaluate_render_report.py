@@ -27,7 +27,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import Core, base, value
 from qllm_jax.learners.base import zero_inputs
 from qllm_jax.program import experiment
-from qllm_jax.reporting import comparison, curves, frames
+from qllm_jax.reporting import comparison, curves, frames, plotting
 from qllm_jax.reporting.gif import LAST_FRAME_MS
 from qllm_jax.reporting.style import Scale, weight_color
 from qllm_jax.run import load
@@ -229,6 +229,39 @@ def test_a_task_with_winners_has_a_curve_of_battles_won(tiny_run: Path, tmp_path
     curves.draw([panel], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 1.9 * picture.height * 5.6 / 4.2  # both side by side
+
+
+def test_curves_of_a_sweep_are_named_by_what_differs_and_can_begin_after_the_untrained_team(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (entry,) = comparison.read(str(tiny_run))
+    swept = [entry._replace(configuration=f"lr={lr}") for lr in (0.1, 0.2)]
+    (panel,) = comparison.make_panels(swept)
+    assert [curves.short_label(panel, label) for label in panel.labels] == ["lr=0.1", "lr=0.2"]
+    assert curves.common_method(panel) == "matched_qllm"
+    (alone,) = comparison.make_panels([entry])
+    assert curves.short_label(alone, alone.labels[0]) == "matched_qllm"
+    drawn: list[tuple[list[int], tuple[int, ...]]] = []
+    keep = lambda axes, steps, found, *more: drawn.append((steps.tolist(), found.shape))
+    monkeypatch.setattr(curves, "draw_curve", keep)
+    curves.draw([alone], tmp_path / "a.png")
+    curves.draw([alone], tmp_path / "b.png", with_untrained=False)
+    assert drawn == [
+        (entry.steps.tolist(), entry.returns.shape),
+        (entry.steps[1:].tolist(), entry.returns[:, 1:].shape),
+    ]
+
+
+def test_the_legend_is_below_the_curves():
+    figure, grid = plotting.panels(1, 1, (5.6, 4.2))
+    for i in range(12):
+        grid[0].plot([0, 1], [i, i + 1], label=f"lr=0.000{i} gamma=0.99")
+    plotting.legend_below(figure, grid)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().y1 <= grid[0].get_window_extent().y0
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= figure.bbox.width
 
 
 @pytest.mark.parametrize("name", COMMANDS)

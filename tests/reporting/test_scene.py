@@ -1,10 +1,14 @@
 """The scene of a frame, pixel by pixel: rings end at its border, bars are as long as their shares."""
 
+import jax
 import numpy as np
+import pytest
 from PIL import Image
 
-from qllm_envs.core import Bar, Line, Scene, Shape
-from qllm_jax.reporting.scene import draw_scene, to_pixels
+import qllm_envs
+from qllm_envs.core import Bar, Key, Line, Scene, Shape
+from qllm_jax.reporting.frames import Film, frame, present, scale_of
+from qllm_jax.reporting.scene import draw_key, draw_scene, to_pixels
 from qllm_jax.reporting.style import PAPER, SCENE, SIZE, Scale, rgb, ring_color
 
 BOUNDS = (0.0, 0.0, 10.0, 10.0)
@@ -56,3 +60,45 @@ def test_lines_go_over_shapes_and_end_in_a_dot():
     assert x.max() > end + 3
     thick = {at: np.ptp(y[x == round(at)]) for at in (start + 50, end)}
     assert thick[end] > 2 * thick[start + 50]
+
+
+@pytest.mark.parametrize("name", ["mpe_spread", "mpe_tag", "mpe_adversary", "lbf", "smax", "spectators"])
+def test_discs_that_are_no_agents_are_in_the_key(name: str):
+    env = qllm_envs.make(name)
+    scene = env.scene(env.reset(jax.random.key(0)))
+    discs = {shape.color for shape in scene.shapes if shape.kind == "circle" and shape.agent is None}
+    assert discs <= {each.color for each in scene.key}
+    assert all(each.text for each in scene.key)
+
+
+def test_the_key_is_one_line_below_the_scene_however_long_it_is():
+    for words in (1, 30):
+        image = Image.new("RGB", SIZE, PAPER)
+        draw_key(
+            image, Scene((), BOUNDS, key=(Key("circle", "red", "landmark " * words), Key("ring", "lime", "range")))
+        )
+        x, y = np.nonzero((np.asarray(image) != np.array(PAPER)).any(-1))[::-1]
+        left, _, right, bottom = SCENE
+        assert bottom < y.min() <= y.max() < SIZE[1]
+        assert left <= x.min() <= x.max() <= right + 20
+
+
+def test_units_with_bars_are_large_enough_to_be_read():
+    far = Scale((0.0, 0.0, 500.0, 500.0), 0.0, 2.0, ())
+    image = Image.new("RGB", SIZE, PAPER)
+    unit = Shape("circle", (250.0, 250.0), 0.5, "red", "", bars=(Bar(1.0, "lime"),))
+    draw_scene(image, Scene((unit,), far.bounds), None, far)
+    x, y = where(np.asarray(image), "lime")
+    assert np.ptp(x) >= 36
+    assert np.ptp(y) >= 6
+
+
+def test_an_agent_that_is_in_no_scene_has_no_bar_of_credit():
+    shapes = [Shape("circle", (5.0, 5.0), 1.0, "blue", str(i), agent=i) for i in range(2)]
+    film = lambda *scenes: Film("film", tuple(Scene(s, BOUNDS) for s in scenes), np.ones((2, 2)), np.ones(1))
+    died = film(tuple(shapes), (shapes[1],))
+    assert [present(died, t) for t in (0, 1)] == [{0, 1}, {1}]
+    assert present(film((), ()), 0) == {0, 1}
+    before, after = (np.asarray(frame(died, scale_of(died), t))[145:560, 600:880] for t in (0, 1))
+    colored = lambda picture: (np.ptp(picture.astype(int), axis=-1) > 60).sum()
+    assert 0.3 * colored(before) < colored(after) < 0.7 * colored(before)

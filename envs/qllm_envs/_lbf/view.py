@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs._lbf.game import ACTION_NAMES, LOAD, Rules, State
-from qllm_envs.core import Entries, Scene, Shape, StateBlock, View
+from qllm_envs.core import Entries, Key, Scene, Shape, StateBlock, View
 
 BITS = 10  # of a number in a packed slot: sides are at most 1000 and levels 300, see `MAX_SIDE` and `MAX_LEVEL` of lbf
 
@@ -115,7 +115,8 @@ def scene(rules: Rules, state: Any) -> Scene:
             shapes.append(Shape("circle", (x, y), 0.48, "tab:orange", ""))
         shapes.append(Shape("circle", (x, y), 0.37, "tab:blue", str(i), agent=i))
         shapes.append(Shape("square", (x + 0.3, y - 0.3), 0.18, "tab:green", str(levels[i])))
-    return Scene(tuple(shapes), (-0.2, -0.2, rules.cols + 0.2, rules.rows + 0.2))
+    key = (Key("square", "tab:green", "food, and levels"), Key("circle", "tab:orange", "tries to load"))
+    return Scene(tuple(shapes), (-0.2, -0.2, rules.cols + 0.2, rules.rows + 0.2), key=key)
 
 
 def _center(rules: Rules, pos: np.ndarray) -> tuple[float, float]:

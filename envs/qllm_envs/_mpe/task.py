@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from qllm_envs import options
 from qllm_envs._mpe import physics
-from qllm_envs.core import Entries, Field, Scene, Shape, Spec, StateBlock, Step, View
+from qllm_envs.core import Entries, Field, Key, Scene, Shape, Spec, StateBlock, Step, View
 
 UNIT = "half the side of the starting square"
 SPEED_UNIT = f"{UNIT}, per second (a step is {physics.DT} s)"
@@ -101,11 +101,12 @@ def discs(pos: Any, radius: float, color: str, label: str = "") -> list[Shape]:
     return [Shape("circle", center, radius, color, label) for center in _centers(pos)]
 
 
-def scene(shapes: Iterable[Shape]) -> Scene:
-    """Return the picture that holds all `shapes` and the starting square."""
+def scene(shapes: Iterable[Shape], **key: str) -> Scene:
+    """Return the picture that holds all `shapes` and the starting square. `key`: what discs are, and their color."""
     shapes = tuple(shapes)
     half = max(1.2, *(abs(c) + 1.2 * shape.radius for shape in shapes for c in shape.center))
-    return Scene(shapes, (-half, -half, half, half))
+    named = tuple(Key("circle", color, text.replace("_", " ")) for text, color in key.items())
+    return Scene(shapes, (-half, -half, half, half), key=named)
 
 
 def _centers(pos: Any) -> list[tuple[float, float]]:

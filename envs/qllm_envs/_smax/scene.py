@@ -7,12 +7,13 @@ from qllm_envs._smax.game import smax_state
 from qllm_envs._smax.scenarios import MAP_SIZE
 from qllm_envs._smax.state import FIRST_ATTACK, Force, Rules, State, force
 from qllm_envs._smax.view import REACH
-from qllm_envs.core import Bar, Line, Scene, Shape
+from qllm_envs.core import Bar, Key, Line, Scene, Shape
 
 COLORS = ("tab:blue", "tab:red")  # of agents and enemies
 SHOTS = ("navy", "maroon")
 HEALTH, SHIELD = "limegreen", "deepskyblue"
 MARGIN = 2.0  # map units around all units
+EDGE = 0.8  # map units around the map, so that a unit at its border is whole
 
 
 def scene(rules: Rules, state: State) -> Scene:
@@ -23,8 +24,19 @@ def scene(rules: Rules, state: State) -> Scene:
     rings = [Shape("ring", _place(now, i), REACH, COLORS[0], "") for i in living if i < n]
     units = [_unit(rules, now, i) for i in living]
     # As near as the battle is: a film shows what holds all of its scenes.
-    low, high = (np.clip(now.pos.min(0) - MARGIN, 0.0, MAP_SIZE), np.clip(now.pos.max(0) + MARGIN, 0.0, MAP_SIZE))
-    return Scene((*rings, *units), (*low.tolist(), *high.tolist()), (*_shots(rules, state, now),))
+    low, high = (
+        np.clip(now.pos.min(0) - MARGIN, -EDGE, MAP_SIZE + EDGE),
+        np.clip(now.pos.max(0) + MARGIN, -EDGE, MAP_SIZE + EDGE),
+    )
+    return Scene((*rings, *units), (*low.tolist(), *high.tolist()), (*_shots(rules, state, now),), _key(rules))
+
+
+def _key(rules: Rules) -> tuple[Key, ...]:
+    """Return what the shapes of a battle are; shields only where a unit has one."""
+    has_shield = any(rules.shields)
+    bars = [Key("square", SHIELD, "shield")] * has_shield + [Key("square", HEALTH, "health")]
+    units = [Key("circle", COLORS[1], "enemy"), Key("ring", COLORS[0], "range of attack")]
+    return (*units, *bars, Key("line", SHOTS[0], "attack"))
 
 
 def _place(now: Force, unit: int) -> tuple[float, float]:
