@@ -77,8 +77,8 @@ def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of QLLM: spread, 3 agents, 10 steps, 2 seeds. Copy it before changing it."""
-    from qllm_jax import train
+    from qllm_jax.train import train
 
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    assert train.train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
+    assert train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
     return path

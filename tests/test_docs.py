@@ -79,7 +79,8 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "my_study.yaml").write_text(fences(DOCS / "studies.md", "yaml"))
     shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
     once = [command for i, command in enumerate(shown) if command not in shown[:i]]
-    names = {"train", "evaluate", "render", "explain", "report", "generate", "verify", "params", "study", "check_env"}
+    names = {"train", "evaluate", "render", "explain", "report", "generate", "verify", "params", "study"}
+    names |= {"check_env", "export"}
     assert {name for name, _ in once} == names
     for name, arguments in once:
         resumes = any(argument.startswith("resume=") for argument in arguments)

@@ -10,8 +10,6 @@ from typing import Any
 
 import jax
 
-import qllm_jax
-
 PACKAGES = ("qllm-jax", "jax", "jaxlib", "flax", "optax", "rlax", "distrax", "jaxmarl", "orbax-checkpoint", "numpy")
 
 
@@ -38,7 +36,7 @@ def version(package: str) -> str | None:
 
 def commit() -> str | None:
     """Git commit of the code, with "+dirty" if tracked files differ from it; None outside a checkout."""
-    root = Path(qllm_jax.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     git = lambda *args: subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=True)
     try:
         if Path(git("rev-parse", "--show-toplevel").stdout.strip()) != root:

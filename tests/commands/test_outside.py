@@ -1,5 +1,6 @@
 """An environment, a mixer and a function outside of the package: trained, resumed, evaluated, drawn, verified."""
 
+import importlib
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 from omegaconf import OmegaConf
 
+import qllm_jax as qj
 from qllm_jax import config
 from qllm_jax.check_env import check_env
 from qllm_jax.commands import generate
@@ -46,8 +48,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_package_is_trained_resumed_evaluated_and_drawn(package: Path, capsys: pytest.CaptureFixture):
     run = package / "run"
-    parts = ["env=meeting.game:make", "algo=matched_qmix", "algo.mixer.name=my_mixer.py:make", "env.cells=4"]
-    assert train([*parts, "algo.mixer.initial=2.0", *TINY, f"run_dir={run}"]) == 0
+    mixer = {"algo.mixer.name": "my_mixer.py:make", "algo.mixer.initial": 2.0, "env.cells": 4}
+    tiny = dict(setting.split("=") for setting in TINY)
+    assert (
+        qj.train(mixer | tiny, env=importlib.import_module("meeting.game").make, algo="qmix", run_dir=run).path == run
+    )
     meta = json.loads((run / folder.META).read_text())["parts"]
     assert set(meta["env"]["sha256"]) == {"meeting", "meeting.game"}
     recorded = OmegaConf.load(run / folder.CONFIG)

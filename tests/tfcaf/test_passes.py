@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qllm_envs
-from qllm_jax import train, user_cache
+from qllm_jax import user_cache
 from qllm_jax.tfcaf import TfcafError, gates, passes, ship
 from qllm_jax.tfcaf.loading import source
 from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.semantics import rollouts
 from qllm_jax.tfcaf.verdict import OK, PROGRAM, Verdict, sha256
+from qllm_jax.train import train
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
@@ -201,7 +202,7 @@ def test_training_with_a_refused_file_is_one_sentence(cache: Path, tmp_path: Pat
     file.write_text(BAD)
     arguments = [f"algo.mixer.function={file}", f"run_dir={tmp_path / 'run'}", "seeds=1", "total_steps=200"]
     with pytest.raises(TfcafError, match="a weight is"):
-        train.train(arguments)
+        train(arguments)
     assert not (tmp_path / "run").exists()
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from qllm_jax import cli, verify
+from qllm_jax import cli
 from qllm_jax.errors import UserError
+from qllm_jax.verify import __doc__ as usage
+from qllm_jax.verify import verify
 
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
 
@@ -14,7 +16,7 @@ GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\
 def test_a_pass_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "mine.py"
     file.write_text(GOOD)
-    assert verify.verify([str(file), "env=mpe_spread", "n_agents=3"]) == 0
+    assert verify([str(file), "env=mpe_spread", "n_agents=3"]) == 0
     shown = capsys.readouterr().out
     for text in (
         "OK at L8",
@@ -31,7 +33,7 @@ def test_a_pass_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_refusal_prints_line_and_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "mine.py"
     file.write_text(GOOD.replace("** 2", "** 0.5"))
-    assert verify.verify([str(file), "n_agents=3"]) == 1
+    assert verify([str(file), "n_agents=3"]) == 1
     shown = capsys.readouterr().out
     for text in ("NONFINITE at L6", "line 2: return 1.0 +", "what to do:"):
         assert text in shown
@@ -46,10 +48,10 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         (["mpe_spread", "env=mpe_spraed"], "did you mean"),
     ):
         with pytest.raises(UserError, match=sentence):
-            verify.verify(arguments)
+            verify(arguments)
     latin = tmp_path / "latin.py"
     latin.write_bytes(b"# \xff\n" + GOOD.encode())
-    assert verify.verify([str(latin)]) == 1
+    assert verify([str(latin)]) == 1
     assert "PARSE at L1" in (printed := capsys.readouterr().out)
     assert "not text in UTF-8" in printed
 
@@ -57,6 +59,6 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "argv", ["verify", "--help"])
     with pytest.raises(SystemExit) as ended:
-        cli.main(verify.verify, verify.__doc__)
+        cli.main(verify, usage)
     assert ended.value.code == 0
     assert "env=mpe_spread n_agents=6" in capsys.readouterr().out

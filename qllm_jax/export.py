@@ -1,0 +1,28 @@
+"""Write the policy of a run as files that need nothing but JAX: StableHLO to call, safetensors to read.
+
+    python -m qllm_jax.export runs/qmix
+    python -m qllm_jax.export runs/qmix seed=3 out=my_policy
+
+The folder gets policy.stablehlo (a function, its parameters included, by jax.export), policy.safetensors (the
+parameters), policy.json (sizes and names) and README.md, which shows shapes and how to load both.
+
+Keys (defaults in brackets):
+  seed            the run with this seed [0]
+  configuration   in a sweep: label or number of the configuration [0]
+  which           best: parameters of the best evaluation; last: those of the newest checkpoint [best]
+  out             folder to write [export in the run folder]
+  overwrite       true: write into a folder that exists [false]
+"""
+
+from qllm_jax import cli
+
+
+def export(arguments: list[str]) -> int:
+    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
+    from qllm_jax.commands import export as command
+
+    return command.export(arguments)
+
+
+if __name__ == "__main__":
+    cli.main(export, __doc__)
