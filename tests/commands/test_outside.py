@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import qllm_jax as qj
-from qllm_jax import config
+from qllm_jax import compile_cache, config
 from qllm_jax.check_env import check_env
 from qllm_jax.commands import generate
 from qllm_jax.errors import UserError
@@ -46,13 +46,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_a_package_is_trained_resumed_evaluated_and_drawn(package: Path, capsys: pytest.CaptureFixture):
+def test_a_package_is_trained_resumed_evaluated_and_drawn(
+    package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
     run = package / "run"
     mixer = {"algo.mixer.name": "my_mixer.py:make", "algo.mixer.initial": 2.0, "env.cells": 4}
     tiny = dict(setting.split("=") for setting in TINY)
-    assert (
-        qj.train(mixer | tiny, env=importlib.import_module("meeting.game").make, algo="qmix", run_dir=run).path == run
-    )
+    monkeypatch.setattr(compile_cache, "enable", lambda: None)
+    make = importlib.import_module("meeting.game").make
+    assert qj.train(mixer | tiny, env=make, algo="qmix", run_dir=run).path == run
     meta = json.loads((run / folder.META).read_text())["parts"]
     assert set(meta["env"]["sha256"]) == {"meeting", "meeting.game"}
     recorded = OmegaConf.load(run / folder.CONFIG)
