@@ -27,7 +27,8 @@ compdef _qllm_jax qllm-jax""",
     "fish": """complete -c qllm-jax -a '(qllm-jax --complete fish (commandline -opc)[2..] (commandline -ct))'""",
 }
 VALUES = {"wandb.mode": ("disabled", "offline", "online"), "unroll": ("auto", "scan", "pallas")}
-VALUES |= {"overwrite": ("true", "false"), "which": ("best", "last")}
+VALUES |= {"which": ("best", "last")}
+VALUES |= dict.fromkeys(("overwrite", "upload", "untrained", "tensorboard"), ("true", "false"))
 COMPOSED = ("train", "generate")  # commands whose keys are those of configs/
 
 

@@ -14,6 +14,7 @@ Keys (defaults in brackets):
   fps             frames per second [5]
   out             new .gif file [episode.gif in the run folder, which is replaced]
   overwrite       true replaces an existing file [false]
+  upload          true sends the film to the wandb run of the seed, if the run was trained with wandb [false]
 
 The credit weight of an agent is the gradient of Q_tot with respect to the agent's chosen Q: 1 for all agents in VDN,
 scale times w in QLLM, the local slope in QMIX, w times lambda in QPLEX. In an actor-critic with a mixer it is the

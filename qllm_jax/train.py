@@ -14,13 +14,14 @@ Keys (defaults in brackets; configs/ has all keys with comments):
   total_steps      environment steps per run [2000000]
   sweep.KEY        list of values; the grid of all lists, times seeds, is trained at once
   run_dir          folder of the run, which must be new [runs/TASK_ALGO_sSEED_TIME]
-  resume           folder of a run to continue, with no other key but total_steps, wandb.mode, devices, unroll, hosts
+  resume           folder of a run to continue; besides, total_steps, wandb.mode, tensorboard, devices, unroll, hosts.*
   log_interval     environment steps between two records of training metrics [2000]
   eval_interval    environment steps between two evaluations, each with a checkpoint [50000]
   eval_episodes, final_episodes         episodes per evaluation [32] and at the end [320]
   group, memory_gib, devices, hosts.*   runs at once, memory, devices and processes: docs/scaling.md
   unroll           scan | pallas (kernels for NVIDIA GPUs): docs/speed.md [auto: what suits the device]
   wandb.mode       disabled | offline | online [disabled]
+  tensorboard      true writes events to the run folder, for the extra tensorboard [false]
   env.KEY, algo.KEY, wandb.KEY          every key of the chosen files
 
 Ctrl-C writes a checkpoint; resume=FOLDER continues there and gives the same numbers. -m or --multirun starts one run

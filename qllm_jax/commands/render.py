@@ -17,11 +17,20 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import frames
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.gif import write_gif
-from qllm_jax.run import gated, load
+from qllm_jax.run import gated, load, wandb_log
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
-DEFAULTS = {"configuration": None, "seed": 0, "which": "best", "out": None, "key": 0, "fps": 5.0, "overwrite": False}
+DEFAULTS = {
+    "configuration": None,
+    "seed": 0,
+    "which": "best",
+    "out": None,
+    "key": 0,
+    "fps": 5.0,
+    "overwrite": False,
+    "upload": False,
+}
 DEFAULT_OUT = "episode.gif"
 MIN_FPS, MAX_FPS = 0.1, 50.0  # viewers slow down faster animations
 
@@ -37,7 +46,8 @@ def render(arguments: list[str]) -> int:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
     run = load.load_run(path, options["which"])
     gated.note_unverified(run.exp)
-    film = film_of(run, index_of(run, options["configuration"], options["seed"]), key)
+    index = index_of(run, options["configuration"], options["seed"])
+    film = film_of(run, index, key)
     write_gif(frames.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()
     if film.weights is None:
@@ -45,6 +55,9 @@ def render(arguments: list[str]) -> int:
     else:
         weights = f"weights {film.weights.min():.2f} to {film.weights.max():.2f}"
     print(f"{out}: {steps} steps, return {stats.format_number(reward)}, {weights}")
+    if options["upload"]:
+        wandb_log.send_film(run.exp.config, run.path, index, out, run.params_steps[index])
+        print(wandb_log.sync_line(run.exp.config, run.path) or "sent to wandb")
     return 0
 
 

@@ -9,11 +9,11 @@ from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import finish, folder, gated, load, results, wandb_log
+from qllm_jax.run import finish, folder, gated, load, results, tensorboard_log, wandb_log
 from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.training import is_finished, train_all
 
-CHANGEABLE = ("total_steps", "devices", "unroll", "wandb.mode")  # keys that may be given with resume=
+CHANGEABLE = ("total_steps", "devices", "unroll", "wandb.mode", "tensorboard")  # keys that may be given with resume=
 COMPILING = "compiling (about 30 s the first time; later starts find the programs in the cache)"
 
 
@@ -40,16 +40,17 @@ def train(overrides: list[str]) -> int:
     outcome = train_all(exp, path, job)
     if not outcome.finished:
         print(f"\n{outcome.text}; continue: python -m qllm_jax.train resume={path}")
-        return 130
-    if job.is_leader:
+    elif job.is_leader:
         print(f"\n{outcome.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
-    return 0
+    if job.is_leader and (line := wandb_log.sync_line(exp.config, path)):
+        print(line)
+    return 0 if outcome.finished else 130
 
 
 def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:
     """The experiment and its folder, which is made if it is new. UserError if the processes cannot share it."""
     if not config.resume:
-        wandb_log.check(config.wandb)
+        check_logs(config)
         exp = gated.build(config)
         path = folder.new_path(config, exp.env.spec.task)
         groups = grouping.choose(exp, n_processes)
@@ -60,10 +61,16 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
     folder.check_parts(path, resumes=True)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
-    wandb_log.check(config.wandb)
+    check_logs(config)
     exp = gated.build(config)
     folder.change(path, config)
     return exp, path
+
+
+def check_logs(config: Config) -> None:
+    """UserError if wandb or TensorBoard refuses, before anything is made."""
+    wandb_log.check(config.wandb)
+    tensorboard_log.check(config.tensorboard)
 
 
 def end_of_finished(config: Config, overrides: list[str]) -> str:

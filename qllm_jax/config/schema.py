@@ -64,7 +64,7 @@ SweptList = Annotated[list[T], AfterValidator(check_swept_list)]
 AutoOrCount = Annotated[Any, AfterValidator(check_auto_or_count)]
 ENV_RUN_KEYS = ("name", "time_limit_is_terminal")  # of `env:`; the rest are options of the environment
 # Keys that change no number of a run, up to rounding: where it is written, and what it is computed on.
-MACHINE_KEYS = ("run_dir", "resume", "group", "memory_gib", "devices", "unroll", "hosts", "wandb")
+MACHINE_KEYS = ("run_dir", "resume", "group", "memory_gib", "devices", "unroll", "hosts", "wandb", "tensorboard")
 KNOWN_KEYS = ConfigDict(extra="forbid")  # an unknown key is a mistake
 
 
@@ -160,6 +160,7 @@ class Config:
     devices: AutoOrCount = "auto"
     unroll: Literal["auto", "scan", "pallas"] = "auto"
     hosts: HostsConfig = field(default_factory=HostsConfig)
+    tensorboard: StrictBool = False  # events in the run folder
 
 
 def check(config: Config) -> None:

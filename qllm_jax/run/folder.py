@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ __all__ = ["LOCK", "METRICS", "TIMING", "in_use", "locked"]
 CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
 TFCAFS = "tfcaf"  # the folder of the functions of a sweep
 RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
+RECORDED_ON_RESUME = ("total_steps", "wandb.mode", "tensorboard")  # keys of config.yaml that `resume=` may change
 FILES = "files"  # key of meta.json: keys of config.yaml, its fingerprint, and SHA-256 of the credit functions
 ID = "id"  # key of meta.json: of no other folder, also if one is made again at its path
 
@@ -229,13 +231,13 @@ def check_total_steps(path: Path, total_steps: int) -> None:
 
 
 def change(path: Path, config: Config) -> None:
-    """Record `total_steps` and `wandb.mode` of a run that is resumed with others, in groups too.
+    """Record `total_steps`, `wandb.mode` and `tensorboard` of a run that is resumed with others, in groups too.
 
     A run that is killed again still has its new length. UserError, and nothing is written, if a process trains the run
     or if it has more steps already.
     """
-    before = load(str(path))[1]
-    if (config.total_steps, config.wandb.mode) == (before.total_steps, before.wandb.mode):
+    values = lambda config: {key: attrgetter(key)(config) for key in RECORDED_ON_RESUME}
+    if values(config) == values(load(str(path))[1]):
         return
     with ExitStack() as held:
         groups = list(dict.fromkeys((path, *log_folders(path))))
@@ -244,6 +246,6 @@ def change(path: Path, config: Config) -> None:
         check_total_steps(path, config.total_steps)
         for group in groups:
             recorded = OmegaConf.load(group / CONFIG)
-            OmegaConf.update(recorded, "total_steps", config.total_steps)  # pyright: ignore[reportArgumentType]
-            OmegaConf.update(recorded, "wandb.mode", config.wandb.mode)  # pyright: ignore[reportArgumentType]
+            for key, value in values(config).items():
+                OmegaConf.update(recorded, key, value)  # pyright: ignore[reportArgumentType]
             files.write_atomically(group / CONFIG, OmegaConf.to_yaml(recorded))

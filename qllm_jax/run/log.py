@@ -1,9 +1,9 @@
 """Records of metrics.jsonl, one for each run, and the progress bar."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -12,6 +12,7 @@ from qllm_jax import stats
 from qllm_jax.program.run_axis import Run
 from qllm_jax.run.nonfinite import Failure
 
+AXIS = "env_steps"  # x axis of every chart: environment steps per run
 NONE: Mapping[int, Failure] = MappingProxyType({})
 
 
@@ -24,6 +25,19 @@ def records(
     of = lambda i: {name: values[i] for name, values in columns.items()}
     without = lambda i: {"failed": failed[i].mark, **dict.fromkeys(columns)}
     return [{**shared, **run.record_fields, **(without(i) if i in failed else of(i))} for i, run in enumerate(runs)]
+
+
+class Sink(NamedTuple):
+    """`write(records)` sends records of `records` somewhere; `close()` ends that."""
+
+    write: Callable[[list[dict[str, Any]]], None]
+    close: Callable[[], None]
+
+
+def charts(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as charts: the axis, and one for each number, like `eval/return`."""
+    numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k not in ("seed", AXIS)}
+    return {AXIS: record[AXIS], **{f"{record['event']}/{key}": value for key, value in numbers.items()}}
 
 
 class Progress:

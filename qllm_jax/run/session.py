@@ -13,7 +13,7 @@ from qllm_jax import files, stats
 from qllm_jax.errors import UserError
 from qllm_jax.program import guard, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import checkpoint, finish, folder, log, nonfinite, results, stored_logs, wandb_log
+from qllm_jax.run import checkpoint, finish, folder, log, nonfinite, results, stored_logs, tensorboard_log, wandb_log
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.final_evaluation import final_scores, without_spare_runs
 from qllm_jax.run.results import Final
@@ -31,7 +31,8 @@ class Session:
         self.runs = run_axis.runs(exp.config)
         self.metrics = files.JsonLines(path / folder.METRICS, host.metrics_bytes)
         self.timing = files.JsonLines(path / folder.TIMING, host.timing_bytes)
-        self.wandb = wandb_log.make(exp.config, path)
+        sinks = wandb_log.make(exp.config, path), tensorboard_log.make(exp.config, path, self.env_steps)
+        self.sinks = sinks
         self.progress = log.Progress(exp.config.total_steps, self.env_steps, self.unit)
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
         self.failures = nonfinite.find(exp, self.state.fault)
@@ -59,7 +60,8 @@ class Session:
         records = log.records(event, self.env_steps, self.runs, metrics, self.failures)
         self.metrics.write(records)
         self.timing.write([{"event": event, "env_steps": self.env_steps, "elapsed_s": round(self.elapsed_s, 3)}])
-        self.wandb.write(records)
+        for sink in self.sinks:
+            sink.write(records)
 
     def train(self, goal: int) -> None:
         """Train one chunk: iterations until each run has at least `goal` environment steps."""
@@ -148,6 +150,6 @@ class Session:
         return finish.write_results(self.path, exp.config, exp.env.spec.task, final)
 
     def close(self) -> None:
-        """Close logs, bar and wandb."""
-        for part in (self.progress, self.wandb, self.metrics, self.timing):
+        """Close logs, bar, wandb and TensorBoard."""
+        for part in (self.progress, *self.sinks, self.metrics, self.timing):
             part.close()

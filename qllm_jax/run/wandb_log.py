@@ -5,10 +5,10 @@ Imported only if wandb is enabled.
 
 import hashlib
 import os
-from collections.abc import Callable
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from qllm_envs import outside
 from qllm_jax import files
@@ -17,15 +17,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.program.run_axis import Run
 from qllm_jax.run import folder as run_folder
-
-AXIS = "env_steps"  # x axis of every chart: environment steps per run
-
-
-class WandbSink(NamedTuple):
-    """`write(records)` sends records of `log.records`; `close()` ends the wandb runs."""
-
-    write: Callable[[list[dict[str, Any]]], None]
-    close: Callable[[], None]
+from qllm_jax.run.log import AXIS, Sink, charts
 
 
 def check(settings: WandbConfig) -> None:
@@ -46,10 +38,10 @@ def refusal(error: Exception) -> UserError:
     return UserError(f"wandb: {reason}; wandb.mode=offline needs no account, also with resume=RUN")
 
 
-def make(config: Config, folder: Path) -> WandbSink:
+def make(config: Config, folder: Path) -> Sink:
     """The sink of a run folder, which does nothing if wandb is disabled. UserError if wandb refuses."""
     if config.wandb.mode == "disabled":
-        return WandbSink(write=lambda records: None, close=lambda: None)
+        return Sink(write=lambda records: None, close=lambda: None)
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -68,13 +60,7 @@ def make(config: Config, folder: Path) -> WandbSink:
         for run in runs:
             run.finish()
 
-    return WandbSink(write, close)
-
-
-def charts(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as wandb gets it: the axis, and one chart for each number, like `eval/return`."""
-    numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k not in ("seed", AXIS)}
-    return {AXIS: record[AXIS], **{f"{record['event']}/{key}": value for key, value in numbers.items()}}
+    return Sink(write, close)
 
 
 def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
@@ -84,7 +70,7 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
     """
     made = files.read_json(folder / run_folder.META).get(run_folder.ID, folder.resolve())  # older runs have none
     identity = hashlib.sha256(f"{made}:{i}".encode()).hexdigest()[:16]
-    group = config.wandb.group or (folder.parent if config.part else folder).name
+    group = config.wandb.group or (folder.parent if is_group(folder) else folder).name
     name = f"{config.algo.name}-{outside.label(config.env['name'])}"
     started = wandb.init(
         project=config.wandb.project,
@@ -101,3 +87,35 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
     started.define_metric(AXIS)
     started.define_metric("*", step_metric=AXIS)
     return started
+
+
+def is_group(folder: Path) -> bool:
+    """True for the folder of one of several groups."""
+    return folder.name.startswith("group_") and (folder.parent / run_folder.META).is_file()
+
+
+def sync_line(config: Config, folder: Path) -> str:
+    """The line that says how to send what an offline run has kept; "" for another mode."""
+    if config.wandb.mode != "offline":
+        return ""
+    groups = "group_*/" if run_folder.group_ranges(folder) else ""
+    return f"send to wandb: wandb sync {shlex.quote(str(folder))}/{groups}wandb/offline-run-*"
+
+
+def send_film(config: Config, folder: Path, index: int, film: Path, env_steps: int) -> None:
+    """Send a film to the wandb run at `index` on the run axis. UserError if there is none."""
+    if config.wandb.mode == "disabled":
+        raise UserError(f"{folder} has no wandb runs: train with wandb.mode=offline or online, or without upload=true")
+    check(config.wandb)
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    ranges = run_folder.group_ranges(folder)
+    group = next((i for i, (start, stop) in enumerate(ranges) if start <= index < stop), None)
+    own, first = (folder, 0) if group is None else (run_folder.group_folder(folder, group), ranges[group][0])
+    try:
+        started = start(wandb, config, own, index - first, run_axis.runs(config)[index])
+        started.log({AXIS: env_steps, "episode": wandb.Video(str(film), format="gif")})
+        started.finish()
+    except wandb.Error as error:
+        raise refusal(error) from error

@@ -18,7 +18,7 @@ from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, gated
+from qllm_jax.run import folder, gated, wandb_log
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.scaling import grouping
 from qllm_jax.scaling.training import train_all
@@ -58,6 +58,8 @@ class Report(NamedTuple):
 def run(work: Work, choices: Choices) -> Report:
     """Train the missing cells in order of priority, to the end, an interrupt, or the time `stop_at`."""
     devices.use_cores()
+    if choices.machine:
+        wandb_log.check(choices.machine.wandb)
     wanted = {cell.name for cell in work.cells if matches(cell, choices.only)}
     if not wanted:
         names = ", ".join(cell.name for cell in work.cells)

@@ -139,7 +139,10 @@ def test_an_old_run_keeps_its_own_credit_function(whole: Path):
         (["run_dir={whole}"], "exists already: continue it with resume="),
         (["resume={whole}/nothing"], "is not the folder of a run (it has no config.yaml)"),
         (["resume={whole}", "total_steps=2900"], "total_steps=2900 is less than the 3,000 env steps that"),
-        (["resume={whole}", "seeds=3"], "only total_steps, devices, unroll, wandb.mode can change, not seeds"),
+        (
+            ["resume={whole}", "seeds=3"],
+            "devices, unroll, wandb.mode, tensorboard can change, not seeds",
+        ),
     ],
 )
 def test_folders_are_neither_overwritten_nor_guessed(whole: Path, overrides: list[str], sentence: str):

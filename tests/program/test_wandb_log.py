@@ -25,6 +25,9 @@ class Fake:
     def __init__(self) -> None:
         self.kept: dict[str, dict[int, dict]] = {}
 
+    def Video(self, file: str, format: str) -> tuple[str, str]:  # noqa: N802 - names of wandb
+        return file, format
+
     def login(self, verify: bool) -> None:
         assert verify
         if self.login_refusal:
@@ -33,8 +36,10 @@ class Fake:
     def init(self, **given) -> SimpleNamespace:
         rows = self.kept.setdefault(given["id"], {})
 
-        def keep(numbers: dict, step: int) -> None:
-            if step >= max(rows, default=0):
+        def keep(numbers: dict, step: int | None = None) -> None:
+            if step is None:
+                rows[-1] = numbers
+            elif step >= max(rows, default=0):
                 rows.setdefault(step, {}).update(numbers)
 
         return SimpleNamespace(log=keep, define_metric=lambda *a, **k: None, finish=lambda: None)
@@ -116,3 +121,17 @@ def test_the_mode_may_change_on_resume_and_is_recorded(fake: Fake, tmp_path: Pat
     assert folder.load(str(tmp_path / "a"))[1].wandb.mode == "disabled"
     assert folder.load(str(tmp_path / "a"))[1].total_steps == settings.total_steps
     assert not fake.kept
+
+
+def test_a_film_goes_to_the_run_of_its_seed_and_a_line_says_how_to_send_it(fake: Fake, tmp_path: Path):
+    settings = make(tmp_path / "my run")
+    send(tmp_path / "my run", settings, range(1, 3))
+    wandb_log.send_film(settings, tmp_path / "my run", 1, tmp_path / "episode.gif", 2)
+    films = [rows.get(-1, {}) for rows in fake.kept.values()]
+    assert films == [{}, {"env_steps": 2, "episode": (str(tmp_path / "episode.gif"), "gif")}]
+    line = wandb_log.sync_line(settings, tmp_path / "my run")
+    assert line == f"send to wandb: wandb sync '{tmp_path / 'my run'}'/wandb/offline-run-*"
+    silent = config.load([*SETTINGS[:3]])
+    assert wandb_log.sync_line(silent, tmp_path / "my run") == ""
+    with pytest.raises(UserError, match=r"has no wandb runs: train with wandb\.mode=offline or online"):
+        wandb_log.send_film(silent, tmp_path / "my run", 1, tmp_path / "episode.gif", 2)
