@@ -151,9 +151,12 @@ def test_matched_presets_of_one_learner_differ_in_the_mixer_alone():
 
 
 def test_matched_presets_of_all_learners_share_network_optimizer_and_experience():
-    keys = ("n_envs", "hidden_dim", "agent_id", "last_action", "optimizer", "lr", "grad_clip", "gamma")
-    keys += ("standardize_rewards", "eval_epsilon")
+    keys = ("hidden_dim", "agent_id", "last_action", "optimizer", "lr", "grad_clip", "gamma", "eval_epsilon")
     assert len({tuple(getattr(preset, key) for key in keys) for preset in matched()}) == 1
+    keys = ("n_envs", "standardize_rewards", "layer_norm")
+    families = {"ppo", "pqn"}  # which have conventions of their own
+    shared = [preset for preset in matched() if preset.learner["name"] not in families]
+    assert len({tuple(getattr(preset, key) for key in keys) for preset in shared}) == 1
 
 
 def test_repo_presets_are_as_found():

@@ -101,7 +101,7 @@ def count(settings: Config, env: Env) -> dict[str, int]:
     # VDN replaces a credit function, which has no parameters either and may not exist for these sizes.
     is_credit = algo.mixer.get("name") == "tfcaf"
     mixer = mixers.make("vdn", env.spec) if is_credit else experiment.make_mixer(settings, env)
-    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action)
+    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action, layer_norm=algo.layer_norm)
     core = Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards)
     shapes = jax.eval_shape(experiment.make_learner(settings, core).init, jax.random.key(0)).params
     return {name: sum(leaf.size for leaf in jax.tree.leaves(network)) for name, network in shapes.items()}

@@ -93,6 +93,7 @@ class AlgoConfig:
     eval_epsilon: Share
     standardize_rewards: StrictBool
     learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
+    layer_norm: StrictBool = False  # in the agents' network, before its ReLU
     init: Literal["torch", "scaled"] = "torch"  # initial weights: a key of KINDS in core/initializers.py
 
 

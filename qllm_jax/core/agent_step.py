@@ -23,7 +23,13 @@ class Memory(NamedTuple):
 Step = Callable[[Memory, jax.Array, jax.Array], tuple[Memory, jax.Array]]
 
 
-def stepper(spec: Spec, agent_id: bool, last_action: bool, params: Params) -> tuple[Memory, Step]:
+def stepper(
+    spec: Spec,
+    agent_id: bool,
+    last_action: bool,
+    activation: Callable[[jax.Array, Params], jax.Array],
+    params: Params,
+) -> tuple[Memory, Step]:
     """Arrange the weights, once for all steps, and return the memory before the first step and the step.
 
     What the first layer reads is one row, with the agent's number and a 1 for the bias. The head and the hidden state's
@@ -41,7 +47,7 @@ def stepper(spec: Spec, agent_id: bool, last_action: bool, params: Params) -> tu
 
     def step(memory: Memory, obs: jax.Array, last: jax.Array) -> tuple[Memory, jax.Array]:
         seen = [obs, jax.nn.one_hot(last, spec.n_actions)] if last_action else [obs]
-        x = jax.nn.relu(jnp.concatenate([*seen, own], -1) @ kernel_in)
+        x = activation(jnp.concatenate([*seen, own], -1) @ kernel_in, weights)
         reset_x, update_x, new_x = jnp.split(x @ gru.in_kernel + gru.in_bias[None], 3, -1)
         reset_h, update_h, new_h = jnp.split(memory.out[:, : 3 * size], 3, -1)
         update = jax.nn.sigmoid(update_x + update_h)

@@ -1,4 +1,4 @@
-"""The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent)."""
+"""The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent), or with layer norm."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +17,7 @@ from qllm_jax.core.initializers import Dense, biases, weights
 from qllm_jax.core.types import Params
 
 Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O)
+NORM_EPS = 1e-6  # flax's
 Emit = Callable[[jax.Array, jax.Array], Any]  # (hidden, q) -> what an unroll keeps of a slot
 
 
@@ -34,6 +35,8 @@ class Agent(NamedTuple):
     unroll_hidden: Callable[
         ..., tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]]
     ]
+    # (obs_dim, n_outputs): the same kind of network for other inputs and outputs, without last actions: critics
+    alike: Callable[[int, int], "Agent"]
 
 
 class AgentNetwork(nn.Module):
@@ -43,6 +46,7 @@ class AgentNetwork(nn.Module):
     n_actions: int
     hidden_dim: int
     agent_id: bool
+    layer_norm: bool = False  # before the ReLU
 
     @nn.compact
     def __call__(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -51,7 +55,11 @@ class AgentNetwork(nn.Module):
         kernel = self.param("in_kernel", weights, (width, size), fan_in)
         bias = self.param("in_bias", biases, (size,), fan_in)
         id_kernel = self.param("id_kernel", weights, (self.n_agents, size), fan_in) if self.agent_id else None
-        x = plus_rows(inputs @ kernel, bias, id_kernel)
+        norm = None
+        if self.layer_norm:
+            draw = (nn.initializers.ones_init(), nn.initializers.zeros_init())
+            norm = LayerNorm(*(self.param(name, init, (size,)) for name, init in zip(NORM, draw, strict=True)))
+        x = first_layer(inputs @ kernel, bias, id_kernel, norm)
         drawn = ((weights, (size, 3 * size)),) * 2 + ((biases, (3 * size,)),) * 2
         named = zip(GruParams._fields, drawn, strict=True)
         gru = GruParams(*(self.param(f"gru_{name}", draw, shape, size) for name, (draw, shape) in named))
@@ -59,24 +67,54 @@ class AgentNetwork(nn.Module):
         return hidden, Dense(self.n_actions, name="head")(hidden)
 
 
-def plus_rows(x: jax.Array, bias: jax.Array, id_kernel: jax.Array | None) -> jax.Array:
-    """ReLU of `x` with the bias and the weights of the agents' ids added, for rows with the agent index fastest."""
+class LayerNorm(NamedTuple):
+    """Scale and bias (H,) of a layer norm."""
+
+    scale: jax.Array
+    bias: jax.Array
+
+
+NORM = ("norm_scale", "norm_bias")  # their names among the parameters
+
+
+def first_layer(x: jax.Array, bias: jax.Array, id_kernel: jax.Array | None, norm: LayerNorm | None) -> jax.Array:
+    """`activation` of `x` with the bias and the weights of the agents' ids added; rows have the agent index fastest."""
     rows = bias[None]
     if id_kernel is not None:
         # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
         rows = rows + id_kernel
-    return nn.relu(x.reshape(-1, *rows.shape) + rows[None]).reshape(x.shape)
+    return activation(x.reshape(-1, *rows.shape) + rows[None], norm).reshape(x.shape)
+
+
+def activation(x: jax.Array, norm: LayerNorm | None) -> jax.Array:
+    """ReLU, after a layer norm over the last axis if there is one (Ba et al. 2016, arxiv.org/abs/1607.06450)."""
+    if norm is not None:
+        center = x - jnp.mean(x, -1, keepdims=True)
+        x = center * jax.lax.rsqrt(jnp.mean(center**2, -1, keepdims=True) + NORM_EPS)
+        axes = (1,) * (x.ndim - 1)
+        x = x * norm.scale.reshape(*axes, -1) + norm.bias.reshape(*axes, -1)
+    return nn.relu(x)
+
+
+def norm_of(params: Any) -> LayerNorm | None:
+    """The layer norm among the parameters of an `AgentNetwork`."""
+    return LayerNorm(*(params[name] for name in NORM)) if NORM[0] in params else None
 
 
 def make(
-    spec: Spec, hidden_dim: int, agent_id: bool = True, last_action: bool = False, unroll_by: str = "scan"
+    spec: Spec,
+    hidden_dim: int,
+    agent_id: bool = True,
+    last_action: bool = False,
+    unroll_by: str = "scan",
+    layer_norm: bool = False,
 ) -> Agent:
     """The agent of an environment. `last_action` appends the one-hot last action to the observation.
 
     `unroll_by` is the implementation of unrolls: "scan" scans `step`; "pallas" has one kernel for all slots, for GPUs
     (gru_unroll.py). They compute the same to rounding.
     """
-    network = AgentNetwork(spec.n_agents, spec.n_actions, hidden_dim, agent_id)
+    network = AgentNetwork(spec.n_agents, spec.n_actions, hidden_dim, agent_id, layer_norm)
 
     def initial_hidden(*leading: int) -> jax.Array:
         return jnp.zeros((*leading, spec.n_agents, hidden_dim))
@@ -122,8 +160,13 @@ def make(
     def unroll_hidden(params: Params, observe: Observe, env_state: EnvState, action_t: jax.Array):
         return all_slots((params,), observe, env_state, action_t, lambda hidden, q: (hidden, q))[0]
 
-    stepper = partial(agent_step.stepper, spec, agent_id, last_action)
-    return Agent(init, initial_hidden, step, stepper, unroll, unroll_hidden)
+    def alike(obs_dim: int, n_outputs: int) -> Agent:
+        other = spec._replace(obs_dim=obs_dim, n_actions=n_outputs)
+        return make(other, hidden_dim, agent_id, False, unroll_by, layer_norm)
+
+    after_first = lambda x, weights: activation(x, norm_of(weights))
+    stepper = partial(agent_step.stepper, spec, agent_id, last_action, after_first)
+    return Agent(init, initial_hidden, step, stepper, unroll, unroll_hidden, alike)
 
 
 def unroll_by_kernels(
@@ -135,7 +178,8 @@ def unroll_by_kernels(
     # Observations of all slots are many times larger than states: the backward pass makes them again.
     @jax.checkpoint
     def layer(p: Params) -> jax.Array:
-        return plus_rows(gru_unroll.matmul(inputs(), p["in_kernel"]), p["in_bias"], p.get("id_kernel"))
+        x = gru_unroll.matmul(inputs(), p["in_kernel"])
+        return first_layer(x, p["in_bias"], p.get("id_kernel"), norm_of(p))
 
     params = [each["params"] for each in networks]
     grus = tuple(GruParams(*(p[f"gru_{name}"] for name in GruParams._fields)) for p in params)

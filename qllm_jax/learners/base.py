@@ -165,6 +165,24 @@ def suspect(*values: Float[Array, "slots batch"]) -> Int[Array, ""]:
     return jnp.argmax(jnp.where(jnp.isfinite(size), size, jnp.inf)).astype(jnp.int32)
 
 
+def minibatches(part: str, key: jax.Array, batch: Episode, epochs: int, count: int) -> Int[Array, "steps rows"]:
+    """Indices of the episodes of each step: `epochs` passes over a batch, each in `count` steps and a new order.
+
+    The key is consumed. UserError where the batch cannot be divided so.
+    """
+    n_episodes = batch.reward_t.shape[1]
+    if n_episodes % count:
+        raise UserError(f"{part}: minibatches={count} must divide the {n_episodes} episodes of algo.batch_episodes")
+    one = lambda key: jax.random.permutation(key, n_episodes).reshape(count, -1)
+    return jax.vmap(one)(jax.random.split(key, epochs)).reshape(epochs * count, -1)
+
+
+def over_steps(metrics: dict[str, Array]) -> dict[str, Array]:
+    """Means of the metrics of several steps, (steps,) each; SUSPECT is that of the first step that was not finite."""
+    first = jnp.argmin(jnp.isfinite(metrics["loss"]))
+    return {name: value[first] if name == SUSPECT else jnp.mean(value) for name, value in metrics.items()}
+
+
 def lambda_returns(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
     """Peng's Q(lambda) of one episode; `td_lambda` 0 is r + gamma (1 - terminated) V(s'). `value` is over slots."""
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t

@@ -60,7 +60,7 @@ def build(
     env = env or make_env(config.env, config.n_agents)
     algo = config.algo
     unroll_by = devices.unroll_by(config.unroll, algo.hidden_dim)
-    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action, unroll_by)
+    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action, unroll_by, algo.layer_norm)
     mixer = mixer or make_mixer(config, env)
     learner = make_learner(config, Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards))
     if algo.buffer_episodes < learner.n_recent:

@@ -1,5 +1,6 @@
 """The recurrent Q-network: parameter counts, torch's formula, gradients, and independence of rows."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,3 +95,24 @@ def test_initial_weights_are_torch_s_uniform():
     for name, fan_in in (("in_kernel", SPEC.obs_dim + 3), ("id_kernel", SPEC.obs_dim + 3), ("gru_hidden_kernel", 64)):
         bound = 1 / fan_in**0.5
         assert bound * 0.9 < float(jnp.abs(params[name]).max()) <= bound
+
+
+@pytest.mark.parametrize("unroll_by", ["scan", "pallas"])
+def test_layer_norm_is_flax_s_before_the_relu_in_steps_and_unrolls(unroll_by: str):
+    agent = agents.make(SPEC, 8, layer_norm=True, unroll_by=unroll_by)
+    params = agent.init(jax.random.key(0))
+    named = params["params"] | {"norm_scale": jnp.linspace(0.5, 2.0, 8), "norm_bias": jnp.linspace(-0.3, 0.3, 8)}
+    params = {"params": named}
+    obs = jax.random.normal(jax.random.key(1), (3, 2, SPEC.n_agents, SPEC.obs_dim))
+    action_t = jnp.zeros((2, 2, SPEC.n_agents), jnp.int32)
+    (q,) = jax.jit(lambda params: agent.unroll((params,), lambda x: x, obs, action_t))(params)
+    norm = nn.LayerNorm()
+    first = lambda obs: obs @ named["in_kernel"] + (named["in_bias"][None] + named["id_kernel"])[None]
+    x = nn.relu(norm.apply({"params": {"scale": named["norm_scale"], "bias": named["norm_bias"]}}, first(obs[0])))
+    gru = GruParams(*(named[f"gru_{name}"] for name in GruParams._fields))
+    hidden = gru_cell(gru, jnp.zeros((2 * SPEC.n_agents, 8)), x.reshape(-1, 8))
+    expected = hidden @ named["head"]["kernel"] + named["head"]["bias"][None]
+    np.testing.assert_allclose(q[0].reshape(expected.shape), expected, atol=1e-5)
+    memory, step = agent.stepper(params)
+    _, of_stepper = jax.jit(step)(memory, obs[0, 0], jnp.full((SPEC.n_agents,), -1))
+    np.testing.assert_allclose(of_stepper, q[0, 0], atol=1e-5)

@@ -1,0 +1,200 @@
+"""MAPPO and IPPO (Yu et al. 2022, arxiv.org/abs/2103.01955): PPO with recurrent policies and critics that agents share.
+
+MAPPO's critic sees the global state, IPPO's what the agent sees; they differ in nothing else. There is no mixer: each
+agent learns from the team's reward by itself.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from qllm_envs import EnvState, View
+from qllm_jax.core import options, value_norm
+from qllm_jax.core.agents import Agent
+from qllm_jax.core.rollout import softmax_sampled
+from qllm_jax.core.types import Choice, Episode, Hp, Params
+from qllm_jax.core.value_norm import ValueStats
+from qllm_jax.errors import UserError
+from qllm_jax.learners import base, policy
+from qllm_jax.learners.base import Core, Learner, LearnerState
+
+PART = "learner 'ppo'"
+SEES = ("state", "obs")
+EPS = 1e-8  # of the standard deviation of advantages, as rewards may be all alike
+
+
+class Ppo(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    critic: Agent
+    critic_sees: str
+    epochs: int
+    minibatches: int
+    clip: float
+    value_clip: float
+    huber_delta: float
+    entropy_weight: float
+    normalize_values: bool
+
+
+class Played(NamedTuple):
+    """A time-major batch with what was known when it was played."""
+
+    batch: Episode
+    avail: Bool[Array, "slots batch agents actions"]
+    log_prob: Float[Array, "time batch agents"]  # of the actions taken
+    value: Float[Array, "time batch agents"]  # outputs of the critic
+    returns: Float[Array, "time batch agents"]  # not normalized
+    advantage: Float[Array, "time batch agents"]  # normalized over the batch
+
+
+def make(
+    core: Core,
+    *,
+    critic_sees: str = "state",
+    epochs: int = 10,
+    minibatches: int = 1,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    huber_delta: float = 10.0,
+    entropy_weight: float = 0.01,
+    normalize_values: bool = True,
+) -> Learner:
+    """On-policy where batch and buffer are one rollout. `td_lambda` is the lambda of the advantages (GAE).
+
+    Minibatches are of whole episodes. UserError for a bad value, or with a mixer.
+    """
+    if core.mixer is not None:
+        raise UserError("algo.learner 'ppo' has no mixer: set algo.mixer={}")
+    sees = options.choice(PART, "critic_sees", critic_sees, SEES)
+    spec = core.env.spec
+    method = Ppo(
+        core=core,
+        critic=core.agent.alike(spec.state_dim if sees == "state" else spec.obs_dim, 1),
+        critic_sees=sees,
+        epochs=options.integer(PART, "epochs", epochs),
+        minibatches=options.integer(PART, "minibatches", minibatches),
+        clip=options.number(PART, "clip", clip, low=1e-6),
+        value_clip=options.number(PART, "value_clip", value_clip, low=1e-6),
+        huber_delta=options.number(PART, "huber_delta", huber_delta, low=1e-6),
+        entropy_weight=options.number(PART, "entropy_weight", entropy_weight, low=0),
+        normalize_values=options.flag(PART, "normalize_values", normalize_values),
+    )
+
+    def init(key: jax.Array, choice: Choice = None) -> LearnerState:
+        del choice
+        key, key_agent, key_critic = jax.random.split(key, 3)
+        params = {"agent": core.agent.init(key_agent), "critic": method.critic.init(key_critic)}
+        optimizer = base.OPTIMIZERS[core.optimizer](1.0)
+        opt_state: dict[str, Any] = {name: optimizer.init(group) for name, group in params.items()}
+        return base.initial_state(params, (), opt_state | {"values": value_norm.initial()}, key)
+
+    in_evaluation = policy.in_evaluation(PART, "greedy")
+    return Learner(init, partial(update, method), softmax_sampled, in_evaluation)
+
+
+def update(
+    method: Ppo, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
+    del recent, copy_target
+    stats, batch = base.standardize_rewards(method.core, state.reward_stats, batch)
+    key, key_order = jax.random.split(state.key)
+    played = play_back(method, state, batch, hp)
+    order = base.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
+    state = state._replace(reward_stats=stats, key=key)
+    state, metrics = jax.lax.scan(lambda state, rows: step(method, state, take(played, rows), hp), state, order)
+    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    return state, base.over_steps(metrics) | {"target": mean(played.returns)}
+
+
+def take(played: Played, rows: Array) -> Played:
+    """Some episodes of a batch."""
+    return jax.tree.map(lambda x: x[:, rows], played)
+
+
+def unroll_critic(method: Ppo, params: Params, batch: Episode) -> Float[Array, "slots batch agents"]:
+    """Outputs of the critic over all slots of a time-major batch."""
+    n_agents = method.core.env.spec.n_agents
+
+    def observe(state: EnvState) -> Float[Array, "batch agents inputs"]:
+        view: View = jax.vmap(method.core.env.view)(state)
+        if method.critic_sees == "obs":
+            return view.obs
+        return jnp.broadcast_to(view.state[:, None], (len(view.state), n_agents, view.state.shape[-1]))
+
+    return method.critic.unroll((params,), observe, batch.env_state, batch.action_t)[0].squeeze(-1)
+
+
+def play_back(method: Ppo, state: LearnerState, batch: Episode, hp: Hp) -> Played:
+    """What the networks before the update make of a batch: the policy that played it is theirs."""
+    core = method.core
+    avail = jax.vmap(jax.vmap(lambda state: core.env.view(state).avail))(batch.env_state)
+    (logits,) = base.unroll(core, (state.params["agent"],), batch)
+    pi = policy.distribution(logits[:-1], avail[:-1])
+    output = unroll_critic(method, state.params["critic"], batch)
+    value = value_norm.denormalize(state.opt_state["values"], output) if method.normalize_values else output
+    of_agent = jax.vmap(base.lambda_returns, (None, 1, None), 1)  # (T, N): agents share the reward
+    returns = jax.vmap(of_agent, (1, 1, None), 1)(batch, value, hp)  # (T, B, N)
+    advantage = returns - value[:-1]
+    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    center = advantage - mean(advantage)
+    advantage = center / (jnp.sqrt(mean(center**2)) + EPS)
+    log_prob = jnp.asarray(pi.log_prob(batch.action_t))
+    return Played(batch, avail, log_prob, output[:-1], returns, advantage)
+
+
+def step(method: Ppo, state: LearnerState, played: Played, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
+    """One step of the policy and one of the critic on a minibatch."""
+    values: ValueStats = state.opt_state["values"]
+    if method.normalize_values:
+        agents = jnp.broadcast_to(played.batch.mask_t[..., None], played.returns.shape)
+        values = value_norm.update(values, played.returns, agents)
+        target = value_norm.normalize(values, played.returns)
+    else:
+        target = played.returns
+    losses = {
+        "agent": jax.value_and_grad(partial(policy_loss, method, played), has_aux=True),
+        "critic": jax.value_and_grad(partial(critic_loss, method, played, target), has_aux=True),
+    }
+    params, opt_state, metrics, norms, total = {}, {"values": values}, {}, {}, 0.0
+    for name, loss in losses.items():
+        (value, aux), grads = loss(state.params[name])
+        old = state.params[name], state.opt_state[name]
+        params[name], opt_state[name] = base.gradient_step(method.core, hp.lr, hp.grad_clip, *old, grads)
+        metrics, total = metrics | aux, total + value
+        norms[name] = optax.tree.norm(grads)
+    metrics |= {"loss": total, "grad_norm": norms["critic"], "policy_grad_norm": norms["agent"]}
+    return state._replace(params=params, opt_state=opt_state), metrics
+
+
+def policy_loss(method: Ppo, played: Played, params: Params) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The clipped objective and the entropy bonus, and metrics."""
+    batch = played.batch
+    (logits,) = base.unroll(method.core, (params,), batch)
+    pi = policy.distribution(logits[:-1], played.avail[:-1])
+    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    ratio = jnp.exp(pi.log_prob(batch.action_t) - played.log_prob)
+    clipped = jnp.clip(ratio, 1.0 - method.clip, 1.0 + method.clip)
+    surrogate = mean(jnp.minimum(ratio * played.advantage, clipped * played.advantage))
+    entropy = mean(pi.entropy())
+    share = mean(jnp.abs(ratio - 1.0) > method.clip)
+    metrics = {"policy_loss": -surrogate, "entropy": entropy, "clipped_share": share}
+    return -surrogate - method.entropy_weight * entropy, metrics
+
+
+def critic_loss(
+    method: Ppo, played: Played, target: Float[Array, "time batch agents"], params: Params
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The larger of the Huber losses of the output and of the output held near the one before the update; metrics."""
+    output = unroll_critic(method, params, played.batch)[:-1]
+    near = played.value + jnp.clip(output - played.value, -method.value_clip, method.value_clip)
+    huber = lambda x: optax.losses.huber_loss(x, target, delta=method.huber_delta)
+    mean = lambda x: base.masked_mean(jnp.mean(x, -1), played.batch.mask_t)
+    loss = mean(jnp.maximum(huber(output), huber(near)))
+    return loss, {"value_loss": loss, "td_abs": mean(jnp.abs(output - target))}

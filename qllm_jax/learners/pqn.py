@@ -1,0 +1,73 @@
+"""PQN (Gallici et al. 2025, arxiv.org/abs/2407.04811) on a mixed team value: Q-learning without replay or target.
+
+PQN-VDN has the mixer "vdn". Episodes are learnt from once they are played, in several passes, towards Q(lambda) returns
+that the same network makes; layer norm (`algo.layer_norm`) is what keeps it stable.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import optax
+from jaxtyping import Array, Bool, Float
+
+from qllm_jax.core import options
+from qllm_jax.core.types import Choice, Episode, Hp, Params
+from qllm_jax.learners import base, value
+from qllm_jax.learners.base import Core, Learner, LearnerState
+
+PART = "learner 'pqn'"
+
+
+class Pqn(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    epochs: int
+    minibatches: int
+
+
+def make(core: Core, *, epochs: int = 4, minibatches: int = 16) -> Learner:
+    """On-policy where batch and buffer are one rollout. Minibatches are of whole episodes.
+
+    UserError for a bad value, or without a mixer.
+    """
+    base.require_mixer(core, "pqn")
+    epochs = options.integer(PART, "epochs", epochs)
+    method = Pqn(core, epochs, options.integer(PART, "minibatches", minibatches))
+
+    def init(key: jax.Array, choice: Choice = None) -> LearnerState:
+        key, key_params = jax.random.split(key)
+        params = value.init_params(core, key_params, choice)
+        return base.initial_state(params, (), base.OPTIMIZERS[core.optimizer](1.0).init(params), key)
+
+    return Learner(init, partial(update, method), credit=value.credit(core))
+
+
+def update(
+    method: Pqn, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
+    del recent, copy_target
+    core = method.core
+    stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
+    key, key_order = jax.random.split(state.key)
+
+    def step(state: LearnerState, rows: Array) -> tuple[LearnerState, dict[str, Array]]:
+        part = jax.tree.map(lambda x: x[:, rows], batch)
+        grads, metrics = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)
+        params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+        slot, episode = metrics[base.SUSPECT] // len(rows), rows[metrics[base.SUSPECT] % len(rows)]
+        metrics |= {"grad_norm": optax.tree.norm(grads), base.SUSPECT: slot * batch.reward_t.shape[1] + episode}
+        return state._replace(params=params, opt_state=opt_state), metrics
+
+    order = base.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
+    state, metrics = jax.lax.scan(step, state._replace(reward_stats=stats, key=key), order)
+    return state, base.over_steps(metrics)
+
+
+def loss(core: Core, params: Params, batch: Episode, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """`value.td_loss` with the network itself in the place of its target."""
+    (q,) = base.unroll(core, (params["agent"],), batch)
+    both = lambda x: (x, jax.lax.stop_gradient(x))
+    return value.td_loss_of_values(core, both(params), both(q), batch, base.views(core.env, batch), hp)
