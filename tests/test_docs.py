@@ -83,6 +83,8 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names |= {"check_env", "export"}
     assert {name for name, _ in once} == names
     for name, arguments in once:
+        if name == "export" and importlib.util.find_spec("flatbuffers") is None:
+            continue
         resumes = any(argument.startswith("resume=") for argument in arguments)
         tiny = TINY if name == "train" and not resumes else []
         run = getattr(importlib.import_module(f"qllm_jax.{name}"), name)

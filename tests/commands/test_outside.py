@@ -16,6 +16,7 @@ import qllm_jax as qj
 from qllm_jax import compile_cache, config
 from qllm_jax.check_env import check_env
 from qllm_jax.commands import generate
+from qllm_jax.config.outside import rewritten
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
 from qllm_jax.generation import prompts
@@ -133,6 +134,9 @@ def test_keys_of_the_command_line():
         "cells": 4,
     }
     assert config.load(["env=meeting.game:make"]).n_agents is None
+    given = ["env=meeting.game:make", "env.cells=4", "algo.mixer.name=meeting.mixer:make", "algo.mixer.initial=2.0"]
+    once = rewritten(given)  # jobs of --multirun get them so
+    assert config.load(once) == config.load(rewritten(once)) == config.load(given)
     assert config.load(["env=relay"]).n_agents == 10
     learner = config.load(["algo=matched_qmix", "algo.learner.name=meeting.mixer:make", "algo.name=mine"]).algo
     assert (learner.name, learner.learner, learner.mixer["name"]) == ("mine", {"name": "meeting.mixer:make"}, "qmix")

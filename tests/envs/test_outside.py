@@ -3,13 +3,13 @@
 import re
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import qllm_envs
 from qllm_envs import outside, parts, promises, registry
+from qllm_jax import config
 
 MEETING = Path(__file__).parents[2] / "examples" / "meeting"
 GAME = MEETING / "meeting" / "game.py"
@@ -124,14 +124,28 @@ def test_hashes_are_of_the_files_that_a_part_imports_from_its_package(package: P
     assert qllm_envs.source_digest("mpe_spread") == ""
 
 
-@pytest.mark.usefixtures("package")
-def test_packages_register_parts_by_entry_points(monkeypatch: pytest.MonkeyPatch):
-    points = [metadata.EntryPoint(name, "ours.game:make", "group") for name in ("crossing", "duty")]
-    monkeypatch.setattr(outside, "_entry_points", lambda group: points if group == registry.KIND.entry_points else ())
-    assert {"crossing", "mpe_spread"} <= set(qllm_envs.names())
-    assert qllm_envs.make("crossing").spec.name == "meeting"
-    assert qllm_envs.make("duty").spec.name == "duty"  # a name of the package stays its own
-    assert parts.reference(registry.KIND, "crossing") == ("ours.game", "make")
+def test_an_installed_package_registers_parts_by_entry_points(package: Path):
+    installed = package.parent / "ours-1.5.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1.5\n")
+    names = "crossing = ours.game:make\nduty = ours.game:make\n"
+    (installed / "entry_points.txt").write_text(f"[{registry.KIND.entry_points}]\n{names}")
+    outside._entry_points.cache_clear()
+    try:
+        assert {"crossing", "mpe_spread"} <= set(qllm_envs.names())
+        assert qllm_envs.make("crossing", n_agents=3).spec.task == "meeting_n3_7cells"
+        assert qllm_envs.make("duty").spec.name == "duty"  # a name of the package stays its own
+        found = parts.reference(registry.KIND, "crossing")
+        assert found == ("ours.game", "make")
+        origin = outside.origin(found, registry.KIND.entry_points)
+        assert (origin.package, origin.version, set(origin.sha256)) == (
+            "ours",
+            "1.5",
+            {"ours", "ours.game", "ours.rules"},
+        )
+        assert config.load(["env=crossing", "env.cells=3"]).env["name"] == "crossing"
+    finally:
+        outside._entry_points.cache_clear()
 
 
 def test_a_file_that_changes_is_run_again(tmp_path: Path):
