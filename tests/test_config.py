@@ -33,6 +33,10 @@ SENTENCES = [
     ("total_steps=1e4.5", "total_steps must be a valid integer, got '1e4.5'"),
     ("total_steps=inf", "total_steps must be a valid integer, got inf"),
     ("algo.mixr={}", "unknown key 'algo.mixr': did you mean 'mixer'?"),
+    (
+        "algo.mixer={name:tfcaf,width:3}",
+        "unknown key 'algo.mixer.width': choose from function, name, scale, or add it: +algo.mixer.width=...",
+    ),
     ("algo.lr={", "algo.lr must be a valid number, got '{'"),
     ("env=5", "Config group override must be a string or a list. Got int (in: env=5)"),
     ("sweep.lr=[]", "sweep.lr must hold at least one value, got []"),

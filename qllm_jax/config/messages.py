@@ -29,7 +29,9 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
         others, end = _outside(group)
         return f"{group} {name!r} does not exist: {suggest(nearest(group, name), [*group_names(group), *others])}{end}"
     if found := re.search(r"Could not (?:override|delete from config\.) '([^']*)'", text):
-        return unknown_key(found.group(1), overrides, root)
+        # A mapping, as in algo.mixer={...}, is refused for one of its keys.
+        within = re.search(rf"full_key: ({re.escape(found.group(1))}\.\S+)", str(error.__cause__))
+        return unknown_key(within.group(1) if within else found.group(1), overrides, root)
     if found := re.search(r"Key '([^']*)' (?:is not in struct|not in)", text):
         full = re.search(r"full_key: (\S+)", text)
         return unknown_key(full.group(1) if full else found.group(1), overrides, root)
@@ -58,4 +60,6 @@ def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> st
         node = OmegaConf.select(whole, parent) if parent else whole
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
     groups = [] if parent or root != ROOT else ["experiment"]
-    return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}"
+    # The options of a part depend on its name, so those of another one are added.
+    added = f", or add it: +{key}=..." if parent in ("algo.mixer", "algo.learner") else ""
+    return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}{added}"
