@@ -3,7 +3,7 @@
 from qllm_envs import Env, promises, registry
 from qllm_jax import cli
 from qllm_jax import config as configs
-from qllm_jax.config import env_options, environment
+from qllm_jax.config import env_options, environment, trust
 from qllm_jax.errors import UserError
 
 DEFAULTS = {"steps": 0, "seed": 0}  # 0 steps: all
@@ -35,6 +35,8 @@ def made(name: str, options: list[str]) -> Env:
     prefixed = [each if each.startswith(("env.", "n_agents=")) else f"env.{each}" for each in options]
     config = configs.load([f"env={name}", *prefixed])
     try:
-        return registry.untested(config.env["name"], **env_options(environment(config.env, config.n_agents)))
+        found = registry.untested(config.env["name"], **env_options(environment(config.env, config.n_agents)))
     except ValueError as error:
         raise UserError(str(error)) from error
+    trust.remember(config.env["name"])
+    return found

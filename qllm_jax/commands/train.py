@@ -111,5 +111,6 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
 def follow_leader(config: Config) -> tuple[Experiment, Path]:
     """The experiment and the folder that the leader of the job has made or opened."""
     path, found = folder.load(config.resume or config.run_dir or "")
+    folder.check_parts(path, resumes=bool(config.resume))
     unroll = found.unroll if config.unroll == "auto" else config.unroll
     return gated.build(replace(found, devices=config.devices, unroll=unroll)), path

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from qllm_envs import outside
 from qllm_jax import files
+from qllm_jax.config import trust
 from qllm_jax.errors import UserError
 from qllm_jax.generation import prompts, settings
 from qllm_jax.generation.prompts import Prompts
@@ -104,6 +105,7 @@ def _read(path: Path) -> Generation:
         recorded = settings.from_dict(start["settings"])
         for record in records:
             recorded = replace(recorded, **record["limits"]) if record["kind"] == "resume" else recorded
+        trust.require([recorded.env.get("name")], path)
         texts = _PROMPTS.validate_python(start["prompts"])
         if missing := [key for key in prompts.ALWAYS if key not in texts.messages]:
             raise KeyError(missing)

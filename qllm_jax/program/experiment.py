@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import qllm_envs
 from qllm_envs import Env, parts
 from qllm_jax import learners, mixers
-from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name
+from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name, trust
 from qllm_jax.core import agents, initializers, platforms
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.platforms import Platform
@@ -121,6 +121,7 @@ def make_mixer(config: Config, env: Env) -> Mixer | None:
         mixer = mixers.make(name, env.spec, **options)
         if parts.reference(mixers.KIND, name):
             check_mixer(name, mixer, env)
+            trust.remember(name)
         return mixer
     return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": function}) for function in functions])
 
@@ -154,6 +155,7 @@ def make_learner(config: Config, core: Core) -> Learner:
     """The learner of a configuration. UserError for one that does not exist, or that refuses its options."""
     name, options = split_name("algo.learner", config.algo.learner, learners.names())
     learner = learners.make(name, core, **options)
+    trust.remember(name)
     return learner._replace(init=initializers.drawn_as(config.algo.init, learner.init))
 
 
@@ -174,6 +176,8 @@ def make_env(env: dict[str, Any], n_agents: int | None) -> Env:
     if not isinstance(limit, bool):
         raise UserError(f"env.time_limit_is_terminal must be true or false, got {limit!r}")
     try:
-        return qllm_envs.make(env["name"], **env_options(environment(env, n_agents)))
+        found = qllm_envs.make(env["name"], **env_options(environment(env, n_agents)))
     except ValueError as error:
         raise UserError(str(error)) from error
+    trust.remember(env["name"])
+    return found

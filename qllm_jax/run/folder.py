@@ -137,6 +137,7 @@ def load(path: str) -> tuple[Path, Config]:
     recorded = configs.read(folder / CONFIG)
     check_files(folder, recorded)
     own = parts_used.with_own(folder, with_own_functions(folder, recorded))
+    parts_used.require_trusted(folder, own)
     return folder, replace(own, run_dir=str(folder))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from qllm_envs import outside, parts, registry
 from qllm_jax import files, learners, mixers
-from qllm_jax.config import Config
+from qllm_jax.config import Config, trust
 from qllm_jax.errors import UserError
 
 KEY = "parts"  # of meta.json; the folder of copies
@@ -49,6 +49,11 @@ def with_own(path: Path, config: Config) -> Config:
     return replace(
         config, env=own["env"], algo=replace(config.algo, mixer=own["algo.mixer"], learner=own["algo.learner"])
     )
+
+
+def require_trusted(path: Path, config: Config) -> None:
+    """UserError if a run folder names code from outside that this user has not named; see trust.py."""
+    trust.require((each.get("name") for each in _settings(config).values()), path)
 
 
 def check(path: Path, stored: dict[str, Any], resumes: bool) -> None:

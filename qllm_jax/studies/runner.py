@@ -180,6 +180,7 @@ def open_folder(work: Work, training: Training, machine: Config | None) -> tuple
     """The experiment of a training, and its run folder, which is made if it is new."""
     if training.found:
         path, config = folder.load(str(training.found.path))
+        folder.check_parts(path, resumes=True)
         print(f"continued in {path}")
         return gated.build(on(machine, config)), path
     path = trainings.new_folder(training, work.runs)

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,15 +14,17 @@ import pytest
 from omegaconf import OmegaConf
 
 import qllm_jax as qj
-from qllm_jax import compile_cache, config
+from qllm_jax import compile_cache, config, user_cache
 from qllm_jax.check_env import check_env
 from qllm_jax.commands import generate
+from qllm_jax.config import trust
 from qllm_jax.config.outside import rewritten
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
 from qllm_jax.generation import prompts
 from qllm_jax.program import experiment
 from qllm_jax.render import render
+from qllm_jax.report import report
 from qllm_jax.run import folder, load
 from qllm_jax.tfcaf import gates, passes
 from qllm_jax.train import train
@@ -84,6 +87,48 @@ def test_a_package_is_trained_resumed_evaluated_and_drawn(
         del sys.modules[name]
     with pytest.raises(UserError, match=rf"^{run} was begun with the environment .*there is no module 'meeting"):
         load.load_run(str(run))
+
+
+def test_code_that_a_folder_names_is_not_run_unless_the_user_has_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run, ran = tmp_path / "run", tmp_path / "ran"
+    folder.create(run, replace(config.load(["algo=vdn"]), n_agents=None), ())
+    given = OmegaConf.load(run / folder.CONFIG)
+    (run / "parts").mkdir()
+    (run / "parts" / "env.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    for name in ("/gone/my_game.py:make", "subprocess:getoutput"):
+        given.env = {"name": name, "time_limit_is_terminal": True, "cmd": f"touch {ran}"}
+        OmegaConf.save(given, run / folder.CONFIG)
+        (run / folder.META).write_text("{}")
+        resume = lambda path: train([f"resume={path}"])
+        for reads in (folder.load, load.load_run, qj.load, lambda path: report([path]), resume):
+            with pytest.raises(UserError, match=r"names code from outside, .* set QLLM_JAX_TRUST=1 for this command"):
+                reads(str(run))
+    start = {"kind": "start", "settings": generate.settings.to_dict(generate.settings.load([])), "prompts": {}}
+    start["settings"]["env"]["name"], start["elapsed_s"] = "subprocess:getoutput", 0.0
+    (tmp_path / "transcript.jsonl").write_text(json.dumps(start) + "\n")
+    with pytest.raises(UserError, match="names code from outside, 'subprocess:getoutput'"):
+        generate.generate([f"resume={tmp_path}"])
+    assert not ran.exists()
+    monkeypatch.setenv(trust.VARIABLE, "1")
+    with pytest.raises(UserError, match=r"must return a qllm_envs\.Env, got a str"):
+        load.load_run(str(run))
+
+
+def test_what_a_user_has_named_is_remembered(package: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trust, "_named", set())
+    monkeypatch.setenv(user_cache.VARIABLE, str(package.parent / "cache"))
+    file = f"{package}/meeting/game.py:make"
+    for name in ("meeting.game:make", file):
+        with pytest.raises(UserError, match="names code from outside"):
+            trust.require([name], package)
+        experiment.make_env({"name": name, "time_limit_is_terminal": True}, None)
+        trust._named.clear()  # another process
+        trust.require([name, "mpe_spread", None], package)
+    (package / "meeting" / "game.py").write_text("other = 1\n")
+    with pytest.raises(UserError, match="names code from outside"):
+        trust.require([file], package)
 
 
 def test_a_credit_function_is_verified_on_states_of_the_environment(package: Path, capsys: pytest.CaptureFixture):
