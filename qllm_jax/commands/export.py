@@ -115,6 +115,8 @@ def readme(sizes: dict[str, Any], policy: Policy) -> str:
     """The text of README.md: what the policy is, its shapes, and code that loads it."""
     n, a, o, h = (sizes[key] for key in ("n_agents", "n_actions", "obs_dim", "hidden_dim"))
     rows = "\n".join(f"| `{name}` | {tuple(array.shape)} |" for name, array in named(policy.params).items())
+    of_mlp = "state = relu(x @ core.kernel + core.bias)"
+    core = of_mlp if "core" in policy.params["params"] else "a GRU of torch's form with its gates r, z, n in this order"
     return f"""# Policy of {sizes["algo"]} on {sizes["task"]}, seed {sizes["seed"]}
 
 It was trained for {sizes["env_steps"]:,} env steps. `{PROGRAM}` is the greedy policy of a team of {n} agents, for any
@@ -141,8 +143,8 @@ last_action = action                                    # for the next step
 | `action` | (teams, {n}) | int32 | the best available action |
 
 `{WEIGHTS}` has the parameters, for other frameworks: x = relu(obs @ in_kernel + in_bias + id_kernel[agent]), with
-obs followed by the one-hot last action if `sees_last_action` in `{SIZES}`; a GRU of torch's form with its gates r, z, n
-in this order; values = state @ head.kernel + head.bias. All agents share them.
+obs followed by the one-hot last action if `sees_last_action` in `{SIZES}`; relu(x @ kernel + bias) of each `layer_i`;
+{core}; values = state @ head.kernel + head.bias. All agents share them.
 
 | parameter | shape |
 |---|---|

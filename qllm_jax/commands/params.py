@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from qllm_envs import Env, EnvState, Scene, Spec, Step, View
 from qllm_jax import config, mixers
 from qllm_jax.config import Config
-from qllm_jax.core import agents
-from qllm_jax.learners import Core
 from qllm_jax.program import experiment
 
 
@@ -97,12 +95,10 @@ def networks(settings: Config) -> list[str]:
 
 def count(settings: Config, env: Env) -> dict[str, int]:
     """Number of parameters of each network of a configuration, from their shapes alone."""
-    algo = settings.algo
     # VDN replaces a credit function, which has no parameters either and may not exist for these sizes.
-    is_credit = algo.mixer.get("name") == "tfcaf"
+    is_credit = settings.algo.mixer.get("name") == "tfcaf"
     mixer = mixers.make("vdn", env.spec) if is_credit else experiment.make_mixer(settings, env)
-    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action, layer_norm=algo.layer_norm)
-    core = Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards)
+    core = experiment.make_core(settings, env, experiment.make_agent(settings, env), mixer)
     shapes = jax.eval_shape(experiment.make_learner(settings, core).init, jax.random.key(0)).params
     return {name: sum(leaf.size for leaf in jax.tree.leaves(network)) for name, network in shapes.items()}
 

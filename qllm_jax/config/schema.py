@@ -94,6 +94,9 @@ class AlgoConfig:
     standardize_rewards: StrictBool
     learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
     layer_norm: StrictBool = False  # in the agents' network, before its ReLU
+    agent: Literal["gru", "mlp"] = "gru"  # the agents' network, see core/agents.py
+    depth: Size = 1  # layers before its GRU, or before the layer that an mlp has in place of it
+    reward_scale: Positive = 1.0  # of the rewards that a method learns from; reported returns have none
     init: Literal["torch", "scaled"] = "torch"  # initial weights: a key of KINDS in core/initializers.py
 
 
@@ -171,6 +174,11 @@ def check(config: Config) -> None:
         raise UserError(
             f"algo.buffer_episodes={algo.buffer_episodes} must hold one batch ({algo.batch_episodes} episodes) "
             f"and one rollout ({algo.n_envs} episodes)"
+        )
+    if algo.reward_scale != 1.0 and algo.standardize_rewards:
+        raise UserError(
+            f"algo.reward_scale={algo.reward_scale:g} changes nothing with algo.standardize_rewards=true: "
+            "set the latter to false"
         )
     n_runs = math.prod(map(len, config.sweep.lists.values())) * config.seeds
     if config.part and not config.part[0] < config.part[1] <= n_runs:

@@ -58,3 +58,18 @@ def stepper(
 
     none = jnp.zeros((spec.n_agents, size))
     return Memory(none, none @ kernel_out + bias_out), step
+
+
+def plain_stepper(
+    step_of: Callable[..., tuple[jax.Array, jax.Array]],
+    initial_hidden: Callable[[], jax.Array],
+    spec: Spec,
+    params: Params,
+) -> tuple[Memory, Step]:
+    """`stepper` by `Agent.step`, for the kinds of network whose weights are not arranged for a GPU."""
+
+    def step(memory: Memory, obs: jax.Array, last: jax.Array) -> tuple[Memory, jax.Array]:
+        hidden, q = step_of(params, memory.hidden, obs, last)
+        return Memory(hidden, q), q
+
+    return Memory(initial_hidden(), jnp.zeros((spec.n_agents, spec.n_actions))), step

@@ -1,4 +1,4 @@
-"""The agents' shared recurrent Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent), or with layer norm."""
+"""The agents' shared Q-network: linear, ReLU, GRU, linear (pymarl's "rnn" agent); with layer norm, or an MLP."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,13 +40,19 @@ class Agent(NamedTuple):
 
 
 class AgentNetwork(nn.Module):
-    """One step for rows = teams x agents, agent index fastest. Two GRU biases, as the paper's parameter counts say."""
+    """One step for rows = teams x agents, agent index fastest. Two GRU biases, as the paper's parameter counts say.
+
+    `depth` layers come before the GRU. The kind "mlp" has a layer in place of the GRU (epymarl's `use_rnn=False`), and
+    what a GRU would remember is that layer, which the next step does not read.
+    """
 
     n_agents: int
     n_actions: int
     hidden_dim: int
     agent_id: bool
     layer_norm: bool = False  # before the ReLU
+    kind: str = "gru"
+    depth: int = 1
 
     @nn.compact
     def __call__(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -60,11 +66,18 @@ class AgentNetwork(nn.Module):
             draw = (nn.initializers.ones_init(), nn.initializers.zeros_init())
             norm = LayerNorm(*(self.param(name, init, (size,)) for name, init in zip(NORM, draw, strict=True)))
         x = first_layer(inputs @ kernel, bias, id_kernel, norm)
+        for i in range(self.depth - 1):
+            x = nn.relu(Dense(size, name=f"layer_{i}")(x))
+        hidden = nn.relu(Dense(size, name="core")(x)) if self.kind == "mlp" else self.recurrent(hidden, x)
+        return hidden, Dense(self.n_actions, name="head")(hidden)
+
+    def recurrent(self, hidden: jax.Array, x: jax.Array) -> jax.Array:
+        """The GRU's next hidden state."""
+        size = self.hidden_dim
         drawn = ((weights, (size, 3 * size)),) * 2 + ((biases, (3 * size,)),) * 2
         named = zip(GruParams._fields, drawn, strict=True)
         gru = GruParams(*(self.param(f"gru_{name}", draw, shape, size) for name, (draw, shape) in named))
-        hidden = gru_cell(gru, hidden, x)
-        return hidden, Dense(self.n_actions, name="head")(hidden)
+        return gru_cell(gru, hidden, x)
 
 
 class LayerNorm(NamedTuple):
@@ -108,13 +121,17 @@ def make(
     last_action: bool = False,
     unroll_by: str = "scan",
     layer_norm: bool = False,
+    kind: str = "gru",
+    depth: int = 1,
 ) -> Agent:
     """The agent of an environment. `last_action` appends the one-hot last action to the observation.
+
+    `kind` and `depth` are those of `AgentNetwork`.
 
     `unroll_by` is the implementation of unrolls: "scan" scans `step`; "pallas" has one kernel for all slots, for GPUs
     (gru_unroll.py). They compute the same to rounding.
     """
-    network = AgentNetwork(spec.n_agents, spec.n_actions, hidden_dim, agent_id, layer_norm)
+    network = AgentNetwork(spec.n_agents, spec.n_actions, hidden_dim, agent_id, layer_norm, kind, depth)
 
     def initial_hidden(*leading: int) -> jax.Array:
         return jnp.zeros((*leading, spec.n_agents, hidden_dim))
@@ -162,10 +179,13 @@ def make(
 
     def alike(obs_dim: int, n_outputs: int) -> Agent:
         other = spec._replace(obs_dim=obs_dim, n_actions=n_outputs)
-        return make(other, hidden_dim, agent_id, False, unroll_by, layer_norm)
+        return make(other, hidden_dim, agent_id, False, unroll_by, layer_norm, kind, depth)
 
     after_first = lambda x, weights: activation(x, norm_of(weights))
-    stepper = partial(agent_step.stepper, spec, agent_id, last_action, after_first)
+    in_few_kernels = partial(agent_step.stepper, spec, agent_id, last_action, after_first)
+    stepper = (
+        in_few_kernels if (kind, depth) == ("gru", 1) else partial(agent_step.plain_stepper, step, initial_hidden, spec)
+    )
     return Agent(init, initial_hidden, step, stepper, unroll, unroll_hidden, alike)
 
 
@@ -179,13 +199,19 @@ def unroll_by_kernels(
     @jax.checkpoint
     def layer(p: Params) -> jax.Array:
         x = gru_unroll.matmul(inputs(), p["in_kernel"])
-        return first_layer(x, p["in_bias"], p.get("id_kernel"), norm_of(p))
+        x = first_layer(x, p["in_bias"], p.get("id_kernel"), norm_of(p))
+        for i in range(sum(name.startswith("layer_") for name in p)):
+            x = nn.relu(linear(p[f"layer_{i}"], x))
+        return x
 
+    linear = lambda p, x: gru_unroll.matmul(x, p["kernel"]) + p["bias"][None, None]
     params = [each["params"] for each in networks]
+    if all("core" in p for p in params):  # an MLP: no slot needs the one before
+        hiddens = [nn.relu(linear(p["core"], layer(p))) for p in params]
+        return [(hidden, linear(p["head"], hidden)) for p, hidden in zip(params, hiddens, strict=True)]
     grus = tuple(GruParams(*(p[f"gru_{name}"] for name in GruParams._fields)) for p in params)
     hiddens = gru_unroll.unroll(grus, (first,) * len(grus), tuple(layer(p) for p in params))
-    head = lambda p, hidden: gru_unroll.matmul(hidden, p["head"]["kernel"]) + p["head"]["bias"][None, None]
-    return [(hidden, head(p, hidden)) for p, hidden in zip(params, hiddens, strict=True)]
+    return [(hidden, linear(p["head"], hidden)) for p, hidden in zip(params, hiddens, strict=True)]
 
 
 def last_actions(action_t: Int[Array, "time ... agents"]) -> Int[Array, "slots ... agents"]:

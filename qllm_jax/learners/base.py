@@ -67,6 +67,7 @@ class Core(NamedTuple):
     mixer: Mixer | None  # None: a method without one
     optimizer: str  # a key of OPTIMIZERS
     standardize: bool  # rewards, see rewards.py
+    reward_scale: float = 1.0  # of the rewards that are learned from
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -107,9 +108,13 @@ def initial_state(params: Params, target_networks: tuple[str, ...], opt_state: A
 
 
 def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) -> tuple[rewards.RewardStats, Episode]:
-    """Return the moments after a batch, and the batch with standardized rewards; both as given if core says so."""
+    """Return the moments after a batch, and the batch with standardized rewards.
+
+    Without standardization the moments are as given, and rewards are multiplied by `core.reward_scale`.
+    """
     if not core.standardize:
-        return stats, batch
+        scale = core.reward_scale
+        return stats, batch if scale == 1.0 else batch._replace(reward_t=batch.reward_t * scale)
     counted_t = jnp.any(batch.mask_t > 0, 1) if core.env.spec.ends_early else None
     stats = rewards.update(stats, batch.reward_t, counted_t)
     return stats, batch._replace(reward_t=rewards.standardize(stats, batch.reward_t))

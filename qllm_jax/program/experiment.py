@@ -60,9 +60,9 @@ def build(
     env = env or make_env(config.env, config.n_agents)
     algo = config.algo
     unroll_by = devices.unroll_by(config.unroll, algo.hidden_dim)
-    agent = agents.make(env.spec, algo.hidden_dim, algo.agent_id, algo.last_action, unroll_by, algo.layer_norm)
+    agent = make_agent(config, env, unroll_by)
     mixer = mixer or make_mixer(config, env)
-    learner = make_learner(config, Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards))
+    learner = make_learner(config, make_core(config, env, agent, mixer))
     if algo.buffer_episodes < learner.n_recent:
         raise UserError(
             f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
@@ -83,6 +83,19 @@ def build(
     pool = devices.make_pool(config.devices)
     program = compiled.make(env, agent, learner, sizes, pool)
     return Experiment(config, env, agent, mixer, learner, program, *axis_arrays(config, pool))
+
+
+def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:
+    """The agents' network of a configuration."""
+    algo = config.algo
+    inputs = (algo.agent_id, algo.last_action)
+    return agents.make(env.spec, algo.hidden_dim, *inputs, unroll_by, algo.layer_norm, algo.agent, algo.depth)
+
+
+def make_core(config: Config, env: Env, agent: Agent, mixer: Mixer | None) -> Core:
+    """The parts of which the method of a configuration is made."""
+    algo = config.algo
+    return Core(env, agent, mixer, algo.optimizer, algo.standardize_rewards, algo.reward_scale)
 
 
 def axis_arrays(config: Config, pool: Pool) -> tuple[Hp, jax.Array, jax.Array, jax.Array | None]:

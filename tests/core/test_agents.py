@@ -116,3 +116,39 @@ def test_layer_norm_is_flax_s_before_the_relu_in_steps_and_unrolls(unroll_by: st
     memory, step = agent.stepper(params)
     _, of_stepper = jax.jit(step)(memory, obs[0, 0], jnp.full((SPEC.n_agents,), -1))
     np.testing.assert_allclose(of_stepper, q[0, 0], atol=1e-5)
+
+
+KINDS = [("mlp", 1), ("mlp", 3), ("gru", 2)]
+
+
+@pytest.mark.parametrize(("kind", "depth"), KINDS)
+def test_depth_and_kind_count_as_many_parameters_as_by_hand(kind: str, depth: int):
+    params = agents.make(SPEC, 8, kind=kind, depth=depth).init(jax.random.key(0))
+    first, layer, gru, head = 8 * (SPEC.obs_dim + SPEC.n_agents + 1), 8 * 9, 6 * 8 * 8 + 6 * 8, 9 * SPEC.n_actions
+    assert count(params) == first + (depth - 1) * layer + (layer if kind == "mlp" else gru) + head
+
+
+@pytest.mark.parametrize(("kind", "depth"), KINDS)
+def test_all_forms_of_a_network_compute_the_same(kind: str, depth: int):
+    made = {by: agents.make(SPEC, 8, unroll_by=by, kind=kind, depth=depth) for by in ("scan", "pallas")}
+    params = made["scan"].init(jax.random.key(0))
+    obs = jax.random.normal(jax.random.key(1), (3, 1, 3, SPEC.obs_dim))
+    action_t = jnp.zeros((2, 1, 3), jnp.int32)
+    found = {by: agent.unroll_hidden(params, lambda x: x, obs, action_t) for by, agent in made.items()}
+    for scanned, at_once in zip(found["scan"], found["pallas"], strict=True):
+        np.testing.assert_allclose(scanned, at_once, atol=1e-5)
+    memory, step = made["scan"].stepper(params)
+    last = jnp.full((3,), -1)
+    for t in range(3):
+        memory, q = step(memory, obs[t, 0], last)
+        np.testing.assert_allclose(q, found["scan"][1][t, 0], atol=1e-5)
+        last = jnp.zeros((3,), jnp.int32)
+
+
+def test_an_mlp_remembers_nothing_and_a_gru_does():
+    obs, last = jax.random.normal(jax.random.key(1), (3, SPEC.obs_dim)), jnp.full((3,), -1)
+    for kind, remembers in (("mlp", False), ("gru", True)):
+        agent = agents.make(SPEC, 8, kind=kind)
+        params = agent.init(jax.random.key(0))
+        fresh, after = (agent.step(params, hidden, obs, last)[1] for hidden in (jnp.zeros((3, 8)), jnp.ones((3, 8))))
+        assert bool((fresh != after).any()) == remembers

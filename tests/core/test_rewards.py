@@ -1,9 +1,14 @@
 """Running standardization against NumPy."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.core import rewards
+from qllm_jax.learners import base
 
 
 def test_merged_moments_are_those_of_all_rewards_together():
@@ -33,3 +38,13 @@ def test_steps_after_the_longest_episode_of_a_batch_do_not_count():
     cut = rewards.update(rewards.initial(), batch[:4])
     counted = rewards.update(rewards.initial(), batch, jax.numpy.arange(6) < 4)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), counted, cut)
+
+
+def test_a_scale_multiplies_rewards_where_they_are_not_standardized():
+    batch, stats = SimpleNamespace(reward_t=jnp.array([[2.0], [4.0]])), rewards.initial()
+    batch._replace = lambda **changed: SimpleNamespace(**changed)
+    core = lambda scale: cast(Any, SimpleNamespace(standardize=False, reward_scale=scale))
+    same, scaled = (base.standardize_rewards(core(scale), stats, cast(Any, batch)) for scale in (1.0, 0.5))
+    assert same[1] is batch
+    assert scaled[1].reward_t.tolist() == [[1.0], [2.0]]
+    assert scaled[0] is stats

@@ -196,3 +196,13 @@ def test_no_program_has_what_must_not_be_compiled():
     for name, program in traced.items():
         assert_allowed(program.jaxpr.jaxpr, name)
     assert "conditional(" not in chunk.lower().compile().as_text()
+
+
+@pytest.mark.parametrize("algo", ["qmix", "vmix", "coma"])
+def test_every_kind_of_method_takes_a_network_without_memory(algo: str):
+    """Value-based, with a second head on what the network remembers, and an actor with a critic."""
+    exp = build("env=matrix_climbing", f"algo={algo}", "algo.agent=mlp", "algo.depth=2", "seeds=1")
+    state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
+    _, runs, metrics = jax.eval_shape(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
+    assert {"layer_0", "core", "head"} <= set(runs.learner.params["agent"]["params"])
+    assert "loss" in metrics
