@@ -1,0 +1,1 @@
+"""The robotic warehouse: modules of `rware`: floor plan, rules, collisions and views."""
