@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-JAXMARL, MPE2, LBFORAGING = "jaxmarl", "mpe2", "lbforaging"
+JAXMARL, MPE2, LBFORAGING, RWARE = "jaxmarl", "mpe2", "lbforaging", "rware"
 PLAN = 16  # episodes for which a package gets actions; then they repeat
 Play = Callable[[], int]  # plays whole episodes and returns their env steps
 Game = dict[str, Any]  # name and all options of an environment of qllm_envs
@@ -96,6 +96,32 @@ def lbforaging_play(game: Game, rng: np.random.Generator) -> Play:
     return package_play(env.reset, lambda actions: not env.step(actions)[2], plan)
 
 
+def rware_play(game: Game, rng: np.random.Generator) -> Play:
+    """Play episodes of rware, without gymnasium's wrappers."""
+    from rware.warehouse import RewardType, Warehouse
+
+    from qllm_envs.rware import DIFFICULTIES, SIZES
+
+    rows, columns = SIZES[game["size"]]
+    requests = int(game["n_agents"] * DIFFICULTIES[game["difficulty"]])
+    env: Any = Warehouse(
+        shelf_columns=game["shelf_columns"] or columns,
+        column_height=game["column_height"],
+        shelf_rows=game["shelf_rows"] or rows,
+        n_agents=game["n_agents"],
+        msg_bits=0,
+        sensor_range=game["sensor_range"],
+        request_queue_size=game["requests"] or requests,
+        max_inactivity_steps=game["max_inactivity"],
+        max_steps=game["horizon"],
+        reward_type=RewardType[game["reward_type"].upper()],
+        layout="\n".join(game["layout"]) if game["layout"] else None,
+    )
+    env.reset(seed=0)
+    plan = rng.integers(0, 5, (PLAN, game["horizon"], game["n_agents"])).tolist()
+    return package_play(env.reset, lambda actions: not env.step(actions)[2], plan)
+
+
 def package_play(reset: Callable[[], Any], step: Callable[[Any], bool], plan: list[Any]) -> Play:
     """Play by `step`, which returns True until the episode ends; `plan` holds joint actions by episode and step."""
     episodes = itertools.cycle(plan)
@@ -113,6 +139,7 @@ PACKAGES = {  # environment -> what it was ported from
     "mpe_spread": (MPE2, mpe2_play),
     "mpe_tag": (MPE2, mpe2_play),
     "mpe_adversary": (MPE2, mpe2_play),
+    "rware": (RWARE, rware_play),
 }
 IN_JAXMARL = ("mpe_spread", "mpe_tag", "mpe_adversary", "smax")
 

@@ -7,10 +7,11 @@ are drawn beforehand, and steps after the end of an episode are not counted.
 Our environment and JaxMARL's (particle worlds, SMAX) are one compiled program each, vmapped over environments, on one
 device, whose threads share all cores; the table gives the number of busy cores. Both run every episode to the horizon.
 Where episodes end early, most of these steps are not counted; lines below the table give the share. JaxMARL is called
-through `step_env`, without the reset that `step` adds to every step. The original package (lbforaging, mpe2) plays one
-environment in this process. Opponents in our environments act by their policy, and so do SMAX's enemies; the opponents
-of other peers get random actions. All take turns, so that a machine that slows down slows all; compile time is reported
-apart. The floor of a program is the time to write its observations, rewards and ends to memory, and nothing else.
+through `step_env`, without the reset that `step` adds to every step. The original package (lbforaging, mpe2, rware)
+plays one environment in this process. Opponents in our environments act by their policy, and so do SMAX's enemies; the
+opponents of other peers get random actions. All take turns, so that a machine that slows down slows all; compile time
+is reported apart. The floor of a program is the time to write its observations, rewards and ends to memory, and nothing
+else.
 
 Memory is the plan of XLA for a program: actions, results and temporary arrays. `--peaks` adds the highest resident
 memory of a process that imports, compiles and plays one system only, and the resident memory before that.

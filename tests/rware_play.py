@@ -58,7 +58,7 @@ def peer_of(options: dict[str, Any]) -> Any:
 
 
 def record(options: dict[str, Any], n_episodes: int, seed: int) -> Turn:
-    """Play episodes to their end: a third from a reset, a third from a crowd anywhere, a third from one at the goals."""
+    """Play episodes to their end: a third from a reset, the others from a crowd anywhere or at the goals."""
     rng, turns, peer = np.random.default_rng(seed), [], peer_of(options)
     chosen = Chosen()
     for episode in range(n_episodes):
@@ -112,12 +112,15 @@ def state_of(peer: Any, last_action: np.ndarray) -> State:
     """Our state of what rware is in."""
     width = peer.grid_size[1]
     index = lambda shelf: -1 if shelf is None else shelf.id - 1
+    load = np.array([index(agent.carrying_shelf) for agent in peer.agents], np.int32)
+    grid = peer.grid[1].reshape(-1) - 1  # shelves by cell, carried ones included
+    stored = grid[np.flatnonzero(peer.highways.reshape(-1) == 0)]
     numbers: dict[str, Any] = {
         "agent_cell": np.array([agent.y * width + agent.x for agent in peer.agents], np.int32),
         "heading": np.array([agent.dir.value for agent in peer.agents], np.int32),
-        "load": np.array([index(agent.carrying_shelf) for agent in peer.agents], np.int32),
+        "load": load,
+        "stored": np.where(np.isin(stored, load), -1, stored).astype(np.int16),
         "delivered": np.array([agent.has_delivered for agent in peer.agents]),
-        "shelf_cell": np.array([shelf.y * width + shelf.x for shelf in peer.shelfs], np.int16),
         "request": np.array([index(shelf) for shelf in peer.request_queue], np.int32),
         "last_action": last_action.astype(np.int32),
         "idle": np.int32(peer._cur_inactive_steps),
@@ -143,7 +146,8 @@ def events(rules: Rules, turns: Turn) -> dict[str, np.ndarray]:
         steps = (steps[:, :, :, None] & follows[:, None]).any(2)
         ring |= np.diagonal(steps, axis1=1, axis2=2)
     rivals = forward[:, :, None] & (target[:, :, None] == target[:, None]) & others
-    shelf = (turns.state.shelf_cell[:, None] == target[:, :, None]).any(-1)
+    stands = np.concatenate([turns.state.stored, np.full((len(target), 1), -1)], 1)  # the last is for highways
+    shelf = np.take_along_axis(stands, floor.index_of_storage[np.clip(target, 0, floor.n_cells - 1)], 1) >= 0
     on_goal = np.isin(cell_tp1, floor.goals)
     paid = turns.rewards > 0
     put_down = (turns.state.load >= 0) & (turns.state_tp1.load < 0)

@@ -35,11 +35,11 @@ class Floor(NamedTuple):
         return np.array(x_y, np.float32).reshape(-1, 2)
 
     @property
-    def is_highway(self) -> np.ndarray:
-        """(cells,) True where no shelf may be put down."""
-        highway = np.ones(self.n_cells, bool)
-        highway[list(self.storage)] = False
-        return highway
+    def index_of_storage(self) -> np.ndarray:
+        """(cells,) int32: number of each storage cell, -1 for highways."""
+        index = np.full(self.n_cells, -1, np.int32)
+        index[list(self.storage)] = np.arange(self.n_shelves)
+        return index
 
 
 def from_numbers(rows: int, columns: int, column_height: int) -> Floor:

@@ -1,7 +1,7 @@
 """Rules of the robotic warehouse (Papoudakis et al. 2021, arxiv.org/abs/2006.07869), as in rware 2.0.0.
 
-Axis letters: N agents, K shelves, Q requests, G goals. All is done by comparing agents and shelves, and nothing by
-looking into a grid: a step costs the same on any floor with as many shelves.
+Axis letters: N agents, K shelves and as many storage cells, Q requests, G goals. A shelf is in a storage cell or on an
+agent, so that a state is a number for each storage cell and not one for each cell of the floor.
 """
 
 from typing import NamedTuple
@@ -39,13 +39,13 @@ class Rules(NamedTuple):
 
 
 class State(NamedTuple):
-    """Cells are numbers, see `floor`. A shelf that is carried is in the cell of its carrier."""
+    """Cells are numbers, see `floor`. Shelf k is the one that starts in storage cell k."""
 
     agent_cell: Int[Array, " n"]
     heading: Int[Array, " n"]  # an index of HEADINGS
     load: Int[Array, " n"]  # the shelf that each agent carries, or NOTHING
+    stored: Int[Array, " k"]  # the shelf in each storage cell, or NOTHING; int16, as most of a stored state is this
     delivered: Bool[Array, " n"]  # has delivered since it last put a shelf down; True only if reward_type is two_stage
-    shelf_cell: Int[Array, " k"]  # int16, as most of a stored state is this
     request: Int[Array, " q"]  # requested shelves, no two alike
     last_action: Int[Array, " n"]  # as sent; -1 before the first step
     idle: Int[Array, ""]  # steps since a delivery
@@ -60,8 +60,8 @@ def reset(rules: Rules, key: jax.Array) -> State:
         agent_cell=_distinct(key_cells, n, floor.n_cells),
         heading=jax.random.randint(key_headings, (n,), 0, len(HEADINGS)),
         load=jnp.full((n,), NOTHING, jnp.int32),
+        stored=jnp.arange(floor.n_shelves, dtype=jnp.int16),
         delivered=jnp.zeros((n,), bool),
-        shelf_cell=jnp.array(floor.storage, jnp.int16),
         request=_distinct(key_requests, rules.requests, floor.n_shelves),
         last_action=jnp.full((n,), -1, jnp.int32),
         idle=jnp.int32(0),
@@ -100,33 +100,21 @@ def advance(
 
     `nth` is the new request in place of one that is delivered at each goal: an index of the shelves not requested.
     """
-    cell, load = state.agent_cell, state.load
-    cell_tp1 = jnp.where(_moves(rules, state, actions), _target(rules, state), cell)
-    carried = load[None] == jnp.arange(rules.floor.n_shelves)[:, None]  # (K, N)
-    shelf_cell = state.shelf_cell + jnp.where(carried, (cell_tp1 - cell)[None], 0).sum(1).astype(jnp.int16)
-
-    toggles = actions == TOGGLE
-    lifts = toggles & (load == NOTHING)
-    on_highway = jnp.asarray(rules.floor.is_highway)[cell]
-    puts_down = toggles & (load != NOTHING) & ~on_highway
-    # The shelf of the own cell; agents that lift have not moved.
-    own = jnp.where(state.shelf_cell[None] == cell[:, None], jnp.arange(rules.floor.n_shelves)[None], NOTHING).max(1)
-    load = jnp.where(lifts, own, jnp.where(puts_down, NOTHING, load))
+    cell_tp1 = jnp.where(_moves(rules, state, actions), _target(rules, state), state.agent_cell)
+    load, stored, puts_down = _toggle(rules, state, actions)
     paid_before = puts_down & state.delivered
-
     request, delivers = _deliver(rules, cell_tp1, load, state.request, nth)
-    any_delivers = delivers.any()
     turned = jnp.where(actions == LEFT, jnp.array(TURNED_LEFT)[state.heading], state.heading)
     two_stage = rules.reward_type == "two_stage"
     state_tp1 = State(
         agent_cell=cell_tp1,
         heading=jnp.where(actions == RIGHT, jnp.array(TURNED_RIGHT)[state.heading], turned),
         load=load,
+        stored=stored,
         delivered=(state.delivered & ~puts_down) | (delivers.any(0) if two_stage else False),
-        shelf_cell=shelf_cell,
         request=request,
         last_action=actions.astype(jnp.int32),
-        idle=jnp.where(any_delivers, 0, state.idle + 1),
+        idle=jnp.where(delivers.any(), 0, state.idle + 1),
         t=state.t + 1,
     )
     return state_tp1, _rewards(rules, delivers, paid_before)
@@ -143,13 +131,32 @@ def _target(rules: Rules, state: State) -> Int[Array, " n"]:
 
 def _moves(rules: Rules, state: State, actions: Int[Array, " n"]) -> Bool[Array, " n"]:
     """Return the agents that go one cell forward."""
-    cell, loaded = state.agent_cell, state.load != NOTHING
-    target = jnp.where(actions == FORWARD, _target(rules, state), cell)
-    # A loaded agent never enters a cell with a shelf, unless another agent is about to carry that shelf away.
-    shelf = (state.shelf_cell[None] == target[:, None]).any(1)
-    carrier = ((target[:, None] == cell[None]) & loaded[None]).any(1)
-    target = jnp.where(loaded & shelf & ~carrier, cell, target)
-    return resolve(cell, target, rules.tables)
+    target = jnp.where(actions == FORWARD, _target(rules, state), state.agent_cell)
+    # A loaded agent never enters a cell with a shelf, but for a shelf that another agent is about to carry away.
+    blocked = (state.load != NOTHING) & (shelf_in(rules, state.stored, target) != NOTHING)
+    return resolve(state.agent_cell, jnp.where(blocked, state.agent_cell, target), rules.tables)
+
+
+def shelf_in(rules: Rules, stored: Int[Array, " k"], cell: Int[Array, "*m"]) -> Int[Array, "*m"]:
+    """Return the shelf that stands in each cell and is not carried, or NOTHING. -1 is no cell."""
+    index = jnp.asarray(rules.floor.index_of_storage)[cell]  # -1 is the last cell, and is told apart below
+    found = stored.astype(jnp.int32)[jnp.maximum(index, 0)]
+    return jnp.where((index >= 0) & (cell >= 0), found, NOTHING)
+
+
+def _toggle(
+    rules: Rules, state: State, actions: Int[Array, " n"]
+) -> tuple[Int[Array, " n"], Int[Array, " k"], Bool[Array, " n"]]:
+    """Take or put down shelves; return loads, storage, and who puts a shelf down."""
+    cell, load = state.agent_cell, state.load
+    index = jnp.asarray(rules.floor.index_of_storage)[cell]
+    toggles = (actions == TOGGLE) & (index >= 0)
+    here = shelf_in(rules, state.stored, cell)
+    # Where an agent puts a shelf down there is none: it could not have carried its own there.
+    load_tp1 = jnp.where(toggles, jnp.where(load == NOTHING, here, NOTHING), load)
+    at = jnp.where(toggles, index, rules.floor.n_shelves)
+    stored = state.stored.at[at].set(load.astype(jnp.int16), mode="drop", unique_indices=False)
+    return load_tp1, stored, toggles & (load != NOTHING)
 
 
 def _deliver(
@@ -177,26 +184,24 @@ def _rewards(rules: Rules, delivers: Bool[Array, "g n"], paid_before: Bool[Array
 def notable(rules: Rules, key: jax.Array) -> dict[str, State]:
     """Return states of good play, as `Env.notable`."""
     start, n, floor = reset(rules, key), rules.n_agents, rules.floor
-    m = min(n, rules.requests)  # agents that can carry a request
-    index, goals = jnp.arange(n), floor.pos(floor.goals)
+    goals = floor.pos(floor.goals)
     # Agents stand as near to the goals as they can, and not on them; where no other cell is left, on them.
     away = np.abs(floor.pos(range(floor.n_cells))[:, None] - goals[None]).sum(-1).min(1)
     near = jnp.array(np.argsort(np.where(away == 0, np.inf, away), kind="stable")[:n], jnp.int32)
     queued = start._replace(agent_cell=near, last_action=jnp.full((n,), FORWARD, jnp.int32))
     others = jax.vmap(_nth_free, (0, None))(jnp.arange(floor.n_shelves - rules.requests), start.request)
-    first = lambda shelves: jnp.where(index < len(shelves), jnp.resize(shelves, (n,)), NOTHING)
-    carrying = lambda state, load: state._replace(
-        load=load.astype(jnp.int32),
-        shelf_cell=jnp.where(
-            (load[None] == jnp.arange(floor.n_shelves)[:, None]).any(1),
-            jnp.where(load[None] == jnp.arange(floor.n_shelves)[:, None], state.agent_cell[None], 0).sum(1),
-            state.shelf_cell,
-        ).astype(jnp.int16),
-    )
     lifted = queued._replace(last_action=jnp.full((n,), TOGGLE, jnp.int32))
     return {
-        "in which requested shelves are carried by agents beside the goals": carrying(queued, first(start.request[:m])),
-        "in which one agent beside the goals carries a requested shelf": carrying(queued, first(start.request[:1])),
-        "in which agents beside the goals carry shelves that nobody asks for": carrying(queued, first(others[:n])),
+        "in which requested shelves are carried by agents beside the goals": _carrying(queued, start.request[:n]),
+        "in which one agent beside the goals carries a requested shelf": _carrying(queued, start.request[:1]),
+        "in which agents beside the goals carry shelves that nobody asks for": _carrying(queued, others[:n]),
         "in which all agents are beside the goals with empty hands": lifted,
     }
+
+
+def _carrying(state: State, shelves: Int[Array, " m"]) -> State:
+    """Give the first agents one of `shelves` each."""
+    n = len(state.load)
+    taken = (state.stored[:, None] == shelves[None]).any(1)
+    load = jnp.full((n,), NOTHING, jnp.int32).at[: len(shelves)].set(shelves)
+    return state._replace(load=load, stored=jnp.where(taken, NOTHING, state.stored).astype(jnp.int16))
