@@ -1,12 +1,17 @@
-"""Play of the original rware, as arrays that our warehouse is compared with. Needs rware only when it is called."""
+"""Play of the original rware, as arrays that our warehouse is compared with. Needs rware only when it is called.
 
+`python tests/rware_play.py` writes the turns of tests/envs/rware_turns.npz, which a test without rware reads.
+"""
+
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from qllm_envs import make
 from qllm_envs._rware.floor import SIZES
-from qllm_envs._rware.game import Rules, State
+from qllm_envs._rware.game import Rules, State, advance
 
 DIFFICULTY = {"easy": 2, "normal": 1, "hard": 0.5}
 # Forward most of the time, so that agents meet.
@@ -96,9 +101,25 @@ def crowd(peer: Any, rng: np.random.Generator, at_goals: bool) -> None:
         if rng.random() < 0.5 and ((agent.x, agent.y) in at or free):
             shelf = at.get((agent.x, agent.y)) or free.pop(0 if rng.random() < 0.7 else -1)
             agent.carrying_shelf, shelf.x, shelf.y = shelf, agent.x, agent.y
+    if peer.n_agents >= 4 and rng.random() < 0.3:
+        ring(peer, rng)
     peer._recalc_grid()
     peer._cur_steps = int(rng.integers(peer.max_steps))
     peer._cur_inactive_steps = int(rng.integers(peer.max_inactivity_steps or 1))
+
+
+def ring(peer: Any, rng: np.random.Generator) -> None:
+    """Let four agents with empty hands go round a square, where no other agent stands in it."""
+    from rware.warehouse import Direction
+
+    height, width = peer.grid_size
+    x, y = int(rng.integers(width - 1)), int(rng.integers(height - 1))
+    square = {(x, y): "RIGHT", (x + 1, y): "DOWN", (x + 1, y + 1): "LEFT", (x, y + 1): "UP"}
+    movers = [agent for agent in peer.agents if not agent.carrying_shelf][:4]
+    stand = {(agent.x, agent.y) for agent in peer.agents if agent not in movers}
+    if len(movers) == 4 and not stand & set(square):
+        for agent, ((agent.x, agent.y), way) in zip(movers, square.items(), strict=True):
+            agent.dir = Direction[way]
 
 
 def observed(peer: Any) -> np.ndarray:
@@ -172,3 +193,36 @@ def events(rules: Rules, turns: Turn) -> dict[str, np.ndarray]:
         "two requests change": changed > 1,
         "wait on a goal and deliver": paid & on_goal & ~moved,
     }
+
+
+# Of a record that a test without rware compares: many agents, so that ties and long queues are frequent.
+KEPT = {"n_agents": 6, "reward_type": "two_stage", "difficulty": "easy", "horizon": 60}
+PATH = Path(__file__).parent / "envs" / "rware_turns.npz"
+
+
+def keep(per_event: int = 12) -> None:
+    """Write turns of rware that show each event, and those in which the order of a Python set decides."""
+    rules = make("rware", **KEPT).step.args[0]  # pyright: ignore[reportFunctionMemberAccess]
+    turns = record(KEPT, 150, seed=0)
+    shown = events(rules, turns).values()
+    chosen = [np.flatnonzero(what.reshape(len(what), -1).any(1))[:per_event] for what in shown]
+    by_edges = jax.vmap(lambda state, actions, nth: advance(rules._replace(tables=()), state, actions, nth)[0])
+    nth = np.repeat(turns.nth[:, None], len(rules.floor.goals), 1)
+    plain = jax.jit(by_edges)(turns.state, turns.actions, nth)
+    of_sets = (np.asarray(plain.agent_cell) != turns.state_tp1.agent_cell).any(1)
+    index = np.unique(np.concatenate([*chosen, np.flatnonzero(of_sets)[: 4 * per_event]]))
+    leaves = jax.tree.leaves(jax.tree.map(lambda leaf: leaf[index], turns))
+    np.savez_compressed(PATH, *leaves)
+    print(f"{len(index)} turns, {int(of_sets[index].sum())} of them decided by a set")
+
+
+def kept() -> Turn:
+    """Return the turns that `keep` wrote."""
+    with np.load(PATH) as file:
+        leaves = [file[f"arr_{i}"] for i in range(len(file.files))]
+    blank = State(*State._fields)  # pyright: ignore[reportArgumentType]
+    return jax.tree.unflatten(jax.tree.structure(Turn(blank, 0, 0, 0, 0, 0, blank, 0)), leaves)
+
+
+if __name__ == "__main__":
+    keep()

@@ -137,24 +137,27 @@ def _obs(rules: Rules, state: State) -> Float[Array, "n obs"]:
     """Observe position, load, heading and highway, then the cells of the window row by row.
 
     For each cell: an agent is there, its heading (up if there is none), a shelf is there, that shelf is requested.
-    Zeros and ones are packed into an integer for each cell, as moving one number is faster than moving seven.
+    Zeros and ones are packed into an integer for each cell, as moving one number is faster than moving seven. Barriers
+    keep XLA from computing a cell again for each of its numbers, which it does where a rollout writes them.
     """
     n, floor, reach = rules.n_agents, rules.floor, rules.sensor_range
     x, y = state.agent_cell % floor.width, state.agent_cell // floor.width
     faces = FIRST_HEADING << state.heading  # (N,)
     on_highway = jnp.asarray(floor.index_of_storage)[state.agent_cell] < 0
-    own = (state.load != NOTHING) | (faces << 0) | (on_highway << 5)
+    own = (state.load != NOTHING) | faces | (on_highway << 5)
 
     dy, dx = (side.reshape(-1) - reach for side in np.indices((2 * reach + 1,) * 2))
     far_x, far_y = x[:, None] + dx[None], y[:, None] + dy[None]  # (N, W)
     inside = (far_x >= 0) & (far_y >= 0) & (far_x < floor.width) & (far_y < floor.height)
-    cell = jnp.where(inside, far_y * floor.width + far_x, -1)
+    once = jax.lax.optimization_barrier
+    cell = once(jnp.where(inside, far_y * floor.width + far_x, -1))
     here = cell[..., None] == state.agent_cell[None, None]  # (N, W, N)
     agent = jnp.where(here, (1 | faces)[None, None], 0).sum(-1)
     carried = jnp.where(here, state.load[None, None], NOTHING).max(-1)
-    shelf = jnp.maximum(shelf_in(rules, state.stored, cell), carried)
+    shelf = once(jnp.maximum(once(shelf_in(rules, state.stored, cell)), carried))
     asked = (shelf[..., None] == state.request[None, None]).any(-1)
     window = jnp.where(agent > 0, agent, FIRST_HEADING) | ((shelf != NOTHING) << 5) | (asked << 6)
+    own, window = once((own, window))
     pos = jnp.stack([x, y], -1)
     bits = lambda packed, count: (packed[..., None] >> jnp.arange(count).reshape((1,) * packed.ndim + (-1,))) & 1
     return jnp.concatenate([pos, bits(own, 6), bits(window, OF_CELL).reshape(n, -1)], -1).astype(jnp.float32)
