@@ -4,6 +4,7 @@ Axis letters: N agents, K shelves and as many storage cells, Q requests, G goals
 agent, so that a state is a number for each storage cell and not one for each cell of the floor.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -69,6 +70,8 @@ def reset(rules: Rules, key: jax.Array) -> State:
     )
 
 
+# Called outside of jit, a loop over a function of its own is compiled anew each time; this keeps what was compiled.
+@partial(jax.jit, static_argnums=(1, 2))
 def _distinct(key: jax.Array, count: int, below: int) -> Int[Array, " count"]:
     """Draw `count` numbers from 0 to `below` - 1, no two alike and each set in each order equally likely."""
     nth = jax.random.randint(key, (count,), 0, below - jnp.arange(count))
