@@ -91,35 +91,35 @@ def crowd(peer: Any, rng: np.random.Generator, at_goals: bool) -> None:
     y, x = np.indices(peer.grid_size).reshape(2, -1)
     away = np.abs(x - center[0]) + np.abs(y - center[1]) + rng.random(x.size) * 2
     cells = np.argsort(away)[: peer.n_agents]
-    at = {(shelf.x, shelf.y): shelf for shelf in peer.shelfs}
-    taken = {(int(x[cell]), int(y[cell])) for cell in cells}
-    free = [shelf for shelf in (*peer.request_queue, *peer.shelfs) if (shelf.x, shelf.y) not in taken]
-    free = list(dict.fromkeys(free))
     for agent, cell in zip(peer.agents, rng.permutation(cells), strict=True):
         agent.x, agent.y = int(x[cell]), int(y[cell])
+    in_ring = ring(peer, rng) if peer.n_agents >= 4 and rng.random() < 0.3 else []
+    at = {(shelf.x, shelf.y): shelf for shelf in peer.shelfs}
+    taken = {(agent.x, agent.y) for agent in peer.agents}
+    free = [shelf for shelf in (*peer.request_queue, *peer.shelfs) if (shelf.x, shelf.y) not in taken]
+    free = list(dict.fromkeys(free))
+    for agent in peer.agents:
         agent.has_delivered = peer.reward_type.name == "TWO_STAGE" and bool(rng.random() < 0.3)
-        if rng.random() < 0.5 and ((agent.x, agent.y) in at or free):
+        if agent not in in_ring and rng.random() < 0.5 and ((agent.x, agent.y) in at or free):
             shelf = at.get((agent.x, agent.y)) or free.pop(0 if rng.random() < 0.7 else -1)
             agent.carrying_shelf, shelf.x, shelf.y = shelf, agent.x, agent.y
-    if peer.n_agents >= 4 and rng.random() < 0.3:
-        ring(peer, rng)
     peer._recalc_grid()
     peer._cur_steps = int(rng.integers(peer.max_steps))
     peer._cur_inactive_steps = int(rng.integers(peer.max_inactivity_steps or 1))
 
 
-def ring(peer: Any, rng: np.random.Generator) -> None:
-    """Let four agents with empty hands go round a square, where no other agent stands in it."""
+def ring(peer: Any, rng: np.random.Generator) -> list[Any]:
+    """Let four agents of rware go round a square, where no other agent stands in it; return them."""
     from rware.warehouse import Direction
 
     height, width = peer.grid_size
     x, y = int(rng.integers(width - 1)), int(rng.integers(height - 1))
     square = {(x, y): "RIGHT", (x + 1, y): "DOWN", (x + 1, y + 1): "LEFT", (x, y + 1): "UP"}
-    movers = [agent for agent in peer.agents if not agent.carrying_shelf][:4]
-    stand = {(agent.x, agent.y) for agent in peer.agents if agent not in movers}
-    if len(movers) == 4 and not stand & set(square):
-        for agent, ((agent.x, agent.y), way) in zip(movers, square.items(), strict=True):
-            agent.dir = Direction[way]
+    if any((agent.x, agent.y) in square for agent in peer.agents[4:]):
+        return []
+    for agent, ((agent.x, agent.y), way) in zip(peer.agents[:4], square.items(), strict=True):
+        agent.dir = Direction[way]
+    return peer.agents[:4]
 
 
 def observed(peer: Any) -> np.ndarray:
@@ -161,9 +161,9 @@ def events(rules: Rules, turns: Turn) -> dict[str, np.ndarray]:
     moved = cell != cell_tp1
     others = ~np.eye(cell.shape[1], dtype=bool)
     follows = heads & moved[:, :, None] & moved[:, None] & others
-    # A ring: agents that come back to themselves in at least four moves.
+    # A ring: agents that come back to themselves; two never do, as they cannot swap.
     steps, ring = follows, np.zeros(moved.shape, bool)
-    for _ in range(3, cell.shape[1]):
+    for _ in range(1, cell.shape[1]):
         steps = (steps[:, :, :, None] & follows[:, None]).any(2)
         ring |= np.diagonal(steps, axis1=1, axis2=2)
     rivals = forward[:, :, None] & (target[:, :, None] == target[:, None]) & others

@@ -31,7 +31,7 @@ def other_options(seed):
         options |= {"n_agents": int(rng.integers(2, 13)), "layout": ["".join(row) for row in floor]}
         return options | {"requests": int(rng.integers(1, (floor == "x").sum()))}
     difficulty = str(rng.choice(["easy", "normal", "hard"]))
-    rows, columns, height = int(rng.integers(1, 4)), int(rng.choice([3, 5])), int(rng.integers(2, 9))
+    rows, columns, height = int(rng.integers(1, 4)), int(rng.choice([3, 5])), int(rng.integers(5, 10))
     options |= {"shelf_rows": rows, "shelf_columns": columns, "column_height": height}
     return options | {"n_agents": int(rng.integers(2, 9)), "difficulty": difficulty}
 
