@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qllm_envs import make
+from qllm_envs import Env, make
 from qllm_envs._rware.floor import SIZES
 from qllm_envs._rware.game import Rules, State, advance
 
@@ -38,6 +38,12 @@ class Chosen:
 
     def choice(self, candidates: list[Any]) -> Any:
         return candidates[self.nth]
+
+
+def rules_of(env: Env) -> Rules:
+    """Return the checked options of an environment of ours."""
+    step: Any = env.step
+    return step.args[0]
 
 
 def peer_of(options: dict[str, Any]) -> Any:
@@ -150,7 +156,7 @@ def state_of(peer: Any, last_action: np.ndarray) -> State:
     return State(**numbers)
 
 
-def events(rules: Rules, turns: Turn) -> dict[str, np.ndarray]:
+def events(rules: Rules, turns: Turn) -> dict[str, Any]:
     """Events that are easy to get wrong, as arrays that are True in turns that show them."""
     width, floor = rules.floor.width, rules.floor
     cell, cell_tp1, loaded = turns.state.agent_cell, turns.state_tp1.agent_cell, turns.state.load >= 0
@@ -202,7 +208,7 @@ PATH = Path(__file__).parent / "envs" / "rware_turns.npz"
 
 def keep(per_event: int = 12) -> None:
     """Write turns of rware that show each event, and those in which the order of a Python set decides."""
-    rules = make("rware", **KEPT).step.args[0]  # pyright: ignore[reportFunctionMemberAccess]
+    rules = rules_of(make("rware", **KEPT))
     turns = record(KEPT, 150, seed=0)
     shown = events(rules, turns).values()
     chosen = [np.flatnonzero(what.reshape(len(what), -1).any(1))[:per_event] for what in shown]

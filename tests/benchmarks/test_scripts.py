@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import json
 from string import Template
 from types import SimpleNamespace
@@ -195,6 +196,10 @@ def test_planned_memory_is_arguments_results_and_temporary_arrays(load):
     [
         ("env=mpe_spread n_agents=2 env.horizon=3", ["jaxmarl", "mpe2"], {6, 3}),
         ("env=lbf_8x8_2p_2f_coop env.horizon=4", ["lbforaging"], {8, 4}),
+        pytest.param(
+            *("env=rware_tiny_2ag env.horizon=4", ["rware"], {8, 4}),
+            marks=pytest.mark.skipif(importlib.util.find_spec("rware") is None, reason="rware is not installed"),
+        ),
         pytest.param(
             "env=smac_3s_vs_5z env.horizon=2", ["jaxmarl"], {4}, marks=pytest.mark.slow
         ),  # two battles compile

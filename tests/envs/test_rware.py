@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import rware_play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,10 +22,6 @@ from qllm_jax.program import experiment
 KEY = jax.random.key(0)
 NOOP, FORWARD, LEFT, RIGHT, TOGGLE = range(5)
 UP, DOWN, WEST, EAST = range(4)
-
-
-def rules_of(env):
-    return env.step.args[0]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +113,7 @@ FLOOR = ["xx..", "....", ".gg.", "...."]  # storage at cells 0 and 1, goals at 9
 def drawn(reward_type="individual"):
     """Two agents on FLOOR with one request; `advance` is compiled once."""
     env = make("rware", n_agents=2, layout=[*FLOOR, "xxxx"], requests=1, reward_type=reward_type)
-    return jax.jit(functools.partial(advance, rules_of(env)))
+    return jax.jit(functools.partial(advance, rware_play.rules_of(env)))
 
 
 def place(cells, headings=(UP, UP), load=(-1, -1), request=0, delivered=(False, False)):
@@ -220,7 +217,7 @@ def test_resets_draw_cells_headings_and_requests_uniformly():
             assert len(counts) == below
             assert chi2 < below - 1 + 5 * np.sqrt(2 * (below - 1))
     for cells in (start.agent_cell, start.request):
-        assert (np.diff(np.sort(cells, 1), axis=1) > 0).all()
+        assert np.diff(np.sort(cells, 1), axis=1).all()
     assert (start.load == -1).all()
     assert (start.stored == np.arange(5)).all()
 
@@ -315,15 +312,15 @@ def play(env, key):
 def assert_lawful(options):
     """Shelves are conserved, no two agents share a cell, steps follow the rules, and deliveries are paid once."""
     env = make("rware", **options)
-    rules = rules_of(env)
+    rules = rware_play.rules_of(env)
     states, steps, views = jax.device_get(jax.jit(jax.vmap(functools.partial(play, env)))(jax.random.split(KEY, 32)))
     for name, field in env.spec.fields.items():
         assert ((views.fields[name] >= field.low) & (views.fields[name] <= field.high)).all(), name
     held = np.sort(np.concatenate([states.stored, states.load], -1), -1)
     shelves = np.concatenate([np.full(options["n_agents"], -1), np.arange(rules.floor.n_shelves)])
     np.testing.assert_array_equal(held, np.broadcast_to(shelves, held.shape), "shelves are conserved")
-    assert (np.diff(np.sort(states.agent_cell, -1), axis=-1) > 0).all(), "two agents share a cell"
-    assert (np.diff(np.sort(states.request, -1), axis=-1) > 0).all(), "a shelf is requested twice"
+    assert np.diff(np.sort(states.agent_cell, -1), axis=-1).all(), "two agents share a cell"
+    assert np.diff(np.sort(states.request, -1), axis=-1).all(), "a shelf is requested twice"
     before, pos = env_pos(rules, states.agent_cell[:, :-1]), env_pos(rules, states.agent_cell[:, 1:])
     assert (np.abs(pos - before).sum(-1) <= 1).all()
     under = np.isin(states.agent_cell, rules.floor.storage) & (states.load >= 0)

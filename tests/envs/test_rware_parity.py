@@ -38,7 +38,7 @@ def other_options(seed):
 
 def assert_equal_to_peer(options, turns: Turn):
     env = make("rware", **options)
-    rules = env.step.args[0]
+    rules = rware_play.rules_of(env)
 
     def turn(state, actions, nth):
         state_tp1, rewards = advance(rules, state, actions, nth)
