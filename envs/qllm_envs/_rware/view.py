@@ -11,12 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from qllm_envs._rware.game import ACTION_NAMES, HEADINGS, NOTHING, WAYS, Rules, State, shelf_in
-from qllm_envs.core import Entries, Field, Line, Scene, Shape, StateBlock, View
+from qllm_envs.core import Entries, Field, Key, Line, Scene, Shape, StateBlock, View
 
 OF_AGENT, OF_CELL = 8, 7  # numbers of an observation about the agent itself and about each cell of its window
 FIRST_HEADING = 1 << 1  # of the bits of a cell: an agent, four headings, a shelf, a request
 PLAIN, STORAGE, GOAL = "#f1f3f5", "#dfe3e8", "#6c757d"  # colors of cells
 SHELF, REQUESTED, EMPTY_HANDED, LOADED = "#b9a4d6", "tab:green", "tab:blue", "tab:orange"
+KEY = (
+    Key("square", SHELF, "shelf"),
+    Key("square", REQUESTED, "requested"),
+    Key("square", GOAL, "goal"),
+    Key("circle", LOADED, "carries a shelf"),
+)
 
 
 def obs_dim(rules: Rules) -> int:
@@ -182,7 +188,7 @@ def scene(rules: Rules, state: Any) -> Scene:
         shapes.append(Shape("circle", (x, y), 0.3, LOADED if load[i] != NOTHING else EMPTY_HANDED, str(i), agent=i))
         way = 0.48 * WAYS[heading]
         lines.append(Line((x + 0.6 * way[0], y - 0.6 * way[1]), (x + way[0], y - way[1]), "black"))
-    return Scene(tuple(shapes), (-0.2, -0.2, floor.width + 0.2, floor.height + 0.2), tuple(lines))
+    return Scene(tuple(shapes), (-0.2, -0.2, floor.width + 0.2, floor.height + 0.2), tuple(lines), key=KEY)
 
 
 def _center(rules: Rules, cell: int) -> tuple[float, float]:
