@@ -78,15 +78,10 @@ class Spec(NamedTuple):
     task: str  # short name of the game with its sizes (mpe_spread_n6), for run folders, plots and tables
     ends_early: bool = False  # True if an episode may terminate before the horizon; programs then skip the steps after
     state_layout: tuple[StateBlock, ...] = ()  # `View.state` in terms of the fields; consecutive, S entries in all
-    options: Mapping[str, Any] = MappingProxyType(
-        {}
-    )  # set by `qllm_envs.make`; `make(made_by, **options)` is this task
-    made_by: str = (
-        ""  # set by `qllm_envs.make`: the name it was given, which may be a reference such as module:function
-    )
-    text: str = (
-        ""  # the game in a few paragraphs, for prompts; tasks of this package have prompts/tasks/NAME.md instead
-    )
+    # Set by `qllm_envs.make`: `make(made_by, **options)` is this task. `made_by` may be a reference, module:function.
+    options: Mapping[str, Any] = MappingProxyType({})
+    made_by: str = ""
+    text: str = ""  # the game in a few paragraphs, for prompts; tasks of this package have prompts/tasks/NAME.md instead
 
 
 class View(NamedTuple):

@@ -58,7 +58,8 @@ def main() -> None:
             entry = named | {"verdict": verdict._replace(report=report)._asdict()}
             kept[passes.shipped_key(function.text, spec)] = entry
     order = sorted(kept.items(), key=lambda item: (item[1]["function"], item[1]["task"], item[1]["n_agents"], item[0]))
-    files.write_atomically(passes.SHIPPED, json.dumps(dict(order), indent=1) + "\n")
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in order)
+    files.write_atomically(passes.SHIPPED, f"{{\n{lines}\n}}\n")
 
 
 if __name__ == "__main__":
