@@ -81,7 +81,7 @@ class Spec(NamedTuple):
     # Set by `qllm_envs.make`: `make(made_by, **options)` is this task. `made_by` may be a reference, module:function.
     options: Mapping[str, Any] = MappingProxyType({})
     made_by: str = ""
-    text: str = ""  # the game in a few paragraphs, for prompts; tasks of this package have prompts/tasks/NAME.md instead
+    text: str = ""  # the game in a few paragraphs, for prompts; those of this package are prompts/tasks/NAME.md
 
 
 class View(NamedTuple):
