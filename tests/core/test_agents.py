@@ -1,5 +1,7 @@
 """The recurrent Q-network: parameter counts, torch's formula, gradients, and independence of rows."""
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -108,7 +110,8 @@ def test_layer_norm_is_flax_s_before_the_relu_in_steps_and_unrolls(unroll_by: st
     (q,) = jax.jit(lambda params: agent.unroll((params,), lambda x: x, obs, action_t))(params)
     norm = nn.LayerNorm()
     first = lambda obs: obs @ named["in_kernel"] + (named["in_bias"][None] + named["id_kernel"])[None]
-    x = nn.relu(norm.apply({"params": {"scale": named["norm_scale"], "bias": named["norm_bias"]}}, first(obs[0])))
+    normed = norm.apply({"params": {"scale": named["norm_scale"], "bias": named["norm_bias"]}}, first(obs[0]))
+    x = nn.relu(cast(jax.Array, normed))
     gru = GruParams(*(named[f"gru_{name}"] for name in GruParams._fields))
     hidden = gru_cell(gru, jnp.zeros((2 * SPEC.n_agents, 8)), x.reshape(-1, 8))
     expected = hidden @ named["head"]["kernel"] + named["head"]["bias"][None]
