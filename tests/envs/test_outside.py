@@ -136,6 +136,7 @@ def test_an_installed_package_registers_parts_by_entry_points(package: Path):
         assert qllm_envs.make("crossing", n_agents=3).spec.task == "meeting_n3_7cells"
         assert qllm_envs.make("duty").spec.name == "duty"  # a name of the package stays its own
         found = parts.reference(registry.KIND, "crossing")
+        assert found is not None
         assert found == ("ours.game", "make")
         origin = outside.origin(found, registry.KIND.entry_points)
         assert (origin.package, origin.version, set(origin.sha256)) == (
