@@ -1,4 +1,4 @@
-"""Write the policy of a run as files that need nothing but JAX: StableHLO to call, safetensors to read.
+"""Write the policy of a run for programs without qllm_jax: StableHLO to call with JAX, safetensors to read.
 
     python -m qllm_jax.export runs/qmix
     python -m qllm_jax.export runs/qmix seed=3 out=my_policy
