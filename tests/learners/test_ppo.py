@@ -60,7 +60,7 @@ def test_returns_and_advantages_are_those_of_gae_by_hand():
     value, probs = networks(method, state.params, batch)  # nothing is normalized before the first update
     mask, reward, ends = np.asarray(batch.mask_t), np.asarray(batch.reward_t), np.asarray(batch.terminated_t, int)
     one = lambda b, n: by_hand(reward[:, b], ends[:, b], mask[:, b], value[:, b, n], 0.9, 0.95)
-    returns = np.moveaxis([[one(b, n) for n in range(2)] for b in range(2)], -1, 0)
+    returns = np.moveaxis(np.array([[one(b, n) for n in range(2)] for b in range(2)]), -1, 0)
     np.testing.assert_allclose(played.returns, returns, rtol=1e-4, atol=1e-5)
     inside = mask > 0
     advantage = (returns - value[:-1])[inside]
