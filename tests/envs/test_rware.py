@@ -310,7 +310,7 @@ def play(env, key):
 
 
 def assert_lawful(options):
-    """Shelves are conserved, no two agents share a cell, steps follow the rules, and deliveries are paid once; return rewards."""
+    """Check conservation, cells, moves and that deliveries are paid once, in random play; return the rewards."""
     env = make("rware", **options)
     rules = rware_play.rules_of(env)
     states, steps, views = jax.device_get(jax.jit(jax.vmap(functools.partial(play, env)))(jax.random.split(KEY, 32)))
