@@ -76,6 +76,8 @@ def check_logs(config: Config) -> None:
 def end_of_finished(config: Config, overrides: list[str]) -> str:
     """The results of a finished run that is resumed to no more steps, whose folder stays as it is; "" for any other.
 
+    A folder whose runs have all failed is not finished: that they cannot go on is said where it is resumed.
+
     UserError if `total_steps` is below what the run has reached, or if its folder is damaged.
     """
     if not config.resume:
@@ -86,6 +88,8 @@ def end_of_finished(config: Config, overrides: list[str]) -> str:
     if not is_finished(path, found.total_steps):
         return ""
     final = results.collect_groups(path)
+    if len(final.failed) == len(final.scores.returns):
+        return ""
     more = f"python -m qllm_jax.train resume={path} total_steps=N"
     head = f"{path} is finished, at step {final.env_steps:,}, and stays as it is; {more} with a larger N trains on"
     return f"{head}\n\n{finish.table(found, final)}"

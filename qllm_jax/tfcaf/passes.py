@@ -57,7 +57,7 @@ def program(source: str) -> str:
             for token in tokenize.generate_tokens(io.StringIO(text).readline)
             if token.type not in _SPACING
         ]
-    except (tokenize.TokenError, SyntaxError):  # no source that passes
+    except (tokenize.TokenError, SyntaxError, UnicodeError):  # no source that passes; surrogates from Python 3.12 on
         return sha256(source)
     return sha256(json.dumps(found))
 

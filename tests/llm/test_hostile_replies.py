@@ -61,7 +61,7 @@ NO_ANSWERS = {
     "lists_200000_deep": (Answer("[" * 200_000), "nested too deep"),
     "objects_100000_deep": (Answer('{"a":' * 100_000), "nested too deep"),
     "content_of_lists_900_deep": (with_content(deep("[", '"x"', "]", 900)), "nested too deep"),
-    "content_of_objects_950_deep": (with_content(deep('{"text":', '"x"', "}", 950)), "nested too deep"),
+    "content_of_objects_5000_deep": (with_content(deep('{"text":', '"x"', "}", 5000)), "nested too deep"),
     "error_2000_deep": (Answer('{"error": ' + deep("[", "1", "]", 2000) + "}", 500), "HTTP 500"),
     "error_900_deep": (Answer('{"error": ' + deep("[", "1", "]", 900) + "}", 503), "HTTP 503"),
     "error_of_a_wrong_shape": (Answer('{"error": {"message": {"a": "\x1b[2J"}, "code": [1]}}', 500), "HTTP 500"),

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,19 +39,24 @@ def test_the_memory_plan_is_one_line():
     assert details(plan) == ["  replay         1.0 GiB", "  parameters     1.0 MiB"]
 
 
-def test_a_library_call_touches_no_handler_of_signals():
+@pytest.fixture
+def library() -> Iterator[None]:
+    """No command, whatever another test has run in this process."""
+    token = process.IS_COMMAND.set(False)
+    yield
+    process.IS_COMMAND.reset(token)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_library_call_touches_no_handler_of_signals(monkeypatch: pytest.MonkeyPatch):
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    assert not process.owns_signals()
     interrupt = Interrupt()
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     interrupt.close()
-    token = process.IS_COMMAND.set(True)
-    try:
-        interrupt = Interrupt()
-        assert signal.getsignal(signal.SIGTERM) != handlers[1]
-        interrupt.close()
-    finally:
-        process.IS_COMMAND.reset(token)
+    monkeypatch.setattr(process, "owns_signals", lambda: True)  # as in the command
+    interrupt = Interrupt()
+    assert signal.getsignal(signal.SIGTERM) != handlers[1]
+    interrupt.close()
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 

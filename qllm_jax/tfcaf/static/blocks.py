@@ -23,6 +23,7 @@ _QUOTED = re.compile(r"^> ?(?=[ \t]*(?:```|~~~))", re.MULTILINE)
 _HEREDOC = re.compile(r"<<-?[ \t]*['\"]?([A-Za-z_]\w*)['\"]?.*\n")
 _LANGUAGES = ("```python", "```py", "```python3")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
+_NO_PYTHON = ("`", "$", "?")  # operators to the tokenizer from Python 3.12 on, error tokens before
 
 
 class Block(NamedTuple):
@@ -76,7 +77,7 @@ def is_complete(text: str) -> bool:
     try:
         for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(text)).readline):
             word = token.string
-            if token.type == tokenize.ERRORTOKEN:
+            if token.type == tokenize.ERRORTOKEN or word in _NO_PYTHON:
                 return False
             if word in ("(", "[", "{"):
                 brackets.append(word)
