@@ -239,7 +239,7 @@ def test_a_wrong_setting_is_one_sentence_without_the_key(changes: dict[str, Any]
 def test_a_missing_setting_is_named():
     settings = config("http://localhost/v1")
     del settings["model"]
-    with pytest.raises(UserError, match=r"^llm.model is missing$"):
+    with pytest.raises(UserError, match=r"^llm.provider 'openai' needs the option 'model', which has no default$"):
         providers.make(settings)
     with pytest.raises(UserError, match="llm needs a provider: choose from manual, openai, replay"):
         providers.make({"model": "m"})

@@ -118,9 +118,22 @@ def test_load_finds_the_library_and_files(tmp_path: Path):
         load(str(file), SPEC)
 
 
-@pytest.mark.parametrize("name", ["mpe_spraed", "nowhere/mine.py", "", ".", "../library/mpe_spread", "/etc/passwd"])
+@pytest.mark.parametrize("name", ["mpe_spraed", "", "../library/mpe_spread"])
 def test_unknown_name_lists_the_choices(name: str):
     with pytest.raises(UserError, match=r"choose from .*mpe_spread, mpe_spread_generated, mpe_spread_paper"):
+        load(name, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere/mine.py", "does not exist: there is no file '.*nowhere/mine.py'"),
+        (".", r"is a folder: give one of its .py files"),
+        ("/etc/passwd", r"is a file whose name does not end in .py"),
+    ],
+)
+def test_a_path_that_is_no_credit_function_says_what_it_is(name: str, sentence: str):
+    with pytest.raises(UserError, match=f"credit function '{name}' {sentence}"):
         load(name, SPEC)
 
 

@@ -36,10 +36,10 @@ def find(name_or_path: str) -> Source:
 
 def _problem(path: Path, name: str) -> str:
     """Return the sentence, without its subject, for a path that is no .py file."""
-    if path.is_dir():
+    if name and path.is_dir():
         found = ", ".join(sorted(file.name for file in path.glob("*.py"))) or "none"
         return f"is a folder: give one of its .py files ({found})"
-    if path.exists():
+    if name and path.exists():
         return "is a file whose name does not end in .py: a credit function is a Python file, rename it to that"
     if path.suffix == ".py":
         return f"does not exist: there is no file {str(path.absolute())!r}"
