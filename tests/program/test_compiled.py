@@ -177,7 +177,9 @@ def test_no_preset_has_what_must_not_be_compiled(algo: str):
     exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     assert_allowed(exp.program.init.trace(exp.root, exp.seeds).jaxpr.jaxpr, "init")  # pyright: ignore
-    parts = one_run.Parts(exp.env, exp.agent, exp.learner, one_run.Sizes(2, 4, 32, 1, True, 0.0))
+    parts = one_run.Parts(
+        exp.env, exp.agent, exp.learner, one_run.Sizes(2, 16, 32, 1, True, 0.0)
+    )  # PQN divides a batch by 16
     assert_allowed(jax.make_jaxpr(partial(compiled.iteration, parts))(clock, state, exp.hp).jaxpr, "iteration")
 
 
