@@ -33,7 +33,7 @@ def make(config: Config, folder: Path, env_steps: int) -> Sink:
 
     runs = run_axis.runs(config)
     names = ["_".join([*([run.label.replace("/", "_")] if run.label else []), f"seed_{run.seed}"]) for run in runs]
-    purged = {"purge_step": env_steps + 1} if env_steps else {}
+    purged: dict[str, Any] = {"purge_step": env_steps + 1} if env_steps else {}
     writers = [SummaryWriter(str(folder / FOLDER / name), **purged) for name in names]
 
     def write(records: list[dict[str, Any]]) -> None:
