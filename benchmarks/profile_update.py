@@ -27,7 +27,7 @@ import workload
 from workload import Sizes
 
 import qllm_envs
-from qllm_jax.core import agents, buffer, gru
+from qllm_jax.core import agent_network, agents, buffer, gru
 from qllm_jax.learners import value
 from qllm_jax.program import one_run
 
@@ -66,7 +66,7 @@ def of_package(package: ModuleType) -> str:
 
 
 # Taken from the functions themselves, so that no rename leaves them stale.
-COLLECT, NETWORK = of_function(one_run.collect), of_function(agents.AgentNetwork.__call__)
+COLLECT, NETWORK = of_function(one_run.collect), of_function(agent_network.AgentNetwork.__call__)
 TEAM_VALUES, AGENTS, GRU, BUFFER = of_function(value.team_values), *map(of_module, (agents, gru, buffer))
 OPTAX, ENVS = map(of_package, (optax, qllm_envs))
 # What a custom gradient makes has as its source the line that calls the function.

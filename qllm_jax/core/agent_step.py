@@ -1,4 +1,4 @@
-"""One step of the agents' network in few kernels, for rollouts on a GPU: agents.py has the network itself."""
+"""One step of the agents' network in few kernels, for rollouts on a GPU: agent_network.py has the network itself."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import Spec
-from qllm_jax.core.gru import GruParams
+from qllm_jax.core.agent_network import activation, gru_of, norm_of
 from qllm_jax.core.types import Params
 
 
@@ -23,20 +23,14 @@ class Memory(NamedTuple):
 Step = Callable[[Memory, jax.Array, jax.Array], tuple[Memory, jax.Array]]
 
 
-def stepper(
-    spec: Spec,
-    agent_id: bool,
-    last_action: bool,
-    activation: Callable[[jax.Array, Params], jax.Array],
-    params: Params,
-) -> tuple[Memory, Step]:
+def stepper(spec: Spec, agent_id: bool, last_action: bool, params: Params) -> tuple[Memory, Step]:
     """Arrange the weights, once for all steps, and return the memory before the first step and the step.
 
     What the first layer reads is one row, with the agent's number and a 1 for the bias. The head and the hidden state's
     part of the next gates are one product.
     """
     weights = params["params"]
-    gru = GruParams(*(weights[f"gru_{name}"] for name in GruParams._fields))
+    gru, norm = gru_of(weights), norm_of(weights)
     size = gru.hidden_kernel.shape[0]
     own, rows = jnp.ones((spec.n_agents, 1)), [weights["in_kernel"], weights["in_bias"][None]]
     if agent_id:
@@ -47,7 +41,7 @@ def stepper(
 
     def step(memory: Memory, obs: jax.Array, last: jax.Array) -> tuple[Memory, jax.Array]:
         seen = [obs, jax.nn.one_hot(last, spec.n_actions)] if last_action else [obs]
-        x = activation(jnp.concatenate([*seen, own], -1) @ kernel_in, weights)
+        x = activation(jnp.concatenate([*seen, own], -1) @ kernel_in, norm)
         reset_x, update_x, new_x = jnp.split(x @ gru.in_kernel + gru.in_bias[None], 3, -1)
         reset_h, update_h, new_h = jnp.split(memory.out[:, : 3 * size], 3, -1)
         update = jax.nn.sigmoid(update_x + update_h)

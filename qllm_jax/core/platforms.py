@@ -7,7 +7,7 @@ rounding, which tests check on a CPU:
 
     of                           CPU                              GPU
     rollouts                     rollout.py                       rollout_gpu.py
-    the agents' step in them     agents.py                        agent_step.py
+    the agents' step in them     agents.py, agent_network.py      agent_step.py
     unrolls over episodes        agents.py, gru.py                gru_unroll.py
     lambda returns               a loop over steps (rlax)         shifts by 1, 2, 4 ... steps (learners/base.py)
     a draw among the actions     argmax                           comparisons one after the other (rollout.py)

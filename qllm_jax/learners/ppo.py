@@ -132,7 +132,7 @@ def unroll_critic(method: Ppo, params: Params, batch: Episode) -> Float[Array, "
 
 
 def play_back(method: Ppo, state: LearnerState, batch: Episode, hp: Hp) -> Played:
-    """What the networks before the update make of a batch: the policy that played it is theirs."""
+    """The batch with the outputs of the networks before the update, whose policy has played it."""
     core = method.core
     avail = jax.vmap(jax.vmap(lambda state: core.env.view(state).avail))(batch.env_state)
     (logits,) = base.unroll(core, (state.params["agent"],), batch)

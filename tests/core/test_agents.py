@@ -1,8 +1,5 @@
 """The recurrent Q-network: parameter counts, torch's formula, gradients, and independence of rows."""
 
-from typing import cast
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +8,7 @@ from jax.test_util import check_grads
 
 import qllm_envs
 from qllm_jax.core import agents
+from qllm_jax.core.agent_network import AgentNetwork
 from qllm_jax.core.gru import GruParams, gru_cell
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
@@ -86,7 +84,7 @@ def test_the_id_rows_are_a_one_hot_input():
     with_ids = np.concatenate([obs, np.eye(3)], -1) @ np.concatenate([p["in_kernel"], p["id_kernel"]])
     plain = agents.make(SPEC, 8, agent_id=False)
     zero_in = {**{k: v for k, v in p.items() if k != "id_kernel"}, "in_kernel": np.eye(8), "in_bias": p["in_bias"]}
-    wide = agents.AgentNetwork(3, SPEC.n_actions, 8, False)
+    wide = AgentNetwork(3, SPEC.n_actions, 8, False)
     expected = wide.apply({"params": zero_in}, jnp.zeros((3, 8)), jnp.asarray(with_ids, jnp.float32))
     got = agent.step(params, plain.initial_hidden(), obs, jnp.zeros(3))
     np.testing.assert_allclose(got[1], np.asarray(expected[1]), atol=1e-5)
@@ -100,18 +98,19 @@ def test_initial_weights_are_torch_s_uniform():
 
 
 @pytest.mark.parametrize("unroll_by", ["scan", "pallas"])
-def test_layer_norm_is_flax_s_before_the_relu_in_steps_and_unrolls(unroll_by: str):
+def test_layer_norm_is_by_hand_before_the_relu_in_steps_and_unrolls(unroll_by: str):
     agent = agents.make(SPEC, 8, layer_norm=True, unroll_by=unroll_by)
     params = agent.init(jax.random.key(0))
-    named = params["params"] | {"norm_scale": jnp.linspace(0.5, 2.0, 8), "norm_bias": jnp.linspace(-0.3, 0.3, 8)}
+    norm = {"scale": jnp.linspace(0.5, 2.0, 8), "bias": jnp.linspace(-0.3, 0.3, 8)}
+    named = params["params"] | {"norm": norm}
     params = {"params": named}
     obs = jax.random.normal(jax.random.key(1), (3, 2, SPEC.n_agents, SPEC.obs_dim))
     action_t = jnp.zeros((2, 2, SPEC.n_agents), jnp.int32)
     (q,) = jax.jit(lambda params: agent.unroll((params,), lambda x: x, obs, action_t))(params)
-    norm = nn.LayerNorm()
     first = lambda obs: obs @ named["in_kernel"] + (named["in_bias"][None] + named["id_kernel"])[None]
-    normed = norm.apply({"params": {"scale": named["norm_scale"], "bias": named["norm_bias"]}}, first(obs[0]))
-    x = nn.relu(cast(jax.Array, normed))
+    center = first(obs[0]) - first(obs[0]).mean(-1, keepdims=True)
+    normed = center / jnp.sqrt((center**2).mean(-1, keepdims=True) + 1e-6)
+    x = jnp.maximum(normed * norm["scale"][None, None] + norm["bias"][None, None], 0.0)
     gru = GruParams(*(named[f"gru_{name}"] for name in GruParams._fields))
     hidden = gru_cell(gru, jnp.zeros((2 * SPEC.n_agents, 8)), x.reshape(-1, 8))
     expected = hidden @ named["head"]["kernel"] + named["head"]["bias"][None]

@@ -53,7 +53,7 @@ def resolver():
 
 
 def moved(wishes):
-    """Which of four agents move, from [((x, y), (x, y)), ...] of where they are and where they wish to go."""
+    """Indices of those of four agents that move, from their cells and targets, [((x, y), (x, y)), ...]."""
     cells = np.array([[8 * y + x for x, y in pair] for pair in wishes], np.int32)
     return np.flatnonzero(resolver()(cells[:, 0], cells[:, 1])).tolist()
 

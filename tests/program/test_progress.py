@@ -48,12 +48,12 @@ def library() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("library")
-def test_a_library_call_touches_no_handler_of_signals(monkeypatch: pytest.MonkeyPatch):
+def test_a_library_call_touches_no_handler_of_signals():
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     interrupt = Interrupt()
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     interrupt.close()
-    monkeypatch.setattr(process, "owns_signals", lambda: True)  # as in the command
+    process.IS_COMMAND.set(True)  # the fixture takes it back
     interrupt = Interrupt()
     assert signal.getsignal(signal.SIGTERM) != handlers[1]
     interrupt.close()

@@ -33,7 +33,7 @@ class Rules(NamedTuple):
 
 
 class State(NamedTuple):
-    """What an episode keeps between steps."""
+    """Positions, and how far the episode is."""
 
     position: Int[Array, " agents"]  # cells, counted from the left
     target: Int[Array, ""]
