@@ -22,7 +22,7 @@ from qllm_jax.mixers.influence import Effect, Influence, influence
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import explanation
 from qllm_jax.reporting.explanation import Explanation
-from qllm_jax.run import gated, load
+from qllm_jax.run import folder, gated, load
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
@@ -43,7 +43,7 @@ def explain(arguments: list[str]) -> int:
     """Load the run, play episodes, measure, draw, write picture and JSON, print a table. Return the exit code."""
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "explain")
-    out, data = outputs(options["out"], Path(path), options["overwrite"])
+    out, data = outputs(options["out"], path, options["overwrite"])
     key = check_key_number("key", options["key"])
     if options["episodes"] < 2:
         raise UserError(f"episodes must be at least 2, got {options['episodes']}")
@@ -59,10 +59,11 @@ def explain(arguments: list[str]) -> int:
     return 0
 
 
-def outputs(out: str | None, run: Path, overwrite: bool) -> tuple[Path, Path]:
+def outputs(out: str | None, run: str, overwrite: bool) -> tuple[Path, Path]:
     """Paths of the picture and of the JSON beside it. UserError if one that was asked for cannot be written."""
     if out is None:
-        return run / DEFAULT_OUT, (run / DEFAULT_OUT).with_suffix(".json")
+        picture = folder.default_out(run, DEFAULT_OUT)
+        return picture, picture.with_suffix(".json")
     picture = files.new_file(out, SUFFIXES, overwrite)
     return picture, files.new_file(str(picture.with_suffix(".json")), (".json",), overwrite)
 

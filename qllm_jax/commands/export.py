@@ -1,8 +1,6 @@
 """`export`: write the policy of a run as StableHLO and as safetensors, for programs that have JAX alone."""
 
 import json
-import struct
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +12,7 @@ from qllm_jax import cli, files
 from qllm_jax.commands import render
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import gated, load, policies
+from qllm_jax.run import folder, gated, load, policies, safetensors
 from qllm_jax.run.load import LoadedRun
 from qllm_jax.run.policies import Hidden, Policy
 
@@ -29,7 +27,7 @@ def export(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "export")
     given = options["out"]
-    out = Path(path) / DEFAULT_OUT if given is None else files.expanded(given)
+    out = folder.default_out(path, DEFAULT_OUT) if given is None else files.expanded(given)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not options["overwrite"])):
         raise UserError(f"out={out} exists already: choose another folder, or give overwrite=true")
     run = load.load_run(path, options["which"])
@@ -40,7 +38,7 @@ def export(arguments: list[str]) -> int:
     program = serialized(policy)
     files.make_folder(out, exist_ok=True)
     files.write_bytes_atomically(out / PROGRAM, program)
-    files.write_bytes_atomically(out / WEIGHTS, safetensors(policy.params, {"task": sizes["task"]}))
+    files.write_bytes_atomically(out / WEIGHTS, safetensors.encode(named(policy.params), {"task": sizes["task"]}))
     files.write_atomically(out / SIZES, json.dumps(sizes, indent=2) + "\n")
     files.write_atomically(out / README, readme(sizes, policy))
     print(f"{out}: {PROGRAM} ({len(program) / 1024:.0f} KiB), {WEIGHTS}, {SIZES}, {README}")
@@ -67,20 +65,6 @@ def serialized(policy: Policy) -> bytes:
         return bytes(exported.serialize())
     except ImportError as error:
         raise UserError(f"{PROGRAM} cannot be written: {error}") from error
-
-
-def safetensors(params: Any, metadata: dict[str, str]) -> bytes:
-    """Parameters in the format of safetensors: the size of a JSON header, the header, then all numbers."""
-    header: dict[str, Any] = {"__metadata__": metadata}
-    blobs, start = [], 0
-    for name, array in named(params).items():
-        blob = np.ascontiguousarray(array, "<f4").tobytes()
-        offsets = [start, start + len(blob)]
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": offsets}
-        blobs, start = [*blobs, blob], offsets[1]
-    head = json.dumps(header).encode()
-    head += b" " * (-len(head) % 8)  # the numbers are aligned
-    return struct.pack("<Q", len(head)) + head + b"".join(blobs)
 
 
 def named(params: Any) -> dict[str, np.ndarray]:

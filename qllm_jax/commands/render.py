@@ -1,7 +1,5 @@
 """`render`: play one episode of a run and draw it with the credit weights of its agents."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +15,7 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import frames
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.gif import write_gif
-from qllm_jax.run import gated, load, wandb_log
+from qllm_jax.run import folder, gated, load, wandb_log
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
@@ -40,7 +38,7 @@ def render(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "render")
     given = options["out"]
-    out = Path(path) / DEFAULT_OUT if given is None else files.new_file(given, (".gif",), options["overwrite"])
+    out = None if given is None else files.new_file(given, (".gif",), options["overwrite"])
     key = check_key_number("key", options["key"])
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
@@ -48,6 +46,7 @@ def render(arguments: list[str]) -> int:
     gated.note_unverified(run.exp)
     index = index_of(run, options["configuration"], options["seed"])
     film = film_of(run, index, key)
+    out = out or folder.default_out(path, DEFAULT_OUT)
     write_gif(frames.frames(film), out, options["fps"])
     steps, reward = len(film.reward_t), film.reward_t.sum()
     if film.weights is None:

@@ -9,7 +9,7 @@ from qllm_jax.config import Config, HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import finish, folder, gated, load, results, tensorboard_log, wandb_log
+from qllm_jax.run import finish, folder, gated, load, results, tensorboard_log, wandb_log, zoo
 from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.training import is_finished, train_all
 
@@ -99,6 +99,8 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
     """The folder and the configuration to resume. UserError if keys that are not CHANGEABLE are given with resume=."""
     assert config.resume is not None
     path, found = folder.load(config.resume)
+    if zoo.is_entry(path):
+        raise UserError(f"resume={config.resume}: the zoo has parameters alone, so training cannot go on from them")
     keys = {key for key in (override.partition("=")[0] for override in overrides) if not key.startswith("hosts.")}
     if changed := keys - {"resume", *CHANGEABLE}:
         raise UserError(

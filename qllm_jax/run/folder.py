@@ -31,7 +31,7 @@ from qllm_jax import config as configs
 from qllm_jax import files
 from qllm_jax.config import Config, function_name, split_control
 from qllm_jax.errors import UserError
-from qllm_jax.run import checkpoint, parts_used, provenance, stored_logs
+from qllm_jax.run import checkpoint, parts_used, provenance, stored_logs, zoo
 from qllm_jax.run.lock import LOCK, in_use, locked
 from qllm_jax.run.stored_logs import METRICS, TIMING
 
@@ -128,8 +128,11 @@ def swept_function_file(function: str) -> str:
 
 
 def load(path: str) -> tuple[Path, Config]:
-    """The run folder and its recorded configuration. UserError if the folder is not a run, or is damaged."""
-    folder = files.expanded(path)
+    """The run folder and its recorded configuration. UserError if the folder is not a run, or is damaged.
+
+    `path` may also be the name of a policy of the zoo, as zoo:TASK/METHOD.
+    """
+    folder = zoo.path_of(path) if zoo.is_name(path) else files.expanded(path)
     if not (folder / CONFIG).is_file():
         nearby = sorted(str(p.parent) for p in folder.parent.glob(f"*/{CONFIG}")) if folder.parent.is_dir() else []
         choices = f"runs there: {', '.join(nearby)}" if nearby else f"there are no runs in {str(folder.parent)!r}"
@@ -139,6 +142,18 @@ def load(path: str) -> tuple[Path, Config]:
     own = parts_used.with_own(folder, with_own_functions(folder, recorded))
     parts_used.require_trusted(folder, own)
     return folder, replace(own, run_dir=str(folder))
+
+
+def default_out(run: str, name: str) -> Path:
+    """The path of a file or folder that a command writes into a run folder, unless it is told where.
+
+    For a policy of the zoo, which nobody changes, it is in runs/zoo/TASK/METHOD, which is made.
+    """
+    if not zoo.is_name(run):
+        return files.expanded(run) / name
+    folder = Path("runs") / "zoo" / run.removeprefix(zoo.PREFIX)
+    files.make_folder(folder, exist_ok=True)
+    return folder / name
 
 
 def check_parts(path: Path, resumes: bool = False) -> None:

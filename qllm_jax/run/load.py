@@ -16,7 +16,7 @@ from qllm_jax.program import devices, experiment, guard, run_axis
 from qllm_jax.program.compiled import shapes
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import RunState
-from qllm_jax.run import checkpoint, folder, results, stored_logs
+from qllm_jax.run import checkpoint, folder, results, safetensors, stored_logs, zoo
 from qllm_jax.run.checkpoint import HostState, TrainState
 
 WHICH = ("best", "last")  # each run's parameters at its best evaluation, or at the newest checkpoint
@@ -59,7 +59,9 @@ def load_run(path: str, which: str = "best") -> LoadedRun:
 
 
 def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
-    """Load the runs of one folder of checkpoints. UserError if it has none yet."""
+    """Load the runs of one folder of checkpoints, or of the zoo. UserError if it has no checkpoint yet."""
+    if zoo.is_entry(path):
+        return load_entry(exp, path, which)
     found = newest_checkpoint(exp, path)
     if found is None:
         interval = exp.config.eval_interval
@@ -72,6 +74,22 @@ def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
     records = [r for r in stored_logs.metrics(path) if r["env_steps"] <= env_steps]
     steps = results.best_steps(records, run_axis.runs(exp.config))
     return LoadedRun(path, exp, which, runs.best_params, steps, env_steps, n_runs)
+
+
+def load_entry(exp: Experiment, path: Path, which: str) -> LoadedRun:
+    """Load a policy of the zoo. UserError if its parameters are missing, or not those of its configuration."""
+    if which != "best":
+        raise UserError(f"which={which}: {path} has the parameters of the best evaluation alone, which=best")
+    stored, file = safetensors.read(path / zoo.PARAMETERS), path / zoo.PARAMETERS
+    expected = shapes(exp.program, exp.root, exp.seeds, exp.choice)[1].best_params
+    wanted = {name: leaf.shape[1:] for name, leaf in checkpoint.leaves_by_name(expected).items()}
+    if wanted != (found := {name: array.shape for name, array in stored.items()}):
+        differ = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise UserError(f"{file} does not fit its config.yaml: {differ[0]} is absent or of another shape")
+    ordered = [jnp.asarray(stored[name])[None] for name in wanted]
+    params = jax.tree.unflatten(jax.tree.structure(expected), ordered)
+    result = results.read(path)
+    return LoadedRun(path, exp, which, params, result["best_checkpoint_env_steps"], result["env_steps"], 1)
 
 
 def note_failed(exp: Experiment, path: Path, runs: RunState) -> None:

@@ -14,7 +14,7 @@ import pytest
 from qllm_jax.commands import export as command
 from qllm_jax.errors import UserError
 from qllm_jax.export import export
-from qllm_jax.run import load, policies
+from qllm_jax.run import load, policies, safetensors
 
 LOADS = """
 import sys
@@ -61,9 +61,9 @@ def test_an_exported_policy_acts_as_its_run(tiny_run: Path, tmp_path: Path, caps
     capsys.readouterr()
 
 
-def test_safetensors_hold_the_parameters():
+def test_safetensors_hold_the_parameters(tmp_path: Path):
     params = {"params": {"head": {"kernel": jnp.arange(6.0).reshape(2, 3)}, "bias": jnp.ones(3)}}
-    data = command.safetensors(params, {"task": "x"})
+    data = safetensors.encode(command.named(params), {"task": "x"})
     (size,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + size])
     assert size % 8 == 0
@@ -74,5 +74,10 @@ def test_safetensors_hold_the_parameters():
         found[name] = np.frombuffer(data[8 + size + start : 8 + size + stop], "<f4").reshape(entry["shape"])
     jax.tree.map(np.testing.assert_array_equal, found, command.named(params))
     assert set(found) == {"head.kernel", "bias"}
-    safetensors = pytest.importorskip("safetensors.numpy")
-    jax.tree.map(np.testing.assert_array_equal, safetensors.load(data), found)
+    (tmp_path / "x.safetensors").write_bytes(data)
+    jax.tree.map(np.testing.assert_array_equal, safetensors.read(tmp_path / "x.safetensors"), found)
+    theirs = pytest.importorskip("safetensors.numpy")
+    jax.tree.map(np.testing.assert_array_equal, theirs.load(data), found)
+    (tmp_path / "x.safetensors").write_bytes(data[:-4])
+    with pytest.raises(UserError, match="is damaged: it holds no parameters"):
+        safetensors.read(tmp_path / "x.safetensors")
