@@ -161,6 +161,18 @@ def wqmix(optimistic: bool) -> Callable[[Any], Theirs]:
     return make
 
 
+def qtran(torch: Any) -> Theirs:
+    """PyMARL's QTRAN-base."""
+    extra = {"qtran_arch": "qtran_paper", "network_size": "small", "opt_loss": 1.0, "nopt_min_loss": 0.1}
+    settings = args(mixer="qtran_base", obs_last_action=False, **extra)
+    learner = built(torch, "qtran_learner", "QLearner", settings)
+    nets = lambda mac, mixer: lambda get: {"agent": weights.agent(mac.agent, get), "joint": weights.qtran(mixer, get)}
+    online, target = nets(learner.mac, learner.mixer), nets(learner.target_mac, learner.target_mixer)
+    names = ("loss", "td_loss", "opt_loss", "nopt_loss")
+    losses = lambda logged: {name: logged[name] for name in names}
+    return Theirs(learner, online, target, {"optimiser": 1.0}, losses)
+
+
 def maser(torch: Any) -> Theirs:
     """MASER as released, without the value of the two losses that have no gradient there."""
     extra = {"lam": 0.03, "alpha": 0.5, "ind": 1.0, "mix": 1.0, "expl": 0.0, "dis": 0.0, "goal": "maser"}

@@ -25,6 +25,7 @@ DMAQ = lambda scale, **settings: cases.value(
 COMA = {"critic_dim": batches.HIDDEN, "n_step": 2, "entropy_weight": 0.02}
 MADDPG = {"critic_dim": batches.HIDDEN, "released_mask": True}
 LICA = {"embed_dim": 6, "hypernet_dim": 9}
+QTRAN = {"joint_dim": 8}
 RIIT = {"critic_dim": batches.HIDDEN, "recent_episodes": len(cases.MIXED)}
 CW, OW = {"weighting": "cw", "central_dim": 11}, {"weighting": "ow", "central_dim": 11}
 # By clone: its repository, the folder of its packages, its cases.
@@ -47,6 +48,7 @@ CLONES: dict[str, tuple[str, str, tuple[Case, ...]]] = {
         Case("QMIX", "q_learner, qmix", EPYMARL(qmix, mixer="qmix"), mixer=QMIX, last_action=False),
         Case("QMIX, standardized rewards", "q_learner, qmix", EPYMARL(qmix, mixer="qmix", standardise_rewards=True),
              mixer=QMIX, last_action=False, standardize=True, ends=cases.ALL_EARLY),
+        Case("QTRAN", "qtran_learner, qtran_base", cases.qtran, "qtran", QTRAN, optimizer="rmsprop", last_action=False),
         Case("COMA", "coma_learner", cases.coma, "coma", COMA, last_action=False, last_terminates=True),
         Case("MADDPG", "maddpg_learner", cases.maddpg, "maddpg", MADDPG, last_action=False, ends=cases.WHOLE,
              masked=False),

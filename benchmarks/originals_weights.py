@@ -101,3 +101,9 @@ def central(mixer: Any, get: Get) -> Tree:
     kernel = joint["hidden_0"]["kernel"]
     joint["hidden_0"]["kernel"] = np.concatenate([kernel[-N:], kernel[:-N]])
     return {"params": {"joint": joint, "value": mlp(mixer.V, get)}}
+
+
+def qtran(mixer: Any, get: Get) -> Tree:
+    """QTRAN's joint networks."""
+    parts = {"joint": mixer.Q, "value": mixer.V, "agents": mixer.action_encoding}
+    return {"params": {name: mlp(module, get) for name, module in parts.items()}}

@@ -28,9 +28,9 @@ class Agent(NamedTuple):
     stepper: Callable[[Params], tuple[Memory, Step]]  # the same for one team, in few kernels: for rollouts on a GPU
     # (tuple of params, observe, env_state (T+1, ...), action_t (T, ..., N)) -> tuple of q (T+1, ..., N, A)
     unroll: Callable[..., tuple[Float[Array, "slots ... agents actions"], ...]]
-    # (params, observe, env_state, action_t) -> hidden (T+1, ..., N, H), q: for a method with a second head
+    # As `unroll`, with (hidden (T+1, ..., N, H), q) of each network: for a method that reads the hidden states
     unroll_hidden: Callable[
-        ..., tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]]
+        ..., tuple[tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]], ...]
     ]
     # (obs_dim, n_outputs): the same kind of network for other inputs and outputs, without last actions: critics
     alike: Callable[[int, int], "Agent"]
@@ -125,11 +125,10 @@ def unroll(
 
 
 def unroll_hidden(
-    team: Team, params: Params, observe: Observe, env_state: EnvState, action_t: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    team: Team, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], ...]:
     """See `Agent.unroll_hidden`."""
-    both = lambda hidden, q: (hidden, q)
-    return ALL_SLOTS[team.unroll_by](team, (params,), observe, env_state, action_t, both)[0]
+    return ALL_SLOTS[team.unroll_by](team, networks, observe, env_state, action_t, lambda hidden, q: (hidden, q))
 
 
 def scanned(

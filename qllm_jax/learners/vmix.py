@@ -79,7 +79,8 @@ def update(
 def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Policy gradient, squared error of the team value and entropy bonus over a time-major batch; and metrics."""
     observe = lambda state: jax.vmap(method.core.env.view)(state).obs
-    hidden, logits = method.core.agent.unroll_hidden(params["agent"], observe, batch.env_state, batch.action_t)
+    networks = (params["agent"],)
+    ((hidden, logits),) = method.core.agent.unroll_hidden(networks, observe, batch.env_state, batch.action_t)
     inputs = jax.vmap(jax.vmap(partial(mixer_inputs, params)))(hidden, view)
     value = jax.vmap(jax.vmap(method.mixer.apply, (None, 0)), (None, 0))(params["mixer"], inputs)  # (T+1, B)
     returns = jax.lax.stop_gradient(jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, value, hp))
@@ -110,5 +111,6 @@ def credit(method: Vmix) -> Credit:
 def credit_inputs(method: Vmix, params: Params, episode: Episode) -> MixerInputs:
     """Inputs of the mixer in every slot."""
     observe = lambda state: method.core.env.view(state).obs
-    hidden, _ = method.core.agent.unroll_hidden(params["agent"], observe, episode.env_state, episode.action_t)
+    networks = (params["agent"],)
+    ((hidden, _),) = method.core.agent.unroll_hidden(networks, observe, episode.env_state, episode.action_t)
     return jax.vmap(partial(mixer_inputs, params))(hidden, jax.vmap(method.core.env.view)(episode.env_state))

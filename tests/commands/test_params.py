@@ -56,6 +56,7 @@ def test_methods_that_the_paper_does_not_count():
         ("matched_owqmix", ["algo.mixer.hypernet_dim=64"], {"spread": 511.4, "tag": 380.3, "lbf-8x8": 353.0}),
         ("matched_maser", [], {"spread": 167.8, "tag": 111.7, "lbf-8x8": 104.2}),
         ("matched_iql", [], {"spread": 105.2, "tag": 102.3, "lbf-8x8": 101.8}),
+        ("matched_qtran", [], {"spread": 185.6}),
     ):
         settings = config.load([f"algo={preset}", "algo.hidden_dim=128", *hypernets])
         found = {

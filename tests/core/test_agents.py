@@ -136,7 +136,7 @@ def test_all_forms_of_a_network_compute_the_same(kind: str, depth: int):
     params = made["scan"].init(jax.random.key(0))
     obs = jax.random.normal(jax.random.key(1), (3, 1, 3, SPEC.obs_dim))
     action_t = jnp.zeros((2, 1, 3), jnp.int32)
-    found = {by: agent.unroll_hidden(params, lambda x: x, obs, action_t) for by, agent in made.items()}
+    found = {by: agent.unroll_hidden((params,), lambda x: x, obs, action_t)[0] for by, agent in made.items()}
     for scanned, at_once in zip(found["scan"], found["pallas"], strict=True):
         np.testing.assert_allclose(scanned, at_once, atol=1e-5)
     memory, step = made["scan"].stepper(params)

@@ -129,7 +129,7 @@ def test_an_agent_unrolls_alike_by_kernels_and_by_a_scan():
     def outputs(by: str) -> Any:
         def loss(params: Params) -> tuple[jax.Array, Any]:
             q, target_q = made[by].unroll((params, networks[1]), lambda x: x, obs, action_t)
-            hidden, _ = made[by].unroll_hidden(params, lambda x: x, obs, action_t)
+            ((hidden, _),) = made[by].unroll_hidden((params,), lambda x: x, obs, action_t)
             return jnp.sum(q * target_q) + jnp.sum(jnp.sin(hidden)), (q, target_q, hidden)
 
         return jax.jit(jax.grad(loss, has_aux=True))(networks[0])
