@@ -118,8 +118,7 @@ def episode_values(
     """
     (hidden, q), (target_hidden, _) = online, target
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
-    apply: Any = method.network.apply  # flax types it as the results of `init` too
-    joint = jax.vmap(apply, (None, 0, 0, 0))
+    joint: Any = jax.vmap(method.network.apply, (None, 0, 0, 0))  # pyright: ignore[reportArgumentType]
     of_taken, offset = joint(params, view.state, hidden, taken)
     of_best, _ = joint(params, view.state, hidden, best)
     bootstrap, _ = joint(target_params, view.state, target_hidden, best)
