@@ -123,8 +123,8 @@ def episode_values(
     of_best, _ = joint(params, view.state, hidden, best)
     bootstrap, _ = joint(target_params, view.state, target_hidden, best)
     returns = jax.lax.stop_gradient(base.lambda_returns(episode, bootstrap, hp))
-    sums = (of_actions(q, action) for action in (taken, best))
-    return Values(*(x[:-1] for x in (of_taken, of_best, offset, *sums)), returns)
+    sums = of_actions(q, taken)[:-1], of_actions(q, best)[:-1]
+    return Values(of_taken[:-1], of_best[:-1], offset[:-1], *sums, returns)
 
 
 def of_actions(q: Float[Array, "slots agents actions"], action: Int[Array, "slots agents"]) -> Float[Array, " slots"]:
