@@ -3,8 +3,8 @@
     python benchmarks/originals.py --pymarl2 ../pymarl2 --epymarl ../epymarl --out originals.json
 
 The clones: github.com/MaoMaoLYJ/pymarl-qllm (--qllm), hijkzzz/pymarl2, uoe-agents/epymarl, wjh720/QPLEX, oxwhirl/wqmix,
-Jiwonjeon9603/MASER. Those that are given are compared, each in a process of its own; PyTorch (`pip install torch`) runs
-them on the CPU. Nothing is written into a clone, and none of its code is copied.
+marlbenchmark/on-policy, Jiwonjeon9603/MASER. Those that are given are compared, each in a process of its own; PyTorch
+(`pip install torch`) runs them on the CPU. Nothing is written into a clone, and none of its code is copied.
 
 Both sides get the same weights, other ones in their target networks, and one made-up batch: episodes of different
 lengths, unavailable actions, last actions among the observations, and garbage of ours after the ends. A row's figures
@@ -26,6 +26,7 @@ import systems
 from originals_table import CLONES
 
 TOLERANCE = 1e-4
+PACKAGES = {"on_policy": "onpolicy/algorithms"}  # where a clone has its learners
 
 
 def main() -> None:
@@ -55,8 +56,9 @@ def arguments() -> Any:
         parser.error(f"give one clone at least: {', '.join(f'--{name}' for name in CLONES)}")
     for name, path in paths.items():
         repository, source, _ = CLONES[name]
-        if not (path / source / "learners").is_dir():
-            parser.error(f"--{name} {path} is no clone of github.com/{repository}: it has no {source}/learners")
+        folder = Path(source, PACKAGES.get(name, "learners"))
+        if not (path / folder).is_dir():
+            parser.error(f"--{name} {path} is no clone of github.com/{repository}: it has no {folder}")
     if importlib.util.find_spec("torch") is None:
         parser.error("the originals need PyTorch: pip install torch")
     return given
@@ -89,6 +91,8 @@ def open_clone(source: Path) -> Any:
     # Its __init__ imports all learners, and one of wqmix imports a file that is not in the repository.
     sys.modules["learners"] = types.ModuleType("learners")
     sys.modules["learners"].__path__ = [str(source.resolve() / "learners")]
+    sys.modules["onpolicy"] = types.ModuleType("onpolicy")  # its __init__ imports games
+    sys.modules["onpolicy"].__path__ = [str(source.resolve() / "onpolicy")]
     sys.path.insert(0, str(source.resolve()))
     return torch
 

@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import originals_batch as batches
+import originals_ppo
 from originals_batch import Numbers
 from originals_cases import CREDIT, LR, Case, Theirs
 
 from qllm_jax import learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.core.types import Hp
+from qllm_jax.core.value_norm import ValueStats
 from qllm_jax.learners import Core, Learner, LearnerState, actor_critic, base
 from qllm_jax.mixers import Mixer, tfcaf
 
@@ -35,6 +37,8 @@ def compare(torch: Any, case: Case) -> dict[str, float]:
     learner, state = ours(core, case, theirs)
     if case.learner in ON_POLICY:
         draw_last_actions(core, state, recent or numbers)
+    if case.learner == "ppo":
+        state.opt_state["values"] = ValueStats(*map(jnp.float32, originals_ppo.SEEN))
     if case.learner == "maddpg":
         share_noise(torch, theirs, state, numbers)
     train(torch, theirs, numbers, recent)
@@ -44,7 +48,8 @@ def compare(torch: Any, case: Case) -> dict[str, float]:
         state, batches.ours(numbers), batches.ours(recent) if recent else None, hp, jnp.array(False)
     )
     opt_state = after.opt_state
-    gradient = {name: own[0] for name, own in opt_state.items()} if isinstance(opt_state, dict) else opt_state[0]
+    several = isinstance(opt_state, dict)
+    gradient = {name: own[0] for name, own in opt_state.items() if name != "values"} if several else opt_state[0]
     losses = theirs.losses(theirs.learner.logger.logged)
     return {
         "loss": difference({name: metrics[name] for name in losses}, losses),
@@ -107,6 +112,9 @@ def share_noise(torch: Any, theirs: Theirs, state: LearnerState, numbers: Number
 
 def train(torch: Any, theirs: Theirs, numbers: Numbers, recent: Numbers | None) -> None:
     """One update of the original. `recent`: RIIT's batch on-policy, after the one off-policy."""
+    if isinstance(theirs.learner, originals_ppo.Trainer):
+        theirs.learner.train_on(numbers)
+        return
     learner, batch = theirs.learner, batches.theirs(torch, numbers)
     if recent is None:
         learner.train(batch, 1, 0)

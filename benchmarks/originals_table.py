@@ -3,6 +3,7 @@
 import originals_batch as batches
 import originals_cases as cases
 from originals_cases import CREDIT, Case
+from originals_ppo import LAMBDA, ppo
 from originals_weights import qatten, qmix, qplex
 
 QMIX = {"name": "qmix", "embed_dim": 8, "hypernet_dim": 9, "hypernet_layers": 2}
@@ -25,6 +26,7 @@ DMAQ = lambda scale, **settings: cases.value(
 COMA = {"critic_dim": batches.HIDDEN, "n_step": 2, "entropy_weight": 0.02}
 MADDPG = {"critic_dim": batches.HIDDEN, "released_mask": True}
 LICA = {"embed_dim": 6, "hypernet_dim": 9}
+PPO = {"epochs": 1, "huber_delta": 0.5}
 QTRAN = {"joint_dim": 8}
 RIIT = {"critic_dim": batches.HIDDEN, "recent_episodes": len(cases.MIXED)}
 CW, OW = {"weighting": "cw", "central_dim": 11}, {"weighting": "ow", "central_dim": 11}
@@ -59,6 +61,12 @@ CLONES: dict[str, tuple[str, str, tuple[Case, ...]]] = {
     "wqmix": ("oxwhirl/wqmix", "src", (
         Case("CW-QMIX", "max_q_learner", cases.wqmix(optimistic=False), "wqmix", CW, QMIX, "rmsprop"),
         Case("OW-QMIX", "max_q_learner", cases.wqmix(optimistic=True), "wqmix", OW, QMIX, "rmsprop"),
+    )),
+    "on_policy": ("marlbenchmark/on-policy", ".", (
+        Case("MAPPO", "r_mappo, valuenorm, shared_buffer", ppo("state"), "ppo", PPO, last_action=False,
+             ends=cases.WHOLE, td_lambda=LAMBDA),
+        Case("IPPO", "r_mappo, valuenorm, shared_buffer", ppo("obs"), "ppo", {**PPO, "critic_sees": "obs"},
+             last_action=False, ends=cases.WHOLE, td_lambda=LAMBDA),
     )),
     "maser": ("Jiwonjeon9603/MASER", ".", (
         Case("MASER", "maser_q_learner", cases.maser, "maser", {"phi_dim": 128}, {**QMIX, "hypernet_layers": 1},

@@ -1,5 +1,5 @@
 """`originals` compares every method with the code it comes from. The clones are given by ORIGINALS, a folder that holds
-them under the names of its options: qllm, pymarl2, epymarl, qplex, wqmix, maser."""
+them under the names of its options: qllm, pymarl2, epymarl, qplex, wqmix, on_policy, maser."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ FOLDER = Path(os.environ.get("ORIGINALS", "none"))
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "give one clone at least: --qllm, --pymarl2, --epymarl, --qplex, --wqmix, --maser"),
+        ([], "give one clone at least: --qllm, --pymarl2, --epymarl, --qplex, --wqmix, --on_policy, --maser"),
         (["--qplex", "{empty}"], "is no clone of github.com/wjh720/QPLEX: it has no pymarl-master/src/learners"),
     ],
 )
@@ -38,7 +38,7 @@ def test_a_batch_has_garbage_only_where_no_method_may_read(load):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clone", ["qllm", "pymarl2", "epymarl", "qplex", "wqmix", "maser"])
+@pytest.mark.parametrize("clone", ["qllm", "pymarl2", "epymarl", "qplex", "wqmix", "on_policy", "maser"])
 def test_one_update_is_the_originals(clone: str, load, capsys):
     if importlib.util.find_spec("torch") is None or not (FOLDER / clone).is_dir():
         pytest.skip("needs PyTorch, and the clones in the folder ORIGINALS")
