@@ -55,7 +55,7 @@ def test_the_wildest_teams_stay_inside_of_the_declared_ranges(name: str, n_agent
     ("name", "given"),
     [
         *((name, {}) for name in ("lbf", "matrix", "mpe_adversary", "mpe_spread", "mpe_tag", "spectators")),
-        *((name, {}) for name in ("duty", "relay", "modes")),
+        *((name, {}) for name in ("duty", "relay", "modes", "couriers")),
         ("duty", {"active": 3, "sees": True}),
         ("relay", {"delay": 0}),
         ("relay", {"sees": True, "actions": 1}),

@@ -62,7 +62,7 @@ def test_lines_go_over_shapes_and_end_in_a_dot():
     assert thick[end] > 2 * thick[start + 50]
 
 
-@pytest.mark.parametrize("name", ["mpe_spread", "mpe_tag", "mpe_adversary", "lbf", "smax", "spectators"])
+@pytest.mark.parametrize("name", ["mpe_spread", "mpe_tag", "mpe_adversary", "lbf", "smax", "spectators", "couriers"])
 def test_discs_that_are_no_agents_are_in_the_key(name: str):
     env = qllm_envs.make(name)
     scene = env.scene(env.reset(jax.random.key(0)))

@@ -1,0 +1,1 @@
+"""Couriers: modules of `couriers`: rules and views."""
