@@ -10,6 +10,7 @@ Keys (defaults in brackets):
   which      best: parameters of each seed's best evaluation; last: those of the newest checkpoint [best]
   epsilon    share of random actions, from 0 to 1 [algo.eval_epsilon of the run]
   seed       another number plays other episodes; 0 are the episodes of result.json [0]
+  env        football_engine: play a run of football_lite in the engine of Google Research Football [the run's own]
   out        new .json file for the numbers [none]
   overwrite  true replaces an existing file [false]
 """

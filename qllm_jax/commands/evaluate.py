@@ -1,6 +1,7 @@
 """`evaluate`: play episodes with the policies of a run, print a table, write a JSON file."""
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qllm_envs import football_engine
 from qllm_jax import cli, files, stats
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import finish, gated, load, results
+from qllm_jax.run import engine_play, finish, gated, load, results
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
-DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None, "overwrite": False}
+DEFAULTS = {"episodes": 320, "which": "best", "epsilon": None, "seed": 0, "out": None, "overwrite": False, "env": None}
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -29,10 +31,15 @@ def evaluate(arguments: list[str]) -> int:
     run = load.load_run(path, options["which"])
     gated.note_unverified(run.exp)
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
-    scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
-    print(f"{run}\n{table(run, scores, random, epsilon)}")
+    if options["env"] is None:
+        scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)
+    else:
+        scores, random = play_in_engine(run, options["env"], episodes, epsilon, seed)
+    where = f", played in {options['env']}" if options["env"] else ""
+    print(f"{run}{where}\n{table(run, scores, random, epsilon)}")
     if out is not None:
-        files.write_atomically(out, json.dumps(record(run, scores, random, epsilon, seed)) + "\n")
+        played = {"env": options["env"]} if options["env"] else {}
+        files.write_atomically(out, json.dumps(played | record(run, scores, random, epsilon, seed)) + "\n")
         print(f"written: {out}")
     return 0
 
@@ -59,6 +66,19 @@ def play(run: LoadedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores
         params = jax.tree.map(lambda x: x[group], run.params)  # noqa: B023
         scores.append(run.exp.program.play(params, keys[group], episodes, jnp.asarray(epsilon)))
     return jax.tree.map(lambda *groups: np.concatenate(groups), *scores)
+
+
+def play_in_engine(run: LoadedRun, name: str, episodes: int, epsilon: float, seed: int) -> tuple[Scores, Scores]:
+    """Scores (R, episodes) of the run's policies and of the random policy in games of the host.
+
+    UserError for a name that does not exist, a run of another task, or a missing engine.
+    """
+    if name != football_engine.NAME:
+        raise UserError(f"env={name} does not exist: choose {football_engine.NAME}, or leave env out for the run's own")
+    keys, params = final_keys(run.exp, seed)[: run.exp.n_runs], run.params
+    with engine_play.open_games(run.exp.env.spec, os.cpu_count() or 1) as games:
+        played = [engine_play.play(run.exp, params, keys, games, episodes, share) for share in (epsilon, 1.0)]
+    return played[0], played[1]
 
 
 def table(run: LoadedRun, scores: Scores, random: Scores, epsilon: float) -> str:

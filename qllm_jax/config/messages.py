@@ -7,7 +7,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from qllm_envs import outside
+from qllm_envs import football_engine, outside
 from qllm_envs.parts import suggest
 from qllm_jax.config.groups import ENVIRONMENTS, GROUPS, ROOT, config_dir, group_names, nearest
 
@@ -26,6 +26,8 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
     text = str(error)
     if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
         group, _, name = found.group(1).rpartition("/")
+        if (group, name) == ("env", football_engine.NAME):
+            return football_engine.REFUSAL
         others, end = _outside(group)
         return f"{group} {name!r} does not exist: {suggest(nearest(group, name), [*group_names(group), *others])}{end}"
     if found := re.search(r"Could not (?:override|delete from config\.) '([^']*)'", text):
