@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from qllm_envs import check_env, make
-from qllm_envs._smax import jaxmarl, scenarios, units
+from qllm_envs._jaxmarl import package as jaxmarl
+from qllm_envs._smax import scenarios, units
 from qllm_envs._smax import world as worlds
 from qllm_envs._smax.scenarios import TWO_COLOSSI
 from qllm_envs._smax.world import in_beam

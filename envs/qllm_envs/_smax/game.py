@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs._smax import enemies, units
-from qllm_envs._smax.jaxmarl import SmaxState
+from qllm_envs._jaxmarl.package import SmaxState
 from qllm_envs._smax.state import (
     CALM_STEPS,
     FIRST_ATTACK,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qllm_envs._smax.jaxmarl import MAP_NAME_TO_SCENARIO
+from qllm_envs._jaxmarl.package import MAP_NAME_TO_SCENARIO
 
 FIDELITIES = ("smac", "smax")
 MAP_SIZE = 32.0

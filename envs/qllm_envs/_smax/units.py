@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qllm_envs._smax.jaxmarl import SMAX
+from qllm_envs._jaxmarl.package import SMAX
 from qllm_envs._smax.scenarios import COLOSSUS, Scenario
 
 TICKS = 8  # world ticks of a step, SMAC's step_mul

@@ -1,4 +1,4 @@
-"""Names of jaxmarl 0.2.0 that `smax` uses, imported without the two lines that jaxmarl prints."""
+"""Names of jaxmarl 0.2.0 that `smax` and `jaxmarl` use, imported without the two lines that jaxmarl prints."""
 
 import builtins
 import contextlib
@@ -29,8 +29,27 @@ def without_its_lines() -> Iterator[None]:
 
 
 with without_its_lines():
+    import jaxmarl
+    from jaxmarl import environments
+    from jaxmarl.environments import spaces
+    from jaxmarl.environments.overcooked import overcooked_layouts
+    from jaxmarl.environments.overcooked.common import OBJECT_TO_INDEX
+    from jaxmarl.environments.overcooked_v2 import overcooked_v2_layouts
+    from jaxmarl.environments.overcooked_v2.common import OvercookedActionsEnum as OvercookedV2Actions
     from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, SMAX
     from jaxmarl.environments.smax.smax_env import Scenario as SmaxScenario
     from jaxmarl.environments.smax.smax_env import State as SmaxState
 
-__all__ = ["MAP_NAME_TO_SCENARIO", "SMAX", "SmaxScenario", "SmaxState"]
+__all__ = [
+    "MAP_NAME_TO_SCENARIO",
+    "OBJECT_TO_INDEX",
+    "SMAX",
+    "OvercookedV2Actions",
+    "SmaxScenario",
+    "SmaxState",
+    "environments",
+    "jaxmarl",
+    "overcooked_layouts",
+    "overcooked_v2_layouts",
+    "spaces",
+]
