@@ -9,8 +9,14 @@ from qllm_envs._jaxmarl.play import Rules, State
 from qllm_envs._mpe import task
 from qllm_envs.core import Bar, Key, Scene, Shape
 
-_COLORS = {"wall": "lightgray", "onion_pile": "gold", "plate_pile": "white", "goal": "tab:green", "pot": "dimgray"}
-_COLORS |= {"onion": "goldenrod", "plate": "whitesmoke", "dish": "tab:orange"}
+_COLORS = {
+    "wall": "lightgray",
+    "onion_pile": "gold",
+    "plate_pile": "lightskyblue",
+    "goal": "tab:green",
+    "pot": "dimgray",
+}
+_COLORS |= {"onion": "goldenrod", "plate": "tab:cyan", "dish": "tab:red"}
 _EDGE = 0.6  # cells around a grid
 
 

@@ -89,7 +89,9 @@ SMAX = {
     "unit_teams": Known(f"team of each unit, 0 agents, 1 enemies, {_UNITS}", "number of a team", 0, 1),
     "unit_health": Known(f"health points of each unit, {_UNITS}; at most 0 for a dead one", "point"),
     "unit_types": Known(f"type of each unit, {_UNITS}: {_TYPES}", "number of a type", 0),
-    "unit_weapon_cooldowns": Known(f"time until each unit's weapon can fire again, {_UNITS}; below 0: it can", "second"),
+    "unit_weapon_cooldowns": Known(
+        f"time until each unit's weapon can fire again, {_UNITS}; below 0: it can", "second"
+    ),
     "prev_movement_actions": Known(f"last move (x, y) of each unit, {_UNITS}", "direction"),
     "prev_attack_actions": Known(f"last attack of each unit as JaxMARL numbers it, {_UNITS}", "number of an action"),
     "enemy_policy_state_default_target": Known("point (x, y) to which each enemy walks if it sees nobody", "map unit"),
@@ -148,7 +150,9 @@ OVERCOOKED_V2 = {
         "9 plate pile, from 10 ingredient piles), thing on it as bits, and time left of a pot or indicator",
         "number",
     ),
-    "recipe": Known("recipe of the episode, as bits: from bit 2 on two bits for the count of each ingredient", "bits", 0),
+    "recipe": Known(
+        "recipe of the episode, as bits: from bit 2 on two bits for the count of each ingredient", "bits", 0
+    ),
     "new_correct_delivery": Known("True after a step with a right delivery", "true or false", 0, 1),
     "step": _STEP,
 }

@@ -76,8 +76,12 @@ def _fields(rules: Rules) -> dict[str, Field]:
         for name, leaf in named_arrays(rules.start).items()
     }
     if rules.has_world:
-        meaning = "JaxMARL's state of the world: for each unit health, position, cooldown and one-hot type, then teams, types"
-        return found | {"world_state": Field((int(rules.env.state_size),), meaning, "as in JaxMARL", -math.inf, math.inf)}
+        meaning = (
+            "JaxMARL's state of the world: for each unit health, position, cooldown and one-hot type, then teams, types"
+        )
+        return found | {
+            "world_state": Field((int(rules.env.state_size),), meaning, "as in JaxMARL", -math.inf, math.inf)
+        }
     n, most = len(rules.agents), max(rules.obs_sizes)
     short = "; zeros after what an agent with a smaller observation sees" if len(set(rules.obs_sizes)) > 1 else ""
     meaning = f"observation of each agent as JaxMARL gives it, flattened, row i for agent i{short}"

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from qllm_envs._smax import enemies, units
 from qllm_envs._jaxmarl.package import SmaxState
+from qllm_envs._smax import enemies, units
 from qllm_envs._smax.state import (
     CALM_STEPS,
     FIRST_ATTACK,

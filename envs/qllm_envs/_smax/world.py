@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from qllm_envs._jaxmarl.package import SMAX, SmaxScenario
 from qllm_envs._smax import enemies, units
 from qllm_envs._smax.enemies import N_MOVES
-from qllm_envs._jaxmarl.package import SMAX, SmaxScenario
 from qllm_envs._smax.scenarios import COLOSSUS, MAP_SIZE, TWO_COLOSSI, Scenario, block
 from qllm_envs._smax.units import Table
 
