@@ -93,7 +93,7 @@ class AlgoConfig:
     eval_epsilon: Share
     standardize_rewards: StrictBool
     learner: dict[str, Any] = field(default_factory=lambda: {"name": "value"})  # and options of that learner
-    layer_norm: StrictBool = False  # in the agents' network, before its ReLU
+    layer_norm: StrictBool = False  # in the agents' network, before every ReLU
     agent: Literal["gru", "mlp"] = "gru"  # the agents' network, see core/agent_network.py
     depth: Size = 1  # layers before its GRU, or before the layer that an mlp has in place of it
     reward_scale: Positive = 1.0  # of the rewards that a method learns from; reported returns have none

@@ -3,6 +3,7 @@
 Linear, ReLU, GRU, linear (pymarl's "rnn" agent); with layer norm, with more layers before the GRU, or without a GRU.
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -29,7 +30,7 @@ class AgentNetwork(nn.Module):
     n_actions: int
     hidden_dim: int
     agent_id: bool
-    layer_norm: bool = False  # before the first ReLU
+    layer_norm: bool = False  # before every ReLU
     kind: str = "gru"
     depth: int = 1
 
@@ -40,11 +41,12 @@ class AgentNetwork(nn.Module):
         kernel = self.param("in_kernel", weights, (width, size), fan_in)
         bias = self.param("in_bias", biases, (size,), fan_in)
         id_kernel = self.param("id_kernel", weights, (self.n_agents, size), fan_in) if self.agent_id else None
-        norm = nn.LayerNorm(name="norm") if self.layer_norm else None
-        x = first_layer(inputs @ kernel, bias, id_kernel, norm)
+        norm = lambda layer: nn.LayerNorm(name=f"{layer}_norm") if self.layer_norm else None
+        dense = lambda layer, x: activation(Dense(size, name=layer)(x), norm(layer))
+        x = first_layer(inputs @ kernel, bias, id_kernel, norm("in"))
         for i in range(self.depth - 1):
-            x = nn.relu(Dense(size, name=f"layer_{i}")(x))
-        hidden = nn.relu(Dense(size, name="core")(x)) if self.kind == "mlp" else self.recurrent(hidden, x)
+            x = dense(f"layer_{i}", x)
+        hidden = dense("core", x) if self.kind == "mlp" else self.recurrent(hidden, x)
         return hidden, Dense(self.n_actions, name="head")(hidden)
 
     def recurrent(self, hidden: jax.Array, x: jax.Array) -> jax.Array:
@@ -70,9 +72,10 @@ def activation(x: jax.Array, norm: Norm) -> jax.Array:
     return nn.relu(x if norm is None else norm(x))
 
 
-def norm_of(params: Any) -> Norm:
-    """The layer norm among the parameters of an `AgentNetwork`, None if it has none."""
-    return partial(nn.LayerNorm().apply, {"params": params["norm"]}) if "norm" in params else None
+def norm_of(params: Any, layer: str) -> Norm:
+    """The layer norm of a layer among the parameters of an `AgentNetwork`, None if it has none."""
+    name = f"{layer}_norm"
+    return partial(nn.LayerNorm().apply, {"params": params[name]}) if name in params else None
 
 
 def gru_of(params: Any) -> GruParams:
@@ -87,19 +90,20 @@ def unroll_by_kernels(
     from qllm_jax.core import gru_unroll  # where it is used: importing pallas takes time
 
     linear = lambda p, x: gru_unroll.matmul(x, p["kernel"]) + p["bias"][None, None]
+    dense = lambda p, layer, x: activation(linear(p[layer], x), norm_of(p, layer))
 
     # Observations of all slots are many times larger than states: the backward pass makes them again.
     @jax.checkpoint
     def layers(p: Params) -> jax.Array:
         x = gru_unroll.matmul(inputs(), p["in_kernel"])
-        x = first_layer(x, p["in_bias"], p.get("id_kernel"), norm_of(p))
-        for i in range(sum(name.startswith("layer_") for name in p)):
-            x = nn.relu(linear(p[f"layer_{i}"], x))
+        x = first_layer(x, p["in_bias"], p.get("id_kernel"), norm_of(p, "in"))
+        for i in itertools.takewhile(lambda i: f"layer_{i}" in p, itertools.count()):
+            x = dense(p, f"layer_{i}", x)
         return x
 
     params = [cast(Any, each)["params"] for each in networks]
     if all("core" in p for p in params):  # an MLP: no slot needs the one before
-        hiddens = [nn.relu(linear(p["core"], layers(p))) for p in params]
+        hiddens = [dense(p, "core", layers(p)) for p in params]
     else:
         hiddens = gru_unroll.unroll(
             tuple(map(gru_of, params)), (first,) * len(params), tuple(layers(p) for p in params)

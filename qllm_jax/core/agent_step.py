@@ -30,7 +30,7 @@ def stepper(spec: Spec, agent_id: bool, last_action: bool, params: Params) -> tu
     part of the next gates are one product.
     """
     weights = params["params"]
-    gru, norm = gru_of(weights), norm_of(weights)
+    gru, norm = gru_of(weights), norm_of(weights, "in")
     size = gru.hidden_kernel.shape[0]
     own, rows = jnp.ones((spec.n_agents, 1)), [weights["in_kernel"], weights["in_bias"][None]]
     if agent_id:

@@ -102,7 +102,7 @@ def test_layer_norm_is_by_hand_before_the_relu_in_steps_and_unrolls(unroll_by: s
     agent = agents.make(SPEC, 8, layer_norm=True, unroll_by=unroll_by)
     params = agent.init(jax.random.key(0))
     norm = {"scale": jnp.linspace(0.5, 2.0, 8), "bias": jnp.linspace(-0.3, 0.3, 8)}
-    named = params["params"] | {"norm": norm}
+    named = params["params"] | {"in_norm": norm}
     params = {"params": named}
     obs = jax.random.normal(jax.random.key(1), (3, 2, SPEC.n_agents, SPEC.obs_dim))
     action_t = jnp.zeros((2, 2, SPEC.n_agents), jnp.int32)
@@ -120,6 +120,13 @@ def test_layer_norm_is_by_hand_before_the_relu_in_steps_and_unrolls(unroll_by: s
     np.testing.assert_allclose(of_stepper, q[0, 0], atol=1e-5)
 
 
+def test_layer_norm_comes_before_every_relu():
+    params = agents.make(SPEC, 8, kind="mlp", depth=3, layer_norm=True).init(jax.random.key(0))["params"]
+    assert {name for name in params if "norm" in name} == {f"{x}_norm" for x in ("in", "layer_0", "layer_1", "core")}
+    recurrent = agents.make(SPEC, 8, depth=2, layer_norm=True).init(jax.random.key(0))["params"]
+    assert {name for name in recurrent if "norm" in name} == {"in_norm", "layer_0_norm"}
+
+
 KINDS = [("mlp", 1), ("mlp", 3), ("gru", 2)]
 
 
@@ -132,7 +139,8 @@ def test_depth_and_kind_count_as_many_parameters_as_by_hand(kind: str, depth: in
 
 @pytest.mark.parametrize(("kind", "depth"), KINDS)
 def test_all_forms_of_a_network_compute_the_same(kind: str, depth: int):
-    made = {by: agents.make(SPEC, 8, unroll_by=by, kind=kind, depth=depth) for by in ("scan", "pallas")}
+    options = {"kind": kind, "depth": depth, "layer_norm": kind == "mlp"}
+    made = {by: agents.make(SPEC, 8, unroll_by=by, **options) for by in ("scan", "pallas")}
     params = made["scan"].init(jax.random.key(0))
     obs = jax.random.normal(jax.random.key(1), (3, 1, 3, SPEC.obs_dim))
     action_t = jnp.zeros((2, 1, 3), jnp.int32)
