@@ -3,17 +3,15 @@
 Selection is a function `Pool -> Choice`; `by_rule` and `newest` need no model.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qllm_jax.generation.measurements import measurements
 from qllm_jax.generation.prompts import Prompts, fenced, render
 from qllm_jax.generation.types import INCUMBENT, Candidate, Choice, Pool, RequestId, Select
 from qllm_jax.llm.client import Client, ask
-from qllm_jax.llm.replies import bounded_int, brief
+from qllm_jax.llm.replies import brief, json_objects
 from qllm_jax.llm.types import Request
 
 ATTEMPTS = 2  # at a usable answer, before the rule decides
@@ -75,7 +73,7 @@ def _fewest_repairs(pool: Pool) -> Choice:
 
 def parse(answer: str, shown: Mapping[int, Candidate]) -> tuple[Choice | None, str]:
     """Parse the choice in an answer: (choice, ""), or (None, problem). Text around the JSON object is ignored."""
-    found = [item for item in _objects(answer[-PARSED_CHARS:]) if "choice" in item]
+    found = [item for item in json_objects(answer[-PARSED_CHARS:]) if "choice" in item]
     if not found:
         return None, 'there is no JSON object with the key "choice"'
     item = found[-1]
@@ -88,17 +86,6 @@ def parse(answer: str, shown: Mapping[int, Candidate]) -> tuple[Choice | None, s
         igm = {"true": True, "on": True, "false": False, "off": False}.get(igm.strip().lower())
     igm = igm if isinstance(igm, bool) else None
     return Choice(shown[number], "the evaluator", text["reason"], text["advice"], igm, text["igm_reason"]), ""
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects in a text, in order."""
-    decoder, start = json.JSONDecoder(strict=False, parse_int=bounded_int), text.find("{")
-    while start >= 0:
-        end = start + 1
-        with suppress(ValueError, RecursionError):
-            item, end = decoder.raw_decode(text, start)
-            yield item
-        start = text.find("{", end)
 
 
 def _sentences(value: Any) -> str:

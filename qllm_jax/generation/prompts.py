@@ -73,6 +73,24 @@ def build(env: Env, name: str, signature: Signature, select: str = "read", hints
     return Prompts(coder, evaluator, {name: read(name) for name in MESSAGES})
 
 
+def describe_task(spec: Spec, name: str, state: str) -> str:
+    """Return the text of a task, after which `state` describes its arrays. UserError for a game without a text."""
+    return fill(
+        "task",
+        text=_task_text(spec, name),
+        n_agents=str(spec.n_agents),
+        horizon=str(spec.horizon),
+        reward=spec.reward,
+        actions=", ".join(_action(number, name) for number, name in enumerate(spec.action_names)),
+        state=state,
+    )
+
+
+def describe_fields(spec: Spec, access: str) -> str:
+    """Return one paragraph for each array of the state. `access` is a template: the expression for a name's array."""
+    return _fields(spec, access)
+
+
 def _task_text(spec: Spec, name: str) -> str:
     """Return the text of a game: its own, or the file of a game of this package. `UserError` if it has none."""
     if spec.text:

@@ -9,6 +9,7 @@ arguments of tools that nobody offered.
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from qllm_jax.llm.types import NoAnswerError, Reply, Usage
@@ -71,6 +72,17 @@ def _choice(data: dict[str, Any], body: str) -> dict[str, Any]:
     if (finish := _str(choice.get("finish_reason")) or "").lower() in BROKEN:
         raise NoAnswerError(f"the server broke the answer off: {finish}", transient=True)
     return choice
+
+
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects in a text, in order."""
+    decoder, start = json.JSONDecoder(strict=False, parse_int=bounded_int), text.find("{")
+    while start >= 0:
+        end = start + 1
+        with suppress(ValueError, RecursionError):
+            item, end = decoder.raw_decode(text, start)
+            yield item
+        start = text.find("{", end)
 
 
 def bounded_int(text: str) -> int | None:

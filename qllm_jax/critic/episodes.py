@@ -1,0 +1,86 @@
+"""Episodes in words, for a critic: named fields where they change, actions, and the rewards of the team."""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from qllm_envs import Spec
+from qllm_envs.core import Field
+
+DIGITS = 3  # of a number that is no integer
+
+
+class Told(NamedTuple):
+    """One episode of L steps as arrays of the host, without padding."""
+
+    fields: dict[str, np.ndarray]  # leaves (L+1, ...)
+    action_t: Int[np.ndarray, "steps agents"]
+    reward_t: Float[np.ndarray, " steps"]
+
+    @property
+    def is_paid(self) -> bool:
+        """True if the team is paid in any step."""
+        return bool(np.any(self.reward_t != 0))
+
+
+def trimmed(fields: dict[str, Any], action_t: Any, reward_t: Any, mask_t: Any) -> Told:
+    """Return an episode without the steps after its end."""
+    steps = int(np.sum(mask_t))
+    slots = {name: np.asarray(values)[: steps + 1] for name, values in fields.items()}
+    return Told(slots, np.asarray(action_t)[:steps], np.asarray(reward_t)[:steps])
+
+
+def draw_order(spec: Spec, task: str, rng: np.random.Generator) -> Int[np.ndarray, " agents"]:
+    """Draw the order in which a question numbers the agents: number j of the question is agent `order[j]`.
+
+    Agents keep their numbers where the text of a task or of a field names some ("agents 0 to 2"), or where no field
+    belongs to agents.
+    """
+    texts = [task, spec.reward, *(field.meaning for field in spec.fields.values())]
+    is_named = any(re.search(r"\bagents? \d", text) for text in texts)
+    is_known = any(belongs_to_agents(spec, name, field) for name, field in spec.fields.items())
+    return rng.permutation(spec.n_agents) if is_known and not is_named else np.arange(spec.n_agents)
+
+
+def undone(given: np.ndarray, order: Int[np.ndarray, " agents"]) -> np.ndarray:
+    """Return an array (..., N) over the agents of a question in their own order."""
+    own = np.empty_like(given)
+    own[..., order] = given
+    return own
+
+
+def describe(told: Told, spec: Spec, order: Int[np.ndarray, " agents"]) -> str:
+    """Return the lines of an episode: the state at first, then of each step actions, reward, and fields that changed.
+
+    Rows of agents are in the order of the question.
+    """
+    fields = {name: _in_order(spec, name, values, order) for name, values in told.fields.items()}
+    lines = [" ".join(["state 0:", *(f"{name}={compact(values[0])}" for name, values in fields.items())])]
+    for t, (action, reward) in enumerate(zip(told.action_t, told.reward_t, strict=True)):
+        lines.append(f"step {t}: actions={compact(action[order])} reward={compact(reward)}")
+        changed = [f"{name}={compact(x[t + 1])}" for name, x in fields.items() if compact(x[t + 1]) != compact(x[t])]
+        lines.append(" ".join([f"state {t + 1}:", *(changed or ["as before"])]))
+    return "\n".join(lines)
+
+
+def compact(value: Any) -> str:
+    """Return numbers as short text, arrays in brackets."""
+    array = np.asarray(value)
+    if array.ndim:
+        return f"[{','.join(map(compact, array))}]"
+    number = float(array)
+    return str(int(number)) if number.is_integer() else f"{number:.{DIGITS}g}"
+
+
+def belongs_to_agents(spec: Spec, name: str, field: Field) -> bool:
+    """True if a field has one row for each agent."""
+    of_agents = name.startswith("agent") or any(
+        words in field.meaning for words in ("each agent", "for agent i", "1 for agents")
+    )
+    return field.shape[:1] == (spec.n_agents,) and of_agents
+
+
+def _in_order(spec: Spec, name: str, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    return values[:, order] if belongs_to_agents(spec, name, spec.fields[name]) else values
