@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qllm_jax.api import Hidden, Policy, Run, UserError, Verdict, load, make_env, train, verify
+    from qllm_jax.api import Hidden, Policy, Run, UserError, Verdict, load, make_env, report, train, verify
 
 __version__ = "0.1.0"
-__all__ = ["Hidden", "Policy", "Run", "UserError", "Verdict", "load", "make_env", "train", "verify"]
+__all__ = ["Hidden", "Policy", "Run", "UserError", "Verdict", "load", "make_env", "report", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """This package, in which `train` and `verify` stay functions once the commands of these names are imported."""
+    """This package, in which `train`, `verify` and `report` stay functions once the commands so named are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in __all__ and isinstance(value, ModuleType)):

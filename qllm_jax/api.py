@@ -20,6 +20,7 @@ from qllm_envs import Env
 from qllm_jax import compile_cache, process
 from qllm_jax import config as configs
 from qllm_jax.commands import evaluate, render
+from qllm_jax.commands import report as reports
 from qllm_jax.commands import train as command
 from qllm_jax.config import Config, environment, quoting
 from qllm_jax.core.types import Scores
@@ -34,7 +35,7 @@ from qllm_jax.tfcaf.verdict import Verdict
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Hidden", "Policy", "Run", "Scores", "UserError", "Verdict", "load", "make_env", "train", "verify"]
+__all__ = ["Hidden", "Policy", "Run", "Scores", "UserError", "Verdict", "load", "make_env", "report", "train", "verify"]
 
 Part = str | Callable[..., Any]  # a name or a reference such as module:function, or the function itself
 
@@ -98,6 +99,25 @@ class Run:
             run = self._loaded(which)
             return evaluate.play(run, episodes, run.exp.config.algo.eval_epsilon if given is None else given, seed)
 
+    def render(
+        self,
+        out: str | Path,
+        *,
+        seed: int = 0,
+        configuration: str | int | None = None,
+        key: int = 0,
+        which: str = "best",
+        overwrite: bool = False,
+    ) -> Path:
+        """Play one greedy episode of a run and draw it with the credit weights of its agents, as the new GIF `out`.
+
+        Another `key` is another episode. UserError as for the command.
+        """
+        chosen = {"seed": seed, "configuration": configuration, "key": key, "which": which, "overwrite": overwrite}
+        with process.in_32_bits():
+            render.render([str(self.path), *overrides({**chosen, "out": out})])
+        return Path(out)
+
     def _loaded(self, which: str) -> LoadedRun:
         with process.in_32_bits():
             return load_run(str(self.path), which)
@@ -142,8 +162,23 @@ def train(
 
 
 def load(path: str | Path) -> Run:
-    """The runs of a folder that a training has written. UserError if it is not one."""
+    """The runs of a folder that a training has written, or a policy of the zoo, as zoo:TASK/METHOD.
+
+    UserError if it is neither.
+    """
     return Run(folder.load(str(path))[0])
+
+
+def report(*runs: Run | str | Path, out: str | Path = "curves.png", overwrite: bool = False) -> str:
+    """Draw the learning curves of runs into the new file `out`, and return the table of their final returns.
+
+    The table is in Markdown, with means and 95% intervals over seeds, and notes on runs that differ in more than their
+    method. UserError for a folder that is no run, or an `out` that exists.
+    """
+    paths = [str(run.path if isinstance(run, Run) else run) for run in runs]
+    if not paths:
+        raise UserError("report needs the runs to compare")
+    return reports.write(paths, str(out), overwrite, untrained=True)
 
 
 def make_env(env: Part, /, *, n_agents: int | None = None, **options: Any) -> Env:

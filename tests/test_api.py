@@ -27,7 +27,7 @@ def test_the_import_alone_loads_nothing():
 
 
 def test_functions_stay_functions_where_commands_have_their_names():
-    for name in ("train", "verify"):
+    for name in ("train", "verify", "report"):
         module = importlib.import_module(f"qllm_jax.{name}")
         assert getattr(qj, name) is getattr(api, name)
         assert getattr(module, name) is not getattr(api, name)
@@ -70,6 +70,18 @@ def test_a_run_gives_what_its_files_hold(tiny_run: Path):
         qj.load(tiny_run.parent / "nothing")
     with pytest.raises(qj.UserError, match="epsilon must be between 0 and 1"):
         run.evaluate(epsilon=2.0)
+
+
+def test_runs_are_reported_and_drawn(tiny_run: Path, tmp_path: Path):
+    run = qj.load(tiny_run)
+    said = qj.report(run, tiny_run, out=tmp_path / "curves.png")
+    assert said.count("| matched_qllm | 2 |") == 1  # the same folder twice is one run
+    assert (tmp_path / "curves.png").is_file()
+    assert run.render(tmp_path / "episode.gif", seed=1, key=3).read_bytes().startswith(b"GIF")
+    with pytest.raises(qj.UserError, match="exists already"):
+        run.render(tmp_path / "episode.gif")
+    with pytest.raises(qj.UserError, match="report needs the runs to compare"):
+        qj.report()
 
 
 def test_a_policy_acts_as_its_run_does(tiny_run: Path):

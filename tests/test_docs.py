@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from qllm_jax import config, tfcaf
+from qllm_jax.commands import zoo
 from qllm_jax.commands.generate import ExitCode
 from qllm_jax.studies import plan, report
 
@@ -36,7 +37,8 @@ def nav(entries: list) -> list[str]:
 
 
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-PAGES = [README, *(DOCS / page for page in nav(SITE["nav"])), CONTRIBUTING]
+PAGES = [README, *(DOCS / page for page in nav(SITE["nav"]) if page.endswith(".md")), CONTRIBUTING]
+NOTEBOOKS = sorted(DOCS.rglob("*.ipynb"))  # tests/test_notebooks.py runs them
 
 
 def fences(page: Path, language: str) -> str:
@@ -80,7 +82,7 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
     once = [command for i, command in enumerate(shown) if command not in shown[:i]]
     names = {"train", "evaluate", "render", "explain", "report", "generate", "verify", "params", "study"}
-    names |= {"check_env", "export"}
+    names |= {"check_env", "export", "zoo"}
     assert {name for name, _ in once} == names
     for name, arguments in once:
         if name == "export" and importlib.util.find_spec("flatbuffers") is None:
@@ -154,7 +156,7 @@ def slugs(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda page: page.name)
 def test_links_pictures_and_anchors_exist(page: Path):
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
         path, _, anchor = target.partition("#")
@@ -195,7 +197,7 @@ def test_the_readme_is_two_screens():
 
 
 def test_the_site_lists_every_page():
-    assert sorted(nav(SITE["nav"])) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+    assert sorted(nav(SITE["nav"])) == sorted(str(page.relative_to(DOCS)) for page in [*DOCS.rglob("*.md"), *NOTEBOOKS])
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "studies").glob("*.md")), ids=lambda page: page.name)
@@ -226,6 +228,10 @@ def test_tables_list_what_there_is(page: Path, header: str, group: str):
 
 def test_the_table_of_the_library_lists_every_function():
     assert sorted(first_column(DOCS / "credit_functions.md", "functions")) == sorted(tfcaf.names())
+
+
+def test_the_table_of_the_zoo_is_that_of_the_command():
+    assert zoo.table() in (DOCS / "zoo.md").read_text(), "copy the table of python -m qllm_jax.zoo"
 
 
 def test_the_citation_names_this_version():

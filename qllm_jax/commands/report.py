@@ -20,12 +20,17 @@ def report(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folders of runs", DEFAULTS)
     if not paths:
         raise UserError("give the folders of the runs to compare, for example: python -m qllm_jax.report runs/*")
-    out = files.new_file(options["out"], SUFFIXES, options["overwrite"])
+    print(write(paths, options["out"], options["overwrite"], options["untrained"]))
+    return 0
+
+
+def write(paths: list[str], out: str, overwrite: bool, untrained: bool) -> str:
+    """Draw the curves of runs into the new file `out`. Return the table in Markdown, and what to know of it."""
+    picture = files.new_file(out, SUFFIXES, overwrite)
     distinct = dict.fromkeys(str(Path(path)) for path in paths)
     panels = comparison.make_panels([entry for path in distinct for entry in comparison.read(path)])
-    curves.draw(panels, out, options["untrained"])
-    print("\n".join([table(panels), "", *notes(panels), f"curves: {out}"]))
-    return 0
+    curves.draw(panels, picture, untrained)
+    return "\n".join([table(panels), "", *notes(panels), f"curves: {picture}"])
 
 
 def table(panels: list[Panel]) -> str:

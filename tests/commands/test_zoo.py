@@ -14,6 +14,30 @@ from qllm_jax.errors import UserError
 from qllm_jax.run import load, zoo
 from qllm_jax.zoo import zoo as run_command
 
+QUICK = ["duty_n10/qllm", "matrix_climbing/qmix"]
+SHIPPED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in zoo.names()]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_policy_returns_what_is_written(name: str):
+    """To 1% and a tenth of the interval: rounding differs between machines, and a close choice between two actions."""
+    run = qj.load(f"zoo:{name}")
+    written = json.loads((run.path / "result.json").read_text())["return"]["mean"]
+    found = float(run.evaluate(run.scores.returns.shape[1]).returns.mean())
+    half = command.half_width(command.read(run.path)[1])
+    assert written == pytest.approx(float(run.returns[0]))
+    assert found == pytest.approx(written, rel=0.01, abs=0.1 * half)
+
+
+def test_the_zoo_is_small_and_names_nobody_s_machine():
+    files = [file for file in zoo.LIBRARY.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 6_000_000
+    texts = [file.read_text() for file in files if file.suffix != ".safetensors"]
+    assert not any(word in text for text in texts for word in ("/home", "/tmp", "/root"))
+    assert {
+        "+dirty" in json.loads((zoo.LIBRARY / name / "meta.json").read_text())["commit"] for name in zoo.names()
+    } == {False}
+
 
 @pytest.fixture(scope="module")
 def library(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory):
