@@ -1,0 +1,1 @@
+"""Football: modules of `football_lite`, one a mechanism."""

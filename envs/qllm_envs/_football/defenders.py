@@ -1,0 +1,92 @@
+"""The opponents' field players: they mark the most dangerous attackers (teamAIcontroller.cpp, playercontroller.cpp)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from qllm_envs._football.ball import at_time
+from qllm_envs._football.constants import (
+    DISTANCE_TO_SPEED,
+    DRIBBLE,
+    HALF_LENGTH,
+    HALF_WIDTH,
+    LEFT,
+    RIGHT,
+    SPRINT,
+    WALK,
+    Rules,
+)
+from qllm_envs._football.state import State, norm, share, unit
+
+# From AddDefensiveComponent and CalculateManMarking of the engine but where another source is named.
+CARRIER_SHOOTING, OTHER_SHOOTING = (
+    24.0,
+    8.0,
+)  # m from goal at which an attacker with and without the ball is held tightly
+LEAST = 0.4  # m in front of an attacker
+BUFFER = 4.0  # m by which a defender wants to be nearer to the point of the shot than the attacker
+LATE = 0.7  # share of the way lost that is made up for by running towards the goal
+# Formation: in place of GetAdaptedFormationPosition, a point that follows the ball. Fitted to an idle team.
+FORMATION_X, FORMATION_OF_BALL = 0.35, 0.55  # of half the pitch, and of the ball's x
+FORMATION_Y = 0.4  # of the ball's y
+
+
+def run_for(rules: Rules, state: State, positions: Float[Array, "k 3"]) -> Float[Array, "d 2"]:
+    """Velocities that the opponents' field players want, but for one who goes for the ball."""
+    start = rules.n_left + 1
+    pos, vel = state.pos[start:], state.vel[start:]
+    marked = _marks(rules, state, positions)
+    base = _formation(state, len(pos))
+    bias = jnp.clip(1.9 - state.fading[RIGHT], 0.0, 1.0) ** 0.7
+    attacker = state.pos[marked] + state.vel[marked] * 0.5
+    on_ball = marked == state.on_ball
+    held = _held(base, pos + vel * 0.14, attacker, on_ball)
+    target = base * (1 - bias) + held * bias
+    target = jnp.clip(target, -jnp.array([HALF_LENGTH, HALF_WIDTH]), jnp.array([HALF_LENGTH, HALF_WIDTH]))
+    way = target - pos
+    far = share(norm(pos - state.pos[state.designated[LEFT]]), 20.0, 65.0)
+    lazy = far * (0.5 + 0.5 * jnp.clip(state.fading[RIGHT] - 0.5, 0.0, 1.0))
+    speed = _quantized(jnp.minimum(norm(way) * DISTANCE_TO_SPEED * (1 - lazy), SPRINT))
+    return unit(way, jnp.zeros((2,))) * speed[:, None]
+
+
+def _quantized(speed: Array) -> Array:
+    """The nearest of the speeds that players run at."""
+    return jnp.where(speed < 1.8, 0.0, jnp.where(speed < 4.2, DRIBBLE, jnp.where(speed < 6.0, WALK, SPRINT)))
+
+
+def _marks(rules: Rules, state: State, positions: Array) -> Int[Array, " d"]:
+    """The attacker whom each defender marks: the most dangerous one is given the nearest defender, and so on."""
+    ball = at_time(positions, jnp.array(0.1))[:2]
+    spot = jnp.array([HALF_LENGTH - 2.0, 0.0]) * 0.8 + ball * 0.2
+    attackers = state.pos[: rules.n_left]
+    danger = 0.95 * (1 - share(norm(attackers - spot), 0.0, 2 * HALF_LENGTH))
+    danger = danger + 0.05 * (jnp.arange(rules.n_left) == state.designated[LEFT])
+    defenders = state.pos[rules.n_left + 1 :]
+    marked = jnp.full((len(defenders),), jnp.argmax(danger), jnp.int32)
+    free: Bool[Array, " d"] = jnp.ones((len(defenders),), bool)
+    for _ in range(min(len(defenders), rules.n_left)):
+        attacker = jnp.argmax(danger)
+        nearest = jnp.argmin(jnp.where(free, norm(defenders - attackers[attacker]), jnp.inf))
+        marked = marked.at[nearest].set(attacker)
+        free = free.at[nearest].set(False)
+        danger = danger.at[attacker].set(-1.0)
+    return marked
+
+
+def _formation(state: State, n: int) -> Float[Array, "d 2"]:
+    x = jnp.clip(FORMATION_X * HALF_LENGTH + FORMATION_OF_BALL * state.ball_mean[0], -HALF_LENGTH, HALF_LENGTH - 3.0)
+    return jnp.broadcast_to(jnp.stack([x, FORMATION_Y * state.ball_mean[1]]), (n, 2))
+
+
+def _held(base: Array, actual: Array, attacker: Array, on_ball: Array) -> Array:
+    """Where defenders have to be so that their attackers do not get to shoot before they are there."""
+    goal = jnp.array([HALF_LENGTH, 0.0])
+    to_goal = norm(goal - attacker)
+    shooting = jnp.where(on_ball, CARRIER_SHOOTING, OTHER_SHOOTING)
+    threshold = jnp.clip(to_goal - shooting, LEAST, HALF_LENGTH)
+    point = attacker + unit(goal - attacker, jnp.zeros((2,))) * threshold[:, None]
+    to_point = norm(point - base)
+    slack = jnp.clip(to_point - (threshold - BUFFER), 0.0, to_point)
+    target = base + unit(point - base, jnp.zeros((2,))) * slack[:, None]
+    late = jnp.maximum(norm(point - actual) - threshold, 0.0) * LATE
+    return target + unit(goal - target, jnp.zeros((2,))) * late[:, None]

@@ -1,0 +1,85 @@
+"""The state of a football match, and helpers for vectors.
+
+Axis letters: P players (the left team first, its goalkeeper is player 0), N agents, which are the left team.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+RUNNING, GOAL, LOST, OUT, CONCEDED = range(5)  # of `State.ended`
+
+
+class Ball(NamedTuple):
+    pos: Float[Array, " 3"]  # m
+    vel: Float[Array, " 3"]  # m/s
+    spin: Float[Array, " 3"]  # rad/s about the axes x, y and z
+
+
+class Buttons(NamedTuple):
+    """The pad of each agent; no observation shows it."""
+
+    held: Int[Array, " n"]  # index of DIRECTIONS, 0 for none
+    sprint: Bool[Array, " n"]
+    dribble: Bool[Array, " n"]
+    kick: Int[Array, " n"]  # the buffered kick: 0 none, SHORT_PASS, LONG_PASS, HIGH_PASS or SHOT
+    gauge: Float[Array, " n"]  # s that its button was held
+    age: Float[Array, " n"]  # s since its button was released
+
+
+class State(NamedTuple):
+    ball: Ball
+    pos: Float[Array, "p 2"]  # m
+    vel: Float[Array, "p 2"]  # m/s
+    facing: Float[Array, "p 2"]  # of length 1
+    command: Float[Array, "p 2"]  # velocity that each player wanted in the step before; legs answer late
+    buttons: Buttons
+    windup: Float[Array, " p"]  # s until the foot of a kick that has begun meets the ball; 0 if none has
+    rest: Float[Array, " p"]  # s until the player can touch the ball again
+    kicking: Float[Array, " p"]  # s for which a player that has kicked does not count as in possession
+    time_to_ball: Float[Array, " p"]  # s, as of the start of the step
+    designated: Int[Array, " 2"]  # the player of each team that is to go for the ball
+    on_ball: Int[Array, ""]  # the player of both teams that is to go for the ball
+    last_touch_team: Int[Array, ""]  # -1 before the first touch
+    last_touch: Int[Array, " 2"]  # the player of each team that touched the ball last
+    since_touch: Float[Array, " 2"]  # s since then
+    dive: Float[Array, ""]  # s since the right goalkeeper saw a ball coming at his goal, 0 if none is
+    held_by_keeper: Bool[Array, ""]  # the right goalkeeper has the ball in his hands
+    fading: Float[Array, " 2"]  # possession of each team, 0.5 to 1.5, smoothed over seconds
+    ball_mean: Float[Array, " 2"]  # position of the ball, smoothed over seconds
+    owner: Int[Array, ""]  # the player that owns the ball, -1 for nobody
+    owner_team: Int[Array, ""]  # -1 nobody, 0 left, 1 right
+    last_owner_team: Int[Array, ""]  # the team that owned the ball last, -1 before anybody did
+    checkpoints: Int[Array, " n"]  # collected by each agent, 0 to 10
+    ended: Int[Array, ""]  # RUNNING, GOAL, LOST, OUT or CONCEDED
+    t: Int[Array, ""]  # steps taken
+
+
+def norm(vector: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+    """Length of vectors; its gradient is finite at 0."""
+    return jnp.sqrt(jnp.maximum(jnp.square(vector).sum(-1), 1e-12))
+
+
+def unit(vector: Float[Array, "*batch d"], default: Array) -> Float[Array, "*batch d"]:
+    """Direction of vectors; `default` where they are shorter than a micrometer."""
+    length = norm(vector)[..., None]
+    return jnp.where(length > 2e-6, vector / length, default)
+
+
+def turned(vector: Float[Array, "*batch 2"], angle: Float[Array, "*batch"]) -> Float[Array, "*batch 2"]:
+    """Vectors turned to the left."""
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    x, y = vector[..., 0], vector[..., 1]
+    return jnp.stack([x * cos - y * sin, x * sin + y * cos], -1)
+
+
+def angle_between(a: Float[Array, "*batch 2"], b: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
+    """Angle from a to b, from -pi to pi."""
+    cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return jnp.arctan2(cross, (a * b).sum(-1))
+
+
+def share(value: Array, low: float, high: float) -> Array:
+    """Position of a value between two bounds, from 0 to 1 (the engine's NormalizedClamp)."""
+    return jnp.clip((value - low) / (high - low), 0.0, 1.0)

@@ -1,0 +1,131 @@
+"""Views of a football match: observations of Google Research Football (simple115, version 1), fields and the flat state.
+
+Axis letters: N agents, R opponents, P = N + R players.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from qllm_envs._football.constants import ACTION_NAMES, HALF_LENGTH, HALF_WIDTH, SEEN_SCALE, STEP, Rules, roles
+from qllm_envs._football.movement import MARGIN
+from qllm_envs._football.state import State, norm
+from qllm_envs.core import Entries, Field, StateBlock, View
+
+OBS_DIM, OF_PLAYERS, MOST_PLAYERS, N_MODES = 115, 88, 11, 7  # of simple115
+MISSING = -1.0  # in place of players that a team does not have
+MAX_SPEED, MAX_BALL_SPEED, MAX_HEIGHT = 10.0, 80.0, 40.0  # bounds of fields; nothing reaches them
+BALL_SCALE = np.concatenate([SEEN_SCALE, np.ones(1, np.float32)])
+X, Y = (repr(float(f"{1 / scale:.1f}")) for scale in SEEN_SCALE)  # 54.4 and -83.6
+
+
+def view(rules: Rules, state: State) -> View:
+    """Return the view of a state. Buttons and buffered kicks are not in it."""
+    fields = _fields(rules, state)
+    row = _shared(rules, state)
+    active = jnp.eye(rules.n_left, MOST_PLAYERS)
+    mode = jnp.broadcast_to(jnp.eye(N_MODES)[0], (rules.n_left, N_MODES))
+    obs = jnp.concatenate([jnp.broadcast_to(row, (rules.n_left, len(row))), active, mode], -1)
+    avail = jnp.ones((rules.n_left, len(ACTION_NAMES)), bool)
+    return View(obs, avail, obs.reshape(-1), fields)
+
+
+def _shared(rules: Rules, state: State) -> Float[Array, " shared"]:
+    """The part of an observation that all agents have in common."""
+    n, scale = rules.n_left, jnp.asarray(SEEN_SCALE)
+    teams = [state.pos[:n] * scale, state.vel[:n] * scale * STEP, state.pos[n:] * scale, state.vel[n:] * scale * STEP]
+    players = jnp.concatenate([each.reshape(-1) for each in teams])
+    missing = jnp.full((OF_PLAYERS - len(players),), MISSING)
+    ball = [state.ball.pos * jnp.asarray(BALL_SCALE), state.ball.vel * jnp.asarray(BALL_SCALE) * STEP]
+    return jnp.concatenate([players, missing, *ball, jax.nn.one_hot(state.owner_team + 1, 3)])
+
+
+def layout(rules: Rules) -> tuple[StateBlock, ...]:
+    """Layout of the flat state, the observations of all agents, as `view` builds it."""
+    n, r = rules.n_left, rules.n_right
+    scale, step = f"[1 / {X}, 1 / {Y}]", f"[{STEP} / {X}, {STEP} / {Y}]"
+    return (
+        StateBlock(
+            (
+                Entries(f"agent_pos * {scale}", 2 * n),
+                Entries(f"agent_vel * {step}", 2 * n),
+                Entries(f"opponent_pos * {scale}", 2 * r),
+                Entries(f"opponent_vel * {step}", 2 * r),
+                Entries("-1", OF_PLAYERS - 4 * (n + r)),
+                Entries(f"ball_pos * [1 / {X}, 1 / {Y}, 1]", 3),
+                Entries(f"ball_vel * [{STEP} / {X}, {STEP} / {Y}, {STEP}]", 3),
+                Entries("[ball_owner_team == k - 1 for k in range(3)]", 3),
+                Entries("[i == j for j in range(11)]", MOST_PLAYERS),
+                Entries("[1, 0, 0, 0, 0, 0, 0]", N_MODES),
+            ),
+            "i",
+            n,
+        ),
+    )
+
+
+def _fields(rules: Rules, state: State) -> dict[str, Array]:
+    n, role = rules.n_left, roles(rules.scenario)
+    goal = jnp.array([HALF_LENGTH, 0.0])
+    owns = (state.owner_team == 0) & (jnp.arange(n) == state.owner)
+    ball = jnp.clip(state.ball.pos, -200.0, 200.0)
+    return {
+        "agent_pos": state.pos[:n],
+        "agent_vel": state.vel[:n],
+        "agent_role": jnp.asarray(role[:n]),
+        "agent_has_ball": owns,
+        "agent_goal_distance": norm(state.pos[:n] - goal),
+        "agent_ball_distance": norm(state.pos[:n] - ball[:2]),
+        "opponent_pos": state.pos[n:],
+        "opponent_vel": state.vel[n:],
+        "opponent_role": jnp.asarray(role[n:]),
+        "ball_pos": ball,
+        "ball_vel": state.ball.vel,
+        "ball_owner_team": state.owner_team,
+        "ball_owner": jnp.where(state.owner >= n, state.owner - n, state.owner),
+        "ball_goal_distance": norm(ball[:2] - goal),
+    }
+
+
+def described(rules: Rules) -> dict[str, Field]:
+    """Return `Spec.fields`."""
+    n, r = rules.n_left, rules.n_right
+    reach = HALF_LENGTH + MARGIN
+    most = float(np.hypot(2 * reach, HALF_WIDTH + MARGIN))
+    axes = (
+        f"x grows towards the goal that is attacked, whose middle is ({HALF_LENGTH:g}, 0), and is 0 at the halfway "
+        f"line; y is 0 in the middle and {HALF_WIDTH:g} at the touch line on the left hand side of the attack"
+    )
+    role = "role of each {who}, fixed: 0 goalkeeper, 1 central back, 5 central midfielder"
+    owner = "owns the ball: has it at the feet and touched it last"
+    whose = "team that owns the ball: -1 nobody, 0 the agents, 1 the opponents; a ball that was passed is nobody's"
+    ball_vel = "velocity (vx, vy, vz) of the ball; vz is upwards"
+    index = (
+        "index, within the team that owns the ball, of the player who owns it; -1 if nobody does. It is an index of "
+        "agents only if ball_owner_team is 0"
+    )
+    agent_pos = (
+        f"position (x, y) of each agent, row i for agent i; agent 0 is the goalkeeper and starts on his own goal line, "
+        f"at (-{HALF_LENGTH:g}, 0), far from the attack; {axes}"
+    )
+    opponent_pos = "position (x, y) of each opponent, row j for opponent j; opponent 0 is the goalkeeper"
+    goal_distance = "distance of each agent to the middle of the goal that is attacked"
+    return {
+        "agent_pos": Field((n, 2), agent_pos, "m", -reach, reach),
+        "agent_vel": Field((n, 2), "velocity (vx, vy) of each agent, row i for agent i", "m/s", -MAX_SPEED, MAX_SPEED),
+        "agent_role": Field((n,), role.format(who="agent"), "number of a role", 0.0, 5.0),
+        "agent_has_ball": Field((n,), f"True for the one agent, if any, that {owner}", "True or False", 0.0, 1.0),
+        "agent_goal_distance": Field((n,), goal_distance, "m", 0.0, most),
+        "agent_ball_distance": Field((n,), "distance of each agent to the ball along the ground", "m", 0.0, 400.0),
+        "opponent_pos": Field((r, 2), opponent_pos, "m", -reach, reach),
+        "opponent_vel": Field((r, 2), "velocity (vx, vy) of each opponent", "m/s", -MAX_SPEED, MAX_SPEED),
+        "opponent_role": Field((r,), role.format(who="opponent"), "number of a role", 0.0, 5.0),
+        "ball_pos": Field(
+            (3,), "position (x, y, z) of the ball; z is its height, 0.11 on the ground", "m", -200, 200.0
+        ),
+        "ball_vel": Field((3,), ball_vel, "m/s", -MAX_BALL_SPEED, MAX_BALL_SPEED),
+        "ball_owner_team": Field((), whose, "number of a team", -1.0, 1.0),
+        "ball_owner": Field((), index, "index of a player", -1.0, max(n, r) - 1.0),
+        "ball_goal_distance": Field((), "distance of the ball to the middle of that goal", "m", 0.0, 400.0),
+    }
