@@ -3,9 +3,9 @@ arxiv.org/abs/1907.11180). Not that game: the rules and formulas of its engine 2
 tables in place of its recorded strides. docs/football.md has what is kept, simplified and dropped; results carry the
 name football_lite.
 
-The task is that of QLLM's paper: the agents are all players of the left team, their own goalkeeper among them; the reward
-is the sum over agents of scoring and checkpoints; an episode ends with a goal, the ball out of play, the loss of the ball,
-or after 150 steps. Buttons that stay pressed and kicks that wait for the ball are hidden from observations.
+The task is that of QLLM's paper: the agents are all players of the left team, their own goalkeeper among them; the
+reward is the sum over agents of scoring and checkpoints; an episode ends with a goal, the ball out of play, the loss of
+the ball, or after 150 steps. Buttons that stay pressed and kicks that wait for the ball are hidden from observations.
 """
 
 from functools import partial
@@ -32,6 +32,8 @@ from qllm_envs.core import Env, Spec
 __all__ = ["State", "make"]
 
 NAME = "football_lite"
+# Compiled as a whole: called one by one, the thousands of small operations of a step would each be compiled.
+_RESET, _STEP, _VIEW = (jax.jit(function, static_argnums=0) for function in (game.reset, game.step, seen.view))
 
 
 def make(*, scenario: str = "academy_3_vs_1_with_keeper", horizon: int = HORIZON) -> Env:
@@ -45,9 +47,9 @@ def make(*, scenario: str = "academy_3_vs_1_with_keeper", horizon: int = HORIZON
     )
     return Env(
         spec=_spec(chosen),
-        reset=partial(game.reset, chosen),
-        step=partial(game.step, chosen),
-        view=partial(seen.view, chosen),
+        reset=partial(_RESET, chosen),
+        step=partial(_STEP, chosen),
+        view=partial(_VIEW, chosen),
         scene=partial(scene.scene, chosen),
         won=_won,
         notable=partial(_notable, chosen),
@@ -81,8 +83,8 @@ def _reward_sentence(chosen: Rules) -> str:
     return (
         f"The sum over all {n} agents of 1 for a goal of theirs, -1 for a goal against them, and 0.1 for each of 10 "
         "checkpoints, once an episode: lines at ever smaller distances to the opponents' goal, which only the agent "
-        f"that owns the ball collects; a goal pays every agent those it has not collected, so that it makes {2 * n} over "
-        "the episode."
+        f"that owns the ball collects; a goal pays every agent those it has not collected, so that it makes {2 * n} "
+        "over the episode."
     )
 
 

@@ -1,7 +1,7 @@
 """Sizes, speeds and scenarios of football, in meters and seconds, as in Google Research Football's engine 2.10.2.
 
-The origin is the center of the pitch. x grows towards the goal that the left team attacks, y to its left hand side, z up.
-The engine's observations are scaled and turn y round: see `SEEN_SCALE`.
+The origin is the center of the pitch. x grows towards the goal that the left team attacks, y to its left hand side, z
+upwards. The engine's observations are scaled and turn y round: see `SEEN_SCALE`.
 """
 
 from typing import NamedTuple

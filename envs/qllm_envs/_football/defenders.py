@@ -21,7 +21,7 @@ from qllm_envs._football.state import State, norm, share, unit
 CARRIER_SHOOTING, OTHER_SHOOTING = (
     24.0,
     8.0,
-)  # m from goal at which an attacker with and without the ball is held tightly
+)  # m from goal where attackers with and without the ball are held tightly
 LEAST = 0.4  # m in front of an attacker
 BUFFER = 4.0  # m by which a defender wants to be nearer to the point of the shot than the attacker
 LATE = 0.7  # share of the way lost that is made up for by running towards the goal

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs._football import ball as balls
 from qllm_envs._football import buttons, defenders, keeper, kick, movement, reach, referee, touch
@@ -15,11 +15,13 @@ from qllm_envs._football.constants import (
     DRIBBLE,
     LEFT,
     RIGHT,
+    SHOT,
     SPRINT,
     STEP,
     TICK,
     TICKS,
     TOUCH_OFFSET,
+    WALK,
     Rules,
     start_positions,
 )
@@ -32,6 +34,8 @@ KICK_NEAR = 1.2  # m at which a kick that was begun still meets the ball
 TACKLE_NEAR = 0.95  # m from a foot at which a defender's meets the ball; fitted to the time to a loss of an idle team
 TACKLE_CHANCE = 0.5  # of a tackle, the same
 TACKLE_REST = 0.35  # s after a tackle
+WITH_BALL = (0.0, 4.0, 5.0, 7.6)  # m/s, measured with nothing, dribble, no button and sprint held
+PASS_GRIP, SHOT_GRIP = 0.9, 0.7  # shares of its spin that a kick sets (humanoid.cpp)
 HEAD = 1.3  # m above which nobody but the goalkeeper reaches a ball
 HANDS = 1.1  # m, height of a ball in the goalkeeper's hands
 PASS_NOISE = 0.03  # rad, standard deviation of the direction of a pass; fitted
@@ -48,6 +52,16 @@ class Plan(NamedTuple):
     luck: Float[Array, "p 3"]  # uniform in [0, 1)
     stray: Float[Array, ""]  # standard normal, of the pass of this step, if there is one
     shot_luck: Float[Array, " 7"]  # uniform in [0, 1), of its shot
+
+
+class Struck(NamedTuple):
+    """A kick that is due in a step."""
+
+    due: Bool[Array, ""]
+    player: Int[Array, ""]
+    vel: Float[Array, " 3"]  # of the ball after it
+    spin: Float[Array, " 3"]
+    grip: Float[Array, ""]  # share of the spin that the foot sets
 
 
 def reset(rules: Rules, key: jax.Array) -> State:
@@ -83,7 +97,7 @@ def placed(
         facing=facing,
         command=vel,
         buttons=pads,
-        windup=zero,
+        windup=jnp.zeros((n,), jnp.int32),
         rest=zero,
         kicking=zero,
         time_to_ball=zero + 1.0,
@@ -113,7 +127,9 @@ def step(rules: Rules, key: jax.Array, state: State, actions: Array) -> Step:
     state, has = _noticed(rules, state, positions, times)
     grown = grown + state.time_to_ball[: rules.n_left]
     state, plan = _decided(rules, key, state, actions, positions, has, grown)
-    state, _ = jax.lax.scan(partial(_tick, rules, plan), state, jnp.arange(TICKS))
+    struck = _struck(rules, plan, state)
+    state = state._replace(windup=jnp.maximum(state.windup - 1, 0))
+    state, _ = jax.lax.scan(partial(_tick, rules, plan, struck), state, jnp.arange(TICKS))
     state = referee.judged(_owned(rules, state._replace(command=plan.want, t=state.t + 1)))
     state, reward = referee.rewarded(state)
     return Step(state, reward.astype(jnp.float32), state.ended != RUNNING, state.t >= rules.horizon)
@@ -162,15 +178,16 @@ def _decided(
     return state, Plan(want, aim, buttons.power(pads), danger.coming, of_players, stray, luck[1:8])
 
 
-def _begun(rules: Rules, state: State, pads: buttons.Buttons, positions: Array) -> Float[Array, " p"]:
-    """Wind-ups of all players: a released kick begins when the ball will be there at its end."""
+def _begun(rules: Rules, state: State, pads: buttons.Buttons, positions: Array) -> Int[Array, " n"]:
+    """Wind-ups of all agents, of which 1 ends now: a released kick begins when the ball will be there at its end."""
     n = rules.n_left
-    needs = kick.windup_of(pads.kick)
+    steps = kick.windup_of(pads.kick)
+    needs = STEP * steps
     spot = touch.reach_point(state.pos[:n] + state.vel[:n] * needs[:, None], state.vel[:n], state.facing[:n])
     there = balls.at_time(positions, needs)
     meets = (norm(there[:, :2] - spot) < KICK_NEAR) & (there[:, 2] < HEAD)
-    starts = buttons.released(pads) & meets & (state.windup[:n] <= 0) & (state.kicking[:n] <= 0)
-    return state.windup.at[:n].set(jnp.where(starts, needs, state.windup[:n]))
+    starts = buttons.released(pads) & meets & (state.windup == 0) & (state.kicking[:n] <= 0)
+    return jnp.where(starts, steps + 1, state.windup).astype(jnp.int32)
 
 
 def _agents_want(rules: Rules, state: State, positions: Array, has: Array, amount: Array) -> Float[Array, "n 2"]:
@@ -183,7 +200,7 @@ def _agents_want(rules: Rules, state: State, positions: Array, has: Array, amoun
     to_ball = unit(way, jnp.zeros((2,))) * fast[:, None]
     ahead = balls.at_time(positions, jnp.array(CONTROL_TIME))[None, :2] - pos
     follow = norm(ahead) * DISTANCE_TO_SPEED
-    follow = jnp.where(follow < DRIBBLE, follow, jnp.clip(speed, follow, SPRINT))
+    follow = jnp.where(speed > 0, jnp.clip(follow, 0.5 * speed, _with_ball(speed)), follow)
     close = share(norm(ahead), 0.2, 0.4)[:, None] ** 0.5
     dribble = unit(unit(ahead, facing) * close + facing * (1 - close), facing) * follow[:, None]
     led = jnp.where((has[:n] & (amount[:n] >= 1))[:, None], dribble, to_ball)
@@ -193,16 +210,19 @@ def _agents_want(rules: Rules, state: State, positions: Array, has: Array, amoun
     # A kick slows its player down: more the farther he faces from where he wants to go.
     turn = ((facing * direction).sum(-1) * 0.5 + 0.5) ** 1.5 * 0.8 + 0.2
     damped = state.vel[:n] * (0.9 * turn)[:, None]
-    return jnp.where((state.windup[:n] > 0)[:, None], damped, want)
+    return jnp.where((state.windup > 0)[:, None], damped, want)
 
 
-def _tick(rules: Rules, plan: Plan, state: State, tick: Array) -> tuple[State, None]:
+def _with_ball(speed: Array) -> Array:
+    """Top speed of a dribbler who wants `speed`: a little more than slow, a little less than a sprint."""
+    return jnp.interp(speed, jnp.array([0.0, DRIBBLE, WALK, SPRINT]), jnp.array(WITH_BALL))
+
+
+def _tick(rules: Rules, plan: Plan, struck: Struck, state: State, tick: Array) -> tuple[State, None]:
     """Run all players and the ball for 10 ms, then let feet and hands touch it."""
     want = jnp.where(tick < movement.DELAY, state.command, plan.want)
     vel, facing = movement.run(state.vel, state.facing, want)
     pos = movement.kept_apart(state.pos + vel * TICK)
-    left_until = state.windup - TICK
-    hits = (state.windup > 0) & (left_until <= 1e-6)
     running = (state.ended == RUNNING) & ~state.held_by_keeper
     flown = balls.step(state.ball)
     state = state._replace(
@@ -210,13 +230,12 @@ def _tick(rules: Rules, plan: Plan, state: State, tick: Array) -> tuple[State, N
         vel=vel,
         facing=facing,
         ball=jax.tree.map(lambda new, old: jnp.where(running, new, old), flown, state.ball),
-        windup=jnp.maximum(left_until, 0.0),
         rest=jnp.maximum(state.rest - TICK, 0.0),
         kicking=jnp.maximum(state.kicking - TICK, 0.0),
         since_touch=jnp.minimum(state.since_touch + TICK, 10.0),
         dive=jnp.where(plan.threat, jnp.minimum(state.dive + TICK, 2.0), 0.0),
     )
-    state = _kicked(rules, plan, state, hits)
+    state = _kicked(rules, struck, state, tick == kick.KICK_TICK)
     state = _saved(rules, plan, _controlled(rules, plan, state))
     return state._replace(ended=referee.whistle(state.ball, state.ended)), None
 
@@ -233,28 +252,40 @@ def _touched(state: State, happens: Array, ball: Ball, player: Array, team: int 
     )
 
 
-def _kicked(rules: Rules, plan: Plan, state: State, hits: Bool[Array, " p"]) -> State:
-    """Play the kick that is due in this tick, if the ball is there."""
+def _struck(rules: Rules, plan: Plan, state: State) -> Struck:
+    """The kick that is due in this step, if there is one."""
     n = rules.n_left
-    foot = touch.reach_point(state.pos, state.vel, state.facing)
-    near = (norm(state.ball.pos[None, :2] - foot) < KICK_NEAR) & (state.ball.pos[2] < HEAD)
-    due = hits[:n] & near[:n] & (state.ended == RUNNING) & ~state.held_by_keeper
+    due = state.windup == 1
     i = jnp.argmax(due)
     kind, vel, facing = state.buttons.kick[i], state.vel[i], state.facing[i]
     target = kick.pass_target(kind, i, state.pos[:n], state.vel[:n], plan.aim[i], plan.strength[i])
-    passed, pass_spin = kick.pass_ball(kind, target, state.ball, facing, PASS_NOISE * plan.stray)
+    passed, pass_spin = kick.pass_ball(kind, target, state.ball, vel, facing, PASS_NOISE * plan.stray)
     way = kick.shot_direction(state.pos[i], vel, plan.aim[i])
     shot, shot_spin = kick.shoot(way, plan.strength[i], state.ball, vel, facing, plan.shot_luck)
-    shoots = kind == 4
-    given, spin = jnp.where(shoots, shot, passed), jnp.where(shoots, shot_spin, pass_spin)
-    ball = balls.struck(state.ball, given, spin, jnp.where(shoots, 0.7, 0.9))
-    state = _touched(state, due[i], ball, i, LEFT)
-    mine = due[i] & (jnp.arange(rules.n_players) == i)
+    shoots = kind == SHOT
+    return Struck(
+        due[i] & (kind > 0),
+        i,
+        jnp.where(shoots, shot, passed),
+        jnp.where(shoots, shot_spin, pass_spin),
+        jnp.where(shoots, SHOT_GRIP, PASS_GRIP),
+    )
+
+
+def _kicked(rules: Rules, struck: Struck, state: State, now: Bool[Array, ""]) -> State:
+    """Play the kick that is due, if the ball is there."""
+    i, p = struck.player, jnp.arange(rules.n_players)
+    foot = touch.reach_point(state.pos[i], state.vel[i], state.facing[i])
+    near = (norm(state.ball.pos[:2] - foot) < KICK_NEAR) & (state.ball.pos[2] < HEAD)
+    plays = now & struck.due & near & (state.ended == RUNNING) & ~state.held_by_keeper
+    ball = balls.struck(state.ball, struck.vel, struck.spin, struck.grip)
+    state = _touched(state, plays, ball, i, LEFT)
+    mine = plays & (p == i)
     pads = state.buttons
     return state._replace(
         rest=jnp.where(mine, kick.FOLLOW, state.rest),
         kicking=jnp.where(mine, kick.FOLLOW, state.kicking),
-        buttons=pads._replace(kick=jnp.where(mine[:n], 0, pads.kick)),
+        buttons=pads._replace(kick=jnp.where(mine[: rules.n_left], 0, pads.kick)),
     )
 
 
@@ -267,7 +298,8 @@ def _controlled(rules: Rules, plan: Plan, state: State) -> State:
     contested = (state.last_touch_team == LEFT) & (state.since_touch[LEFT] < 1.0)
     near = distance < jnp.where(right & contested, TACKLE_NEAR, NEAR)
     goes = (index == state.designated[LEFT]) | (index == state.designated[RIGHT])
-    ready = (state.rest <= 0) & (state.windup <= 0) & (state.kicking <= 0) & goes & near
+    winding = jnp.concatenate([state.windup > 0, jnp.zeros((p - n,), bool)])
+    ready = (state.rest <= 0) & ~winding & (state.kicking <= 0) & goes & near
     ready = ready & (state.ball.pos[2] < HEAD) & (index != n)
     i = jnp.argmin(jnp.where(ready, distance, jnp.inf))
     is_right = right[i]
@@ -291,7 +323,7 @@ def _held_velocity(plan: Plan, state: State, i: Array, n: int) -> Array:
     j = jnp.minimum(i, n - 1)
     pads = state.buttons
     still = pads.held[j] == 0
-    speed = jnp.where(pads.sprint[j], SPRINT, jnp.where(pads.dribble[j], DRIBBLE, 5.0))
+    speed = jnp.where(pads.sprint[j], SPRINT, jnp.where(pads.dribble[j], DRIBBLE, WALK))
     return plan.aim[j] * jnp.where(still, 0.0, speed)
 
 

@@ -1,4 +1,4 @@
-"""The opponents' goalkeeper: where he stands, how far he comes out, and his saves (goalie_default.cpp, humanoid.cpp)."""
+"""The opponents' goalkeeper: where he stands, how far he comes out, his saves (goalie_default.cpp, humanoid.cpp)."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ SEEN = 32.0  # m within which a shot concerns him
 BOX_LENGTH, BOX_WIDTH = 16.4, 20.05  # m, where hands are allowed (playercontroller.cpp)
 CATCH = 0.3  # least ease of a ball that is held (humanoid.cpp)
 REACTION = 0.85 * 0.72  # stat at difficulty 0.6 (playerdata.cpp)
-# Reach: in place of the engine's recorded dives, an ellipse that grows. Fitted to the map of goals by place of the shot.
+# Reach: in place of the engine's recorded dives, an ellipse that grows. Fitted to the share of goals by place of shot.
 DIVE_DELAY = 0.12  # s from a shot to the first move
 DIVE_SPEED = 3.6  # m/s by which his reach to the sides grows
 STANDING, STRETCHED = 0.75, 2.0  # m, reach to the sides at first and at last

@@ -14,24 +14,28 @@ from qllm_envs._football.constants import (
     SHORT_PASS,
     SHOT,
     SPRINT,
+    WALK,
 )
 from qllm_envs._football.state import Ball, angle_between, norm, share, turned, unit
 
-WINDUP = {SHORT_PASS: 0.36, LONG_PASS: 0.36, HIGH_PASS: 0.27, SHOT: 0.32}  # s from the released button to the ball,
-# fitted: the ball leaves 0.5, 0.5, 0.4 and 0.4 to 0.5 s after the press
+# Steps from the step after the press to that of the touch, fitted: the ball leaves in the fifth step, or the fourth.
+WINDUP = {SHORT_PASS: 3, LONG_PASS: 3, HIGH_PASS: 2, SHOT: 2}
+KICK_TICK = 5  # of the step in which the foot meets the ball
 FOLLOW = 0.4  # s after a kick in which the player neither has the ball nor can touch it
 SHORT_EXPONENT, LONG_EXPONENT, HIGH_EXPONENT = 0.7, 0.65, 0.55  # of the strength of the press
 SPEED_PER_POWER, SPEED_OFFSET = 36.0, 0.3  # m/s = 36 (power + 0.3) in humanoid.cpp; powers: AI_GetAutoPass
-STRIDE_EASE = 0.915  # share of it that the recorded strides of a pass give, fitted to speeds over 6 to 30 m
-CAP, HIGH_CAP = 25.2, 36.0  # m/s: 30 and 42 of the engine by its factor of a stride, which is fitted
+FOOT = 0.85  # m that the ball is played in front of the passer, fitted to speeds over 6 to 30 m
+CAP, HIGH_CAP = 30.0, 42.0  # m/s, in GetBestPossibleTouch
+STANDING_CAP = 0.84  # share of them for a passer who stands, fitted
 SHOT_POWER, SHOT_SKILL, SHOT_STRENGTH = 45.0, 0.45, 0.55  # the last two: stats, means over profiles (playerdata.cpp)
 VOLLEY = 0.3  # stat
+SHOT_EASE = 1.12  # fitted to speeds of shots of players who stand and walk
 IDEAL_ANGLE = 0.2 * jnp.pi  # between running and shooting
 
 
-def windup_of(kick: Int[Array, " n"]) -> Float[Array, " n"]:
-    """Seconds that each kind of kick takes from the command to the touch."""
-    return jnp.array([0.0, WINDUP[SHORT_PASS], WINDUP[LONG_PASS], WINDUP[HIGH_PASS], WINDUP[SHOT]])[kick]
+def windup_of(kick: Int[Array, " n"]) -> Int[Array, " n"]:
+    """Steps that each kind of kick takes from the command to the touch."""
+    return jnp.array([0, WINDUP[SHORT_PASS], WINDUP[LONG_PASS], WINDUP[HIGH_PASS], WINDUP[SHOT]])[kick]
 
 
 def pass_target(
@@ -56,16 +60,17 @@ def pass_target(
 
 
 def pass_ball(
-    kick: Array, target: Float[Array, " 2"], ball: Ball, facing: Array, noise: Array
+    kick: Array, target: Float[Array, " 2"], ball: Ball, vel: Array, facing: Array, noise: Array
 ) -> tuple[Float[Array, " 3"], Float[Array, " 3"]]:
-    """Velocity and spin of a pass to `target`, as seen from the passer. `noise` is the angle by which it goes astray."""
-    length = norm(target)
+    """Velocity and spin of a pass to `target`, as seen from the passer. `noise` is an angle, its error."""
+    length = jnp.maximum(norm(target) - FOOT, 0.0)
     far = share(length, 0.0, 60.0)
     high = kick == HIGH_PASS
     height = jnp.where(high, 0.45 - far * 0.15, 0.11)
     power = far**1.4 * jnp.where(high, 1.15, 1.8)
-    speed = STRIDE_EASE * SPEED_PER_POWER * (power + SPEED_OFFSET)
-    speed = jnp.minimum(speed, jnp.where(high, HIGH_CAP, CAP) + 0.5 * norm(ball.vel))
+    speed = SPEED_PER_POWER * (power + SPEED_OFFSET)
+    runs = STANDING_CAP + (1 - STANDING_CAP) * share(norm(vel), 0.0, WALK)
+    speed = jnp.minimum(speed, jnp.where(high, HIGH_CAP, CAP) * runs + 0.5 * norm(ball.vel))
     flat = unit(target, facing)
     given = unit(jnp.concatenate([flat, height[None]]), jnp.array([1.0, 0.0, 0.0])) * speed
     bend = _bend(facing, given[:2]) * jnp.where(high, 0.2, 1.0)
@@ -121,7 +126,7 @@ def shoot(
     rise = worst_way[2] + _s_curve(hard**0.7, 0.7) * 0.7
     worst = _toward(worst_way[:2], rise) * power * (1 - hard**0.7 * 0.5)
     mixed = luck[3] ** (SHOT_SKILL * 0.7)
-    given = best * (1 - mixed) + worst * mixed
+    given = SHOT_EASE * (best * (1 - mixed) + worst * mixed)
     turn = 20.0 * (2 * luck[4:] - 1)
     bend = _bend(facing, given[:2])
     back = -20.0 * aim + turn[:2] * (0.3 + mixed * 0.7)

@@ -1,7 +1,7 @@
 """How players run: speed, turning and collisions.
 
-The engine plays one of 293 recorded strides after the other. In place of these there are limits on acceleration, braking
-and turning, with a delay of nearly a step between what is wanted and what the legs do. The tables are fitted to speeds
+The engine plays one of 293 recorded strides after the other. In place of these are limits on acceleration, braking and
+turning, with a delay of nearly a step between what is wanted and what the legs do. The tables are fitted to speeds
 measured on the engine: from rest, stopping at full speed, and turns by 45, 90 and 180 degrees.
 """
 
@@ -11,18 +11,18 @@ from jaxtyping import Array, Float
 from qllm_envs._football.constants import HALF_LENGTH, HALF_WIDTH, TICK
 from qllm_envs._football.state import angle_between, norm, turned, unit
 
-DELAY = 8  # ticks of a step in which legs still do what was wanted in the step before
-# Speeds from rest at sprint, m/s after each step: 0.1 1.1 2.5 3.4 4.2 4.8 5.1 5.6 5.9 6.1 6.4 6.8 7.0 7.2 ... 7.75.
-SPEEDS = jnp.array([0.0, 1.0, 2.5, 3.4, 4.2, 4.8, 5.4, 6.1, 6.8, 7.2, 7.75])
-ACCELERATION = jnp.array([9.0, 13.5, 11.5, 8.5, 7.0, 5.0, 3.9, 3.0, 2.6, 1.5, 0.6])
-# Speeds of a player who stops at 7.7 m/s: 7.0 5.0 2.1 0.4 0.
-BRAKING_SPEEDS = jnp.array([0.0, 1.0, 3.0, 5.0, 7.0, 8.0])
-BRAKING = jnp.array([14.0, 20.0, 29.0, 28.0, 20.0, 17.0])
+DELAY = 6  # ticks of a step in which legs still do what was wanted in the step before
+# Speeds from rest at sprint, m/s after each step: 0.6 2.1 3.1 3.9 4.6 5.1 5.5 6.0 6.4 6.8 7.0 7.2 7.4 7.5 7.6 7.7 7.8.
+SPEEDS = jnp.array([0.0, 0.6, 1.4, 2.1, 3.1, 3.9, 4.6, 5.1, 6.0, 6.4, 6.8, 7.2, 7.5, 7.8])
+ACCELERATION = jnp.array([15.0, 16.0, 15.0, 11.0, 8.5, 7.5, 5.5, 4.6, 4.4, 4.0, 2.5, 2.0, 1.0, 0.5])
+# Speeds of a player who stops at 7.8 m/s: 7.7 6.9 4.9 2.3 0.2 0.
+BRAKING_SPEEDS = jnp.array([0.0, 1.0, 2.3, 3.5, 4.9, 6.0, 6.9, 7.3, 7.7])
+BRAKING = jnp.array([16.0, 20.0, 23.0, 27.0, 26.0, 23.0, 18.0, 12.0, 8.0])
 # Share of the wanted speed that a turn still to go leaves, by its angle: slowest at 6.3 m/s in a turn by 45 degrees, at
-# 3.3 m/s by 90, standing by 180.
-TURNS = jnp.deg2rad(jnp.array([0.0, 20.0, 45.0, 90.0, 135.0, 180.0]))
-LEFT_SPEED = jnp.array([1.0, 0.97, 0.78, 0.33, 0.1, 0.0])
-SIDEWAYS = 22.0  # m/s^2 across the direction of running
+# 3.6 m/s by 90, at 1.2 m/s by 180.
+TURNS = jnp.deg2rad(jnp.array([0.0, 20.0, 45.0, 65.0, 90.0, 180.0]))
+LEFT_SPEED = jnp.array([1.0, 0.97, 0.75, 0.4, 0.28, 0.05])
+SIDEWAYS = 14.0  # m/s^2 across the direction of running
 SPIN_SPEED = 9.0  # rad/s of a player who stands
 BODY = 0.7  # m between centers of two players in contact, from the engine's collisions of bodies
 MARGIN = 3.0  # m that players can leave the pitch by

@@ -13,7 +13,7 @@ LEG = 0.28  # m, reach without a step
 USABLE = 0.94  # share of the top speed that is counted with
 TOO_HIGH = 1.5  # m
 FAR_SPEED = 0.75  # share of the top speed over a distance that is not looked at closely
-MAX_SPEED = (7.75, 7.6)  # m/s: measured on the left team; the right one plays at difficulty 0.6, which weighs its stats
+MAX_SPEED = (7.8, 7.6)  # m/s: measured on the left team; the right one plays at difficulty 0.6, which weighs its stats
 POSSESSION_RADIUS, POSSESSION_SPEED, POSSESSION_HEIGHT = 1.0, 6.0, 0.5
 SWITCH_TEAM, SWITCH_BALL = 0.8, 0.85  # how much sooner another player has to be there to be designated
 

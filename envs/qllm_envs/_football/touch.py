@@ -14,7 +14,7 @@ BALL_CONTROL, DRIBBLING, REACTION = (
     0.45,
     0.4,
     0.5,
-)  # stats, means over the engine's profiles of players (playerdata.cpp)
+)  # stats, means over profiles (playerdata.cpp)
 STRIDE = 0.15  # s of a stride that is left after its touch; fitted to the rhythm of touches, 0.6 s at a sprint
 OVERDRIVE = 2.0  # m/s by which the ball may be played ahead of the player's own speed
 HANDS_SPEED = 10.0  # m/s above which a ball is harder to control

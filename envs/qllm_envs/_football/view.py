@@ -1,4 +1,4 @@
-"""Views of a football match: observations of Google Research Football (simple115, version 1), fields and the flat state.
+"""Views of a football match: observations of Google Research Football (simple115, version 1), fields, flat state.
 
 Axis letters: N agents, R opponents, P = N + R players.
 """
@@ -121,9 +121,7 @@ def described(rules: Rules) -> dict[str, Field]:
         "opponent_pos": Field((r, 2), opponent_pos, "m", -reach, reach),
         "opponent_vel": Field((r, 2), "velocity (vx, vy) of each opponent", "m/s", -MAX_SPEED, MAX_SPEED),
         "opponent_role": Field((r,), role.format(who="opponent"), "number of a role", 0.0, 5.0),
-        "ball_pos": Field(
-            (3,), "position (x, y, z) of the ball; z is its height, 0.11 on the ground", "m", -200, 200.0
-        ),
+        "ball_pos": Field((3,), "position (x, y, z) of the ball; z is its height, 0.11 at rest", "m", -200.0, 200.0),
         "ball_vel": Field((3,), ball_vel, "m/s", -MAX_BALL_SPEED, MAX_BALL_SPEED),
         "ball_owner_team": Field((), whose, "number of a team", -1.0, 1.0),
         "ball_owner": Field((), index, "index of a player", -1.0, max(n, r) - 1.0),
