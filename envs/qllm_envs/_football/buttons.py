@@ -78,7 +78,7 @@ def wanted(
     Outside of the pitch a direction that leads away from it is not taken.
     """
     direction = jnp.asarray(DIRECTIONS)[now.held]
-    bound = jnp.array([HALF_LENGTH, HALF_WIDTH])
+    bound = jnp.array([[HALF_LENGTH, HALF_WIDTH]])
     direction = jnp.where(pos > bound, jnp.minimum(direction, 0.0), direction)
     direction = jnp.where(pos < -bound, jnp.maximum(direction, 0.0), direction)
     length = jnp.abs(direction).max(-1)

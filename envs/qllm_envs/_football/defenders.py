@@ -41,7 +41,8 @@ def run_for(rules: Rules, state: State, positions: Float[Array, "k 3"]) -> Float
     on_ball = marked == state.on_ball
     held = _held(base, pos + vel * 0.14, attacker, on_ball)
     target = base * (1 - bias) + held * bias
-    target = jnp.clip(target, -jnp.array([HALF_LENGTH, HALF_WIDTH]), jnp.array([HALF_LENGTH, HALF_WIDTH]))
+    bound = jnp.broadcast_to(jnp.array([HALF_LENGTH, HALF_WIDTH]), target.shape)
+    target = jnp.clip(target, -bound, bound)
     way = target - pos
     far = share(norm(pos - state.pos[state.designated[LEFT]]), 20.0, 65.0)
     lazy = far * (0.5 + 0.5 * jnp.clip(state.fading[RIGHT] - 0.5, 0.0, 1.0))
@@ -59,14 +60,14 @@ def _marks(rules: Rules, state: State, positions: Array) -> Int[Array, " d"]:
     ball = at_time(positions, jnp.array(0.1))[:2]
     spot = jnp.array([HALF_LENGTH - 2.0, 0.0]) * 0.8 + ball * 0.2
     attackers = state.pos[: rules.n_left]
-    danger = 0.95 * (1 - share(norm(attackers - spot), 0.0, 2 * HALF_LENGTH))
+    danger = 0.95 * (1 - share(norm(attackers - spot[None]), 0.0, 2 * HALF_LENGTH))
     danger = danger + 0.05 * (jnp.arange(rules.n_left) == state.designated[LEFT])
     defenders = state.pos[rules.n_left + 1 :]
     marked = jnp.full((len(defenders),), jnp.argmax(danger), jnp.int32)
     free: Bool[Array, " d"] = jnp.ones((len(defenders),), bool)
     for _ in range(min(len(defenders), rules.n_left)):
         attacker = jnp.argmax(danger)
-        nearest = jnp.argmin(jnp.where(free, norm(defenders - attackers[attacker]), jnp.inf))
+        nearest = jnp.argmin(jnp.where(free, norm(defenders - attackers[attacker][None]), jnp.inf))
         marked = marked.at[nearest].set(attacker)
         free = free.at[nearest].set(False)
         danger = danger.at[attacker].set(-1.0)
@@ -80,7 +81,7 @@ def _formation(state: State, n: int) -> Float[Array, "d 2"]:
 
 def _held(base: Array, actual: Array, attacker: Array, on_ball: Array) -> Array:
     """Where defenders have to be so that their attackers do not get to shoot before they are there."""
-    goal = jnp.array([HALF_LENGTH, 0.0])
+    goal = jnp.array([[HALF_LENGTH, 0.0]])
     to_goal = norm(goal - attacker)
     shooting = jnp.where(on_ball, CARRIER_SHOOTING, OTHER_SHOOTING)
     threshold = jnp.clip(to_goal - shooting, LEAST, HALF_LENGTH)

@@ -88,7 +88,7 @@ def _part(start: Array, end: Array, point: Array) -> Array:
 def _tactical(rules: Rules, state: State, ball: Array) -> tuple[Array, Array]:
     """The point that makes the goal small, and True if he is to walk back to it."""
     index, goal = rules.n_left, jnp.array([HALF_LENGTH, 0.0])
-    posts = jnp.array([[HALF_LENGTH, GOAL_HALF_WIDTH], [HALF_LENGTH, -GOAL_HALF_WIDTH]]) - ball
+    posts = jnp.array([[HALF_LENGTH, GOAL_HALF_WIDTH], [HALF_LENGTH, -GOAL_HALF_WIDTH]]) - ball[None]
     middle = unit(unit(posts, jnp.array([1.0, 0.0])).sum(0), jnp.array([1.0, 0.0]))
     reach = (HALF_LENGTH - LINE_DISTANCE - ball[0]) / jnp.maximum(middle[0], 0.05)
     on_line = ball + middle * reach
@@ -116,7 +116,7 @@ def _coming_out(rules: Rules, state: State, opponent: Array, carrier: Array, goa
     n, defenders = rules.n_left, slice(rules.n_left + 1, rules.n_players)
     mates = state.pos[defenders] + state.vel[defenders] * 0.24
     threshold, late = _danger(opponent, goal, SHOOTING, mates)
-    distance = norm(state.pos[:n] - goal)
+    distance = norm(state.pos[:n] - goal[None])
     helper = jnp.argmin(jnp.where(jnp.arange(n) == carrier, jnp.inf, distance))
     second = state.pos[helper] + state.vel[helper] * 0.32
     helper_threshold, helper_late = _danger(second, goal, HELPER_SHOOTING, mates)
@@ -130,7 +130,7 @@ def _danger(attacker: Array, goal: Array, shooting: float, mates: Array) -> tupl
     to_goal = norm(goal - attacker)
     threshold = jnp.clip(to_goal - shooting * share(to_goal, 0.0, shooting * 2), 0.0, HALF_LENGTH)
     point = attacker + unit(goal - attacker, jnp.zeros((2,))) * threshold
-    return threshold, norm(mates - point).min()
+    return threshold, norm(mates - point[None]).min()
 
 
 def reaches(rules: Rules, ball: Ball, pos: Array, dive: Array) -> Bool[Array, ""]:

@@ -48,10 +48,10 @@ def pass_target(
     me = pos[index] + unit(vel[index], jnp.zeros((2,))) * 0.2
     exponent = jnp.array([1.0, SHORT_EXPONENT, LONG_EXPONENT, HIGH_EXPONENT, 1.0])[kick]
     manual = me + aim * jnp.clip(jnp.clip(strength**exponent, 0.01, 1.0) * 60.0, 1.0, 100.0)
-    duration = jnp.clip(0.3 + norm(pos - me) * 0.05, 0.0, 1.0) ** 0.7 * 0.7
+    duration = jnp.clip(0.3 + norm(pos - me[None]) * 0.05, 0.0, 1.0) ** 0.7 * 0.7
     spots = pos + vel * duration[:, None]
-    distance = share(norm(spots - manual), 0.0, 70.0) ** 0.8 * 0.8
-    toward = unit(spots - me, aim)
+    distance = share(norm(spots - manual[None]), 0.0, 70.0) ** 0.8 * 0.8
+    toward = unit(spots - me[None], aim)
     angle = jnp.abs(angle_between(jnp.broadcast_to(aim, toward.shape), toward)) / jnp.pi
     rating = jnp.where(jnp.arange(len(pos)) == index, jnp.inf, distance + angle)
     target = spots[jnp.argmin(rating)] - me

@@ -49,5 +49,5 @@ def kept_apart(pos: Float[Array, "p 2"]) -> Float[Array, "p 2"]:
     distance = norm(apart)
     overlap = jnp.maximum(BODY - distance, 0.0) * (1 - jnp.eye(len(pos)))
     pushed = (unit(apart, jnp.zeros((2,))) * (0.5 * overlap)[..., None]).sum(1)
-    bound = jnp.array([HALF_LENGTH, HALF_WIDTH]) + MARGIN
+    bound = jnp.broadcast_to(jnp.array([HALF_LENGTH, HALF_WIDTH]) + MARGIN, pos.shape)
     return jnp.clip(pos + pushed, -bound, bound)

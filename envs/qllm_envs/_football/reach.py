@@ -46,8 +46,8 @@ def time_to_ball(
     part = jnp.where((first > 0) & (before < 0), -before / jnp.maximum(here - before, 1e-6), 1.0)
     exact = times[first] - PREDICTED_STEP * (1 - part)
     # Next to the ball the distance itself is taken for a time, so that players can be compared.
-    soon = share(norm(state.pos + state.vel * TOUCH_OFFSET - positions[0, :2]), 0.0, 0.6) * TOUCH_OFFSET
-    far = jnp.maximum(times[-1], norm(positions[-1, :2] - state.pos) / (speed * FAR_SPEED))
+    soon = share(norm(state.pos + state.vel * TOUCH_OFFSET - positions[:1, :2]), 0.0, 0.6) * TOUCH_OFFSET
+    far = jnp.maximum(times[-1], norm(positions[-1:, :2] - state.pos) / (speed * FAR_SPEED))
     time = jnp.where(first == 0, soon, exact)
     return jnp.where(reached.any(1), jnp.maximum(time, 0.0), far)
 

@@ -64,7 +64,7 @@ def norm(vector: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
 def unit(vector: Float[Array, "*batch d"], default: Array) -> Float[Array, "*batch d"]:
     """Direction of vectors; `default` where they are shorter than a micrometer."""
     length = norm(vector)[..., None]
-    return jnp.where(length > 2e-6, vector / length, default)
+    return jnp.where(length > 2e-6, vector / length, jnp.broadcast_to(default, vector.shape))
 
 
 def turned(vector: Float[Array, "*batch 2"], angle: Float[Array, "*batch"]) -> Float[Array, "*batch 2"]:

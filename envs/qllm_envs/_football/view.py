@@ -34,8 +34,8 @@ def view(rules: Rules, state: State) -> View:
 def _shared(rules: Rules, state: State) -> Float[Array, " shared"]:
     """The part of an observation that all agents have in common."""
     n, scale = rules.n_left, jnp.asarray(SEEN_SCALE)
-    teams = [state.pos[:n] * scale, state.vel[:n] * scale * STEP, state.pos[n:] * scale, state.vel[n:] * scale * STEP]
-    players = jnp.concatenate([each.reshape(-1) for each in teams])
+    pos, vel = state.pos * scale[None], state.vel * scale[None] * STEP
+    players = jnp.concatenate([each.reshape(-1) for each in (pos[:n], vel[:n], pos[n:], vel[n:])])
     missing = jnp.full((OF_PLAYERS - len(players),), MISSING)
     ball = [state.ball.pos * jnp.asarray(BALL_SCALE), state.ball.vel * jnp.asarray(BALL_SCALE) * STEP]
     return jnp.concatenate([players, missing, *ball, jax.nn.one_hot(state.owner_team + 1, 3)])
@@ -75,8 +75,8 @@ def _fields(rules: Rules, state: State) -> dict[str, Array]:
         "agent_vel": state.vel[:n],
         "agent_role": jnp.asarray(role[:n]),
         "agent_has_ball": owns,
-        "agent_goal_distance": norm(state.pos[:n] - goal),
-        "agent_ball_distance": norm(state.pos[:n] - ball[:2]),
+        "agent_goal_distance": norm(state.pos[:n] - goal[None]),
+        "agent_ball_distance": norm(state.pos[:n] - ball[None, :2]),
         "opponent_pos": state.pos[n:],
         "opponent_vel": state.vel[n:],
         "opponent_role": jnp.asarray(role[n:]),
