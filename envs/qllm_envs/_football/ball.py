@@ -76,7 +76,7 @@ def _roll(pos: Array, vel: Array, spin: Array, grass: Array, slam: Array, ticks:
 
 def _woodwork(pos: Array, vel: Array) -> tuple[Array, Array]:
     """Reflect the ball from posts and bars."""
-    end, side = jnp.sign(pos[0]), jnp.where(pos[1] < 0, -1.0, 1.0)
+    end, side = jnp.where(pos[0] < 0, -1.0, 1.0), jnp.where(pos[1] < 0, -1.0, 1.0)
     post = jnp.stack([end * HALF_LENGTH, side * GOAL_HALF_WIDTH])
     low = pos[2] < GOAL_HEIGHT + CONTACT
     flat, moved = _reflected(pos[:2], vel[:2], post, jnp.stack([-end, 0.0 * end]), low)

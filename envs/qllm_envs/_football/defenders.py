@@ -44,7 +44,7 @@ def run_for(rules: Rules, state: State, positions: Float[Array, "k 3"]) -> Float
     bound = jnp.broadcast_to(jnp.array([HALF_LENGTH, HALF_WIDTH]), target.shape)
     target = jnp.clip(target, -bound, bound)
     way = target - pos
-    far = share(norm(pos - state.pos[state.designated[LEFT]]), 20.0, 65.0)
+    far = share(norm(pos - state.pos[state.designated[LEFT]][None]), 20.0, 65.0)
     lazy = far * (0.5 + 0.5 * jnp.clip(state.fading[RIGHT] - 0.5, 0.0, 1.0))
     speed = _quantized(jnp.minimum(norm(way) * DISTANCE_TO_SPEED * (1 - lazy), SPRINT))
     return unit(way, jnp.zeros((2,))) * speed[:, None]
