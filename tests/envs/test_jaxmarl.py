@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import qllm_envs
+from qllm_envs import check
 from qllm_envs._jaxmarl import arguments, package
 from qllm_envs._jaxmarl.games import GAMES, REFUSED
 
@@ -130,6 +131,16 @@ def test_an_end_is_jaxmarls_and_is_no_reset(name: str):
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in GAMES if name != SPEAKER])
 def test_each_keeps_the_contract(name: str):
     qllm_envs.check_env(ours(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "key", "value"), [(*of, value) for of, table in arguments._TABLES.items() for value in table]
+)
+def test_each_layout_and_scenario_has_the_shapes_of_the_contract(name: str, key: str, value: str):
+    env = qllm_envs.make("jaxmarl", id=name, kwargs={key: value})
+    check.check_shapes(env)
+    assert env.spec.task == f"jaxmarl_{name}_{value}"
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ class Rules(NamedTuple):
 
 def rules_of(name: str, game: Game, env: Any, horizon: int, shaped_reward: float) -> Rules:
     """Return the environment with the sizes that it has when it is reset. Nothing is computed."""
-    with _as_jaxmarl_is():
+    with _as_jaxmarl_is(name):
         obs, start = jax.eval_shape(env.reset, jax.random.key(0))
     return Rules(
         name,
@@ -62,14 +62,15 @@ def rules_of(name: str, game: Game, env: Any, horizon: int, shaped_reward: float
 
 
 @contextlib.contextmanager
-def _as_jaxmarl_is() -> Iterator[None]:
-    """Let JaxMARL broadcast, and leave out what it prints while it is traced."""
-    with jax.numpy_rank_promotion("allow"), contextlib.redirect_stdout(io.StringIO()):
+def _as_jaxmarl_is(name: str) -> Iterator[None]:
+    """Let JaxMARL broadcast, and leave out what JaxNav prints while it is traced."""
+    unheard = contextlib.redirect_stdout(io.StringIO()) if name == "jaxnav" else contextlib.nullcontext()
+    with jax.numpy_rank_promotion("allow"), unheard:
         yield
 
 
 def reset(rules: Rules, key: jax.Array) -> State:
-    with _as_jaxmarl_is():
+    with _as_jaxmarl_is(rules.name):
         obs, inner = rules.env.reset(key)
     return State(_settled(rules, inner), _padded(rules, obs) if rules.keeps_obs else None, jnp.int32(0))
 
@@ -77,7 +78,7 @@ def reset(rules: Rules, key: jax.Array) -> State:
 def step(rules: Rules, key: jax.Array, state: State, actions: Int[Array, " n"]) -> Step:
     """An end before the horizon is a termination; at the horizon it is a truncation, whatever JaxMARL calls it."""
     chosen = {agent: actions[i] for i, agent in enumerate(rules.agents)}
-    with _as_jaxmarl_is():
+    with _as_jaxmarl_is(rules.name):
         obs, inner, rewards, dones, info = rules.env.step_env(key, state.inner, chosen)
     moved = State(_settled(rules, inner), _padded(rules, obs) if rules.keeps_obs else None, state.t + 1)
     truncated = moved.t >= rules.horizon
@@ -100,13 +101,13 @@ def _team_reward(rules: Rules, rewards: Mapping[Any, Any], info: Mapping[str, An
 
 
 def view(rules: Rules, state: State) -> View:
-    with _as_jaxmarl_is():
+    with _as_jaxmarl_is(rules.name):
         obs = state.obs if rules.keeps_obs else _padded(rules, rules.env.get_obs(state.inner))
         can = _available(rules, state.inner)
     assert obs is not None
     fields = {name: _as_field(leaf) for name, leaf in named_arrays(state.inner).items()}
     if rules.has_world:
-        with _as_jaxmarl_is():
+        with _as_jaxmarl_is(rules.name):
             flat = rules.env.get_world_state(state.inner).astype(jnp.float32)
         return View(obs, can, flat, fields | {"world_state": flat})
     flat = jnp.concatenate([obs[i, :size] for i, size in enumerate(rules.obs_sizes)])

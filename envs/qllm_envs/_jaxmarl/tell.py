@@ -10,7 +10,6 @@ from qllm_envs._jaxmarl.play import Rules, named_arrays
 from qllm_envs.core import Entries, Field, Spec, StateBlock
 
 NAME = "jaxmarl"
-DISCOUNT = "; plus {weight:g} times JaxMARL's shaped rewards of all agents"
 
 
 def spec_of(rules: Rules, kwargs: Mapping[str, Any] | None) -> Spec:
@@ -37,7 +36,8 @@ def spec_of(rules: Rules, kwargs: Mapping[str, Any] | None) -> Spec:
 
 
 def _reward(rules: Rules) -> str:
-    shaped = DISCOUNT.format(weight=rules.shaped_reward) if rules.shaped_reward else ""
+    weight = rules.shaped_reward
+    shaped = f"; plus {weight:g} times JaxMARL's shaped rewards of all agents" if weight else ""
     return f"{rules.game.reward.rstrip('.')}{shaped}."
 
 
