@@ -16,6 +16,7 @@ import yaml
 from qllm_jax import config, tfcaf
 from qllm_jax.commands import zoo
 from qllm_jax.commands.generate import ExitCode
+from qllm_jax.run import zoo as library
 from qllm_jax.studies import plan, report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,6 +233,13 @@ def test_the_table_of_the_library_lists_every_function():
 
 def test_the_table_of_the_zoo_is_that_of_the_command():
     assert zoo.table() in (DOCS / "zoo.md").read_text(), "copy the table of python -m qllm_jax.zoo"
+
+
+def test_policies_that_are_named_are_in_the_zoo():
+    files = [*PAGES, *NOTEBOOKS, ROOT / "qllm_jax" / "zoo.py", ROOT / "qllm_jax" / "run" / "zoo.py"]
+    named = {found for file in files for found in re.findall(r"zoo:([a-z]\w+/\w+)", file.read_text())}
+    assert len(named) > 5
+    assert named <= set(library.names())
 
 
 def test_the_citation_names_this_version():

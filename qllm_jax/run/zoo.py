@@ -26,7 +26,7 @@ def names() -> list[str]:
 
 
 def is_name(run: str) -> bool:
-    """True for what is to be the name of an entry, such as zoo:mpe_spread_n3/qmix, and no path."""
+    """True for what is to be the name of an entry, such as zoo:relay_n3/qmix, and no path."""
     return run.startswith(PREFIX)
 
 
