@@ -33,6 +33,14 @@ def commands() -> dict[str, str]:
     return {name: ast.get_docstring(ast.parse(text)) or "" for name, text in found.items()}
 
 
+def policies() -> list[str]:
+    """Policies of the zoo as commands take them, zoo:TASK/METHOD, sorted."""
+    library = PACKAGE / "run" / "library"
+    return sorted(
+        f"zoo:{file.parent.relative_to(library).as_posix()}" for file in library.glob("*/*/policy.safetensors")
+    )
+
+
 def of_training() -> str:
     """Return the part of the help of `train` that lists methods, environments and keys."""
     algos = group_names("algo")

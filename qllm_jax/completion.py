@@ -29,6 +29,7 @@ compdef _qllm_jax qllm-jax""",
 VALUES = {"wandb.mode": ("disabled", "offline", "online"), "unroll": ("auto", "scan", "pallas")}
 VALUES |= {"which": ("best", "last")}
 VALUES |= dict.fromkeys(("overwrite", "upload", "untrained", "tensorboard"), ("true", "false"))
+OF_RUNS = ("evaluate", "render", "explain", "export", "report", "zoo")  # commands that take zoo:TASK/METHOD
 COMPOSED = ("train", "generate")  # commands whose keys are those of configs/
 
 
@@ -40,7 +41,8 @@ def candidates(words: Sequence[str]) -> list[str]:
     key, equals, value = last.partition("=")
     if equals:
         return [f"{key}={each}" for each in values(key) if each.startswith(value)]
-    return [f"{each}=" for each in keys(before[0]) if each.startswith(last)]
+    policies = choices.policies() if before[0] in OF_RUNS and last.startswith("zo") else []
+    return [name for name in (*policies, *(f"{each}=" for each in keys(before[0]))) if name.startswith(last)]
 
 
 def values(key: str) -> Sequence[str]:
@@ -65,8 +67,7 @@ def keys(command: str) -> list[str]:
 
 
 def answer(shell: str, words: Sequence[str]) -> list[str]:
-    """Return the lines for a shell. bash takes `=` for the end of a word, and wants what comes after it alone."""
+    """Return the lines for a shell. bash takes `=` and `:` for the end of a word, and wants only what comes after."""
     found = candidates(words)
-    if shell != "bash" or not words or "=" not in words[-1]:
-        return found
-    return [each.partition("=")[2] for each in found]
+    signs = [sign for sign in "=:" if words and sign in words[-1]]
+    return [each.partition(signs[0])[2] for each in found] if shell == "bash" and signs else found

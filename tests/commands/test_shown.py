@@ -67,6 +67,7 @@ COMPLETED = [
     (["generate", "max_u"], ["max_usd="]),
     (["report", "over"], ["overwrite="]),
     (["evaluate", "runs/x"], []),
+    (["evaluate", "zoo:matrix_climbing/v"], ["zoo:matrix_climbing/vdn"]),
     (["train", "total_steps=1"], []),
 ]
 
@@ -74,6 +75,11 @@ COMPLETED = [
 @pytest.mark.parametrize(("words", "expected"), COMPLETED)
 def test_completion(words: list[str], expected: list[str]):
     assert completion.candidates(words) == expected
+
+
+def test_bash_completes_the_name_of_a_policy_after_the_colon():
+    assert completion.answer("bash", ["render", "zoo:matrix_climbing/v"]) == ["matrix_climbing/vdn"]
+    assert completion.answer("zsh", ["render", "zoo:matrix_climbing/v"]) == ["zoo:matrix_climbing/vdn"]
 
 
 def test_bash_completes_after_the_sign_of_equality(tmp_path: Path):
