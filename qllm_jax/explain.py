@@ -4,7 +4,7 @@
     python -m qllm_jax.explain runs/qllm seed=2 which=last key=7 episodes=100 out=explained.pdf
     python -m qllm_jax.explain runs/sweep configuration="lr=0.001 gamma=0.99"
 
-The argument is a run folder.
+The argument is a run folder, or zoo:TASK/METHOD for a policy that ships (see zoo).
 
 Keys (defaults in brackets):
   configuration   in a sweep: its label, or its number # in the table that training printed [0]
