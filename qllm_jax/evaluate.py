@@ -3,7 +3,8 @@
     python -m qllm_jax.evaluate runs/qllm
     python -m qllm_jax.evaluate runs/qllm which=last episodes=1000 seed=1 out=numbers.json
 
-The argument is a run folder, or zoo:TASK/METHOD for a policy that ships (see zoo). In a sweep, all configurations are played.
+The argument is a run folder, or zoo:TASK/METHOD for a policy that ships (see zoo). In a sweep, all configurations are
+played.
 
 Keys (defaults in brackets):
   episodes   episodes per seed [320]
