@@ -1,5 +1,6 @@
 """`params`: number of parameters of every method, counted from its initialized networks."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -98,6 +99,8 @@ def count(settings: Config, env: Env) -> dict[str, int]:
     # VDN replaces a credit function, which has no parameters either and may not exist for these sizes.
     is_credit = settings.algo.mixer.get("name") == "tfcaf"
     mixer = mixers.make("vdn", env.spec) if is_credit else experiment.make_mixer(settings, env)
+    if config.function_part(settings.algo) == "learner":  # its networks are IQL's
+        settings = replace(settings, algo=replace(settings.algo, learner={"name": "iql"}))
     core = experiment.make_core(settings, env, experiment.make_agent(settings, env), mixer)
     shapes = jax.eval_shape(experiment.make_learner(settings, core).init, jax.random.key(0)).params
     return {name: sum(leaf.size for leaf in jax.tree.leaves(network)) for name, network in shapes.items()}

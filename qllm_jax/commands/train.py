@@ -55,7 +55,7 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
         path = folder.new_path(config, exp.env.spec.task)
         groups = grouping.choose(exp, n_processes)
         path = folder.claim(path, is_default=config.run_dir is None)
-        folder.create(path, config, exp.mixer.sources if exp.mixer else (), groups.meta, empty=True)
+        folder.create(path, config, exp.sources, groups.meta, empty=True)
         return exp, path
     path, config = recorded(config, overrides)
     folder.check_parts(path, resumes=True)

@@ -23,7 +23,10 @@ from qllm_jax.config.schema import (
     env_options,
     environment,
     function_name,
+    function_part,
+    given_function,
     split_control,
+    with_function,
 )
 
 __all__ = [
@@ -54,6 +57,8 @@ __all__ = [
     "from_dict",
     "full_name",
     "function_name",
+    "function_part",
+    "given_function",
     "group_names",
     "keys",
     "load",
@@ -61,4 +66,5 @@ __all__ = [
     "read",
     "split_control",
     "to_yaml",
+    "with_function",
 ]

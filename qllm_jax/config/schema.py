@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -193,6 +193,26 @@ def environment(env: Mapping[str, Any], n_agents: int | None) -> dict[str, Any]:
 def env_options(env: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of the environment in `env:`, without the keys that the run reads."""
     return {str(key): value for key, value in env.items() if key not in ENV_RUN_KEYS}
+
+
+def function_part(algo: AlgoConfig) -> str:
+    """Return the part whose option `function` names a written function: "mixer", "learner", or "" for no part."""
+    if algo.mixer.get("name") == "tfcaf":
+        return "mixer"
+    return "learner" if algo.learner.get("name") == "mca" else ""
+
+
+def given_function(algo: AlgoConfig) -> str:
+    """Return the name or the path of the written function, "" where there is none or none is named."""
+    return getattr(algo, part).get("function", "") if (part := function_part(algo)) else ""
+
+
+def with_function(config: Config, function: Any) -> Config:
+    """Return the configuration with another written function, or with several that a sweep trains."""
+    if not (part := function_part(config.algo)):
+        return config
+    options = {**getattr(config.algo, part), "function": function}
+    return replace(config, algo=replace(config.algo, **{part: options}))
 
 
 def split_control(function: str) -> tuple[str, str]:

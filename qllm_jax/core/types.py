@@ -34,6 +34,7 @@ class Episode(NamedTuple):
     reward_t: Float[Array, " time"]
     terminated_t: Bool[Array, " time"]  # step t ended the task: no value is bootstrapped after it
     mask_t: Float[Array, " time"]  # 1 where step t happened
+    credit_t: Float[Array, "time agents"] | None = None  # each agent's own reward; None: all learn from the team's
 
 
 class Scores(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from qllm_jax.tfcaf import from_source
+from qllm_jax.tfcaf.loading.signatures import STATE
 from qllm_jax.tfcaf.semantics import probes
-from qllm_jax.tfcaf.semantics.checks import STATE
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.static import igm

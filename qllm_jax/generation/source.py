@@ -10,16 +10,17 @@ from qllm_jax.generation.prompts import Hints
 from qllm_jax.generation.types import Choice
 from qllm_jax.llm.replies import brief
 from qllm_jax.tfcaf.static import igm as gate
-from qllm_jax.tfcaf.static.vocabulary import ENTRIES, Signature
+from qllm_jax.tfcaf.static.vocabulary import SIGNATURES, Signature
 
 HEADER_BYTES = 4096  # at most, of a file
 REASON_CHARS, MODEL_CHARS = 600, 100  # in the header, of a model's sentence and of its name
 
 
 def signature(source: str) -> Signature:
-    """The signature of the source, of the two that there are."""
-    names = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    return next(ENTRIES[name] for name in names if name in ENTRIES)
+    """The signature of the source."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    defined = [(node.name, len(node.args.args)) for node in functions]
+    return next(SIGNATURES[each] for each in defined if each in SIGNATURES)
 
 
 def compose(choice: Choice, task: str, prompts_sha256: str, hints: Hints = "none") -> str:

@@ -57,6 +57,8 @@ class Learner(NamedTuple):
     act_in_evaluation: Policy = epsilon_greedy
     n_recent: int = 0
     credit: Credit | None = None  # None: the method has no mixer
+    sources: tuple[str, ...] = ()  # texts of the functions that it reads, as those of a mixer
+    programs: tuple[str, ...] = ()  # digests of their traced programs
 
 
 class Core(NamedTuple):
@@ -112,12 +114,19 @@ def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) 
 
     Without standardization the moments are as given, and rewards are multiplied by `core.reward_scale`.
     """
+    stats, reward_t = standardize(core, stats, batch.reward_t, batch.mask_t)
+    return stats, batch._replace(reward_t=reward_t)
+
+
+def standardize(
+    core: Core, stats: rewards.RewardStats, reward_t: Float[Array, "time batch *agents"], mask_t: jax.Array
+) -> tuple[rewards.RewardStats, Float[Array, "time batch *agents"]]:
+    """`standardize_rewards` of rewards, of the team or of single agents."""
     if not core.standardize:
-        scale = core.reward_scale
-        return stats, batch if scale == 1.0 else batch._replace(reward_t=batch.reward_t * scale)
-    counted_t = jnp.any(batch.mask_t > 0, 1) if core.env.spec.ends_early else None
-    stats = rewards.update(stats, batch.reward_t, counted_t)
-    return stats, batch._replace(reward_t=rewards.standardize(stats, batch.reward_t))
+        return stats, reward_t if core.reward_scale == 1.0 else reward_t * core.reward_scale
+    counted_t = jnp.any(mask_t > 0, 1) if core.env.spec.ends_early else None
+    stats = rewards.update(stats, reward_t, counted_t)
+    return stats, rewards.standardize(stats, reward_t)
 
 
 def gradient_step(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import lockstep
+from qllm_jax.core.rewards import RewardStats
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base
 from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
@@ -17,6 +18,8 @@ from qllm_jax.mixers import MixerInputs
 
 # (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
 Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], dict[str, Array]]]
+# (state, time-major batch) -> moments of rewards, batch to learn from
+Rewards = Callable[[LearnerState, Episode], tuple[RewardStats, Episode]]
 
 
 def learner(
@@ -25,8 +28,13 @@ def learner(
     loss: Loss,
     target_networks: tuple[str, ...] = ("agent", "mixer"),
     credit: Credit | None = None,
+    rewards: Rewards | None = None,
 ) -> Learner:
-    """The method that takes one step on `loss` in each update. `target_networks` names those with a target copy."""
+    """The method that takes one step on `loss` in each update. `target_networks` names those with a target copy.
+
+    `rewards` is what the rewards of a batch become; None: standardized, if the configuration says so.
+    """
+    learned = rewards or (lambda state, batch: base.standardize_rewards(core, state.reward_stats, batch))
 
     def init(key: jax.Array, choice: Choice = None) -> LearnerState:
         params = init_params(key, choice)
@@ -34,7 +42,7 @@ def learner(
 
     def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
-        stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
+        stats, batch = learned(state, batch)
         gradient = jax.grad(partial(loss_of_batch, core, loss), has_aux=True)
         on_batch = lambda batch: gradient(state.params, state.target_params, batch, hp)
         grads, metrics = lockstep.call_on_prefix(on_batch, batch) if core.env.spec.ends_early else on_batch(batch)

@@ -38,8 +38,15 @@ def td_loss(
 def values_and_returns(
     q: jax.Array, target_q: jax.Array, view: View, episode: Episode, hp: Hp
 ) -> tuple[Float[Array, "time agents"], Float[Array, "time agents"]]:
-    """Values of the agents' own actions, and their targets of double Q-learning, one episode."""
+    """Values of the agents' own actions, and their targets of double Q-learning, one episode.
+
+    Each agent learns from the team's reward, or from its own where the episode has credit.
+    """
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
     value = double_q.mixer_inputs(q, taken, view).chosen_q[:-1]
     target = double_q.mixer_inputs(target_q, best, view).chosen_q  # (T+1, N)
-    return value, jax.vmap(base.lambda_returns, (None, 1, None), 1)(episode, target, hp)
+    if (credit_t := episode.credit_t) is None:
+        return value, jax.vmap(base.lambda_returns, (None, 1, None), 1)(episode, target, hp)
+    team = episode._replace(credit_t=None)
+    one = lambda reward_t, target: base.lambda_returns(team._replace(reward_t=reward_t), target, hp)
+    return value, jax.vmap(one, (1, 1), 1)(credit_t, target)

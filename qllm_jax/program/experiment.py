@@ -10,13 +10,22 @@ import jax.numpy as jnp
 import qllm_envs
 from qllm_envs import Env, parts
 from qllm_jax import learners, mixers
-from qllm_jax.config import ENV_RUN_KEYS, Config, env_options, environment, function_name, trust
+from qllm_jax.config import (
+    ENV_RUN_KEYS,
+    Config,
+    env_options,
+    environment,
+    function_name,
+    function_part,
+    given_function,
+    trust,
+)
 from qllm_jax.core import agents, initializers, platforms
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
-from qllm_jax.learners import Core, Learner, base
+from qllm_jax.learners import Core, Learner, base, reward_credit
 from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.devices import Pool
@@ -37,6 +46,11 @@ class Experiment(NamedTuple):
     seeds: jax.Array  # (R,) the number of each run, folded into the root key
     root: jax.Array  # the root key
     choice: jax.Array | None = None  # (R, K) one-hot: the credit function of each run; None: all have the same
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Texts of all functions that the runs read, in the order of `folder.function_files`."""
+        return (*(self.mixer.sources if self.mixer else ()), *self.learner.sources)
 
     @property
     def n_runs(self) -> int:
@@ -125,7 +139,7 @@ def init(exp: Experiment) -> tuple[Clock, RunState]:
 def make_mixer(config: Config, env: Env) -> Mixer | None:
     """The mixer of a configuration. UserError for one that does not exist, or that refuses its options."""
     functions, given = config.sweep.tfcaf, config.algo.mixer.get("name")
-    if functions and given != "tfcaf":
+    if functions and not function_part(config.algo):
         raise UserError(f"sweep.tfcaf needs algo.mixer.name=tfcaf, as algo=matched_qllm has it, not {given!r}")
     if not config.algo.mixer:
         return None
@@ -156,17 +170,21 @@ def check_mixer(name: str, mixer: Mixer, env: Env) -> None:
 
 
 def credit_functions(config: Config, env: Env) -> list[Source]:
-    """Texts of the credit functions that the mixer of a configuration loads. UserError for one that does not exist."""
-    if config.algo.mixer.get("name") != "tfcaf":
+    """Texts of the functions that a configuration loads. UserError for one that does not exist."""
+    part = function_part(config.algo)
+    if not part:
         return []
-    functions = config.sweep.tfcaf or [config.algo.mixer.get("function", "")]
+    source_of = tfcaf.source_of if part == "mixer" else reward_credit.source_of
+    functions = config.sweep.tfcaf or [given_function(config.algo)]
     # A function and its controls are one text.
-    return list(dict.fromkeys(tfcaf.source_of(env.spec, function) for function in functions))
+    return list(dict.fromkeys(source_of(env.spec, function) for function in functions))
 
 
 def make_learner(config: Config, core: Core) -> Learner:
     """The learner of a configuration. UserError for one that does not exist, or that refuses its options."""
     name, options = split_name("algo.learner", config.algo.learner, learners.names())
+    if config.sweep.tfcaf and function_part(config.algo) == "learner":
+        options["function"] = config.sweep.tfcaf
     learner = learners.make(name, core, **options)
     trust.remember(name)
     return learner._replace(init=initializers.drawn_as(config.algo.init, learner.init))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from qllm_jax.config import Config, Sweep, function_name
+from qllm_jax.config import Config, Sweep, function_name, with_function
 
 
 class Run(NamedTuple):
@@ -48,8 +48,9 @@ def config_of(run: Run, config: Config) -> Config:
     if not run.values:
         return config
     numbers = dict(run.values)
-    mixer = {**config.algo.mixer, "function": numbers.pop("tfcaf")} if "tfcaf" in numbers else config.algo.mixer
-    return replace(config, sweep=Sweep(), part=None, algo=replace(config.algo, mixer=mixer, **numbers))
+    if "tfcaf" in numbers:
+        config = with_function(config, numbers.pop("tfcaf"))
+    return replace(config, sweep=Sweep(), part=None, algo=replace(config.algo, **numbers))
 
 
 def indices_by_label(runs: Sequence[Run]) -> dict[str, list[int]]:

@@ -5,6 +5,7 @@ meta.json            command, versions, commit, hardware (provenance.py), the gr
                      config.yaml and the credit functions must be
 tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each, and
                      tfcaf/CONTROL/NAME.py for each with a control
+task.py              the task function, of a method that has one
 parts/               copies of the environment, mixer or learner if one is a file from outside (parts_used.py)
 metrics.jsonl        one record per run for each log interval, evaluation and the final evaluation (log.py)
 timing.jsonl         wall time of the same records, kept apart because it differs between machines
@@ -37,6 +38,7 @@ from qllm_jax.run.stored_logs import METRICS, TIMING
 
 __all__ = ["LOCK", "METRICS", "TIMING", "in_use", "locked"]
 CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
+TASK = "task.py"
 TFCAFS = "tfcaf"  # the folder of the functions of a sweep
 RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
 RECORDED_ON_RESUME = ("total_steps", "wandb.mode", "tensorboard")  # keys of config.yaml that `resume=` may change
@@ -117,8 +119,9 @@ def sha256(text: str) -> str:
 
 
 def function_files(config: Config) -> list[str]:
-    """Files of the credit functions, relative to the run folder."""
-    return [swept_function_file(function) for function in config.sweep.tfcaf or ()] or [TFCAF]
+    """Files of the credit functions, relative to the run folder, and of the task function."""
+    credit = [swept_function_file(function) for function in config.sweep.tfcaf or ()] or [TFCAF]
+    return [*credit, TASK] if config.algo.learner.get("task") else credit
 
 
 def swept_function_file(function: str) -> str:
@@ -180,7 +183,7 @@ def check_files(folder: Path, recorded: Config) -> None:
         if files.digest(file).hexdigest() != expected:
             raise UserError(
                 f"{file} is not the credit function that the run was begun with: restore it, or train the new one "
-                f"with algo.mixer.function={file} and another run_dir"
+                f"with algo.{configs.function_part(recorded.algo) or 'mixer'}.function={file} and another run_dir"
             )
     if known.get("config_sha256", "") not in ("", configs.fingerprint(files.read_text(folder / CONFIG))):
         raise UserError(
@@ -192,14 +195,15 @@ def check_files(folder: Path, recorded: Config) -> None:
 def with_own_functions(folder: Path, config: Config) -> Config:
     """The configuration with the folder's copies of the credit functions: the library may have changed since."""
     copy = lambda name, given: with_control(str(folder / name), given) if (folder / name).is_file() else given
+    if (folder / TASK).is_file():
+        learner = {**config.algo.learner, "task": str(folder / TASK)}
+        config = replace(config, algo=replace(config.algo, learner=learner))
     if given := config.sweep.tfcaf:
-        copies = [copy(name, function) for name, function in zip(function_files(config), given, strict=True)]
+        copies = [copy(name, function) for name, function in zip(function_files(config), given, strict=False)]
         return replace(config, sweep=replace(config.sweep, tfcaf=copies))
     if not (folder / TFCAF).is_file():
         return config
-    given = config.algo.mixer.get("function", "")
-    mixer = {**config.algo.mixer, "function": with_control(str(folder / TFCAF), given)}
-    return replace(config, algo=replace(config.algo, mixer=mixer))
+    return configs.with_function(config, with_control(str(folder / TFCAF), configs.given_function(config.algo)))
 
 
 def with_control(file: str, function: str) -> str:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from qllm_jax.config import Config
+from qllm_jax.learners import Learner
 from qllm_jax.mixers import Mixer
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
@@ -20,8 +21,9 @@ def build(config: Config) -> Experiment:
     """
     verdicts = require(config)
     exp = experiment.build(config)
-    if exp.mixer:
-        verify_programs(exp.mixer, verdicts)
+    for part in (exp.mixer, exp.learner):
+        if part:
+            verify_programs(part, verdicts)
     return exp
 
 
@@ -29,13 +31,13 @@ def require(config: Config) -> dict[Source, Verdict]:
     """The passes of the credit functions of a configuration; raises what `build` raises for them. Build nothing."""
     env = experiment.make_env(config.env, config.n_agents)
     functions = experiment.credit_functions(config, env)
-    return {found: gates.require(found.text, found.file, env.spec) for found in functions}
+    return {found: gates.require(found.text, found.file, env.spec, found.kind) for found in functions}
 
 
-def verify_programs(mixer: Mixer, verdicts: Mapping[Source, Verdict]) -> None:
-    """Raise `TfcafError` unless each traced program of a mixer is the one that the gates have tried."""
+def verify_programs(part: Mixer | Learner, verdicts: Mapping[Source, Verdict]) -> None:
+    """Raise `TfcafError` unless each traced program of a mixer or a learner is the one that the gates have tried."""
     passed = {found.text: (found.file, verdict.report.get(PROGRAM)) for found, verdict in verdicts.items()}
-    for text, program in zip(mixer.sources, mixer.programs, strict=True):
+    for text, program in zip(part.sources, part.programs, strict=True):
         file, verified = passed[text]
         if program != verified:
             problem = "tracing it here gives another program than the one that the gates have tried"

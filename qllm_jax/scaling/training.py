@@ -53,7 +53,7 @@ def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: f
         group = experiment.slice_runs(exp, start, stop)
         group = group._replace(config=replace(group.config, run_dir=str(group_path)))
         if not (group_path / folder.CONFIG).is_file():
-            folder.create(group_path, group.config, exp.mixer.sources if exp.mixer else ())
+            folder.create(group_path, group.config, exp.sources)
         if is_finished(group_path, exp.config.total_steps):
             continue
         print(f"group {index} (of 0 to {len(ranges) - 1}): runs {start} to {stop - 1}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import qllm_envs
 from qllm_jax import config as configs
-from qllm_jax.config import MACHINE_KEYS, AlgoConfig, Config, Sweep, function_name
+from qllm_jax.config import MACHINE_KEYS, AlgoConfig, Config, Sweep, function_name, given_function, with_function
 from qllm_jax.errors import UserError
 from qllm_jax.studies.plan import CellsEntry, Plan, Study
 
@@ -99,16 +99,6 @@ def without_defaults(given: dict[str, Any], defaults: Mapping[str, Any]) -> dict
     return {key: value for key, value in given.items() if not same(key, value)}
 
 
-def function_of(config: Config) -> str:
-    """The credit function of a configuration, by name or path; "" without one that is named."""
-    return config.algo.mixer.get("function", "") if config.algo.mixer.get("name") == "tfcaf" else ""
-
-
-def with_function(config: Config, function: str) -> Config:
-    """The configuration with another credit function."""
-    return replace(config, algo=replace(config.algo, mixer={**config.algo.mixer, "function": function}))
-
-
 def merged(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Cells that one training trains: of one task and priority, with configurations that differ in the function alone.
 
@@ -116,9 +106,9 @@ def merged(cells: Sequence[Cell]) -> list[list[Cell]]:
     """
     together: dict[Any, list[Cell]] = {}
     for cell in cells:
-        function = function_of(cell.config)
+        function = given_function(cell.config.algo)
         key: Any = (cell.task, cell.priority, hash_of(with_function(cell.config, ""))) if function else cell.name
-        names = [function_name(function_of(other.config)) for other in together.get(key, ())]
+        names = [function_name(given_function(other.config.algo)) for other in together.get(key, ())]
         together.setdefault(cell.name if function_name(function) in names else key, []).append(cell)
     return list(together.values())
 
@@ -128,7 +118,7 @@ def config_of_all(cells: Sequence[Cell]) -> Config:
     first = cells[0].config
     if len(cells) == 1:
         return first
-    return replace(first, sweep=Sweep(tfcaf=[function_of(cell.config) for cell in cells]))
+    return replace(first, sweep=Sweep(tfcaf=[given_function(cell.config.algo) for cell in cells]))
 
 
 def configurations(config: Config) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from qllm_envs import outside
 from qllm_jax import files
-from qllm_jax.config import function_name
+from qllm_jax.config import function_name, given_function
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment, run_axis
 from qllm_jax.run import folder, nonfinite, results
@@ -127,11 +127,11 @@ def random_policy(per_run: dict[str, Any], n_seeds: int) -> dict[str, list[float
 
 def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
     """SHA-256 of the text that the cell was trained with, by the name of the function; {} without one."""
-    files_by_label = dict(zip(found.hashes, folder.function_files(found.config), strict=True))
+    files_by_label = dict(zip(found.hashes, folder.function_files(found.config), strict=False))
     path = found.path / files_by_label[label]
     if not path.is_file():
         return {}
-    name = function_name(of_cells.function_of(cell.config) or outside.label(cell.config.env["name"]))
+    name = function_name(given_function(cell.config.algo) or outside.label(cell.config.env["name"]))
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()}
 
 

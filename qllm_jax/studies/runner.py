@@ -186,7 +186,7 @@ def open_folder(work: Work, training: Training, machine: Config | None) -> tuple
     path = trainings.new_folder(training, work.runs)
     exp = gated.build(on(machine, of_cells.config_of_all(training.cells)))
     groups = grouping.choose(exp)
-    folder.create(path, exp.config, exp.mixer.sources if exp.mixer else (), groups.meta)
+    folder.create(path, exp.config, exp.sources, groups.meta)
     return exp, path
 
 

@@ -1,6 +1,10 @@
-"""The credit function (TFCAF) of QLLM (arxiv.org/abs/2504.12961, Eq. 3): Q_tot = scale * (w(s) @ q + b(s)).
+"""The functions that language models write, of three kinds.
 
-Axis letters: N agents, S flat global state, B batch (of the paper's signature only).
+Value credit is the credit function (TFCAF) of QLLM (arxiv.org/abs/2504.12961, Eq. 3): Q_tot = scale * (w(s) @ q + b(s)).
+Reward credit gives each agent a reward of its own for a step, and a task function gives each agent a task, after LLM-MCA
+and LLM-TACA (arxiv.org/abs/2502.16863).
+
+Axis letters: N agents, S flat global state, F factors, B batch (of the paper's signature only).
 """
 
 from collections.abc import Callable
@@ -8,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from qllm_jax.tfcaf.static.vocabulary import Signature
 from qllm_jax.tfcaf.verdict import Location, TfcafError
@@ -27,6 +31,61 @@ class CreditFunction(NamedTuple):
     source: str  # the file's text, stored with each run
     sha256: str  # of `source` in UTF-8
     program: str  # digest of the traced program that `credit` evaluates
+
+
+class RewardFunction(NamedTuple):
+    """A function of reward credit that was checked and loaded; it has no parameters and draws no random numbers."""
+
+    name: str
+    # (fields, actions (N,), team reward, fields after the step) -> factors (N, F); pure, can be jitted and vmapped
+    credit: Callable[[Fields, Int[Array, " agents"], Float[Array, ""], Fields], Float[Array, "agents factors"]]
+    n_factors: int  # F; 1: the credit itself, more: what a network turns into credit
+    source: str
+    sha256: str
+    program: str  # as in CreditFunction
+
+
+class TaskFunction(NamedTuple):
+    """A task function that was checked and loaded; it has no parameters and draws no random numbers."""
+
+    name: str
+    assign: Callable[[Fields], Int[Array, " agents"]]  # tasks from 0 to n_tasks - 1; pure, can be jitted and vmapped
+    n_tasks: int
+    source: str
+    sha256: str
+    program: str  # as in CreditFunction
+
+
+MAX_FACTORS = 32  # of one agent
+
+
+def as_factors(outcome: Any, n_agents: int, location: Location) -> Float[Array, "agents factors"]:
+    """Return the outcome of a function of reward credit as float32 factors (N, F). `TfcafError` if it is not."""
+    one = "return one number an agent, of shape (n_agents,), or factors of shape (n_agents, f)"
+    if not isinstance(outcome, jax.Array):
+        raise TfcafError("SHAPE", location, f"`credit` returns {_kind(outcome)}", f"{one}: jnp.stack makes one array")
+    shape = outcome.shape
+    is_factors = len(shape) == 2 and shape[0] == n_agents and 2 <= shape[1] <= MAX_FACTORS
+    if shape != (n_agents,) and not is_factors:
+        allowed = f"{(n_agents,)}, or {n_agents} rows of 2 to {MAX_FACTORS} factors"
+        raise TfcafError("SHAPE", location, f"the credit is of shape {shape}, not {allowed}", one)
+    if not jnp.issubdtype(outcome.dtype, jnp.floating):
+        raise TfcafError("DTYPE", location, f"the credit is {outcome.dtype}", "make it floats with .astype(jnp.float32)")
+    return outcome.astype(jnp.float32).reshape(n_agents, -1)
+
+
+def as_tasks(outcome: Any, n_agents: int, location: Location) -> Int[Array, " agents"]:
+    """Return the outcome of a task function as int32 tasks (N,). `TfcafError` if it is not."""
+    if not isinstance(outcome, jax.Array):
+        hint = "return one array with jnp.array or jnp.stack"
+        raise TfcafError("SHAPE", location, f"`assign` returns {_kind(outcome)}", hint)
+    if outcome.shape != (n_agents,):
+        problem = f"the tasks are of shape {outcome.shape}, not {(n_agents,)}"
+        raise TfcafError("SHAPE", location, problem, "return one task an agent")
+    if not jnp.issubdtype(outcome.dtype, jnp.integer):
+        hint = "make them whole numbers with .astype(jnp.int32)"
+        raise TfcafError("DTYPE", location, f"the tasks are {outcome.dtype}", hint)
+    return outcome.astype(jnp.int32)
 
 
 def as_credit(outcome: Any, n_agents: int, location: Location) -> Credit:

@@ -32,6 +32,7 @@ from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.semantics import rollouts, task
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.static import text
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import CODES, OK, Location, TfcafError, Verdict, raise_unless_ok, refusal, sha256
 
 _CHILD = Path(__file__).parent / "sandbox" / "child.py"
@@ -60,13 +61,15 @@ class Answer(NamedTuple):
     outcome: dict[str, Any] | None
 
 
-def verify(source: str, file: str, env: Mapping[str, Any], *, limits: Limits = DEFAULT_LIMITS) -> Verdict:
-    """Return the verdict on `source` for the environment of an `env:` configuration, and store a pass.
+def verify(
+    source: str, file: str, env: Mapping[str, Any], kind: Kind = "value", *, limits: Limits = DEFAULT_LIMITS
+) -> Verdict:
+    """Return the verdict on `source`, of a kind, for the environment of an `env:` configuration, and store a pass.
 
     Never raises for a bad source. `UserError` for an environment that does not exist, and where no process can be
     started.
     """
-    return verify_in(source, file, rollouts.from_config(env), limits=limits)
+    return verify_in(source, file, rollouts.from_config(env, kind), limits=limits)
 
 
 def verify_in(source: str, file: str, of: Task, *, limits: Limits = DEFAULT_LIMITS) -> Verdict:
@@ -96,11 +99,11 @@ def verdict_of(outcome: dict[str, Any], source: str, file: str, report: dict[str
     return refusal(error, outcome["layer"], source, report)
 
 
-def require(source: str, file: str, spec: Spec) -> Verdict:
+def require(source: str, file: str, spec: Spec, kind: Kind = "value") -> Verdict:
     """Return the stored pass of `source` for environments of `spec`, or verify it. `TfcafError` if it is refused."""
     verdict = passes.find(source, spec)
     if verdict is None:
-        verdict = verify_in(source, file, rollouts.from_spec(spec))
+        verdict = verify_in(source, file, rollouts.from_spec(spec, kind))
         raise_unless_ok(verdict, file)
     return verdict
 

@@ -143,7 +143,7 @@ def store(source: str, spec: Spec, verdict: Verdict) -> None:
 @functools.cache
 def gates_version(package: Path = _PACKAGE) -> str:
     """Return a digest of the source of all gates, subfolders included and the library of credit functions left out."""
-    return _digest(file for file in package.rglob("*.py") if file.parent != package / "library")
+    return _digest(file for file in package.rglob("*.py") if package / "library" not in file.parents)
 
 
 @functools.cache

@@ -25,6 +25,7 @@ CODES = {
     "BSPECIAL": "depends on the size of the batch",
     "NONDET": "is not the same function each time",
     "ZEROGRAD": "an agent's Q-value never counts",
+    "ZEROCREDIT": "gives no credit where the team is paid",
     "NONMONO": "a weight is negative while IGM is True",
     "NONLIN": "is not linear in the Q-values",
     "SCALE": "gives numbers that are too large or too small",

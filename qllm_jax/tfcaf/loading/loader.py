@@ -1,4 +1,4 @@
-"""L4: a checked source as a credit function: compiled, run in a bare namespace, traced, wrapped.
+"""L4: a checked source as a function of its kind: compiled, run in a bare namespace, traced, wrapped.
 
 The Python of a credit function runs while it is traced, for one state and under fixed settings of JAX, and never after:
 the gates try the traced program, and training evaluates it. A function cannot tell the two apart.
@@ -15,19 +15,17 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from qllm_envs.core import Spec
 from qllm_jax import process
-from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, as_credit
+from qllm_jax.tfcaf.contract import Credit, CreditFunction, Fields, RewardFunction, TaskFunction
 from qllm_jax.tfcaf.jaxprs import digest
 from qllm_jax.tfcaf.loading import paper_signature
 from qllm_jax.tfcaf.loading.indexing import Remarks, Watch
 from qllm_jax.tfcaf.loading.namespace import namespace
+from qllm_jax.tfcaf.loading.signatures import STATE, Shapes, input_shapes, of_inputs, step_inputs
 from qllm_jax.tfcaf.loading.source import find
 from qllm_jax.tfcaf.loading.trace_errors import translated
 from qllm_jax.tfcaf.static.check import Checked, check
-from qllm_jax.tfcaf.static.vocabulary import ENTRIES
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import sha256
-
-STATE = "global_state"  # the one array that a function of the paper's signature reads
-Shapes = dict[str, jax.ShapeDtypeStruct]
 
 
 def load(name_or_path: str, spec: Spec) -> CreditFunction:
@@ -46,15 +44,45 @@ def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
     paper's signature is run on seven rows. Raises `TfcafError` if it breaks the contract. The result evaluates the
     traced program; `program` is its digest, which a pass of the gates holds too.
     """
-    checked = check(text, name)
+    checked, program = _traced(text, name, spec, "value")
+    run = evaluation(program, input_shapes(checked, spec))
+
+    def credit(fields: Fields, state: jax.Array) -> Credit:
+        weights, bias = run({STATE: state} if checked.signature == "paper" else fields)
+        return weights, bias
+
+    return CreditFunction(name, credit, checked.igm, checked.signature, text, sha256(text), digest(program))
+
+
+def reward_from_source(text: str, name: str, spec: Spec) -> RewardFunction:
+    """Load `text` as a function of reward credit, as `from_source` loads one of value credit."""
+    checked, program = _traced(text, name, spec, "reward")
+    run = evaluation(program, input_shapes(checked, spec))
+
+    def credit(fields: Fields, actions: jax.Array, reward: jax.Array, after: Fields) -> jax.Array:
+        return run(step_inputs(fields, actions, reward, after))[0].reshape(spec.n_agents, -1)
+
+    n_factors = program.out_avals[0].size // spec.n_agents
+    return RewardFunction(name, credit, n_factors, text, sha256(text), digest(program))
+
+
+def task_from_source(text: str, name: str, spec: Spec) -> TaskFunction:
+    """Load `text` as a task function, as `from_source` loads one of value credit."""
+    checked, program = _traced(text, name, spec, "task")
+    run = evaluation(program, input_shapes(checked, spec))
+    assign = lambda fields: run(fields)[0].astype(jnp.int32)
+    return TaskFunction(name, assign, checked.tasks, text, sha256(text), digest(program))
+
+
+def _traced(text: str, name: str, spec: Spec, kind: Kind) -> tuple[Checked, ClosedJaxpr]:
+    """Return a source of `kind`, checked, and its program for one sample."""
+    checked = check(text, name, kind)
     with translated(name, spec.fields), fixed_settings():
         function = define(checked)
-        if checked.entry == "QLLMNetwork":
+        if checked.signature == "paper":
             states = paper_signature.any_states(spec.state_dim)
             paper_signature.verify(function, spec.n_agents, states, checked.end)
-        program = trace(of_inputs(function, spec, checked), input_shapes(checked, spec))
-    credit = evaluation(program, checked, spec)
-    return CreditFunction(name, credit, checked.igm, ENTRIES[checked.entry], text, sha256(text), digest(program))
+        return checked, trace(of_inputs(function, spec, checked), input_shapes(checked, spec))
 
 
 @functools.cache
@@ -76,23 +104,6 @@ def define(checked: Checked, watch: Watch | None = None, remarks: Remarks | None
     return space[checked.entry]
 
 
-def of_inputs(function: Callable[..., Any], spec: Spec, checked: Checked) -> Callable[[Fields], Credit]:
-    """Return `function`, of either signature, as weights (N,) and bias () of the dict of arrays that it reads."""
-    if checked.entry == "QLLMNetwork":
-        one = paper_signature.adapt(function, spec.n_agents)
-        return lambda inputs: one(inputs[STATE])
-    # A dict of its own, in the order of the fields.
-    named = lambda inputs: {field: inputs[field] for field in spec.fields}
-    return lambda inputs: as_credit(function(named(inputs)), spec.n_agents, checked.end)
-
-
-def input_shapes(checked: Checked, spec: Spec) -> Shapes:
-    """Return the shapes of the arrays of one state that a function reads, as the gates and training give them."""
-    if checked.entry == "QLLMNetwork":
-        return {STATE: jax.ShapeDtypeStruct((spec.state_dim,), jnp.float32)}
-    return {name: jax.ShapeDtypeStruct(field.shape, jnp.float32) for name, field in spec.fields.items()}
-
-
 @contextmanager
 def fixed_settings() -> Iterator[None]:
     """Settings of JAX under which every credit function is traced, whatever those of the process are."""
@@ -106,14 +117,8 @@ def trace(function: Callable[[Fields], Any], shapes: Shapes) -> ClosedJaxpr:
         return jax.make_jaxpr(lambda inputs: function(inputs))(shapes)  # a new function is traced, not looked up
 
 
-def evaluation(program: ClosedJaxpr, checked: Checked, spec: Spec) -> Callable[[Fields, jax.Array], Credit]:
-    """Return a traced program as weights (N,) and bias () of the fields and the flat state of a sample."""
-    run = jaxpr_as_fun(program)
-
-    def credit(fields: Fields, state: jax.Array) -> Credit:
-        inputs = {STATE: state} if checked.entry == "QLLMNetwork" else fields
-        # In float32 whatever the environment stores: what was checked is what runs.
-        weights, bias = run(*(jnp.asarray(inputs[name], jnp.float32) for name in sorted(input_shapes(checked, spec))))
-        return weights, bias
-
-    return credit
+def evaluation(program: ClosedJaxpr, shapes: Shapes) -> Callable[[Fields], list[jax.Array]]:
+    """Return a traced program as a function of the arrays of `shapes` among those of a dict."""
+    run, names = jaxpr_as_fun(program), sorted(shapes)
+    # In float32 whatever the environment stores: what was checked is what runs.
+    return lambda inputs: run(*(jnp.asarray(inputs[name], jnp.float32) for name in names))

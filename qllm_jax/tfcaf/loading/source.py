@@ -6,6 +6,7 @@ from typing import NamedTuple
 from qllm_envs.parts import suggest
 from qllm_jax import files
 from qllm_jax.errors import UserError
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 _LIBRARY = Path(__file__).parents[1] / "library"
@@ -17,24 +18,31 @@ class Source(NamedTuple):
     name: str
     file: str
     text: str
+    kind: Kind = "value"  # that it is to be
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of the credit functions that are shipped, sorted."""
-    return tuple(sorted(file.stem for file in _LIBRARY.glob("*.py") if not file.stem.startswith("_")))
+def folder(kind: Kind = "value") -> Path:
+    """Return the folder of the functions of a kind that are shipped."""
+    return _LIBRARY if kind == "value" else _LIBRARY / kind
 
 
-def find(name_or_path: str) -> Source:
-    """Return a credit function of the library by its name, or of the path of a .py file. `UserError` if none exists."""
-    if name_or_path in names():
-        return Source(name_or_path, name_or_path, _read(_LIBRARY / f"{name_or_path}.py"))
+def names(kind: Kind = "value") -> tuple[str, ...]:
+    """Return the names of the functions of a kind that are shipped, sorted."""
+    return tuple(sorted(file.stem for file in folder(kind).glob("*.py") if not file.stem.startswith("_")))
+
+
+def find(name_or_path: str, kind: Kind = "value") -> Source:
+    """Return a function of the library by its name, or of the path of a .py file. `UserError` if none exists."""
+    if name_or_path in names(kind):
+        return Source(name_or_path, name_or_path, _read(folder(kind) / f"{name_or_path}.py"), kind)
     path = files.expanded(name_or_path)
     if path.suffix == ".py" and path.is_file():
-        return Source(path.stem, str(path), _read(path))
-    raise UserError(f"credit function {name_or_path!r} {_problem(path, name_or_path)}")
+        return Source(path.stem, str(path), _read(path), kind)
+    what = {"value": "credit function", "reward": "function of reward credit", "task": "task function"}[kind]
+    raise UserError(f"{what} {name_or_path!r} {_problem(path, name_or_path, kind)}")
 
 
-def _problem(path: Path, name: str) -> str:
+def _problem(path: Path, name: str, kind: Kind) -> str:
     """Return the sentence, without its subject, for a path that is no .py file."""
     if name and path.is_dir():
         found = ", ".join(sorted(file.name for file in path.glob("*.py"))) or "none"
@@ -43,7 +51,7 @@ def _problem(path: Path, name: str) -> str:
         return "is a file whose name does not end in .py: a credit function is a Python file, rename it to that"
     if path.suffix == ".py":
         return f"does not exist: there is no file {str(path.absolute())!r}"
-    return f"does not exist: {suggest(name, names())}, or give a path to a .py file"
+    return f"does not exist: {suggest(name, names(kind))}, or give a path to a .py file"
 
 
 def _read(path: Path) -> str:

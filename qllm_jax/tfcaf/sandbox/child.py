@@ -50,7 +50,7 @@ def verify(request: dict[str, Any], arrays: bytes, layers: dict[str, str], send:
         return {"code": code, "layer": layer, "problem": problem, "line": line, "hint": hint, "report": {}}
 
     try:
-        checked = check(request["text"], request["file"])
+        checked = check(request["text"], request["file"], request["task"]["kind"])
         enter("L5", "importing jax")
         # An installed accelerator's plugin is loaded even where JAX_PLATFORMS is cpu, and takes more address space than
         # the limit leaves.

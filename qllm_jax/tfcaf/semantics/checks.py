@@ -7,11 +7,23 @@ import jax
 import numpy as np
 
 from qllm_jax.tfcaf.jaxprs import digest
-from qllm_jax.tfcaf.loading import loader, paper_signature
+from qllm_jax.tfcaf.loading import loader, paper_signature, signatures
 from qllm_jax.tfcaf.loading.indexing import Remarks
-from qllm_jax.tfcaf.loading.loader import STATE
+from qllm_jax.tfcaf.loading.signatures import STATE
 from qllm_jax.tfcaf.loading.trace_errors import translated
-from qllm_jax.tfcaf.semantics import budget, causes, conditions, hidden, probes, report, search, sizes_of_weights, trial
+from qllm_jax.tfcaf.semantics import (
+    budget,
+    causes,
+    conditions,
+    hidden,
+    probes,
+    report,
+    search,
+    sizes_of_rewards,
+    sizes_of_weights,
+    steps,
+    trial,
+)
 from qllm_jax.tfcaf.semantics.probes import Box, States
 from qllm_jax.tfcaf.semantics.sizes_of_weights import SEARCHED
 from qllm_jax.tfcaf.semantics.task import Task
@@ -19,6 +31,7 @@ from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
 from qllm_jax.tfcaf.verdict import PROGRAM, TfcafError
 
+NAMES = {"reward": "credit", "task": "tasks"}  # in sentences, of what a function of these signatures gives
 SIZE_CPU_S = 2.0  # of processor time for tracing it for another number of agents
 
 
@@ -39,10 +52,10 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     spec, file = task.spec, checked.end.file
     enter("L6", "tracing it")
     with translated(file, spec.fields):
-        if checked.entry == "QLLMNetwork":
+        if checked.signature == "paper":
             paper_signature.verify_shapes(loader.define(checked), spec.n_agents, spec.state_dim, checked.end)
         remarks: Remarks = []
-        credit = loader.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
+        credit = signatures.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
         attempt = trial.make(credit, _boxes(checked, task), file)
     noted = [f"line {line}: {remark}" for line, remark in dict.fromkeys(remarks)]
     enter("L7", "sizing its program")
@@ -55,33 +68,53 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     enter("L6", "searching for states that break it")
     tried = _search(checked, tried)
     enter("L6", "running it as training compiles it")
-    n_seen = len(task.seen_state)
+    n_seen = _n_seen(task)
     reached = n_seen + len(task.phrases)
     tried, more = _as_in_training(checked, tried, reached)
     enter("L6", "checking indices and weights")
     hidden.verify(checked, spec, attempt, tried.states, tried.kinds)
-    rows = sizes_of_weights.Rows(n_seen, reached, probes.are_reached(tried.states, reached))
-    sizes_of_weights.verify(checked, tried.outcome, tried.kinds, rows)
+    _verify_sizes(checked, task, tried)
     enter("L6", "tracing it for other numbers of agents")
     works, slow = _other_sizes(checked, task)
     seen = {name: values[:n_seen] for name, values in tried.states.items()}
     searched = tried.kinds.count(SEARCHED)
     counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": searched}
-    found: dict[str, Any] = sizes | counts | report.report(checked, spec, attempt, seen, tried.outcome)
+    of_kind = report.report if task.kind == "value" else sizes_of_rewards.report_of
+    reported = seen if task.kind != "reward" else {name: x[:reached] for name, x in tried.states.items()}
+    found: dict[str, Any] = sizes | counts | of_kind(checked, spec, attempt, reported, tried.outcome)
     found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
     return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
 
 
 def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
     fields = task.spec.fields
-    if checked.entry == "QLLMNetwork":
+    if checked.signature == "paper":
         bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
         return {STATE: probes.flat_box(np.concatenate([task.reached_states, task.reached_state]), bounded)}
-    return {name: probes.box(field.low, field.high, task.reached_fields[name]) for name, field in fields.items()}
+    reached = task.reached_fields
+    found = {name: probes.box(field.low, field.high, reached[name]) for name, field in fields.items()}
+    return steps.boxes(found, task.spec.n_actions, reached) if checked.signature == "reward" else found
+
+
+def _n_seen(task: Task) -> int:
+    """Return the number of states, or steps, of rollouts."""
+    return len(next(iter(task.seen.values()), task.seen_state))
+
+
+def _verify_sizes(checked: Checked, task: Task, tried: Tried) -> None:
+    n_seen = _n_seen(task)
+    reached = n_seen + len(task.phrases)
+    if checked.signature == "reward":
+        sizes_of_rewards.verify_credit(checked, task.spec, tried.states, tried.outcome, reached)
+    elif checked.signature == "task":
+        sizes_of_rewards.verify_tasks(checked, tried.outcome, tried.kinds)
+    else:
+        rows = sizes_of_weights.Rows(n_seen, reached, probes.are_reached(tried.states, reached))
+        sizes_of_weights.verify(checked, tried.outcome, tried.kinds, rows)
 
 
 def _try_states(checked: Checked, task: Task, attempt: Trial) -> Tried:
-    paper = checked.entry == "QLLMNetwork"
+    paper = checked.signature == "paper"
     if paper:
         states, kinds = probes.states(
             attempt.boxes, {STATE: task.seen_state}, {STATE: task.notable_state}, task.phrases
@@ -126,7 +159,8 @@ def _as_in_training(checked: Checked, tried: Tried, reached: int) -> tuple[Tried
     moderate = sizes_of_weights.are_moderate(tried.outcome)  # others are too large, which is said of them below
     if (broken := ~found.finite & usual & moderate).any():
         kind = tried.kinds[int(broken.argmax())]
-        problem = f"weights or bias overflow on a state {kind}, times the number of agents and compiled as in training"
+        what = NAMES.get(checked.signature, "weights or bias")
+        problem = f"{what} overflow on a state {kind}, times the number of agents and compiled as in training"
         hint = "XLA reorders products: keep constants, and what is computed on the way, between 1e-10 and 1e10"
         raise TfcafError("NONFINITE", end, problem, hint)
     if not found.dangers:
@@ -141,13 +175,12 @@ def _verify_finite(checked: Checked, tried: Tried) -> None:
         row = int((~outcome.finite).argmax())
         state = {name: array[row : row + 1] for name, array in tried.states.items()}
         cause = causes.of_value(tried.trial, state, end.file)
-        values, what = (
-            (outcome.weights[row], "weights") if np.isfinite(outcome.bias[row]) else (outcome.bias[row], "bias")
-        )
+        main = NAMES.get(checked.signature, "weights")
+        values, what = (outcome.weights[row], main) if np.isfinite(outcome.bias[row]) else (outcome.bias[row], "bias")
         size = "nan" if np.isnan(values).any() else "inf"
-        verb = "are" if what == "weights" else "is"
+        verb = "are" if what.endswith("s") and what != "bias" else "is"
         code, problem = "NONFINITE", f"the {what} {verb} {size} on a state {tried.kinds[row]}{cause.clause}"
-        if checked.entry == "QLLMNetwork" and what == "weights":  # they are its gradient, the bias is its value
+        if checked.signature == "paper" and what == "weights":  # they are its gradient, the bias is its value
             code, problem = "NANGRAD", f"its gradient by agents_q is {size} on a state {tried.kinds[row]}{cause.clause}"
         raise TfcafError(code, end._replace(line=cause.line or end.line), problem, cause.hint)
     rough = ~outcome.smooth & probes.are_usual(tried.trial.boxes, tried.states)
@@ -163,10 +196,10 @@ def _other_sizes(checked: Checked, task: Task) -> tuple[list[int], list[str]]:
     works, fails, notes = [task.spec.n_agents], [], []
     for n, spec in task.others.items():
         remarks: Remarks = []
-        credit = loader.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
+        credit = signatures.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
         try:
             with budget.processor_time(SIZE_CPU_S):
-                budget.verify(loader.trace(credit, loader.input_shapes(checked, spec)), checked.end)
+                budget.verify(loader.trace(credit, signatures.input_shapes(checked, spec)), checked.end)
         except TimeoutError:
             notes.append(f"for {n} agents tracing it takes more than {SIZE_CPU_S:g} s: loops over agents are unrolled")
         except TfcafError as error:
@@ -180,7 +213,7 @@ def _other_sizes(checked: Checked, task: Task) -> tuple[list[int], list[str]]:
             works.append(n)
             stops = [f"for {n} agents, line {line}: {remark}" for line, remark in remarks if remark.startswith("zip")]
             notes += stops[:1] if n > task.spec.n_agents else []
-    if fails and checked.entry == "credit":  # flat states are read by numbers, for one size alone
+    if fails and checked.signature != "paper":  # flat states are read by numbers, for one size alone
         others = ", ".join(map(str, fails))
         notes.append(f"it is written for {task.spec.n_agents} agents: it fails where there are {others}")
     return sorted(works), notes

@@ -14,7 +14,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.jaxprs import bind, line_of, operations, walk
-from qllm_jax.tfcaf.loading import loader
+from qllm_jax.tfcaf.loading import loader, signatures
 from qllm_jax.tfcaf.loading.indexing import Site, Watch
 from qllm_jax.tfcaf.semantics import intervals, probes
 from qllm_jax.tfcaf.semantics.probes import States
@@ -64,11 +64,11 @@ def _verify_indices(checked: Checked, spec: Spec, states: States, kinds: list[st
 def _outcome(checked: Checked, spec: Spec, watch: Watch, inputs: dict[str, jax.Array]) -> list[jax.Array]:
     """Return weights and bias; for the paper's signature the team value of some Q-values."""
     function: Callable[..., Any] = loader.define(checked, watch)
-    if checked.entry == "QLLMNetwork":
+    if checked.signature == "paper":
         (state,) = inputs.values()
         q = 1.0 + jnp.arange(spec.n_agents, dtype=jnp.float32)
         return [function(q[None], state[None])]
-    return list(loader.of_inputs(function, spec, checked)(inputs))
+    return list(signatures.of_inputs(function, spec, checked)(inputs))
 
 
 def _verify_whole(checked: Checked, trial: Trial, states: States, kinds: list[str], risky: set[int]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qllm_envs.core import Spec
+from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, STATE
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.sizes_of_weights import LEAST
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
@@ -23,14 +24,14 @@ def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outc
     """Return statistics over the states of rollouts `seen` (if there are none, over all that were tried), and notes."""
     n_seen = len(next(iter(seen.values())))
     weights, bias = (tried.weights[:n_seen], tried.bias[:n_seen]) if n_seen else (tried.weights, tried.bias)
-    statistics = _statistics(weights, bias) | {"lowest_weight_tried": _number(tried.weights.min())}
-    alike = _treats_alike(spec, trial, seen, weights) if n_seen else None
+    statistics = _statistics(weights, bias) | {"lowest_weight_tried": number(tried.weights.min())}
+    alike = treats_alike(spec, trial, seen, weights) if n_seen else None
     notes = _notes(checked, statistics, alike, spec.n_agents)
     if (idle := float((spec.n_agents * np.abs(weights).max(-1) < LEAST).mean())) > IDLE:
         notes.append(
             f"on {idle:.0%} of the states of rollouts no weight is above {LEAST:g}, times the number of agents"
         )
-    found = {"igm": checked.igm, "signature": "paper" if checked.entry == "QLLMNetwork" else "credit"}
+    found = {"igm": checked.igm, "signature": checked.signature}
     return found | {"weights": statistics, "treats_agents_alike": alike, "notes": notes}
 
 
@@ -52,22 +53,28 @@ def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
         "bias_min": bias.min(),
         "bias_max": bias.max(),
     }
-    return {name: _number(value) for name, value in found.items()}
+    return {name: number(value) for name, value in found.items()}
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """Return a number with six digits."""
     return float(f"{float(value):.6g}")
 
 
-def _treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) -> bool | None:
-    """True if agents that swap fields swap weights. None if it reads the flat state, or no field belongs to agents."""
+def treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) -> bool | None:
+    """True if agents that swap fields, and actions in a step, swap outcomes.
+
+    None if it reads the flat state, or no field belongs to agents. `weights` are (P, N), or (P, N F) with F factors.
+    """
     own = [
         name for name, field in spec.fields.items() if field.shape[:1] == (spec.n_agents,) and _is_agents(name, field)
     ]
-    if not set(seen) <= set(spec.fields) or not own:
+    if STATE in seen or not own:
         return None
+    own += [NEXT + name for name in own] + [ACTIONS]
     moved = {name: np.roll(values, 1, axis=1) if name in own else values for name, values in seen.items()}
-    return bool(np.abs(trial.run(moved).weights - np.roll(weights, 1, axis=1)).max() <= ALIKE * np.abs(weights).max())
+    rolled = np.roll(weights.reshape(len(weights), spec.n_agents, -1), 1, axis=1).reshape(weights.shape)
+    return bool(np.abs(trial.run(moved).weights - rolled).max() <= ALIKE * np.abs(weights).max())
 
 
 def _is_agents(name: str, field: Any) -> bool:

@@ -13,7 +13,10 @@ import qllm_envs
 from qllm_envs.core import Env, Spec
 from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
+from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD
+from qllm_jax.tfcaf.semantics import steps
 from qllm_jax.tfcaf.semantics.task import Task
+from qllm_jax.tfcaf.static.vocabulary import Kind
 
 KEPT, KEPT_PER_AGENT = 48, 12  # states, at least: an agent whose turn is one of N comes up among 12 N states
 KEPT_OF_EPISODE = 4  # of them on average: states of one episode are alike
@@ -24,38 +27,43 @@ OTHER_SIZES = (2, 3, 6, 25)
 _QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
-def from_config(env: Mapping[str, Any]) -> Task:
-    """Return the task of an `env:` configuration, made once per process. `UserError` if no such environment exists."""
+def from_config(env: Mapping[str, Any], kind: Kind = "value") -> Task:
+    """Return the task of an `env:` configuration, for functions of a kind, made once per process.
+
+    `UserError` if no such environment exists.
+    """
     try:
         options = json.dumps(env_options(env), sort_keys=True, default=lambda array: np.asarray(array).tolist())
-        return _make(env["name"], options, qllm_envs.source_digest(env["name"]))
+        return _make(env["name"], options, qllm_envs.source_digest(env["name"]), kind)
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def from_spec(spec: Spec) -> Task:
+def from_spec(spec: Spec, kind: Kind = "value") -> Task:
     """Return the task of a spec. It has no rollouts if the environment cannot be made again from the spec."""
     try:
-        found = from_config({"name": spec.made_by or spec.name, **spec.options})
+        found = from_config({"name": spec.made_by or spec.name, **spec.options}, kind)
     except UserError:
-        return without_rollouts(spec)
+        return without_rollouts(spec, kind)
     same = found.spec.name == spec.name and found.spec.fields == spec.fields
-    return found if same else without_rollouts(spec)
+    return found if same else without_rollouts(spec, kind)
 
 
-def without_rollouts(spec: Spec) -> Task:
+def without_rollouts(spec: Spec, kind: Kind = "value") -> Task:
     """Return a task whose probe states come from the ranges of its fields alone."""
     seen = {name: np.zeros((0, *field.shape), np.float32) for name, field in spec.fields.items()}
+    if kind == "reward":
+        step = {ACTIONS: np.zeros((0, spec.n_agents), np.float32), REWARD: np.zeros((0,), np.float32)}
+        seen |= {NEXT + name: values for name, values in seen.items()} | step
     nothing = np.zeros((0, spec.state_dim), np.float32)
-    return Task(spec, seen, nothing, nothing, {})
+    return Task(spec, seen, nothing, nothing, {}, kind=kind)
 
 
 @functools.lru_cache(maxsize=16)
-def _make(name: str, options_json: str, source: str) -> Task:
+def _make(name: str, options_json: str, source: str, kind: Kind) -> Task:
     del source  # a file from outside may change in the life of a process
     options = json.loads(options_json)
     env = qllm_envs.make(name, **options)
-    fields, state, reached = _rollouts(env)
     others = {}
     for n in OTHER_SIZES:
         try:
@@ -64,9 +72,14 @@ def _make(name: str, options_json: str, source: str) -> Task:
             continue
         if n != env.spec.n_agents:
             others[n] = other
+    if kind == "reward":
+        played, nothing = steps.of_play(env), np.zeros((0, env.spec.state_dim), np.float32)
+        notable = played.notable if played.phrases else {}
+        return Task(env.spec, played.seen, nothing, nothing, others, notable, nothing, played.phrases, kind)
+    fields, state, reached = _rollouts(env)
     notable, flat, phrases = _notable(env)
     seen = {key: fields[key] for key in env.spec.fields}
-    return Task(env.spec, seen, state, reached, others, notable, flat, phrases)
+    return Task(env.spec, seen, state, reached, others, notable, flat, phrases, kind)
 
 
 def _notable(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ...]]:

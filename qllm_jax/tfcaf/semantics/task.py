@@ -8,19 +8,21 @@ import numpy as np
 
 from qllm_envs.core import Field, Spec
 from qllm_jax.tfcaf.semantics.probes import States
+from qllm_jax.tfcaf.static.vocabulary import Kind
 
 
 class Task(NamedTuple):
     """The spec of an environment, and the states of its rollouts as probe states."""
 
     spec: Spec
-    seen: States  # fields in rollouts (R, ...)
+    seen: States  # arrays that a function reads, in rollouts (R, ...): fields of states, or arrays of steps
     seen_state: np.ndarray  # (R, S)
     reached_state: np.ndarray  # (2, S), lowest and highest of each number in all states of the rollouts; (0, S): none
     others: dict[int, Spec]  # the same environment with other numbers of agents
     notable: States = MappingProxyType({})  # pyright: ignore[reportAssignmentType]  # fields (M, ...) of `Env.notable`
     notable_state: np.ndarray = np.zeros((0, 0), np.float32)  # (M, S)
     phrases: tuple[str, ...] = ()  # M, each follows "on a state"
+    kind: Kind = "value"  # of the functions that are tried
 
     @property
     def reached_fields(self) -> States:
@@ -37,13 +39,14 @@ class Task(NamedTuple):
 
 def pack(task: Task) -> tuple[dict[str, Any], bytes]:
     """Return the task for another process: JSON and arrays."""
-    arrays = io.BytesIO()
+    arrays, names = io.BytesIO(), list(task.seen)
     flat = {"seen_state": task.seen_state, "reached_state": task.reached_state, "notable_state": task.notable_state}
     named = flat | {f"field_{name}": x for name, x in task.seen.items()}
     named |= {f"notable_{name}": x for name, x in task.notable.items()}
     np.savez(arrays, allow_pickle=False, **named)
     specs = {str(spec.n_agents): _sizes(spec) for spec in (task.spec, *task.others.values())}
     packed = {"n_agents": task.spec.n_agents, "name": task.spec.name, "specs": specs, "phrases": task.phrases}
+    packed |= {"kind": task.kind, "names": names}
     return packed, arrays.getvalue()
 
 
@@ -52,16 +55,16 @@ def unpack(packed: dict[str, Any], arrays: bytes) -> Task:
     specs = {int(n): _spec(packed["name"], int(n), sizes) for n, sizes in packed["specs"].items()}
     spec = specs.pop(packed["n_agents"])
     with np.load(io.BytesIO(arrays)) as stored:
-        seen = {name: stored[f"field_{name}"] for name in spec.fields}
+        seen = {name: stored[f"field_{name}"] for name in packed["names"]}
         phrases = tuple(packed["phrases"])
-        notable = {name: stored[f"notable_{name}"] for name in spec.fields} if phrases else {}
+        notable = {name: stored[f"notable_{name}"] for name in seen} if phrases else {}
         flat = [stored[name] for name in ("seen_state", "reached_state", "notable_state")]
-        return Task(spec, seen, flat[0], flat[1], specs, notable, flat[2], phrases)
+        return Task(spec, seen, flat[0], flat[1], specs, notable, flat[2], phrases, packed["kind"])
 
 
 def _sizes(spec: Spec) -> dict[str, Any]:
     fields = {name: [list(field.shape), field.meaning, field.low, field.high] for name, field in spec.fields.items()}
-    return {"state_dim": spec.state_dim, "fields": fields}
+    return {"state_dim": spec.state_dim, "n_actions": spec.n_actions, "fields": fields}
 
 
 def _spec(name: str, n_agents: int, sizes: dict[str, Any]) -> Spec:
@@ -71,7 +74,7 @@ def _spec(name: str, n_agents: int, sizes: dict[str, Any]) -> Spec:
     return Spec(
         name=name,
         n_agents=n_agents,
-        n_actions=0,
+        n_actions=sizes["n_actions"],
         obs_dim=0,
         state_dim=sizes["state_dim"],
         horizon=0,

@@ -11,7 +11,7 @@ import tokenize
 from collections.abc import Iterator
 from typing import NamedTuple
 
-ENTRY = re.compile(r"^[ \t]*def[ \t]+(credit|QLLMNetwork)\b", re.MULTILINE)
+ENTRY = re.compile(r"^[ \t]*def[ \t]+(credit|QLLMNetwork|assign)\b", re.MULTILINE)
 DEFINITION = re.compile(r"^[ \t]*def[ \t]+\w+", re.MULTILINE)
 
 MAX_CHARS = 2**15  # of a text that is split into tokens; a function has less

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from qllm_jax.tfcaf.static import igm, rules, syntax
 from qllm_jax.tfcaf.static.rules import Scope
-from qllm_jax.tfcaf.static.vocabulary import ARITY, ENTRIES
+from qllm_jax.tfcaf.static.vocabulary import DEFINITIONS, ENTRIES, KINDS, MAX_TASKS, SIGNATURES, Kind, Signature
 from qllm_jax.tfcaf.verdict import Location
 
 
@@ -20,13 +20,18 @@ class Checked(NamedTuple):
     """A source that passed."""
 
     code: CodeType  # compiled from the tree that was checked, without docstrings, annotations and imports
-    entry: str  # a key of `ENTRIES`
+    entry: str  # one of `ENTRIES`
+    signature: Signature
     igm: bool
+    tasks: int  # number of the tasks that an `assign` tells apart, 0 for the other signatures
     end: Location  # the last `return` of the entry: the location of mistakes in its outcome
 
 
-def check(text: str, file: str) -> Checked:
-    """Check and compile a source, without running it. `TfcafError` names a line of `file` that breaks a rule."""
+def check(text: str, file: str, kind: Kind = "value") -> Checked:
+    """Check and compile a source of a kind, without running it.
+
+    `TfcafError` names a line of `file` that breaks a rule, and a function of another kind.
+    """
     tree = syntax.parse(text, file)
     scope = rules.scope_of(tree, file)
     for node in _in_order(tree):
@@ -35,11 +40,13 @@ def check(text: str, file: str) -> Checked:
     gate = _check_igm(tree, scope)
     _check_statements(tree, scope)
     _check_recursion(scope)
-    entry = _check_entry(tree, scope)
+    entry = _check_entry(tree, scope, kind)
+    signature = SIGNATURES[entry.name, len(entry.args.args)]
+    tasks = _check_tasks(tree, scope) if signature == "task" else 0
     returns = [node.lineno for node in ast.walk(entry) if isinstance(node, ast.Return)]
     end = Location(file, max(returns, default=entry.lineno))
     syntax.guard_indices(tree)
-    return Checked(syntax.compile_tree(tree, file), entry.name, gate, end)
+    return Checked(syntax.compile_tree(tree, file), entry.name, signature, gate, tasks, end)
 
 
 def _in_order(tree: ast.Module) -> Iterator[ast.AST]:
@@ -77,6 +84,16 @@ def _check_igm(tree: ast.Module, scope: Scope) -> bool:
     return gate.value
 
 
+def _check_tasks(tree: ast.Module, scope: Scope) -> int:
+    """Return the constant TASKS of a source."""
+    found = igm.value(tree, "TASKS")
+    number = found.value if isinstance(found, ast.Constant) else None
+    if not isinstance(number, int) or isinstance(number, bool) or not 2 <= number <= MAX_TASKS:
+        hint = f"write TASKS = n above the function, with n from 2 to {MAX_TASKS}: assign gives numbers from 0 to n - 1"
+        raise rules.error(found or tree, scope, "TASKS, the number of tasks, is missing or out of range", hint)
+    return number
+
+
 def _is_literal(node: ast.expr) -> bool:
     if isinstance(node, ast.Tuple):
         return all(map(_is_literal, node.elts))
@@ -112,17 +129,22 @@ def _named(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
-def _check_entry(tree: ast.Module, scope: Scope) -> ast.FunctionDef:
-    """Return the one function to call, which has as many arguments as its signature."""
+def _check_entry(tree: ast.Module, scope: Scope, kind: Kind) -> ast.FunctionDef:
+    """Return the one function to call, which has as many arguments as a signature of `kind`."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     entries = [function for function in functions if function.name in ENTRIES]
-    define = "define credit(state), or the paper's QLLMNetwork(agents_q, global_state)"
+    define = DEFINITIONS[kind]
     if not entries:
         found = ", ".join(function.name for function in functions) or "none"
         raise rules.error(functions[0] if functions else tree, scope, f"no function to call (found: {found})", define)
     if len(entries) > 1:
         raise rules.error(entries[1], scope, "two functions to call", f"keep one: {define}")
     entry = entries[0]
-    if len(entry.args.args) != ARITY[entry.name]:
-        raise rules.error(entry, scope, f"`{entry.name}` takes {len(entry.args.args)} arguments", define)
+    n_arguments = len(entry.args.args)
+    signature = SIGNATURES.get((entry.name, n_arguments))
+    if signature is None:
+        raise rules.error(entry, scope, f"`{entry.name}` takes {n_arguments} arguments", define)
+    if KINDS[signature] != kind:
+        problem = f"a function of kind {kind} is asked for, and this is one of kind {KINDS[signature]}"
+        raise rules.error(entry, scope, problem, define)
     return entry

@@ -12,11 +12,11 @@ NAME = "IGM"
 DEFAULT = True  # agents choose their actions one by one, and that maximizes Q_tot only if no weight is negative
 
 
-def value(tree: ast.Module) -> ast.expr | None:
-    """Return the expression that the top level of a source gives to IGM, or None."""
+def value(tree: ast.Module, name: str = NAME) -> ast.expr | None:
+    """Return the expression that the top level of a source gives to IGM, or to another name, or None."""
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == NAME for target in targets):
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             return getattr(node, "value", None)
     return None
 

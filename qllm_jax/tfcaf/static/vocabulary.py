@@ -5,12 +5,24 @@ Nothing here imports jax: the static check answers before jax is loaded.
 
 from typing import Any, Literal
 
-Signature = Literal["credit", "paper"]
-ENTRIES: dict[str, Signature] = {
-    "credit": "credit",
-    "QLLMNetwork": "paper",
-}  # name in the file -> signature
-ARITY = {"credit": 1, "QLLMNetwork": 2}
+Kind = Literal["value", "reward", "task"]
+Signature = Literal["credit", "paper", "reward", "task"]
+# (name in the file, number of arguments) -> signature
+SIGNATURES: dict[tuple[str, int], Signature] = {
+    ("credit", 1): "credit",
+    ("QLLMNetwork", 2): "paper",
+    ("credit", 4): "reward",
+    ("assign", 1): "task",
+}
+ENTRIES = frozenset(name for name, _ in SIGNATURES)
+KINDS: dict[Signature, Kind] = {"credit": "value", "paper": "value", "reward": "reward", "task": "task"}
+# Kind -> how its function is defined.
+DEFINITIONS: dict[Kind, str] = {
+    "value": "define credit(state), or the paper's QLLMNetwork(agents_q, global_state)",
+    "reward": "define credit(state, actions, reward, next_state)",
+    "task": "define assign(state), and TASKS, the number of tasks",
+}
+MAX_TASKS = 64  # that a function of tasks may tell apart
 
 MAX_LOOP = 4096  # iterations of one Python loop; all of them are unrolled into the compiled program
 

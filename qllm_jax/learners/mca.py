@@ -1,0 +1,109 @@
+"""Independent double Q-learning on each agent's own reward, which written code gives it, after LLM-MCA
+(arxiv.org/abs/2502.16863): LLM-MCA-style, as neither its text nor its code is published.
+
+The factors of a function, in place of credit, are turned into it by a small network that is fitted to the team's return,
+as in LaRe (arxiv.org/abs/2412.11120).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from qllm_envs import View
+from qllm_jax.core import options, rewards
+from qllm_jax.core.networks import Mlp
+from qllm_jax.core.types import Choice, Episode, Hp, Params
+from qllm_jax.errors import UserError
+from qllm_jax.learners import base, double_q, iql, reward_credit
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.reward_credit import RewardCredit, Step
+
+PART = "learner 'mca'"
+AGENT, CREDIT, DECODER = "agent", "credit", "decoder"  # names of parameters
+
+
+class Method(NamedTuple):
+    """The parts and the checked options of the method. All static."""
+
+    core: Core
+    credit: RewardCredit
+    decoder: Mlp | None  # of factors; None: the function gives credit
+
+
+def make(core: Core, *, function: str | Sequence[str] = "", decoder_dim: int = 64, decoder_layers: int = 1) -> Learner:
+    """Learn from the reward credit of `function`. UserError with a mixer, which would have nothing to do.
+
+    `function` is a library name or a file (empty: the one named as the environment), and may end with a control: see
+    reward_controls.py. Several are chosen among by a sweep. `decoder_dim` and `decoder_layers` are the width and the
+    number of hidden layers of the network that reads factors, if the function gives those.
+    """
+    if core.mixer is not None:
+        raise UserError("algo.learner 'mca' mixes nothing: set algo.mixer to {} as algo=matched_mca does")
+    credit = reward_credit.make(core.env.spec, [function] if isinstance(function, str) else function)
+    widths = (options.integer(PART, "decoder_dim", decoder_dim),)
+    widths *= options.integer(PART, "decoder_layers", decoder_layers)
+    method = Method(core, credit, Mlp(widths, 1) if credit.n_factors > 1 else None)
+    of = lambda part: partial(part, method)
+    learner = double_q.learner(core, of(init_params), of(td_loss), (AGENT,), rewards=of(with_credit))
+    return learner._replace(sources=credit.sources, programs=credit.programs)
+
+
+def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
+    """Parameters of the agents, of the network of factors, and what controls and a choice fix. Consumes the key."""
+    # The agents' are those of IQL with the same key.
+    params = {AGENT: method.core.agent.init(key)}
+    if fixed := method.credit.init(jax.random.fold_in(key, 1), choice):
+        params[CREDIT] = fixed
+    if method.decoder is not None:
+        params[DECODER] = method.decoder.init(jax.random.fold_in(key, 2), jnp.zeros(method.credit.n_factors))
+    return params
+
+
+def with_credit(method: Method, state: LearnerState, batch: Episode) -> tuple[rewards.RewardStats, Episode]:
+    """The moments of credit after a time-major batch, and the batch with each agent's credit, standardized.
+
+    The credit of an episode is an array, `Episode.credit_t`: where a batch has one already, it is learned from.
+    """
+    credit = batch.credit_t
+    if credit is None:
+        factors = factors_of(method, state.params, batch, base.views(method.core.env, batch))
+        credit = credit_of(method, state.params, factors)  # (T, B, N)
+    # 0 after the end, as the team's reward is.
+    credit = jnp.where(batch.mask_t[..., None] > 0, jax.lax.stop_gradient(credit), 0.0)
+    stats, credit = base.standardize(method.core, state.reward_stats, credit, batch.mask_t)
+    return stats, batch._replace(credit_t=credit)
+
+
+def factors_of(
+    method: Method, params: Params, batch: Episode, view: View
+) -> Float[Array, "time batch agents factors"]:
+    """What the function gives in all steps of a time-major batch."""
+    before, after = (jax.tree.map(lambda x: x[slots], view.fields) for slots in (slice(None, -1), slice(1, None)))
+    step = Step(before, batch.action_t, batch.reward_t, after)
+    return jax.vmap(jax.vmap(partial(method.credit.apply, params.get(CREDIT, {}))))(step)
+
+
+def credit_of(method: Method, params: Params, factors: Float[Array, "... agents factors"]) -> jax.Array:
+    """Each agent's credit (..., N)."""
+    if method.decoder is None:
+        return factors.squeeze(-1)
+    decoded = method.decoder.apply(params[DECODER], factors)
+    assert isinstance(decoded, jax.Array)
+    return decoded.squeeze(-1)
+
+
+def td_loss(
+    method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """IQL's loss on a batch with credit, and the squared error of the team's return by the network of factors."""
+    loss, metrics = iql.td_loss(method.core, params, target_params, batch, view, hp)
+    if method.decoder is None:
+        return loss, metrics
+    credit = credit_of(method, params, factors_of(method, params, batch, view))
+    apart = jnp.sum(batch.mask_t * (jnp.sum(credit, -1) - batch.reward_t), 0)  # (B,)
+    fit = jnp.mean(apart**2)
+    return loss + fit, metrics | {"loss": loss + fit, "return_error": jnp.mean(jnp.abs(apart))}

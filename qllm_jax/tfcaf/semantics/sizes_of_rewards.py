@@ -1,0 +1,107 @@
+"""Sizes of what functions of reward credit and of tasks give on the steps and states of play, and their reports."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from qllm_envs.core import Spec
+from qllm_jax.tfcaf.loading.signatures import REWARD
+from qllm_jax.tfcaf.semantics import report
+from qllm_jax.tfcaf.semantics.probes import States
+from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
+from qllm_jax.tfcaf.static.check import Checked
+from qllm_jax.tfcaf.verdict import TfcafError
+
+FACTOR = 10.0  # the credit of all agents, in sizes, is at least the team's reward / FACTOR, at most N FACTOR times that
+BOUND = 100.0  # times the largest team reward of the steps that were tried, or 1 if that is less: of one agent's credit
+NOTHING = 1e-6  # of the largest credit
+
+
+def verify_credit(checked: Checked, spec: Spec, states: States, outcome: Outcome, reached: int) -> None:
+    """Raise `TfcafError` for credit or factors that are too large, too small, or 0 where the team is paid.
+
+    The first `reached` rows are steps of play; where there are none, nothing is known of sizes and all rows are tried
+    for being bounded alone.
+    """
+    rows = reached or len(outcome.weights)
+    reward, given = states[REWARD][:rows], outcome.weights[:rows].reshape(rows, spec.n_agents, -1)
+    most = BOUND * max(1.0, float(np.abs(reward).max())) if reached else np.inf
+    if (largest := np.abs(given).max()) > most:
+        problem = f"the credit of an agent is {largest:.1e} in a step of play, where the team is paid {most / BOUND:g} "
+        problem += "at most"
+        hint = f"keep each agent's credit below {BOUND:g} times that: it is to be of the size of the team's reward"
+        raise TfcafError("SCALE", checked.end, problem, hint)
+    paid = (reward != 0) & (reached > 0)
+    if not paid.any():
+        return
+    sizes = np.abs(given).sum((1, 2))
+    if (nothing := paid & (sizes <= NOTHING * max(np.abs(given).max(), NOTHING))).any():
+        problem = f"no agent gets credit in {nothing.sum()} of {paid.sum()} steps in which the team is paid, as when it "
+        problem += f"is paid {reward[nothing][0]:.3g}"
+        hint = "where the team's reward is not 0, give credit to the agents that brought it about"
+        raise TfcafError("ZEROCREDIT", checked.end, problem, hint)
+    if given.shape[-1] == 1:  # factors get their size from the network that reads them
+        _verify_sum(checked, spec, float(sizes[paid].mean()), float(np.abs(reward[paid]).mean()))
+
+
+def _verify_sum(checked: Checked, spec: Spec, credit: float, reward: float) -> None:
+    low, high = reward / FACTOR, spec.n_agents * FACTOR * reward
+    if not low <= credit <= high:
+        problem = f"the sizes of all agents' credit sum to {credit:.3g} on average in the steps in which the team is "
+        problem += f"paid, and the team's reward there is {reward:.3g}"
+        hint = f"scale the credit: its sum is to be between {low:.3g} and {high:.3g} there"
+        raise TfcafError("SCALE", checked.end, problem, hint)
+
+
+def verify_tasks(checked: Checked, outcome: Outcome, kinds: list[str]) -> None:
+    """Raise `TfcafError` for a task below 0 or of at least TASKS, on any state that was tried."""
+    outside: Bool[np.ndarray, " states"] = ((outcome.weights < 0) | (outcome.weights >= checked.tasks)).any(-1)
+    if outside.any():
+        row = int(outside.argmax())
+        wrong = next(task for task in outcome.weights[row] if not 0 <= task < checked.tasks)
+        problem = f"an agent's task is {wrong:g} on a state {kinds[row]}, and TASKS is {checked.tasks}"
+        raise TfcafError("OOB", checked.end, problem, f"give numbers from 0 to {checked.tasks - 1}: use jnp.clip")
+
+
+def report_of(checked: Checked, spec: Spec, trial: Trial, seen: States, outcome: Outcome) -> dict[str, Any]:
+    """Return statistics over the steps or states of play `seen` (if there are none, over all tried), and notes."""
+    rows = len(next(iter(seen.values()))) or len(outcome.weights)
+    given = outcome.weights[:rows]
+    alike = report.treats_alike(spec, trial, seen, given) if rows == len(next(iter(seen.values()))) else None
+    found: dict[str, Any] = {"signature": checked.signature}
+    if checked.signature == "task":
+        used = np.bincount(given.astype(int).ravel(), minlength=checked.tasks)
+        found |= {"tasks": checked.tasks, "task_shares": [report.number(share) for share in used / used.sum()]}
+        notes = ["all agents have one task in all states of rollouts"] if (used > 0).sum() < 2 else []
+    else:
+        reward = seen[REWARD] if rows == len(seen[REWARD]) else np.zeros(rows, np.float32)
+        statistics, notes = _statistics(given.reshape(rows, spec.n_agents, -1), reward)
+        found |= {"credit": statistics}
+    if alike is False:
+        notes.append("agents that swap their fields do not swap outcomes: right only where the task tells agents apart")
+    return found | {"treats_agents_alike": alike, "notes": notes}
+
+
+def _statistics(given: Float[np.ndarray, "steps agents factors"], reward: np.ndarray) -> tuple[dict, list[str]]:
+    paid, sizes = reward != 0, np.abs(given).sum(-1)  # (P,), (P, N)
+    found = {
+        "factors": given.shape[-1],
+        "min": report.number(given.min()),
+        "max": report.number(given.max()),
+        "paid_share": report.number(paid.mean()),
+        "dense_share": report.number((sizes[~paid].sum(-1) > 0).mean()) if (~paid).any() else 0.0,
+    }
+    notes = []
+    if paid.any():
+        shares = sizes[paid] / np.maximum(sizes[paid].sum(-1, keepdims=True), NOTHING)
+        found |= {
+            "sum_where_paid": report.number(given[paid].sum((1, 2)).mean()),
+            "reward_where_paid": report.number(reward[paid].mean()),
+            "largest_share_where_paid": report.number(shares.max(-1).mean()),
+        }
+    else:
+        notes.append("no step that was tried pays the team: the sizes of its credit are not checked against reward")
+    if (given == given[:, :1]).all():
+        notes.append("all agents get the same in every step of play: credit like the team's reward")
+    return found, notes
