@@ -11,6 +11,8 @@ Groups of keys: env=NAME, llm=NAME (the files of configs/env/ and configs/llm/).
 Keys (defaults in brackets; configs/generate.yaml has all keys with comments):
   k, rounds, repairs   candidates per round [3], rounds [3], repairs of a refused candidate [2]
   evaluator            on: a model chooses among the candidates; off: the first one that passes [on]
+  kind                 value: credit on values; reward: credit on rewards; task: tasks for agents [value]
+  factors              true, with kind=reward: factors that a small network turns into credit [false]
   signature            credit: our contract with a named state; paper: QLLMNetwork with a flat state [credit]
   select               read: the evaluator reads, as in the paper; train: it also sees short trainings [read]
   trial_steps, trial_seeds, trial_halvings   with select=train: env steps on average [100000], seeds [3], halvings [1]

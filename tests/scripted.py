@@ -20,9 +20,9 @@ def fenced(text: str) -> str:
     return f"Here it is:\n\n```python\n{text}```\n"
 
 
-def gates(text: str, file: str, env: dict[str, Any] | None = None) -> Verdict:
+def gates(text: str, file: str, env: dict[str, Any] | None = None, kind: str = "value") -> Verdict:
     """Refuse a function with the word bad, and one with the word negative while IGM is on."""
-    del file, env
+    del file, env, kind
     if "bad" in text:
         return Verdict("NANGRAD", "L6", "the gradient is nan", 2, "bound what you divide by", sha256(text), {})
     if "negative" in text and igm_gate.read(text):

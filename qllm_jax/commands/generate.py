@@ -4,6 +4,7 @@ import shlex
 import sys
 from enum import IntEnum
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from qllm_jax.config import environment
@@ -26,6 +27,7 @@ from qllm_jax.program import devices, experiment
 from qllm_jax.run.folder import locked
 from qllm_jax.tfcaf import gates, passes
 from qllm_jax.tfcaf.semantics import rollouts
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import Verdict
 
 
@@ -103,7 +105,7 @@ def _run_rounds(generation: Generation, client: Client, progress: Progress) -> S
     verify = attempts.recorded(_within_limits(_verify_for(generation), client), client.transcript)
     archive = _archive(generation, client)
     judge = archive and archive.judge
-    coder = Coder(client, generation.prompts, verify, config.signature, config.repairs, on_attempt, judge)
+    coder = Coder(client, generation.prompts, verify, config.asked, config.repairs, on_attempt, judge)
     try:
         loop.run(coder, _selection(generation, client, archive), config.k, config.rounds, on_choice)
     except WaitingError as wait:
@@ -135,8 +137,9 @@ def _selection(generation: Generation, client: Client, archive: Archive | None) 
 
 
 def _verify_for(generation: Generation) -> Verify:
-    env = environment(generation.settings.env, generation.settings.n_agents)
-    return lambda source, file: gates.verify(source, file, env)
+    given = generation.settings
+    env = environment(given.env, given.n_agents)
+    return lambda source, file: gates.verify(source, file, env, given.kind)
 
 
 def _within_limits(verify: Verify, client: Client) -> Verify:
@@ -154,7 +157,7 @@ def _chosen_file(generation: Generation, best: Choice) -> tuple[str | None, Verd
     """
     given = generation.settings
     agents = "" if given.n_agents is None else f", {given.n_agents} agents"
-    text = sources.compose(best, f"{given.env['name']}{agents}", generation.prompts.sha256(), given.hints)
+    text = sources.compose(best, f"{given.env['name']}{agents}", generation.prompts.sha256(), given.hints, given.kind)
     spec = experiment.make_env(given.env, given.n_agents).spec
     verdict = passes.find(text, spec) or _verify_for(generation)(text, TFCAF)
     return text if verdict.ok else None, verdict
@@ -165,7 +168,7 @@ def _ending(generation: Generation, result: Outcome, stop: Stop | None) -> str:
     path, lines = generation.path, []
     if result.chosen is not None and (stop is None or stop.code != ExitCode.WAITING):
         lines.append(f"function: {path / TFCAF}; it passes every gate; {path / outcome.TABLE} says why this one")
-        arguments = [*generation.env_arguments, f"algo.mixer.function={path / TFCAF}"]
+        arguments = [*generation.env_arguments, *_use(generation.settings.kind, path / TFCAF)]
         lines.append(f"train with it: python -m qllm_jax.train {shlex.join(arguments)}")
     elif stop is None:
         lines.append(f"no function passed the gates: {path / outcome.CANDIDATES} has them with their verdicts")
@@ -176,6 +179,15 @@ def _ending(generation: Generation, result: Outcome, stop: Stop | None) -> str:
     elif stop is not None:
         lines.append(f"stopped: {stop.reason}; go on: python -m qllm_jax.generate resume={path}")
     return "\n".join(lines)
+
+
+def _use(kind: Kind, file: Path) -> list[str]:
+    """Arguments of `train` by which a function is used."""
+    if kind == "value":
+        return [f"algo.mixer.function={file}"]
+    if kind == "reward":
+        return ["algo=matched_mca", f"algo.learner.function={file}"]
+    return ["algo=matched_taca", f"algo.learner.task={file}"]
 
 
 def _print(line: str) -> None:

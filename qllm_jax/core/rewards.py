@@ -46,8 +46,6 @@ def update(
     return RewardStats(stats.mean + delta * count / total, squares / total, total)
 
 
-def standardize(
-    stats: RewardStats, rewards: Float[Array, "time batch *agents"]
-) -> Float[Array, "time batch *agents"]:
+def standardize(stats: RewardStats, rewards: Float[Array, "time batch *agents"]) -> Float[Array, "time batch *agents"]:
     """(r - mean) / sqrt(var), with no epsilon."""
     return (rewards - stats.mean) / jnp.sqrt(stats.var)

@@ -16,7 +16,12 @@ from qllm_jax.tfcaf.verdict import TfcafError, Verdict, refusal, sha256
 # (source, name of its file) -> verdict: the gates, for one environment.
 Verify = Callable[[str, str], Verdict]
 
-_DEFINITION = {"credit": "credit(state)", "paper": "QLLMNetwork(agents_q, global_state)"}
+_DEFINITION: dict[Signature, str] = {
+    "credit": "credit(state)",
+    "paper": "QLLMNetwork(agents_q, global_state)",
+    "reward": "credit(state, actions, reward, next_state)",
+    "task": "assign(state)",
+}
 
 
 def examine(verify: Verify, signature: Signature, id_: RequestId, reply: Reply, igm: bool | None) -> Attempt:

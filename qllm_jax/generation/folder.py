@@ -41,7 +41,7 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
     """Create a generation. Raise `UserError` for a missing environment or prompt, or a folder that exists."""
     llm = _check_price(providers.make(config.llm), config)
     env = experiment.make_env(config.env, config.n_agents)
-    texts = prompts.build(env, config.env["name"], config.signature, config.select, config.hints)
+    texts = prompts.build(env, config.env["name"], config.asked, config.select, config.hints, config.factors)
     path = files.expanded(config.run_dir) if config.run_dir else _default_path(config, llm.model)
     _make(path, config)
     chosen = [override for override in overrides if re.match(r"(env[=.]|n_agents=)", override)]

@@ -19,13 +19,30 @@ def measurements(verdict: Verdict) -> list[str]:
         "bias from {bias_min:.3g} to {bias_max:.3g}": ("bias_min", "bias_max"),
     }
     lines = [text.format(**found) for text, keys in sentences.items() if all(key in found for key in keys)]
+    lines += _of_rewards(verdict)
     if sizes := verdict.report.get("traces_for_n_agents"):
         lines.append(f"its shapes also fit teams of {', '.join(map(str, sizes))} agents, which were not tried")
     return [*lines, *verdict.report.get("notes", ())] or ["nothing"]
 
 
+def _of_rewards(verdict: Verdict) -> list[str]:
+    """Return sentences on a function of reward credit, or on one of tasks."""
+    found = verdict.report.get("credit") or {}
+    what = f"{found['factors']} factors" if found.get("factors", 1) > 1 else "credit"
+    sentences = {
+        f"{what} from {{min:.3g}} to {{max:.3g}} in steps of play": ("min", "max"),
+        "{dense_share:.0%} of the steps in which the team is not paid give some agent credit": ("dense_share",),
+        "in steps that pay the team {reward_where_paid:.3g} on average, all agents' credit sums to {sum_where_paid:.3g}, "
+        "and the agent with most of it has {largest_share_where_paid:.0%}": ("sum_where_paid",),
+    }
+    lines = [text.format(**found) for text, keys in sentences.items() if all(key in found for key in keys)]
+    if shares := verdict.report.get("task_shares"):
+        lines.append(f"shares of the tasks, task 0 first: {', '.join(f'{share:.0%}' for share in shares)}")
+    return lines
+
+
 def table_cells(verdict: Verdict) -> tuple[str, str, str]:
     """Range, evenness and change with the state as cells of a table; "" for what was not measured."""
-    found = verdict.report.get("weights") or {}
+    found = verdict.report.get("weights") or verdict.report.get("credit") or {}
     number = lambda key: f"{found[key]:.3g}" if key in found else ""
     return f"{number('min')} to {number('max')}" if "min" in found else "", number("entropy"), number("sensitivity")

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 from qllm_jax import files
 from qllm_jax.generation.measurements import table_cells
+from qllm_jax.generation.source import signature
 from qllm_jax.generation.types import Attempt, Choice
 from qllm_jax.llm.client import cost, spent
 from qllm_jax.llm.replies import brief, printable
 from qllm_jax.llm.types import Price
 from qllm_jax.tfcaf.static import igm as gate
+from qllm_jax.tfcaf.static.vocabulary import KINDS
 from qllm_jax.tfcaf.verdict import Verdict
 
 TFCAF, TABLE, SUMMARY, CANDIDATES = "tfcaf.py", "table.txt", "summary.json", "candidates"
@@ -100,13 +102,14 @@ def _row(attempt: Attempt, outcome: Outcome) -> list[str]:
 
 
 def _reason(round_: int, choice: Choice) -> str:
-    igm = "on" if gate.read(choice.candidate.source) else "off"
-    why_igm = choice.note or choice.igm_reason
     lines = [
         f"Round {round_}: {_words(choice.candidate.last)}, chosen by {choice.by}",
         f"  why: {choice.reason or 'not said'}",
-        f"  IGM {igm}" + (f": {why_igm}" if why_igm else ""),
     ]
+    if KINDS[signature(choice.candidate.source)] == "value":
+        why_igm = choice.note or choice.igm_reason
+        igm = "on" if gate.read(choice.candidate.source) else "off"
+        lines.append(f"  IGM {igm}" + (f": {why_igm}" if why_igm else ""))
     return "\n".join(lines + ([f"  advice: {choice.advice}"] if choice.advice else []))
 
 

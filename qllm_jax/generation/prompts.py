@@ -14,7 +14,8 @@ from qllm_envs.core import Field, Spec
 from qllm_jax.config import config_dir
 from qllm_jax.errors import UserError
 from qllm_jax.generation import flat_state
-from qllm_jax.tfcaf.static.vocabulary import BUILTINS, METHODS, MODULES, Signature
+from qllm_jax.tfcaf.semantics.sizes_of_rewards import FACTOR
+from qllm_jax.tfcaf.static.vocabulary import BUILTINS, KINDS, METHODS, MODULES, Signature
 from qllm_jax.tfcaf.verdict import sha256
 
 _FENCED_VALUE = re.compile(r"^```python\n\{\{(?P<key>\w+)\}\}\n```$", re.MULTILINE)
@@ -28,6 +29,7 @@ MESSAGES = (
 )  # fmt: skip
 
 
+OF_KINDS = ("coder_next",)  # of them, which the kinds other than value credit have texts of their own for
 ALWAYS = ("coder_first", "coder_next", "coder_repair", "evaluator_choose")  # of them, which all transcripts have
 
 
@@ -43,21 +45,17 @@ class Prompts(NamedTuple):
         return sha256(json.dumps(self._asdict(), sort_keys=True))
 
 
-def build(env: Env, name: str, signature: Signature, select: str = "read", hints: Hints = "none") -> Prompts:
+def build(
+    env: Env, name: str, signature: Signature, select: str = "read", hints: Hints = "none", factors: bool = False
+) -> Prompts:
     """Build the prompts for the environment `name`; `select` changes the evaluator's.
 
-    Raise `UserError` for a text that is missing or has a wrong placeholder, and for hints that the paper does not give.
+    `factors` asks a function of reward credit for factors in place of credit. Raise `UserError` for a text that is missing or has a wrong placeholder, and for hints that the paper does not give.
     """
     spec = env.spec
     advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""
-    words = "\n".join(f"  {line}" for line in _words())
-    if signature == "credit":
-        state = _fields(spec, 'state["{}"]')
-        contract = fill("contract_credit", n_agents=str(spec.n_agents), words=words)
-    else:
-        state = flat_state.describe(spec, _fields(spec, "{}"))
-        sizes = {"n_agents": str(spec.n_agents), "state_dim": str(spec.state_dim)}
-        contract = fill("contract_paper", words=words, **sizes)
+    own = "" if KINDS[signature] == "value" else f"kind_{KINDS[signature]}/"
+    state = _fields(spec, 'state["{}"]') if signature != "paper" else flat_state.describe(spec, _fields(spec, "{}"))
     task = fill(
         "task",
         text=_task_text(spec, name),
@@ -68,9 +66,25 @@ def build(env: Env, name: str, signature: Signature, select: str = "read", hints
         state=state,
     )
     task += advice
-    coder = fill("coder", task=task, contract=contract)
-    evaluator = fill("evaluator", task=task, contract=contract, evidence=fill(f"evidence_{select}"))
-    return Prompts(coder, evaluator, {name: read(name) for name in MESSAGES})
+    contract = _contract(spec, signature, factors)
+    coder = fill(f"{own}coder", task=task, contract=contract)
+    evaluator = fill(f"{own}evaluator", task=task, contract=contract, evidence=fill(f"evidence_{select}"))
+    return Prompts(coder, evaluator, {name: read(f"{own}{name}" if name in OF_KINDS else name) for name in MESSAGES})
+
+
+def _contract(spec: Spec, signature: Signature, factors: bool) -> str:
+    """Return what to write: the form of a function of a signature, and the rules that hold for all."""
+    words, n_agents = "\n".join(f"  {line}" for line in _words()), str(spec.n_agents)
+    if signature == "paper":
+        return fill("contract_paper", words=words, n_agents=n_agents, state_dim=str(spec.state_dim))
+    rules = fill("contract_rules", words=words)
+    if signature == "credit":
+        return fill("contract_credit", n_agents=n_agents, rules=rules)
+    if signature == "task":
+        return fill("kind_task/contract", n_agents=n_agents, rules=rules)
+    most = f"{spec.n_agents * FACTOR:g}"
+    outcome = fill("kind_reward/outcome_factors") if factors else fill("kind_reward/outcome_credit", most=most)
+    return fill("kind_reward/contract", n_agents=n_agents, outcome=outcome, rules=rules)
 
 
 def describe_task(spec: Spec, name: str, state: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qllm_jax import config as configs
@@ -12,7 +12,7 @@ from qllm_jax.config import KNOWN_KEYS, Count, Folder, Positive
 from qllm_jax.errors import UserError
 from qllm_jax.generation.prompts import Hints
 from qllm_jax.llm.client import Budget
-from qllm_jax.tfcaf.static.vocabulary import Signature
+from qllm_jax.tfcaf.static.vocabulary import Kind, Signature, ValueSignature
 
 ROOT = "generate"  # configs/generate.yaml
 LIMITS = Budget._fields  # keys that resume= may change
@@ -32,7 +32,9 @@ class Settings:
     rounds: Count
     repairs: Repairs
     evaluator: Literal["on", "off"]
-    signature: Signature
+    signature: ValueSignature
+    kind: Kind = "value"  # older transcripts have no such key
+    factors: StrictBool = False
     select: Literal["read", "train"] = "read"
     hints: Hints = "none"  # older transcripts have no such key
     trial_steps: Count = 100_000
@@ -50,6 +52,11 @@ class Settings:
     resume: Folder | None = None
 
     @property
+    def asked(self) -> Signature:
+        """Signature of the function that is asked for."""
+        return self.signature if self.kind == "value" else self.kind
+
+    @property
     def has_archive(self) -> bool:
         """True if near-duplicates are told apart; "auto" leaves the paper's loop, select=read, as it is."""
         return self.archive == "on" or (self.archive == "auto" and self.select == "train")
@@ -62,7 +69,22 @@ class Settings:
 
 def load(overrides: list[str]) -> Settings:
     """Compose and validate `key=value` overrides. Raise `UserError` with what is wrong and what is allowed."""
-    return from_dict(OmegaConf.to_container(configs.compose(ROOT, overrides)))
+    found = from_dict(OmegaConf.to_container(configs.compose(ROOT, overrides)))
+    check(found)
+    return found
+
+
+def check(settings: Settings) -> None:
+    """UserError for values that are valid alone and not together."""
+    if settings.factors and settings.kind != "reward":
+        raise UserError(f"factors=true is of kind=reward, not of kind={settings.kind}")
+    if settings.kind == "value":
+        return
+    for key, allowed in (("signature", "credit"), ("select", "read"), ("hints", "none")):
+        if (given := getattr(settings, key)) != allowed:
+            raise UserError(f"{key}={given} is of kind=value: with kind={settings.kind} it must be {allowed}")
+    if settings.archive == "on":
+        raise UserError(f"archive=on is of kind=value: with kind={settings.kind} it must be off or auto")
 
 
 def from_dict(plain: Any) -> Settings:

@@ -78,9 +78,7 @@ def with_credit(method: Method, state: LearnerState, batch: Episode) -> tuple[re
     return stats, batch._replace(credit_t=credit)
 
 
-def factors_of(
-    method: Method, params: Params, batch: Episode, view: View
-) -> Float[Array, "time batch agents factors"]:
+def factors_of(method: Method, params: Params, batch: Episode, view: View) -> Float[Array, "time batch agents factors"]:
     """What the function gives in all steps of a time-major batch."""
     before, after = (jax.tree.map(lambda x: x[slots], view.fields) for slots in (slice(None, -1), slice(1, None)))
     step = Step(before, batch.action_t, batch.reward_t, after)

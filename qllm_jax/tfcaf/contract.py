@@ -70,7 +70,9 @@ def as_factors(outcome: Any, n_agents: int, location: Location) -> Float[Array, 
         allowed = f"{(n_agents,)}, or {n_agents} rows of 2 to {MAX_FACTORS} factors"
         raise TfcafError("SHAPE", location, f"the credit is of shape {shape}, not {allowed}", one)
     if not jnp.issubdtype(outcome.dtype, jnp.floating):
-        raise TfcafError("DTYPE", location, f"the credit is {outcome.dtype}", "make it floats with .astype(jnp.float32)")
+        raise TfcafError(
+            "DTYPE", location, f"the credit is {outcome.dtype}", "make it floats with .astype(jnp.float32)"
+        )
     return outcome.astype(jnp.float32).reshape(n_agents, -1)
 
 

@@ -78,7 +78,9 @@ def texts(server: Server) -> list[str]:
 
 def test_the_whole_loop_with_the_gates(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
     path, verified, verify = tmp_path / "run", [], real_gates.verify
-    monkeypatch.setattr(real_gates, "verify", lambda text, file, env: verified.append(file) or verify(text, file, env))
+    monkeypatch.setattr(
+        real_gates, "verify", lambda text, file, env, kind: verified.append(file) or verify(text, file, env)
+    )
     with serving(misbehaving) as server:
         assert generate(arguments(server, path, "rounds=1", "llm.api_key_env=TEST_KEY")) == 0
     asked = texts(server)
@@ -281,10 +283,10 @@ def test_every_environment_of_training_can_be_generated_for(name: str):
     assert (prompts.prompts_dir() / "tasks" / f"{composed.env['name']}.md").is_file()
 
 
-@pytest.mark.parametrize("recorded", sorted(LIBRARY.glob("*.jsonl")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("recorded", sorted(LIBRARY.rglob("*.jsonl")), ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_every_transcript_of_the_library_rebuilds_its_file(recorded: Path, tmp_path: Path, monkeypatch):
     verified, passed = [], Verdict("OK", "L8", "", None, "", "", {})
-    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", lambda text, file, env: verified.append(text) or passed)
+    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", lambda text, file, env, kind: verified.append(text) or passed)
     monkeypatch.setattr("qllm_jax.tfcaf.passes.shipped", dict)  # as when it was new
     path = tmp_path / "run"
     assert generate(["llm=replay", f"llm.transcript={recorded}", f"run_dir={path}"]) == 0

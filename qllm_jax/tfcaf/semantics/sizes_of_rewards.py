@@ -37,7 +37,9 @@ def verify_credit(checked: Checked, spec: Spec, states: States, outcome: Outcome
         return
     sizes = np.abs(given).sum((1, 2))
     if (nothing := paid & (sizes <= NOTHING * max(np.abs(given).max(), NOTHING))).any():
-        problem = f"no agent gets credit in {nothing.sum()} of {paid.sum()} steps in which the team is paid, as when it "
+        problem = (
+            f"no agent gets credit in {nothing.sum()} of {paid.sum()} steps in which the team is paid, as when it "
+        )
         problem += f"is paid {reward[nothing][0]:.3g}"
         hint = "where the team's reward is not 0, give credit to the agents that brought it about"
         raise TfcafError("ZEROCREDIT", checked.end, problem, hint)

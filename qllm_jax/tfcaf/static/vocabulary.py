@@ -6,6 +6,7 @@ Nothing here imports jax: the static check answers before jax is loaded.
 from typing import Any, Literal
 
 Kind = Literal["value", "reward", "task"]
+ValueSignature = Literal["credit", "paper"]
 Signature = Literal["credit", "paper", "reward", "task"]
 # (name in the file, number of arguments) -> signature
 SIGNATURES: dict[tuple[str, int], Signature] = {
