@@ -30,6 +30,7 @@ from qllm_jax.run import folder, policies, results
 from qllm_jax.run.load import LoadedRun, load_run
 from qllm_jax.run.policies import Hidden, Policy
 from qllm_jax.tfcaf import find, gates
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -190,8 +191,10 @@ def make_env(env: Part, /, *, n_agents: int | None = None, **options: Any) -> En
     return experiment.make_env(config.env, config.n_agents)
 
 
-def verify(source: str | Path, /, *, env: Part, n_agents: int | None = None, **options: Any) -> Verdict:
-    """Run all gates on a credit function for an environment, in a sandboxed process.
+def verify(
+    source: str | Path, /, *, env: Part, n_agents: int | None = None, kind: Kind = "value", **options: Any
+) -> Verdict:
+    """Run all gates on a function of a kind ("value", "reward" or "task") for an environment, in a sandboxed process.
 
     `source` is its text, or the name or the path of a file as for `python -m qllm_jax.verify`. A pass is stored. A bad
     function is a verdict whose `ok` is False; UserError if there is no such file or environment.
@@ -199,9 +202,9 @@ def verify(source: str | Path, /, *, env: Part, n_agents: int | None = None, **o
     config = _with_env(env, n_agents, options)
     text, file = str(source), "<credit function>"
     if isinstance(source, Path) or "\n" not in source:
-        _, file, text = find(str(source))
+        _, file, text, _ = find(str(source), kind)
     with process.in_32_bits():
-        return gates.verify(text, file, environment(config.env, config.n_agents))
+        return gates.verify(text, file, environment(config.env, config.n_agents), kind)
 
 
 def overrides(keys: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> list[str]:

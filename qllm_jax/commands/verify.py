@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
+from qllm_envs.parts import suggest
 from qllm_jax import config
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf import find, gates
 from qllm_jax.tfcaf.sandbox import confine
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import CODES, TfcafError, Verdict, printable, refusal
 
 _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "rollout_states", "searched_states")
@@ -20,19 +22,30 @@ def verify(arguments: list[str]) -> int:
         raise UserError(
             "give one file, for example: python -m qllm_jax.verify my_function.py env=mpe_spread n_agents=6"
         )
-    settings = config.load([argument for argument in arguments if argument not in paths])
+    kind = _kind([argument for argument in arguments if argument.startswith("kind=")])
+    keys = [argument for argument in arguments if argument not in paths and not argument.startswith("kind=")]
+    settings = config.load(keys)
     env = config.environment(settings.env, settings.n_agents)
-    verdict = _verdict(paths[0], env)
+    verdict = _verdict(paths[0], env, kind)
     print("\n".join(table(verdict, printable(paths[0]))))
     return 0 if verdict.ok else 1
 
 
-def _verdict(path: str, env: Mapping[str, Any]) -> Verdict:
+def _kind(given: list[str]) -> Kind:
+    """Return the kind of function that `kind=` names, of which there is one at most."""
+    name = given[-1].removeprefix("kind=") if given else "value"
+    kinds = get_args(Kind)
+    if name not in kinds:
+        raise UserError(f"kind {name!r} does not exist: {suggest(name, kinds)}")
+    return cast(Kind, name)
+
+
+def _verdict(path: str, env: Mapping[str, Any], kind: Kind) -> Verdict:
     try:
-        found = find(path)
+        found = find(path, kind)
     except TfcafError as error:  # a file that is no text in UTF-8
         return refusal(error, "L1", "", {})
-    return gates.verify(found.text, found.file, env)
+    return gates.verify(found.text, found.file, env, kind)
 
 
 def table(verdict: Verdict, file: str) -> list[str]:
@@ -44,7 +57,17 @@ def table(verdict: Verdict, file: str) -> list[str]:
     report = verdict.report
     lines += _rows("tried", {key.replace("_", " "): report[key] for key in _SIZES if key in report})
     lines += _rows("weights in rollouts", report.get("weights", {}))
-    named = ("env", "n_agents", "signature", "igm", "treats_agents_alike", "traces_for_n_agents")
+    lines += _rows("credit in steps of play", report.get("credit", {}))
+    named = (
+        "env",
+        "n_agents",
+        "signature",
+        "igm",
+        "tasks",
+        "task_shares",
+        "treats_agents_alike",
+        "traces_for_n_agents",
+    )
     lines += _rows("function", {key.replace("_", " "): report[key] for key in named if key in report})
     if layers := report.get("sandbox"):
         lines += _rows("sandbox", layers | {"network": "cut off" if confine.has_no_network(layers) else "NOT cut off"})

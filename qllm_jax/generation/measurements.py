@@ -32,7 +32,7 @@ def _of_rewards(verdict: Verdict) -> list[str]:
     sentences = {
         f"{what} from {{min:.3g}} to {{max:.3g}} in steps of play": ("min", "max"),
         "{dense_share:.0%} of the steps in which the team is not paid give some agent credit": ("dense_share",),
-        "in steps that pay the team {reward_where_paid:.3g} on average, all agents' credit sums to {sum_where_paid:.3g}, "
+        "in steps that pay the team {reward_where_paid:.3g} on average, all credit sums to {sum_where_paid:.3g}, "
         "and the agent with most of it has {largest_share_where_paid:.0%}": ("sum_where_paid",),
     }
     lines = [text.format(**found) for text, keys in sentences.items() if all(key in found for key in keys)]

@@ -50,7 +50,8 @@ def build(
 ) -> Prompts:
     """Build the prompts for the environment `name`; `select` changes the evaluator's.
 
-    `factors` asks a function of reward credit for factors in place of credit. Raise `UserError` for a text that is missing or has a wrong placeholder, and for hints that the paper does not give.
+    `factors` asks a function of reward credit for factors in place of credit. Raise `UserError` for a text that is
+    missing or has a wrong placeholder, and for hints that the paper does not give.
     """
     spec = env.spec
     advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""

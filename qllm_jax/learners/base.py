@@ -114,17 +114,17 @@ def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) 
 
     Without standardization the moments are as given, and rewards are multiplied by `core.reward_scale`.
     """
-    stats, reward_t = standardize(core, stats, batch.reward_t, batch.mask_t)
+    stats, reward_t = standardize(core, stats, batch.reward_t, batch)
     return stats, batch._replace(reward_t=reward_t)
 
 
 def standardize(
-    core: Core, stats: rewards.RewardStats, reward_t: Float[Array, "time batch *agents"], mask_t: jax.Array
+    core: Core, stats: rewards.RewardStats, reward_t: Float[Array, "time batch *agents"], batch: Episode
 ) -> tuple[rewards.RewardStats, Float[Array, "time batch *agents"]]:
-    """`standardize_rewards` of rewards, of the team or of single agents."""
+    """`standardize_rewards` of the rewards of a batch, of the team or of single agents."""
     if not core.standardize:
         return stats, reward_t if core.reward_scale == 1.0 else reward_t * core.reward_scale
-    counted_t = jnp.any(mask_t > 0, 1) if core.env.spec.ends_early else None
+    counted_t = jnp.any(batch.mask_t > 0, 1) if core.env.spec.ends_early else None
     stats = rewards.update(stats, reward_t, counted_t)
     return stats, rewards.standardize(stats, reward_t)
 

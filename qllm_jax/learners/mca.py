@@ -1,8 +1,8 @@
 """Independent double Q-learning on each agent's own reward, which written code gives it, after LLM-MCA
 (arxiv.org/abs/2502.16863): LLM-MCA-style, as neither its text nor its code is published.
 
-The factors of a function, in place of credit, are turned into it by a small network that is fitted to the team's return,
-as in LaRe (arxiv.org/abs/2412.11120).
+Factors that a function gives in place of credit are turned into credit by a small network, which is fitted to the
+team's return, as in LaRe (arxiv.org/abs/2412.11120).
 """
 
 from collections.abc import Sequence
@@ -74,13 +74,13 @@ def with_credit(method: Method, state: LearnerState, batch: Episode) -> tuple[re
         credit = credit_of(method, state.params, factors)  # (T, B, N)
     # 0 after the end, as the team's reward is.
     credit = jnp.where(batch.mask_t[..., None] > 0, jax.lax.stop_gradient(credit), 0.0)
-    stats, credit = base.standardize(method.core, state.reward_stats, credit, batch.mask_t)
+    stats, credit = base.standardize(method.core, state.reward_stats, credit, batch)
     return stats, batch._replace(credit_t=credit)
 
 
 def factors_of(method: Method, params: Params, batch: Episode, view: View) -> Float[Array, "time batch agents factors"]:
     """What the function gives in all steps of a time-major batch."""
-    before, after = (jax.tree.map(lambda x: x[slots], view.fields) for slots in (slice(None, -1), slice(1, None)))
+    before, after = ({name: x[slots] for name, x in view.fields.items()} for slots in (slice(-1), slice(1, None)))
     step = Step(before, batch.action_t, batch.reward_t, after)
     return jax.vmap(jax.vmap(partial(method.credit.apply, params.get(CREDIT, {}))))(step)
 

@@ -1,4 +1,4 @@
-"""Reward credit: functions that give each agent a reward of its own for a step, one of a run or chosen among several."""
+"""Reward credit: functions that give each agent a reward of its own for a step, one or several to choose among."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

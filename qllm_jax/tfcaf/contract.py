@@ -1,8 +1,8 @@
 """The functions that language models write, of three kinds.
 
-Value credit is the credit function (TFCAF) of QLLM (arxiv.org/abs/2504.12961, Eq. 3): Q_tot = scale * (w(s) @ q + b(s)).
-Reward credit gives each agent a reward of its own for a step, and a task function gives each agent a task, after LLM-MCA
-and LLM-TACA (arxiv.org/abs/2502.16863).
+Value credit is the credit function (TFCAF) of QLLM (arxiv.org/abs/2504.12961, Eq. 3): Q_tot = scale * (w(s) @ q +
+b(s)). Reward credit gives each agent a reward of its own for a step, and a task function gives each agent a task, after
+LLM-MCA and LLM-TACA (arxiv.org/abs/2502.16863).
 
 Axis letters: N agents, S flat global state, F factors, B batch (of the paper's signature only).
 """

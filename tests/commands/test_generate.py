@@ -79,7 +79,7 @@ def texts(server: Server) -> list[str]:
 def test_the_whole_loop_with_the_gates(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
     path, verified, verify = tmp_path / "run", [], real_gates.verify
     monkeypatch.setattr(
-        real_gates, "verify", lambda text, file, env, kind: verified.append(file) or verify(text, file, env)
+        real_gates, "verify", lambda text, file, env, kind: verified.append(file) or verify(text, file, env, kind)
     )
     with serving(misbehaving) as server:
         assert generate(arguments(server, path, "rounds=1", "llm.api_key_env=TEST_KEY")) == 0

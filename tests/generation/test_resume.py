@@ -226,7 +226,7 @@ def test_nothing_passes(tmp_path: Path, capsys: pytest.CaptureFixture):
 
 @pytest.mark.usefixtures("scripted_gates")
 def test_a_function_that_newer_gates_refuse_is_not_written(whole: Whole, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", lambda text, file, env: gates("bad", file))
+    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", lambda text, file, env, kind: gates("bad", file))
     arguments = ["llm=replay", f"llm.transcript={whole.path}", f"run_dir={tmp_path / 'run'}"]
     with pytest.raises(UserError, match="does not pass the gates any more: the gradient is nan"):
         generate(arguments)

@@ -129,11 +129,19 @@ def test_each_file_of_the_gates_is_part_of_their_version_and_the_library_is_not(
     before = version()
     assert before == passes.gates_version()
     files = sorted(package.rglob("*.py"))
-    assert {file.parent.name for file in files} == {"tfcaf", "library", "loading", "sandbox", "semantics", "static"}
+    assert {file.parent.name for file in files} == {
+        "tfcaf",
+        "library",
+        "loading",
+        "reward",
+        "sandbox",
+        "semantics",
+        "static",
+    }
     for file in files:
         text = file.read_text()
         file.write_text(text + "# changed\n")
-        assert (version() == before) == (file.parent.name == "library"), file
+        assert (version() == before) == ("library" in file.parts[len(package.parts) :]), file
         file.write_text(text)
 
 
@@ -222,7 +230,8 @@ def test_shipped_functions_carry_their_passes(cache: Path):
     versions = {(entry["jax"], tuple(entry["python"])) for entry in passes.shipped().values()}
     if (jax.__version__, sys.version_info[:2]) not in versions:
         pytest.skip("no passes are shipped for these versions of jax and Python")
-    found = [gates.require(each.function.text, "", each.spec) for each in ship.subjects() if each.is_default]
+    defaults = [each for each in ship.subjects() if each.is_default]
+    found = [gates.require(each.function.text, "", each.spec, each.function.kind) for each in defaults]
     assert all(verdict.ok and verdict.report[PROGRAM] for verdict in found)
     assert not cache.exists()
 
@@ -243,6 +252,8 @@ def test_shipped_passes_are_what_the_gates_say_now():
         shipped = passes._shipped_pass(each.function.text, each.spec)
         if shipped is None and not each.is_default:
             continue  # refused, or by other versions
-        verdict = gates.verify_in(each.function.text, each.function.file, rollouts.from_spec(each.spec))
+        verdict = gates.verify_in(
+            each.function.text, each.function.file, rollouts.from_spec(each.spec, each.function.kind)
+        )
         report = {name: value for name, value in verdict.report.items() if name not in ship.LEFT_OUT}
         assert shipped == verdict._replace(report=report), (each.function.name, each.task)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.loading.signatures import REWARD
@@ -58,7 +58,7 @@ def _verify_sum(checked: Checked, spec: Spec, credit: float, reward: float) -> N
 
 def verify_tasks(checked: Checked, outcome: Outcome, kinds: list[str]) -> None:
     """Raise `TfcafError` for a task below 0 or of at least TASKS, on any state that was tried."""
-    outside: Bool[np.ndarray, " states"] = ((outcome.weights < 0) | (outcome.weights >= checked.tasks)).any(-1)
+    outside = np.any((outcome.weights < 0) | (outcome.weights >= checked.tasks), axis=-1)
     if outside.any():
         row = int(outside.argmax())
         wrong = next(task for task in outcome.weights[row] if not 0 <= task < checked.tasks)

@@ -1,4 +1,4 @@
-"""Steps of random play, on which functions of reward credit are tried: two states, the actions between them, the reward.
+"""Steps of random play, on which reward credit is tried: two states, the actions between them, and the reward.
 
 Random play seldom earns anything where rewards are rare, so it also goes on from the states that good play reaches.
 """

@@ -1,0 +1,102 @@
+"""Kinds of written functions: what each must give, what is reported of it, and that each is asked for by its kind."""
+
+import pytest
+from tfcaf.warm import WarmGates
+
+from qllm_envs import make
+from qllm_jax.errors import UserError
+from qllm_jax.generation import settings
+from qllm_jax.tfcaf import find, names, reward_from_source, task_from_source
+from qllm_jax.tfcaf.semantics import rollouts
+from qllm_jax.tfcaf.verdict import TfcafError, Verdict
+
+HEAD = "import jax.numpy as jnp\n\n\n"
+REWARD = HEAD + "def credit(state, actions, reward, next_state):\n    n = actions.shape[0]\n    return {}\n"
+TASK = HEAD + "TASKS = {}\n\n\ndef assign(state):\n    return {}\n"
+DUTY = {"name": "duty", "n_agents": 3}
+
+
+def verdict_on(warm: WarmGates, text: str, kind: str, env: dict = DUTY) -> Verdict:
+    return warm.verify(text, "mine.py", rollouts.from_config(env, kind))
+
+
+REWARDS = {
+    "no credit where the team is paid": ("jnp.zeros(n)", "ZEROCREDIT", "in which the team is paid, as one that pays 1"),
+    "to the wrong agents alone, when they are few": ("jnp.where(reward > 2, 1.0, 0.0) * jnp.ones(n)", "ZEROCREDIT", ""),
+    "drowns the reward": ("1e3 * reward * jnp.ones(n)", "SCALE", "the credit of an agent is 1.0e+03"),
+    "next to nothing": ("1e-3 * reward * jnp.ones(n)", "SCALE", "sum to 0.003 on average"),
+    "not finite": ("reward / (jnp.sum(state['on_duty']) - 1.0) * jnp.ones(n)", "NONFINITE", "the credit is"),
+    "of the team": ("reward", "SHAPE", "the credit is of shape (), not (3,)"),
+    "one factor": ("reward * jnp.ones((n, 1))", "SHAPE", "not (3,), or 3 rows of 2 to 32 factors"),
+    "whole numbers": ("actions", "DTYPE", "the credit is int32"),
+    "an index out of range": ("reward * state['on_duty'][actions]", "OOB", "an index is negative or too large"),
+}
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_a_bad_function_of_reward_credit_is_refused_for_what_it_does(name: str, warm: WarmGates):
+    returned, code, problem = REWARDS[name]
+    verdict = verdict_on(warm, REWARD.format(returned), "reward")
+    assert (verdict.code, problem in verdict.problem) == (code, True), verdict
+
+
+def test_what_is_measured_of_reward_credit(warm: WarmGates):
+    verdict = verdict_on(warm, REWARD.format("reward * state['on_duty']"), "reward")
+    found = verdict.report["credit"]
+    assert (verdict.ok, found["factors"], found["dense_share"]) == (True, 1, 0.0)
+    assert (found["sum_where_paid"], found["reward_where_paid"], found["largest_share_where_paid"]) == (1.0, 1.0, 1.0)
+    assert 3 in verdict.report["traces_for_n_agents"]
+    assert 25 in verdict.report["traces_for_n_agents"]
+    of_all = verdict_on(warm, REWARD.format("reward * jnp.ones(n)"), "reward").report
+    assert (of_all["treats_agents_alike"], of_all["credit"]["largest_share_where_paid"]) == (True, pytest.approx(1 / 3))
+    assert any(note.startswith("all agents get the same") for note in of_all["notes"])
+    first = verdict_on(warm, REWARD.format("reward * (jnp.arange(n) == 0)"), "reward").report
+    assert first["treats_agents_alike"] is False
+    factors = verdict_on(
+        warm, REWARD.format("jnp.stack([1e-6 * reward + state['on_duty'], actions * 1.0], -1)"), "reward"
+    )
+    assert (factors.ok, factors.report["credit"]["factors"]) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "returned", "code", "problem"),
+    [
+        (2, "state['on_duty'].astype(jnp.int32)", "OK", ""),
+        (2, "state['symbol'].astype(jnp.int32)", "OOB", "and TASKS is 2"),
+        (2, "state['on_duty'].astype(jnp.int32) - 1", "OOB", "an agent's task is -1 on a state"),
+        (2, "state['on_duty']", "DTYPE", "the tasks are float32"),
+        (2, "1", "SHAPE", "`assign` returns a int"),
+        (1, "state['on_duty'].astype(jnp.int32)", "STATIC", "TASKS, the number of tasks, is missing or out of range"),
+    ],
+)
+def test_tasks_are_numbers_below_their_number(tasks: int, returned: str, code: str, problem: str, warm: WarmGates):
+    verdict = verdict_on(warm, TASK.format(tasks, returned), "task")
+    assert (verdict.code, problem in verdict.problem) == (code, True), verdict
+
+
+@pytest.mark.parametrize("name", names("reward"))
+def test_shipped_reward_credit_passes(name: str, warm: WarmGates):
+    env = name.removesuffix("_by_rule")
+    verdict = verdict_on(warm, find(name, "reward").text, "reward", {"name": env, "n_agents": 2})
+    assert (verdict.code, verdict.problem) == ("OK", "")
+    assert verdict.report["credit"]["paid_share"] > 0
+
+
+def test_a_function_is_of_the_kind_that_is_asked_for():
+    spec = make(**DUTY).spec
+    for load, text in (
+        (reward_from_source, "def credit(state):\n    return state['on_duty'], 0.0\n"),
+        (task_from_source, REWARD.format("reward * jnp.ones(n)")),
+    ):
+        with pytest.raises(TfcafError, match=r"a function of kind \w+ is asked for, and this is one of kind"):
+            load(text, "mine.py", spec)
+    assert reward_from_source(REWARD.format("reward * jnp.ones(n)"), "mine.py", spec).n_factors == 1
+    assert task_from_source(TASK.format(4, "state['on_duty'].astype(jnp.int32)"), "mine.py", spec).n_tasks == 4
+
+
+@pytest.mark.parametrize("given", [["signature=paper"], ["select=train"], ["hints=paper"], ["archive=on"]])
+def test_what_is_of_value_credit_alone_is_refused(given: list[str]):
+    with pytest.raises(UserError, match="is of kind=value: with kind=reward it must be"):
+        settings.load(["kind=reward", *given])
+    with pytest.raises(UserError, match="factors=true is of kind=reward, not of kind=task"):
+        settings.load(["kind=task", "factors=true"])
