@@ -58,16 +58,8 @@ def table(verdict: Verdict, file: str) -> list[str]:
     lines += _rows("tried", {key.replace("_", " "): report[key] for key in _SIZES if key in report})
     lines += _rows("weights in rollouts", report.get("weights", {}))
     lines += _rows("credit in steps of play", report.get("credit", {}))
-    named = (
-        "env",
-        "n_agents",
-        "signature",
-        "igm",
-        "tasks",
-        "task_shares",
-        "treats_agents_alike",
-        "traces_for_n_agents",
-    )
+    named = ("env", "n_agents", "signature", "igm", "tasks", "task_shares", "treats_agents_alike")
+    named += ("traces_for_n_agents",)
     lines += _rows("function", {key.replace("_", " "): report[key] for key in named if key in report})
     if layers := report.get("sandbox"):
         lines += _rows("sandbox", layers | {"network": "cut off" if confine.has_no_network(layers) else "NOT cut off"})

@@ -115,7 +115,7 @@ def standardize_rewards(core: Core, stats: rewards.RewardStats, batch: Episode) 
     Without standardization the moments are as given, and rewards are multiplied by `core.reward_scale`.
     """
     stats, reward_t = standardize(core, stats, batch.reward_t, batch)
-    return stats, batch._replace(reward_t=reward_t)
+    return stats, batch if reward_t is batch.reward_t else batch._replace(reward_t=reward_t)
 
 
 def standardize(

@@ -21,8 +21,7 @@ def verdict_on(warm: WarmGates, text: str, kind: str, env: dict = DUTY) -> Verdi
 
 
 REWARDS = {
-    "no credit where the team is paid": ("jnp.zeros(n)", "ZEROCREDIT", "in which the team is paid, as one that pays 1"),
-    "to the wrong agents alone, when they are few": ("jnp.where(reward > 2, 1.0, 0.0) * jnp.ones(n)", "ZEROCREDIT", ""),
+    "no credit where the team is paid": ("jnp.zeros(n)", "ZEROCREDIT", "in which the team is paid, as one that pays"),
     "drowns the reward": ("1e3 * reward * jnp.ones(n)", "SCALE", "the credit of an agent is 1.0e+03"),
     "next to nothing": ("1e-3 * reward * jnp.ones(n)", "SCALE", "sum to 0.003 on average"),
     "not finite": ("reward / (jnp.sum(state['on_duty']) - 1.0) * jnp.ones(n)", "NONFINITE", "the credit is"),
@@ -52,9 +51,8 @@ def test_what_is_measured_of_reward_credit(warm: WarmGates):
     assert any(note.startswith("all agents get the same") for note in of_all["notes"])
     first = verdict_on(warm, REWARD.format("reward * (jnp.arange(n) == 0)"), "reward").report
     assert first["treats_agents_alike"] is False
-    factors = verdict_on(
-        warm, REWARD.format("jnp.stack([1e-6 * reward + state['on_duty'], actions * 1.0], -1)"), "reward"
-    )
+    two = "jnp.stack([1e-6 * reward + state['on_duty'], actions * 1.0], -1)"
+    factors = verdict_on(warm, REWARD.format(two), "reward")
     assert (factors.ok, factors.report["credit"]["factors"]) == (True, 2)
 
 
@@ -74,7 +72,10 @@ def test_tasks_are_numbers_below_their_number(tasks: int, returned: str, code: s
     assert (verdict.code, problem in verdict.problem) == (code, True), verdict
 
 
-@pytest.mark.parametrize("name", names("reward"))
+SHIPPED = [name if name.startswith("duty") else pytest.param(name, marks=pytest.mark.slow) for name in names("reward")]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_reward_credit_passes(name: str, warm: WarmGates):
     env = name.removesuffix("_by_rule")
     verdict = verdict_on(warm, find(name, "reward").text, "reward", {"name": env, "n_agents": 2})
@@ -83,7 +84,7 @@ def test_shipped_reward_credit_passes(name: str, warm: WarmGates):
 
 
 def test_a_function_is_of_the_kind_that_is_asked_for():
-    spec = make(**DUTY).spec
+    spec = make("duty", n_agents=3).spec
     for load, text in (
         (reward_from_source, "def credit(state):\n    return state['on_duty'], 0.0\n"),
         (task_from_source, REWARD.format("reward * jnp.ones(n)")),

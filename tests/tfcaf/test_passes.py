@@ -129,15 +129,8 @@ def test_each_file_of_the_gates_is_part_of_their_version_and_the_library_is_not(
     before = version()
     assert before == passes.gates_version()
     files = sorted(package.rglob("*.py"))
-    assert {file.parent.name for file in files} == {
-        "tfcaf",
-        "library",
-        "loading",
-        "reward",
-        "sandbox",
-        "semantics",
-        "static",
-    }
+    folders = {"tfcaf", "library", "loading", "reward", "sandbox", "semantics", "static"}
+    assert {file.parent.name for file in files} == folders
     for file in files:
         text = file.read_text()
         file.write_text(text + "# changed\n")
@@ -252,8 +245,7 @@ def test_shipped_passes_are_what_the_gates_say_now():
         shipped = passes._shipped_pass(each.function.text, each.spec)
         if shipped is None and not each.is_default:
             continue  # refused, or by other versions
-        verdict = gates.verify_in(
-            each.function.text, each.function.file, rollouts.from_spec(each.spec, each.function.kind)
-        )
+        of = rollouts.from_spec(each.spec, each.function.kind)
+        verdict = gates.verify_in(each.function.text, each.function.file, of)
         report = {name: value for name, value in verdict.report.items() if name not in ship.LEFT_OUT}
         assert shipped == verdict._replace(report=report), (each.function.name, each.task)
