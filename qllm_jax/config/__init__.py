@@ -25,6 +25,7 @@ from qllm_jax.config.schema import (
     function_name,
     function_part,
     given_function,
+    given_task,
     split_control,
     with_function,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "function_name",
     "function_part",
     "given_function",
+    "given_task",
     "group_names",
     "keys",
     "load",

@@ -96,6 +96,7 @@ class AlgoConfig:
     layer_norm: StrictBool = False  # in the agents' network, before every ReLU
     agent: Literal["gru", "mlp"] = "gru"  # the agents' network, see core/agent_network.py
     depth: Size = 1  # layers before its GRU, or before the layer that an mlp has in place of it
+    share_params: StrictBool = True  # false: each agent has a network of its own, which reads no id
     reward_scale: Positive = 1.0  # of the rewards that a method learns from; reported returns have none
     init: Literal["torch", "scaled"] = "torch"  # initial weights: a key of KINDS in core/initializers.py
 
@@ -205,6 +206,11 @@ def function_part(algo: AlgoConfig) -> str:
 def given_function(algo: AlgoConfig) -> str:
     """Return the name or the path of the written function, "" where there is none or none is named."""
     return getattr(algo, part).get("function", "") if (part := function_part(algo)) else ""
+
+
+def given_task(algo: AlgoConfig) -> str:
+    """Return the name or the path of the task function, "" for a method without one."""
+    return algo.learner.get("task", "") if algo.learner.get("name") == "mca" else ""
 
 
 def with_function(config: Config, function: Any) -> Config:

@@ -1,4 +1,4 @@
-"""The functions of a team whose agents share a network: its step, and unrolls over whole episodes."""
+"""The functions of a team: its step, and unrolls over whole episodes. Its agents share a network, or have one each."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ Emit = Callable[[jax.Array, jax.Array], Any]  # (hidden, q) -> what an unroll ke
 
 
 class Agent(NamedTuple):
-    """Pure functions of a team whose agents share parameters. `...` stands for any leading axes."""
+    """Pure functions of a team. `...` stands for any leading axes."""
 
     init: Callable[[jax.Array], Params]  # the key is consumed
     initial_hidden: Callable[..., Float[Array, "... agents hidden"]]  # (*leading)
@@ -47,12 +47,14 @@ class Team(NamedTuple):
     layer_norm: bool
     kind: str
     depth: int
+    shared: bool
 
     @property
     def network(self) -> AgentNetwork:
-        """The network that the agents share."""
-        options = (self.hidden_dim, self.agent_id, self.layer_norm, self.kind, self.depth)
-        return AgentNetwork(self.spec.n_agents, self.spec.n_actions, *options)
+        """The network that the agents share, or the one of a single agent."""
+        n_agents, agent_id = (self.spec.n_agents, self.agent_id) if self.shared else (1, False)
+        options = (self.hidden_dim, agent_id, self.layer_norm, self.kind, self.depth)
+        return AgentNetwork(n_agents, self.spec.n_actions, *options)
 
     @property
     def width(self) -> int:
@@ -69,15 +71,18 @@ def make(
     layer_norm: bool = False,
     kind: str = "gru",
     depth: int = 1,
+    shared: bool = True,
 ) -> Agent:
     """The agent of an environment. `last_action` appends the one-hot last action to the observation.
 
     `layer_norm`, `kind` and `depth` are those of `AgentNetwork`.
 
     `unroll_by` is the implementation of unrolls: "scan" scans `step`; "pallas" has one kernel for all slots, for GPUs
-    (gru_unroll.py). They compute the same to rounding.
+    (gru_unroll.py). They compute the same to rounding. Without `shared`, each agent has parameters of its own, with a
+    leading axis N: they read no id, and are unrolled by "scan".
     """
-    team = Team(spec, hidden_dim, agent_id, last_action, unroll_by, layer_norm, kind, depth)
+    unroll_by = unroll_by if shared else "scan"
+    team = Team(spec, hidden_dim, agent_id, last_action, unroll_by, layer_norm, kind, depth, shared)
     of_team: Any = lambda part: partial(part, team)
     return Agent(*map(of_team, (init, initial_hidden, step, stepper, unroll, unroll_hidden, alike)))
 
@@ -89,7 +94,10 @@ def alike(team: Team, obs_dim: int, n_outputs: int) -> Agent:
 
 
 def init(team: Team, key: jax.Array) -> Params:
-    """Parameters of the network. The key is consumed."""
+    """Parameters of the network, or with a leading axis N of one for each agent. The key is consumed."""
+    if not team.shared:
+        first = (jnp.zeros((1, team.hidden_dim)), jnp.zeros((1, team.width)))
+        return jax.vmap(lambda key: team.network.init(key, *first))(jax.random.split(key, team.spec.n_agents))
     return team.network.init(key, initial_hidden(team), jnp.zeros((team.spec.n_agents, team.width)))
 
 
@@ -105,6 +113,11 @@ def inputs_of(team: Team, obs: jax.Array, last: jax.Array) -> jax.Array:
 
 def step(team: Team, params: Params, hidden: jax.Array, obs: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
     """See `Agent.step`."""
+    if not team.shared:
+        own = jax.vmap(lambda params, hidden, x: team.network.apply(params, hidden, x), (0, 1, 1), 1)
+        split = lambda x: x.reshape(-1, *x.shape[-2:])  # (teams, N, X)
+        each = cast(tuple[jax.Array, jax.Array], own(params, split(hidden), split(inputs_of(team, obs, last))))
+        return each[0].reshape(hidden.shape), each[1].reshape(*hidden.shape[:-1], team.spec.n_actions)
     rows = team.network.apply(params, to_rows(hidden), to_rows(inputs_of(team, obs, last)))
     new_hidden, q = cast(tuple[jax.Array, jax.Array], rows)
     return new_hidden.reshape(hidden.shape), q.reshape(*hidden.shape[:-1], team.spec.n_actions)
@@ -112,7 +125,7 @@ def step(team: Team, params: Params, hidden: jax.Array, obs: jax.Array, last: ja
 
 def stepper(team: Team, params: Params) -> tuple[Memory, Step]:
     """See `Agent.stepper`."""
-    if (team.kind, team.depth) == ("gru", 1):
+    if (team.kind, team.depth, team.shared) == ("gru", 1, True):
         return agent_step.stepper(team.spec, team.agent_id, team.last_action, params)
     return agent_step.plain_stepper(partial(step, team), partial(initial_hidden, team), team.spec, params)
 

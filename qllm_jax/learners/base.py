@@ -59,6 +59,9 @@ class Learner(NamedTuple):
     credit: Credit | None = None  # None: the method has no mixer
     sources: tuple[str, ...] = ()  # texts of the functions that it reads, as those of a mixer
     programs: tuple[str, ...] = ()  # digests of their traced programs
+    # (env steps so far) -> the environment that is played in training; None: the one that is evaluated
+    training_env: Callable[[Int[Array, ""]], Env] | None = None
+    n_told: int = 0  # the last numbers of an observation, which are 0 but in training: see tasks.py
 
 
 class Core(NamedTuple):

@@ -18,9 +18,10 @@ from qllm_jax.core import options, rewards
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, double_q, iql, reward_credit
+from qllm_jax.learners import base, double_q, iql, reward_credit, tasks
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.reward_credit import RewardCredit, Step
+from qllm_jax.tfcaf import TaskFunction
 
 PART = "learner 'mca'"
 AGENT, CREDIT, DECODER = "agent", "credit", "decoder"  # names of parameters
@@ -34,12 +35,17 @@ class Method(NamedTuple):
     decoder: Mlp | None  # of factors; None: the function gives credit
 
 
-def make(core: Core, *, function: str | Sequence[str] = "", decoder_dim: int = 64, decoder_layers: int = 1) -> Learner:
+def make(
+    core: Core, *, function: str | Sequence[str] = "", decoder_dim: int = 64, decoder_layers: int = 1, task: str = "",
+    task_steps: int = 200_000,
+) -> Learner:  # fmt: skip
     """Learn from the reward credit of `function`. UserError with a mixer, which would have nothing to do.
 
     `function` is a library name or a file (empty: the one named as the environment), and may end with a control: see
     reward_controls.py. Several are chosen among by a sweep. `decoder_dim` and `decoder_layers` are the width and the
-    number of hidden layers of the network that reads factors, if the function gives those.
+    number of hidden layers of the network that reads factors, if the function gives those. `task` names a function that
+    tells agents tasks, for which the environment must be made (tasks.py): they are told less and less often, linearly,
+    up to `task_steps` env steps, and never after that.
     """
     if core.mixer is not None:
         raise UserError("algo.learner 'mca' mixes nothing: set algo.mixer to {} as algo=matched_mca does")
@@ -49,7 +55,20 @@ def make(core: Core, *, function: str | Sequence[str] = "", decoder_dim: int = 6
     method = Method(core, credit, Mlp(widths, 1) if credit.n_factors > 1 else None)
     of = lambda part: partial(part, method)
     learner = double_q.learner(core, of(init_params), of(td_loss), (AGENT,), rewards=of(with_credit))
-    return learner._replace(sources=credit.sources, programs=credit.programs)
+    learner = learner._replace(sources=credit.sources, programs=credit.programs)
+    steps = options.integer(PART, "task_steps", task_steps)
+    return learner if not task else with_tasks(core, learner, tasks.load(core.env.spec, task), steps)
+
+
+def with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps: int) -> Learner:
+    """The method whose agents are told tasks in training."""
+    kept = lambda env_steps: jnp.clip(1.0 - env_steps / task_steps, 0.0, 1.0)
+    return learner._replace(
+        sources=(*learner.sources, function.source),
+        programs=(*learner.programs, function.program),
+        training_env=lambda env_steps: tasks.in_training(core.env, function, kept(env_steps)),
+        n_told=1 + function.n_tasks,
+    )
 
 
 def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:

@@ -18,6 +18,7 @@ from qllm_jax.config import (
     function_name,
     function_part,
     given_function,
+    given_task,
     trust,
 )
 from qllm_jax.core import agents, initializers, platforms
@@ -25,7 +26,7 @@ from qllm_jax.core.agents import Agent
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
-from qllm_jax.learners import Core, Learner, base, reward_credit
+from qllm_jax.learners import Core, Learner, base, reward_credit, tasks
 from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.devices import Pool
@@ -71,8 +72,9 @@ def build(
     `mixer` replaces the one that the configuration names, or the one of all functions that it sweeps; `env` replaces
     the environment. `platform` is what the program will run on, None the default device's.
     """
-    env = env or make_env(config.env, config.n_agents)
-    algo = config.algo
+    env, algo = env or make_env(config.env, config.n_agents), config.algo
+    if task := given_task(algo):
+        env = tasks.with_tasks(env, tasks.load(env.spec, task))
     unroll_by = devices.unroll_by(config.unroll, algo.hidden_dim)
     agent = make_agent(config, env, unroll_by)
     mixer = mixer or make_mixer(config, env)
@@ -103,7 +105,8 @@ def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:
     """The agents' network of a configuration."""
     algo = config.algo
     inputs = (algo.agent_id, algo.last_action)
-    return agents.make(env.spec, algo.hidden_dim, *inputs, unroll_by, algo.layer_norm, algo.agent, algo.depth)
+    network = (algo.layer_norm, algo.agent, algo.depth, algo.share_params)
+    return agents.make(env.spec, algo.hidden_dim, *inputs, unroll_by, *network)
 
 
 def make_core(config: Config, env: Env, agent: Agent, mixer: Mixer | None) -> Core:
@@ -177,7 +180,8 @@ def credit_functions(config: Config, env: Env) -> list[Source]:
     source_of = tfcaf.source_of if part == "mixer" else reward_credit.source_of
     functions = config.sweep.tfcaf or [given_function(config.algo)]
     # A function and its controls are one text.
-    return list(dict.fromkeys(source_of(env.spec, function) for function in functions))
+    found = list(dict.fromkeys(source_of(env.spec, function) for function in functions))
+    return [*found, tasks.source_of(env.spec, task)] if (task := given_task(config.algo)) else found
 
 
 def make_learner(config: Config, core: Core) -> Learner:

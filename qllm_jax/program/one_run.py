@@ -82,7 +82,9 @@ def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState
     """Play one rollout into the buffer."""
     key = stream(run.key, ROLLOUT_STREAM, clock.episodes)
     epsilon = epsilon_at(hp, clock.env_steps)
-    episodes = play_episodes(parts, parts.learner.act, run.learner.params, key, parts.sizes.n_envs, epsilon)
+    training_env = parts.learner.training_env
+    played = parts if training_env is None else parts._replace(env=training_env(clock.env_steps))
+    episodes = play_episodes(played, parts.learner.act, run.learner.params, key, parts.sizes.n_envs, epsilon)
     storage = buffer.write(run.storage, episodes, clock.episodes)
     length = jnp.mean(jnp.sum(episodes.mask_t, -1))
     scores = jax.vmap(partial(score, parts.env))(episodes)

@@ -121,7 +121,7 @@ def sha256(text: str) -> str:
 def function_files(config: Config) -> list[str]:
     """Files of the credit functions, relative to the run folder, and of the task function."""
     credit = [swept_function_file(function) for function in config.sweep.tfcaf or ()] or [TFCAF]
-    return [*credit, TASK] if config.algo.learner.get("task") else credit
+    return [*credit, TASK] if configs.given_task(config.algo) else credit
 
 
 def swept_function_file(function: str) -> str:

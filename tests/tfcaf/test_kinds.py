@@ -21,7 +21,7 @@ def verdict_on(warm: WarmGates, text: str, kind: str, env: dict = DUTY) -> Verdi
 
 
 REWARDS = {
-    "no credit where the team is paid": ("jnp.zeros(n)", "ZEROCREDIT", "in which the team is paid, as one that pays"),
+    "no credit where the team is paid": ("jnp.zeros(n)", "ZEROCREDIT", "steps in which the team is paid"),
     "drowns the reward": ("1e3 * reward * jnp.ones(n)", "SCALE", "the credit of an agent is 1.0e+03"),
     "next to nothing": ("1e-3 * reward * jnp.ones(n)", "SCALE", "sum to 0.003 on average"),
     "not finite": ("reward / (jnp.sum(state['on_duty']) - 1.0) * jnp.ones(n)", "NONFINITE", "the credit is"),

@@ -129,7 +129,7 @@ def test_each_file_of_the_gates_is_part_of_their_version_and_the_library_is_not(
     before = version()
     assert before == passes.gates_version()
     files = sorted(package.rglob("*.py"))
-    folders = {"tfcaf", "library", "loading", "reward", "sandbox", "semantics", "static"}
+    folders = {"tfcaf", "library", "loading", "reward", "sandbox", "semantics", "static", "task"}
     assert {file.parent.name for file in files} == folders
     for file in files:
         text = file.read_text()
