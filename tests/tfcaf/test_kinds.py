@@ -8,6 +8,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.generation import settings
 from qllm_jax.tfcaf import find, names, reward_from_source, task_from_source
 from qllm_jax.tfcaf.semantics import rollouts
+from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import TfcafError, Verdict
 
 HEAD = "import jax.numpy as jnp\n\n\n"
@@ -16,7 +17,7 @@ TASK = HEAD + "TASKS = {}\n\n\ndef assign(state):\n    return {}\n"
 DUTY = {"name": "duty", "n_agents": 3}
 
 
-def verdict_on(warm: WarmGates, text: str, kind: str, env: dict = DUTY) -> Verdict:
+def verdict_on(warm: WarmGates, text: str, kind: Kind, env: dict = DUTY) -> Verdict:
     return warm.verify(text, "mine.py", rollouts.from_config(env, kind))
 
 
