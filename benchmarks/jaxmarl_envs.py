@@ -22,12 +22,13 @@ import jax
 import numpy as np
 
 import qllm_envs
-from qllm_envs._jaxmarl import arguments as made_by
 from qllm_envs._jaxmarl.games import GAMES
 
 
 def measure(name: str, n_envs: int, args: argparse.Namespace) -> dict[str, Any]:
     """Return the row of an environment: env steps a second of both systems, round by round."""
+    from qllm_envs._jaxmarl import arguments as made_by  # here, as importing jaxmarl takes seconds
+
     env = qllm_envs.make("jaxmarl", id=name)
     spec = env.spec
     peer = made_by.made(name, made_by.find(name), None, None)

@@ -110,15 +110,18 @@ def view(rules: Rules, state: State) -> View:
         with _as_jaxmarl_is(rules.name):
             flat = rules.env.get_world_state(state.inner).astype(jnp.float32)
         return View(obs, can, flat, fields | {"world_state": flat})
-    flat = jnp.concatenate([obs[i, :size] for i, size in enumerate(rules.obs_sizes)])
+    is_even = len(set(rules.obs_sizes)) == 1
+    flat = obs.reshape(-1) if is_even else jnp.concatenate([obs[i, :size] for i, size in enumerate(rules.obs_sizes)])
     return View(obs, can, flat, fields | {"agent_obs": obs})
 
 
 def _padded(rules: Rules, obs: Mapping[Any, Array]) -> Float[Array, "n obs"]:
     """Observations of all agents in rows, with zeros after those of an agent that sees less."""
     most = max(rules.obs_sizes)
-    rows = [obs[agent].reshape(-1).astype(jnp.float32) for agent in rules.agents]
-    return jnp.stack([jnp.pad(row, (0, most - row.size)) for row in rows])
+    rows = [obs[agent].reshape(-1) for agent in rules.agents]
+    stacked = jnp.stack([jnp.pad(row, (0, most - row.size)) if row.size < most else row for row in rows])
+    # Without the barrier XLA:CPU computes Overcooked's layers anew for each of their numbers, several times slower.
+    return jax.lax.optimization_barrier(stacked).astype(jnp.float32)
 
 
 def _available(rules: Rules, inner: Any) -> Bool[Array, "n actions"]:
