@@ -24,6 +24,7 @@ from qllm_jax.learners.reward_credit import RewardCredit, Step
 from qllm_jax.tfcaf import TaskFunction
 
 PART = "learner 'mca'"
+LEAST_RETURN = 1e-2  # mean square of the returns of a batch, below which the network's error is not relative to it
 AGENT, CREDIT, DECODER = "agent", "credit", "decoder"  # names of parameters
 
 
@@ -116,11 +117,16 @@ def credit_of(method: Method, params: Params, factors: Float[Array, "... agents 
 def td_loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """IQL's loss on a batch with credit, and the squared error of the team's return by the network of factors."""
+    """IQL's loss on a batch with credit, and that of the network of factors: the squared error of the team's return.
+
+    The error is relative to the mean square of the returns of the batch, so that the clip of the norm of all gradients
+    leaves the agents' steps as they are whatever the scale of rewards.
+    """
     loss, metrics = iql.td_loss(method.core, params, target_params, batch, view, hp)
     if method.decoder is None:
         return loss, metrics
     credit = credit_of(method, params, factors_of(method, params, batch, view))
-    apart = jnp.sum(batch.mask_t * (jnp.sum(credit, -1) - batch.reward_t), 0)  # (B,)
-    fit = jnp.mean(apart**2)
+    returned = jnp.sum(batch.mask_t * batch.reward_t, 0)  # (B,)
+    apart = jnp.sum(batch.mask_t * jnp.sum(credit, -1), 0) - returned
+    fit = jnp.mean(apart**2) / jnp.maximum(jnp.mean(returned**2), LEAST_RETURN)
     return loss + fit, metrics | {"loss": loss + fit, "return_error": jnp.mean(jnp.abs(apart))}
