@@ -46,8 +46,8 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The gates refuse the second function that they see, and none may be loaded before; the texts that they saw."""
     seen: list[str] = []
 
-    def require(source: str, file: str, spec: object) -> None:
-        del spec
+    def require(source: str, file: str, spec: object, kind: str) -> None:
+        del spec, kind
         seen.append(source)
         if len(seen) == 2:
             raise TfcafError("NONMONO", Location(file, 2), "a weight is negative", "make weights non-negative")
