@@ -40,7 +40,7 @@ SHOT_DX, SHOT_Y, HELD = (
     (0.0, 4.0, 8.0, 12.0, 16.0),
     ("right", "bottom_right", "top_right"),
 )
-SHOT_PRESS, SHOT_STEPS, SHOTS = 4, 60, 50
+SHOT_PRESS, SHOT_STEPS, SHOTS = 4, 45, 50
 FOLLOWED = ("keeper", "defender", "ball", "own player 1", "own player 2")
 IDLE_STEPS, IDLE_EPISODES = 40, 200
 TRIED_STATES, TRIED_STEPS = 60, 10
@@ -284,9 +284,10 @@ def tried_from(game: Game, raw: list[Any]) -> list[list[float]]:
 
 
 def episodes(task: str) -> Arrays:
-    """Return, length, end, and share of steps that each side owns the ball, of EPISODES episodes of each policy."""
+    """Return, length, end, and share of steps that each side owns the ball, of each episode of each policy."""
     names = (*football_policies.POLICIES, BUILTIN)
-    parts = [(task, name, start, start + 50) for name in names for start in range(0, EPISODES, 50)]
+    count = {name: IDLE_EPISODES if name == "idle" else EPISODES for name in names}  # idle games hardly differ
+    parts = [(task, name, start, start + 50) for name in names for start in range(0, count[name], 50)]
     with pool() as workers:
         rows = workers.starmap(play_episodes, parts, chunksize=1)
     by_name = {name: [row for part, row in zip(parts, rows, strict=True) if part[1] == name] for name in names}
