@@ -332,12 +332,17 @@ PARTS: dict[str, Callable[[], Arrays]] = {f.__name__: f for f in (ball, runs, ki
 PARTS |= {f"episodes_{task}": partial(episodes, task) for task in TASKS}
 
 
-def main() -> None:
-    """Record the parts that are named."""
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--folder", type=Path, default=Path("tests/envs/football_data"))
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Record the parts that are named."""
+    given = arguments()
     for name in given.parts:
         start = time.time()
         arrays: Arrays = {key: compact(value) for key, value in PARTS[name]().items()}

@@ -5,6 +5,7 @@ processes (the cores); a game takes about 50 MiB, and a number that does not fit
 `--envs` environments in one program; its compile time is apart. `--games` needs the engine: docs/football_engine.md.
 """
 
+import argparse
 import os
 import time
 from typing import Any
@@ -77,8 +78,8 @@ COLUMNS = {
 }
 
 
-def main() -> None:
-    """Measure, print a table."""
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = common.parser(__doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS)[:2])
     parser.add_argument("--games", nargs="*", type=common.positive, default=[], help="games of the engine")
@@ -90,7 +91,12 @@ def main() -> None:
     parser.add_argument(
         "--repeats", type=common.positive, default=3, help="measurements of the port, of which the median"
     )
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print a table."""
+    given = arguments()
     report = common.begin(__file__, given.out, "env steps per second with random actions", common.describe("gfootball"))
     for task in given.tasks:
         for n in given.games:
