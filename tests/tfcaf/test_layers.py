@@ -134,7 +134,7 @@ def test_probes_hold_what_breaks_functions():
 def test_a_function_that_changes_is_nondeterministic():
     """No source can do this; the check is a second fence."""
     text = "def credit(state, calls=[]):\n    calls.append(1)\n    return state['agent_pos'][:, 0] * len(calls), 0.0\n"
-    changing = Checked(compile(text, "f", "exec"), "credit", False, Location("f", 3))
+    changing = Checked(compile(text, "f", "exec"), "credit", "credit", False, 0, Location("f", 3))
     given = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
     with pytest.raises(TfcafError) as caught:
         checks.verify(changing, given, lambda layer, what: None)
