@@ -97,3 +97,32 @@ def test_ranges_are_told_in_words():
     said = [prompts._meaning(field._replace(low=low, high=high)) for low in (-np.inf, 0) for high in (np.inf, 1.5)]
     ends = [text.partition("Range: ")[2] for text in said]
     assert ends == ["not bounded.", "at most 1.5.", "at least 0.", "from 0 to 1.5."]
+
+
+def test_other_kinds_have_prompts_of_their_own_and_the_rules_of_all():
+    value, reward, task = (prompts.build(env("duty"), "duty", kind) for kind in ("credit", "reward", "task"))
+    rules = value.coder[value.coder.index("- The function is pure") : value.coder.index("# What makes it good")].strip()
+    for built, definition in (
+        (reward, "def credit(state, actions, reward, next_state):"),
+        (task, "def assign(state):"),
+    ):
+        for text in (built.coder, built.evaluator):
+            assert "{{" not in text
+            assert rules in text
+            assert definition in text
+            assert env("duty").spec.reward in " ".join(text.split())
+            assert 'state["on_duty"], shape (10,)' in text
+            assert "IGM" not in text
+        assert "IGM" not in " ".join(built.messages[name] for name in prompts.MESSAGES if name != "coder_gate")
+    for concept in (
+        "Temporal credit",
+        "Structural credit",
+        "Under-collaboration",
+        "Over-collaboration",
+        "Disagreement",
+    ):
+        assert f"- {concept}: " in reward.coder
+    factors = prompts.build(env("duty"), "duty", "reward", factors=True)
+    assert "100 times that, on average" in " ".join(reward.coder.split())  # N = 10, times the factor
+    assert "shape (n_agents, f)" in factors.coder
+    assert "shape (n_agents, f)" not in reward.coder
