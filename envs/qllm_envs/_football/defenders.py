@@ -25,6 +25,9 @@ CARRIER_SHOOTING, OTHER_SHOOTING = (
 LEAST = 0.4  # m in front of an attacker
 BUFFER = 4.0  # m by which a defender wants to be nearer to the point of the shot than the attacker
 LATE = 0.7  # share of the way lost that is made up for by running towards the goal
+# The line behind which defenders do not fall back (TeamAIController::Process), all in m: it starts this far from goal,
+# lies ahead of the ball by less the nearer the ball is to goal, and leaves an attacker some caution.
+LINE_START, LINE_AHEAD, LINE_FORCED, CAUTION = 40.0, 25.0, 6.0, 4.0
 # Formation: in place of GetAdaptedFormationPosition, a point that follows the ball. Fitted to an idle team.
 FORMATION_X, FORMATION_OF_BALL = 0.35, 0.55  # of half the pitch, and of the ball's x
 FORMATION_Y = 0.4  # of the ball's y
@@ -39,8 +42,10 @@ def run_for(rules: Rules, state: State, positions: Float[Array, "k 3"]) -> Float
     bias = jnp.clip(1.9 - state.fading[RIGHT], 0.0, 1.0) ** 0.7
     attacker = state.pos[marked] + state.vel[marked] * 0.5
     on_ball = marked == state.on_ball
-    held = _held(base, pos + vel * 0.14, attacker, on_ball)
+    line = _line(state, positions)
+    held = _held(base, pos + vel * 0.14, attacker, on_ball, line)
     target = base * (1 - bias) + held * bias
+    target = target.at[:, 0].min(line)
     bound = jnp.broadcast_to(jnp.array([HALF_LENGTH, HALF_WIDTH]), target.shape)
     target = jnp.clip(target, -bound, bound)
     way = target - pos
@@ -79,13 +84,27 @@ def _formation(state: State, n: int) -> Float[Array, "d 2"]:
     return jnp.broadcast_to(jnp.stack([x, FORMATION_Y * state.ball_mean[1]]), (n, 2))
 
 
-def _held(base: Array, actual: Array, attacker: Array, on_ball: Array) -> Array:
+def _line(state: State, positions: Array) -> Array:
+    """x of the line that defenders hold (their offside trap, which also bounds where they meet attackers)."""
+    ball, soon = positions[0, 0], at_time(positions, jnp.array(0.7))[0]
+    part = share(ball, HALF_LENGTH - LINE_START - LINE_AHEAD, HALF_LENGTH - LINE_FORCED)
+    carrier = state.designated[LEFT]
+    near = state.pos[carrier, 0] + state.vel[carrier, 0] * 0.15 + CAUTION
+    deepest = jnp.maximum(jnp.maximum(ball + LINE_AHEAD * (1 - part), soon), near)
+    return jnp.clip(deepest, HALF_LENGTH - LINE_START, HALF_LENGTH)
+
+
+def _held(base: Array, actual: Array, attacker: Array, on_ball: Array, line: Array) -> Array:
     """Where defenders have to be so that their attackers do not get to shoot before they are there."""
     goal = jnp.array([[HALF_LENGTH, 0.0]])
     to_goal = norm(goal - attacker)
     shooting = jnp.where(on_ball, CARRIER_SHOOTING, OTHER_SHOOTING)
     threshold = jnp.clip(to_goal - shooting, LEAST, HALF_LENGTH)
     point = attacker + unit(goal - attacker, jnp.zeros((2,))) * threshold[:, None]
+    to_line = jnp.clip((line - attacker[:, 0]) / jnp.maximum(HALF_LENGTH - attacker[:, 0], 0.1), 0.0, 1.0)
+    beyond = point[:, 0] > line
+    point = jnp.where(beyond[:, None], attacker + (goal - attacker) * to_line[:, None], point)
+    threshold = jnp.where(beyond, norm(point - attacker), threshold)
     to_point = norm(point - base)
     slack = jnp.clip(to_point - (threshold - BUFFER), 0.0, to_point)
     target = base + unit(point - base, jnp.zeros((2,))) * slack[:, None]

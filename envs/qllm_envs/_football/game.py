@@ -30,10 +30,14 @@ from qllm_envs.core import Step
 
 CONTROL_TIME = 0.25 + TOUCH_OFFSET  # s ahead at which a dribbler looks for the ball (AI_GetBallControlMovement)
 NEAR = 0.8  # m from a foot at which it meets the ball; fitted to the distance of the ball at a sprint
+HASTE = 1.1  # possession below which a player hurries to the ball (_MovementCommand)
 KICK_NEAR = 1.2  # m at which a kick that was begun still meets the ball
-TACKLE_NEAR = 0.95  # m from a foot at which a defender's meets the ball; fitted to the time to a loss of an idle team
-TACKLE_CHANCE = 0.5  # of a tackle, the same
-TACKLE_REST = 0.35  # s after a tackle
+# Tackles, fitted to when and how often an idle team loses the ball: at steps 17 to 21 or not at all.
+TACKLE_NEAR = 1.35  # m from a defender's foot at which it meets the ball
+TACKLE_CHANCE = 0.62
+TACKLE_SPEED = 1.5  # m/s, below which a defender stands his ground and does not try
+TACKLE_REST = 1.0  # s to the next try
+GAIN = 0.9  # m/s that a dribbler wants to gain in a step at most; fitted to speeds from rest with the ball
 WITH_BALL = (0.0, 4.0, 5.0, 7.6)  # m/s, measured with nothing, dribble, no button and sprint held
 PASS_GRIP, SHOT_GRIP = 0.9, 0.7  # shares of its spin that a kick sets (humanoid.cpp)
 HEAD = 1.3  # m above which nobody but the goalkeeper reaches a ball
@@ -126,7 +130,7 @@ def step(rules: Rules, key: jax.Array, state: State, actions: Array) -> Step:
     grown = -state.time_to_ball[: rules.n_left]
     state, has = _noticed(rules, state, positions, times)
     grown = grown + state.time_to_ball[: rules.n_left]
-    state, plan = _decided(rules, key, state, actions, positions, has, grown)
+    state, plan = _decided(rules, key, state, actions, positions, times, has, grown)
     struck = _struck(rules, plan, state)
     state = state._replace(windup=jnp.maximum(state.windup - 1, 0))
     state, _ = jax.lax.scan(partial(_tick, rules, plan, struck), state, jnp.arange(TICKS))
@@ -153,7 +157,7 @@ def _noticed(rules: Rules, state: State, positions: Array, times: Array) -> tupl
 
 
 def _decided(
-    rules: Rules, key: jax.Array, state: State, actions: Array, positions: Array, has: Array, grown: Array
+    rules: Rules, key: jax.Array, state: State, actions: Array, positions: Array, times: Array, has: Array, grown: Array
 ) -> tuple[State, Plan]:
     n = rules.n_left
     luck = jax.random.uniform(key, (rules.n_players * 3 + 8,))
@@ -164,7 +168,7 @@ def _decided(
     danger = keeper.threat(positions, state.pos[n])
     want = jnp.concatenate(
         [
-            _agents_want(rules, state, positions, has, amount),
+            _agents_want(rules, state, positions, times, has, amount),
             keeper.run_for(rules, state, positions, state.time_to_ball, danger)[None],
             defenders.run_for(rules, state, positions),
         ]
@@ -181,7 +185,7 @@ def _decided(
 def _begun(rules: Rules, state: State, pads: buttons.Buttons, positions: Array) -> Int[Array, " n"]:
     """Wind-ups of all agents, of which 1 ends now: a released kick begins when the ball will be there at its end."""
     n = rules.n_left
-    steps = kick.windup_of(pads.kick)
+    steps = kick.windup_of(pads.kick, norm(state.vel[:n]))
     needs = STEP * steps
     spot = touch.reach_point(state.pos[:n] + state.vel[:n] * needs[:, None], state.vel[:n], state.facing[:n])
     there = balls.at_time(positions, needs)
@@ -190,21 +194,27 @@ def _begun(rules: Rules, state: State, pads: buttons.Buttons, positions: Array) 
     return jnp.where(starts, steps + 1, state.windup).astype(jnp.int32)
 
 
-def _agents_want(rules: Rules, state: State, positions: Array, has: Array, amount: Array) -> Float[Array, "n 2"]:
+def _agents_want(
+    rules: Rules, state: State, positions: Array, times: Array, has: Array, amount: Array
+) -> Float[Array, "n 2"]:
     """Velocities of the agents: what they hold, but for the one at the ball, who is led to it (_MovementCommand)."""
     n = rules.n_left
     pos, facing, pads = state.pos[:n], state.facing[:n], state.buttons
     direction, speed = buttons.wanted(pads, pos, facing)
     manual = direction * speed[:, None]
-    way, fast = jax.vmap(reach.intercept, (None, 0, 0))(positions, pos, state.time_to_ball[:n])
+    waits = pads.kick > 0  # a player who is to kick goes for the ball
+    calm = ~waits & (amount[:n] >= HASTE)
+    each = (pos, state.time_to_ball[:n], manual, calm)
+    way, fast = jax.vmap(reach.meet, (None, None, 0, 0, 0, 0))(positions, times, *each)
     to_ball = unit(way, jnp.zeros((2,))) * fast[:, None]
     ahead = balls.at_time(positions, jnp.array(CONTROL_TIME))[None, :2] - pos
     follow = norm(ahead) * DISTANCE_TO_SPEED
-    follow = jnp.where(speed > 0, jnp.clip(follow, 0.5 * speed, _with_ball(speed)), follow)
+    follow = jnp.where(
+        speed > 0, jnp.minimum(jnp.clip(follow, 0.3 * speed, _with_ball(speed)), norm(state.vel[:n]) + GAIN), follow
+    )
     close = share(norm(ahead), 0.2, 0.4)[:, None] ** 0.5
     dribble = unit(unit(ahead, facing) * close + facing * (1 - close), facing) * follow[:, None]
     led = jnp.where((has[:n] & (amount[:n] >= 1))[:, None], dribble, to_ball)
-    waits = pads.kick > 0  # a player who is to kick goes for the ball
     at_ball = (jnp.arange(n) == state.on_ball) | (waits & (amount[:n] > 0.5))
     want = jnp.where(at_ball[:, None], led, manual)
     # A kick slows its player down: more the farther he faces from where he wants to go.
@@ -295,8 +305,8 @@ def _controlled(rules: Rules, plan: Plan, state: State) -> State:
     index, right = jnp.arange(p), reach.right_team(rules)
     foot = touch.reach_point(state.pos, state.vel, state.facing)
     distance = norm(state.ball.pos[None, :2] - foot)
-    contested = (state.last_touch_team == LEFT) & (state.since_touch[LEFT] < 1.0)
-    near = distance < jnp.where(right & contested, TACKLE_NEAR, NEAR)
+    tries = right & (state.owner_team == LEFT)
+    near = (distance < jnp.where(tries, TACKLE_NEAR, NEAR)) & (~tries | (norm(state.vel) > TACKLE_SPEED))
     goes = (index == state.designated[LEFT]) | (index == state.designated[RIGHT])
     winding = jnp.concatenate([state.windup > 0, jnp.zeros((p - n,), bool)])
     ready = (state.rest <= 0) & ~winding & (state.kicking <= 0) & goes & near
@@ -309,7 +319,7 @@ def _controlled(rules: Rules, plan: Plan, state: State) -> State:
     mine = (state.ball, state.pos[i], state.vel[i], state.facing[i])
     trouble = touch.difficulty(*mine, opponent, plan.luck[i, 1])
     given, spin = touch.control(*mine, want, trouble)
-    tackles = is_right & contested
+    tackles = tries[i]
     given = jnp.where(tackles, touch.tackle(state.ball, state.pos[i], given, plan.luck[i, 2]), given)
     wins = ~tackles | (plan.luck[i, 0] < TACKLE_CHANCE)
     ball = balls.struck(state.ball, given, spin, touch.GRIP)

@@ -20,6 +20,7 @@ from qllm_envs._football.state import Ball, angle_between, norm, share, turned, 
 
 # Steps from the step after the press to that of the touch, fitted: the ball leaves in the fifth step, or the fourth.
 WINDUP = {SHORT_PASS: 3, LONG_PASS: 3, HIGH_PASS: 2, SHOT: 2}
+RUNNING_HIGH = 3  # more of them for a high pass of a player who runs
 KICK_TICK = 5  # of the step in which the foot meets the ball
 FOLLOW = 0.4  # s after a kick in which the player neither has the ball nor can touch it
 SHORT_EXPONENT, LONG_EXPONENT, HIGH_EXPONENT = 0.7, 0.65, 0.55  # of the strength of the press
@@ -29,13 +30,14 @@ CAP, HIGH_CAP = 30.0, 42.0  # m/s, in GetBestPossibleTouch
 STANDING_CAP = 0.84  # share of them for a passer who stands, fitted
 SHOT_POWER, SHOT_SKILL, SHOT_STRENGTH = 45.0, 0.45, 0.55  # the last two: stats, means over profiles (playerdata.cpp)
 VOLLEY = 0.3  # stat
-SHOT_EASE = 1.12  # fitted to speeds of shots of players who stand and walk
+SHOT_EASE = (1.18, 1.06)  # fitted to speeds of shots of players who stand and who walk
 IDEAL_ANGLE = 0.2 * jnp.pi  # between running and shooting
 
 
-def windup_of(kick: Int[Array, " n"]) -> Int[Array, " n"]:
+def windup_of(kick: Int[Array, " n"], speed: Float[Array, " n"]) -> Int[Array, " n"]:
     """Steps that each kind of kick takes from the command to the touch."""
-    return jnp.array([0, WINDUP[SHORT_PASS], WINDUP[LONG_PASS], WINDUP[HIGH_PASS], WINDUP[SHOT]])[kick]
+    steps = jnp.array([0, WINDUP[SHORT_PASS], WINDUP[LONG_PASS], WINDUP[HIGH_PASS], WINDUP[SHOT]])[kick]
+    return steps + RUNNING_HIGH * ((kick == HIGH_PASS) & (speed > DRIBBLE))
 
 
 def pass_target(
@@ -126,7 +128,8 @@ def shoot(
     rise = worst_way[2] + _s_curve(hard**0.7, 0.7) * 0.7
     worst = _toward(worst_way[:2], rise) * power * (1 - hard**0.7 * 0.5)
     mixed = luck[3] ** (SHOT_SKILL * 0.7)
-    given = SHOT_EASE * (best * (1 - mixed) + worst * mixed)
+    ease = jnp.interp(speed, jnp.array([IDLE, WALK]), jnp.array(SHOT_EASE))
+    given = ease * (best * (1 - mixed) + worst * mixed)
     turn = 20.0 * (2 * luck[4:] - 1)
     bend = _bend(facing, given[:2])
     back = -20.0 * aim + turn[:2] * (0.3 + mixed * 0.7)

@@ -17,12 +17,15 @@ SPEEDS = jnp.array([0.0, 0.6, 1.4, 2.1, 3.1, 3.9, 4.6, 5.1, 6.0, 6.4, 6.8, 7.2, 
 ACCELERATION = jnp.array([15.0, 16.0, 15.0, 11.0, 8.5, 7.5, 5.5, 4.6, 4.4, 4.0, 2.5, 2.0, 1.0, 0.5])
 # Speeds of a player who stops at 7.8 m/s: 7.7 6.9 4.9 2.3 0.2 0.
 BRAKING_SPEEDS = jnp.array([0.0, 1.0, 2.3, 3.5, 4.9, 6.0, 6.9, 7.3, 7.7])
-BRAKING = jnp.array([16.0, 20.0, 23.0, 27.0, 26.0, 23.0, 18.0, 12.0, 8.0])
+BRAKING = jnp.array([16.0, 20.0, 23.0, 27.0, 26.0, 23.0, 17.0, 11.0, 6.5])
 # Share of the wanted speed that a turn still to go leaves, by its angle: slowest at 6.3 m/s in a turn by 45 degrees, at
 # 3.6 m/s by 90, at 1.2 m/s by 180.
-TURNS = jnp.deg2rad(jnp.array([0.0, 20.0, 45.0, 65.0, 90.0, 180.0]))
-LEFT_SPEED = jnp.array([1.0, 0.97, 0.75, 0.4, 0.28, 0.05])
+TURNS = jnp.deg2rad(jnp.array([0.0, 20.0, 45.0, 60.0, 90.0, 180.0]))
+LEFT_SPEED = jnp.array([1.0, 0.95, 0.75, 0.38, 0.28, 0.0])
 SIDEWAYS = 14.0  # m/s^2 across the direction of running
+TURNED_BY = jnp.deg2rad(jnp.array([45.0, 90.0, 120.0]))  # a sharp turn waits until the player has slowed down:
+TURN_SHARE = jnp.array([1.0, 0.75, 0.15])  # share of that acceleration by the angle still to go
+SLOW = 2.0  # m/s below which it does not wait
 SPIN_SPEED = 9.0  # rad/s of a player who stands
 BODY = 0.7  # m between centers of two players in contact, from the engine's collisions of bodies
 MARGIN = 3.0  # m that players can leave the pitch by
@@ -38,7 +41,8 @@ def run(
     faster = jnp.minimum(target, speed + TICK * jnp.interp(speed, SPEEDS, ACCELERATION))
     slower = jnp.maximum(target, speed - TICK * jnp.interp(speed, BRAKING_SPEEDS, BRAKING))
     speed = jnp.where(target > speed, faster, slower)
-    most = jnp.minimum(SPIN_SPEED, SIDEWAYS / jnp.maximum(speed, 0.5)) * TICK
+    sharp = jnp.where(speed > SLOW, jnp.interp(jnp.abs(angle), TURNED_BY, TURN_SHARE), 1.0)
+    most = jnp.minimum(SPIN_SPEED, SIDEWAYS * sharp / jnp.maximum(speed, 0.5)) * TICK
     facing = unit(turned(facing, jnp.clip(angle, -most, most)), facing)
     return facing * speed[:, None], facing
 

@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs._football.ball import PREDICTED_STEP, at_time
 from qllm_envs._football.constants import DISTANCE_TO_SPEED, LEFT, RIGHT, SPRINT, TOUCH_OFFSET, Rules
-from qllm_envs._football.state import Ball, State, norm, share
+from qllm_envs._football.state import Ball, State, norm, share, unit
 
 # All from the engine's AIfunctions.cpp and player.cpp, but for MAX_SPEED, a mean over its eleven profiles of players.
 CHANGE = 0.7  # s after which a player has left his old velocity and has the new one
@@ -98,3 +98,31 @@ def intercept(positions: Float[Array, "k 3"], pos: Array, time: Array, top: floa
     target = at_time(positions, jnp.maximum(time, 0.04))[:2]
     distance = norm(target - pos)
     return target - pos, jnp.minimum(top, jnp.maximum(distance * DISTANCE_TO_SPEED, distance / jnp.maximum(time, 0.1)))
+
+
+def meet(
+    positions: Float[Array, "k 3"], times: Float[Array, " k"], pos: Array, time: Array, manual: Array, calm: Array
+) -> tuple[Array, Array]:
+    """Way and speed to the ball of an agent who needs `time` s to it (AI_GetToBallMovement).
+
+    One who is `calm` meets it where that is most like the velocity `manual` that the agent wants, so one who stands
+    waits for the ball; any other as soon as possible.
+    """
+    from_here = positions[:, :2] - pos[None]
+    distance = norm(from_here)
+    soonest = jnp.maximum(time, 0.04)
+    late = times - soonest
+    going = unit(from_here, jnp.zeros((2,))) * jnp.minimum(distance * DISTANCE_TO_SPEED, SPRINT)[:, None]
+    unlike = norm(going - manual[None]) + 0.02 * jnp.abs(late)
+    # Not much later than possible, not when it has passed by, and not while it is high.
+    along = positions[1:, :2] - positions[:-1, :2]
+    passed = jnp.concatenate([(from_here[:-1] * along).sum(-1) > 0, jnp.ones((1,), bool)])
+    fits = (late >= 0) & (times < soonest / 0.35) & (positions[:, 2] < 1.0) & ~passed
+    best = jnp.argmin(jnp.where(fits, unlike, jnp.inf))
+    when = jnp.where(calm & fits.any(), times[best], soonest)
+    way, speed = intercept(positions, pos, soonest)
+    target = at_time(positions, when)[:2] - pos
+    length = norm(target)
+    slow = jnp.minimum(length * DISTANCE_TO_SPEED, 1.2 * length / jnp.maximum(when - 0.1, 0.1))
+    waits = calm & (when > soonest + 0.05)
+    return jnp.where(waits, target, way), jnp.where(waits, slow, speed)
