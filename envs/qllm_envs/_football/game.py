@@ -33,10 +33,11 @@ NEAR = 0.8  # m from a foot at which it meets the ball; fitted to the distance o
 HASTE = 1.1  # possession below which a player hurries to the ball (_MovementCommand)
 KICK_NEAR = 1.2  # m at which a kick that was begun still meets the ball
 # Tackles, fitted to when and how often an idle team loses the ball: at steps 17 to 21 or not at all.
-TACKLE_NEAR = 1.35  # m from a defender's foot at which it meets the ball
-TACKLE_CHANCE = 0.62
+TACKLE_NEAR = 1.0  # m from a defender's foot at which it meets the ball
+TACKLE_CHANCE = 0.62  # that the defender has the ball after it; else he only knocks it away
 TACKLE_SPEED = 1.5  # m/s, below which a defender stands his ground and does not try
 TACKLE_REST = 1.0  # s to the next try
+AT_REST = 0.7  # m within which a player who holds no direction lets the ball lie
 GAIN = 0.9  # m/s that a dribbler wants to gain in a step at most; fitted to speeds from rest with the ball
 WITH_BALL = (0.0, 4.0, 5.0, 7.6)  # m/s, measured with nothing, dribble, no button and sprint held
 PASS_GRIP, SHOT_GRIP = 0.9, 0.7  # shares of its spin that a kick sets (humanoid.cpp)
@@ -102,6 +103,7 @@ def placed(
         command=vel,
         buttons=pads,
         windup=jnp.zeros((n,), jnp.int32),
+        aimed=facing[:n],
         rest=zero,
         kicking=zero,
         time_to_ball=zero + 1.0,
@@ -164,7 +166,11 @@ def _decided(
     amount = reach.possession(rules, state.time_to_ball)
     pads = buttons.press(state.buttons, actions, amount[:n], jnp.arange(n) == state.on_ball)
     pads = buttons.drop(pads, grown)
-    state = state._replace(buttons=pads, windup=_begun(rules, state, pads, positions))
+    aim, _ = buttons.wanted(pads, state.pos[:n], state.facing[:n])
+    windup = _begun(rules, state, pads, positions)
+    shots = jax.vmap(kick.shot_direction)(state.pos[:n], state.vel[:n], aim)
+    aimed = jnp.where((windup > state.windup)[:, None], shots, state.aimed)
+    state = state._replace(buttons=pads, windup=windup, aimed=aimed)
     danger = keeper.threat(positions, state.pos[n])
     want = jnp.concatenate(
         [
@@ -176,7 +182,6 @@ def _decided(
     goes = (jnp.arange(rules.n_players) == state.on_ball) & reach.right_team(rules) & ~state.held_by_keeper
     way, speed = reach.intercept(positions, state.pos[state.on_ball], state.time_to_ball[state.on_ball])
     want = jnp.where(goes[:, None], unit(way, jnp.zeros((2,))) * speed, want)
-    aim, _ = buttons.wanted(pads, state.pos[:n], state.facing[:n])
     stray = jax.scipy.special.ndtri(jnp.clip(luck[0], 1e-4, 1 - 1e-4))
     of_players = luck[8:].reshape(rules.n_players, 3)
     return state, Plan(want, aim, buttons.power(pads), danger.coming, of_players, stray, luck[1:8])
@@ -212,6 +217,7 @@ def _agents_want(
     follow = jnp.where(
         speed > 0, jnp.minimum(jnp.clip(follow, 0.3 * speed, _with_ball(speed)), norm(state.vel[:n]) + GAIN), follow
     )
+    follow = jnp.where((speed <= 0) & (norm(ahead) < AT_REST), 0.0, follow)
     close = share(norm(ahead), 0.2, 0.4)[:, None] ** 0.5
     dribble = unit(unit(ahead, facing) * close + facing * (1 - close), facing) * follow[:, None]
     led = jnp.where((has[:n] & (amount[:n] >= 1))[:, None], dribble, to_ball)
@@ -270,8 +276,7 @@ def _struck(rules: Rules, plan: Plan, state: State) -> Struck:
     kind, vel, facing = state.buttons.kick[i], state.vel[i], state.facing[i]
     target = kick.pass_target(kind, i, state.pos[:n], state.vel[:n], plan.aim[i], plan.strength[i])
     passed, pass_spin = kick.pass_ball(kind, target, state.ball, vel, facing, PASS_NOISE * plan.stray)
-    way = kick.shot_direction(state.pos[i], vel, plan.aim[i])
-    shot, shot_spin = kick.shoot(way, plan.strength[i], state.ball, vel, facing, plan.shot_luck)
+    shot, shot_spin = kick.shoot(state.aimed[i], plan.strength[i], state.ball, vel, facing, plan.shot_luck)
     shoots = kind == SHOT
     return Struck(
         due[i] & (kind > 0),
@@ -320,11 +325,11 @@ def _controlled(rules: Rules, plan: Plan, state: State) -> State:
     trouble = touch.difficulty(*mine, opponent, plan.luck[i, 1])
     given, spin = touch.control(*mine, want, trouble)
     tackles = tries[i]
-    given = jnp.where(tackles, touch.tackle(state.ball, state.pos[i], given, plan.luck[i, 2]), given)
-    wins = ~tackles | (plan.luck[i, 0] < TACKLE_CHANCE)
+    loose = tackles & (plan.luck[i, 0] > TACKLE_CHANCE)
+    given = jnp.where(loose, touch.tackle(state.ball, state.pos[i], given, plan.luck[i, 2]), given)
     ball = balls.struck(state.ball, given, spin, touch.GRIP)
     rest = jnp.where(tackles, TACKLE_REST, touch.rest_after(norm(state.vel[i])))
-    state = _touched(state, happens & wins, ball, i, is_right.astype(jnp.int32))
+    state = _touched(state, happens, ball, i, is_right.astype(jnp.int32))
     return state._replace(rest=jnp.where(happens & (index == i), rest, state.rest))
 
 
@@ -342,7 +347,7 @@ def _saved(rules: Rules, plan: Plan, state: State) -> State:
     n = rules.n_left
     vel = state.vel[n]
     can = (state.rest[n] <= 0) & (state.ended == RUNNING) & ~state.held_by_keeper
-    reached = can & keeper.reaches(rules, state.ball, state.pos, state.dive)
+    reached = can & keeper.reaches(rules, state.ball, state.pos, state.dive, plan.luck[n, 1])
     holds = reached & keeper.holds(state.ball, vel, state.since_touch[LEFT])
     away = keeper.parried(state.ball, vel, plan.luck[n, 0])
     hands = jnp.concatenate([state.pos[n] + state.facing[n] * 0.3, jnp.array([HANDS])])

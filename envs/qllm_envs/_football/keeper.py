@@ -30,9 +30,10 @@ CATCH = 0.3  # least ease of a ball that is held (humanoid.cpp)
 REACTION = 0.85 * 0.72  # stat at difficulty 0.6 (playerdata.cpp)
 # Reach: in place of the engine's recorded dives, an ellipse that grows. Fitted to the share of goals by place of shot.
 DIVE_DELAY = 0.12  # s from a shot to the first move
-DIVE_SPEED = 3.6  # m/s by which his reach to the sides grows
-STANDING, STRETCHED = 0.75, 2.0  # m, reach to the sides at first and at last
-FORWARD = 0.7  # m, reach along the pitch
+DIVE_SPEED = 3.6  # m/s by which his reach across the way of the ball grows
+STANDING, STRETCHED = 0.75, 2.0  # m, reach across it at first and at last
+FORWARD = 0.7  # m, reach along the way of the ball
+SPREAD = 0.3  # share of his reach that chance can take
 OVERHEAD = 2.2  # m
 
 
@@ -133,12 +134,15 @@ def _danger(attacker: Array, goal: Array, shooting: float, mates: Array) -> tupl
     return threshold, norm(mates - point[None]).min()
 
 
-def reaches(rules: Rules, ball: Ball, pos: Array, dive: Array) -> Bool[Array, ""]:
-    """True if the goalkeeper's hands are at the ball."""
-    side = jnp.clip(STANDING + DIVE_SPEED * (dive - DIVE_DELAY), STANDING, STRETCHED)
-    away = (ball.pos[:2] - pos[rules.n_left]) / jnp.stack([FORWARD + 0 * side, side])
+def reaches(rules: Rules, ball: Ball, pos: Array, dive: Array, luck: Array) -> Bool[Array, ""]:
+    """True if the goalkeeper's hands are at the ball: in an ellipse across its way, which grows as he dives."""
+    side = jnp.clip(STANDING + DIVE_SPEED * (dive - DIVE_DELAY), STANDING, STRETCHED) * (1 - SPREAD * luck)
+    away = ball.pos[:2] - pos[rules.n_left]
+    way = unit(ball.vel[:2], jnp.array([1.0, 0.0]))
+    along, across = (away * way).sum(), away[0] * way[1] - away[1] * way[0]
     in_box = (ball.pos[0] > HALF_LENGTH - BOX_LENGTH) & (jnp.abs(ball.pos[1]) < BOX_WIDTH)
-    return (jnp.square(away).sum() < 1.0) & (ball.pos[2] < OVERHEAD) & in_box & (ball.pos[0] < HALF_LENGTH + 0.1)
+    inside = jnp.square(along / FORWARD) + jnp.square(across / side) < 1.0
+    return inside & (ball.pos[2] < OVERHEAD) & in_box & (ball.pos[0] < HALF_LENGTH + 0.1)
 
 
 def holds(ball: Ball, vel: Array, since_kick: Array) -> Bool[Array, ""]:

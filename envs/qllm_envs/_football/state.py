@@ -36,6 +36,7 @@ class State(NamedTuple):
     command: Float[Array, "p 2"]  # velocity that each player wanted in the step before; legs answer late
     buttons: Buttons
     windup: Int[Array, " n"]  # steps until the foot of a kick that has begun meets the ball; 0 if none has
+    aimed: Float[Array, "n 2"]  # direction of a shot that has begun, which stays as its player runs on
     rest: Float[Array, " p"]  # s until the player can touch the ball again
     kicking: Float[Array, " p"]  # s for which a player that has kicked does not count as in possession
     time_to_ball: Float[Array, " p"]  # s, as of the start of the step

@@ -54,7 +54,7 @@ def control(
     speed, wanted = norm(vel), norm(want)
     way = jnp.where(wanted > IDLE_DRIBBLE_SWITCH, unit(want, facing), facing)
     pushed = jnp.clip(wanted, speed, speed + OVERDRIVE * (wanted > IDLE_DRIBBLE_SWITCH))
-    pushed = jnp.where(wanted > IDLE_DRIBBLE_SWITCH, pushed, wanted)
+    pushed = jnp.where(wanted > IDLE_DRIBBLE_SWITCH, pushed, 0.0)
     delay = 0.25 + 0.6 * share(pushed, IDLE, SPRINT) ** 2
     front = 0.34 + TOUCH_OFFSET * pushed + distance
     next_start = pos + 0.5 * (vel + way * pushed) * STRIDE
