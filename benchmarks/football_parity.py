@@ -119,7 +119,8 @@ def kicks() -> list[Row]:
 def shots() -> list[Row]:
     """Share of goals by the shooter's position and held direction."""
     recorded = load("shots")
-    engine, own = recorded["goals"] / int(recorded["shots"]), port.shots()
+    held = [str(name) for name in recorded["held"]]
+    engine, own = recorded["goals"] / int(recorded["shots"]), port.shots(held)
     ranked: Any = stats.spearmanr(engine.ravel(), own.ravel())
     rank = float(ranked.statistic)
     gap = float(np.mean(np.abs(engine - own)))
@@ -218,7 +219,7 @@ def of_numbers(task: str, name: str, column: str, theirs: np.ndarray, own: np.nd
 def tested(task: str, name: str, what: str, theirs: str, own: str, p: float, effect: float, letter: str) -> Row:
     """The row of a test: met if the test sees no difference or the effect is small."""
     figure = f"{own}; {letter} {effect:+.2f}, p {p:.2g}"
-    gate = f"p > {LEVEL} or |{letter}| < {SMALL}"
+    gate = f"p > {LEVEL} or {letter} within {SMALL}"
     return Row("episodes", f"{task}, {name}: {what}", theirs, figure, gate, p > LEVEL or abs(effect) < SMALL)
 
 

@@ -165,15 +165,15 @@ def kicks(n: int = len(record.SEEDS)) -> np.ndarray:
     return np.array(found).reshape(*shape, 4)
 
 
-def shots(n: int = record.SHOTS) -> np.ndarray:
+def shots(held: list[str], n: int = record.SHOTS) -> np.ndarray:
     """Share of goals (dx, y, held direction), `n` shots of each."""
-    shape = (len(record.SHOT_DX), len(record.SHOT_Y), len(record.HELD))
+    shape = (len(record.SHOT_DX), len(record.SHOT_Y), len(held))
     starts, actions = [], []
     for i, y, h, _ in np.ndindex(*shape, n):
         x = record.GOAL_X - record.SHOT_DX[i]
         scene = record.scene_of([(x, record.SHOT_Y[y])], (x + 0.5, record.SHOT_Y[y]))
         starts.append(start_of(scene))
-        actions.append(buttons(record.SHOT_STEPS, record.shot_buttons(record.HELD[h])))
+        actions.append(buttons(record.SHOT_STEPS, record.shot_buttons(held[h])))
     tracks = played(THREE, keys(len(starts), 2), stacked(starts), np.stack(actions))
     return np.mean(tracks.ended[:, -1].reshape(*shape, n) == state.GOAL, -1)
 
