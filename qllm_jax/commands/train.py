@@ -6,6 +6,7 @@ from pathlib import Path
 from qllm_jax import config as configs
 from qllm_jax import process
 from qllm_jax.config import Config, HostsConfig
+from qllm_jax.critic import opening as critic
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
@@ -37,14 +38,14 @@ def train(overrides: list[str]) -> int:
     runs = run_axis.describe(exp.config)
     print(f"{exp.config.algo.name} on {spec.task}: {spec.n_agents} agents, {runs}, folder {path}")
     print(COMPILING)
-    outcome = train_all(exp, path, job)
+    outcome = train_all(exp, path, job, open_between=critic.opened)
     if not outcome.finished:
         print(f"\n{outcome.text}; continue: python -m qllm_jax.train resume={path}")
     elif job.is_leader:
         print(f"\n{outcome.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
     if job.is_leader and (line := wandb_log.sync_line(exp.config, path)):
         print(line)
-    return 0 if outcome.finished else 130
+    return 0 if outcome.finished else outcome.code
 
 
 def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:
@@ -54,6 +55,7 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
         exp = gated.build(config)
         path = folder.new_path(config, exp.env.spec.task)
         groups = grouping.choose(exp, n_processes)
+        critic.check(exp, len(groups.ranges))
         path = folder.claim(path, is_default=config.run_dir is None)
         folder.create(path, config, exp.sources, groups.meta, empty=True)
         return exp, path

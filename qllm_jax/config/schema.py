@@ -200,7 +200,9 @@ def function_part(algo: AlgoConfig) -> str:
     """Return the part whose option `function` names a written function: "mixer", "learner", or "" for no part."""
     if algo.mixer.get("name") == "tfcaf":
         return "mixer"
-    return "learner" if algo.learner.get("name") == "mca" else ""
+    learner = algo.learner
+    has_function = learner.get("name") == "mca" and learner.get("critic") != "llm" and not learner.get("data")
+    return "learner" if has_function else ""
 
 
 def given_function(algo: AlgoConfig) -> str:

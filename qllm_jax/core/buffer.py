@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from qllm_jax.core.types import Episode
 
@@ -29,10 +29,32 @@ def sample(storage: Storage, key: jax.Array, stored: Int[Array, ""], batch: int)
 
     At least `batch` episodes must have been written.
     """
+    return take(storage, sample_rows(storage, key, stored, batch))
+
+
+def sample_rows(
+    storage: Storage,
+    key: jax.Array,
+    stored: Int[Array, ""],
+    batch: int,
+    preferred: Bool[Array, " capacity"] | None = None,
+) -> Int[Array, " batch"]:
+    """Rows of `batch` different episodes, uniformly. The key is consumed.
+
+    With `preferred`, of those rows alone, some of them repeated where they are fewer; of all rows where there is none.
+    """
     capacity = jax.tree.leaves(storage)[0].shape[0]
     score = jax.random.uniform(key, (capacity,))
     score = jnp.where(jnp.arange(capacity) < stored, score, -1.0)
-    rows = jax.lax.top_k(score, batch)[1]  # the largest of independent uniforms: a uniform subset
+    if preferred is None:
+        return jax.lax.top_k(score, batch)[1]  # the largest of independent uniforms: a uniform subset
+    rows = jax.lax.top_k(score + preferred, batch)[1]  # those of `preferred` come first
+    found = jnp.minimum(jnp.sum(preferred), batch)
+    return rows[jnp.arange(batch) % jnp.where(found > 0, found, batch)]
+
+
+def take(storage: Storage, rows: Int[Array, " batch"]) -> Episode:
+    """The episodes of these rows, time-major."""
     return jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 0), storage)
 
 

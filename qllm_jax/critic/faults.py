@@ -1,11 +1,11 @@
 """Labels of requests that got no reply, from the sentences with which the client describes them."""
 
-from collections.abc import Sequence
-
-TIMEOUT, LOST, BUSY, REFUSED, BAD_REPLY, OTHER = "timeout", "no_connection", "busy", "refused", "bad_reply", "other"
+TIMEOUT, LOST, BUSY, REFUSED, BAD_REPLY = "timeout", "no_connection", "busy", "refused", "bad_reply"
+NOT_STORED, OTHER = "not_in_transcript", "other"
 
 # The first that occurs in a sentence gives the label. Sentences are those of llm/providers and llm/replies.
 _PHRASES = (
+    ("the transcript has no answer", NOT_STORED),
     ("no answer within", TIMEOUT),
     ("no connection", LOST),
     ("connection can be set up", LOST),
@@ -19,7 +19,6 @@ _PHRASES = (
 )
 
 
-def label(problems: Sequence[str]) -> str:
-    """Return the label of the last of a request's failures."""
-    last = problems[-1] if problems else ""
-    return next((label for phrase, label in _PHRASES if phrase in last), OTHER)
+def label(problem: str) -> str:
+    """Return the label of the last failure of a request."""
+    return next((label for phrase, label in _PHRASES if phrase in problem), OTHER)

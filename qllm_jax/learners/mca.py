@@ -5,9 +5,10 @@ Factors that a function gives in place of credit are turned into credit by a sma
 team's return, as in LaRe (arxiv.org/abs/2412.11120).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,9 @@ from qllm_jax.core import options, rewards
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, double_q, iql, reward_credit, tasks
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners import asking as asking_options
+from qllm_jax.learners import base, double_q, iql, offline, reward_credit, tasks
+from qllm_jax.learners.base import Core, Labelling, Learner, LearnerState
 from qllm_jax.learners.reward_credit import RewardCredit, Step
 from qllm_jax.tfcaf import TaskFunction
 
@@ -38,7 +40,7 @@ class Method(NamedTuple):
 
 def make(
     core: Core, *, function: str | Sequence[str] = "", decoder_dim: int = 64, decoder_layers: int = 1, task: str = "",
-    task_steps: int = 200_000,
+    task_steps: int = 200_000, critic: str = "", asking: Mapping[str, Any] = MappingProxyType({}), data: str = "",
 ) -> Learner:  # fmt: skip
     """Learn from the reward credit of `function`. UserError with a mixer, which would have nothing to do.
 
@@ -47,16 +49,33 @@ def make(
     number of hidden layers of the network that reads factors, if the function gives those. `task` names a function that
     tells agents tasks, for which the environment must be made (tasks.py): they are told less and less often, linearly,
     up to `task_steps` env steps, and never after that.
+
+    `critic` writes credit into the replay between chunks: "rule" is that of the function, "llm" a language model's, and
+    `asking` has its options. `data` is a dataset, which is learned from in place of what the agents play. With a
+    language model, and with a dataset, no function is read.
     """
     if core.mixer is not None:
         raise UserError("algo.learner 'mca' mixes nothing: set algo.mixer to {} as algo=matched_mca does")
-    credit = reward_credit.make(core.env.spec, [function] if isinstance(function, str) else function)
+    options.choice(PART, "critic", critic, asking_options.CRITICS)
+    if critic and data:
+        raise UserError("algo.learner.data has credit already: set algo.learner.critic to ''")
+    functions = [function] if isinstance(function, str) else function
+    has_function = critic != "llm" and not data
+    credit = reward_credit.make(core.env.spec, functions) if has_function else reward_credit.STORED
     widths = (options.integer(PART, "decoder_dim", decoder_dim),)
     widths *= options.integer(PART, "decoder_layers", decoder_layers)
     method = Method(core, credit, Mlp(widths, 1) if credit.n_factors > 1 else None)
     of = lambda part: partial(part, method)
     learner = double_q.learner(core, of(init_params), of(td_loss), (AGENT,), rewards=of(with_credit))
-    learner = learner._replace(sources=credit.sources, programs=credit.programs)
+    if critic and method.decoder is not None:
+        raise UserError("algo.learner.critic=rule needs a function that gives credit, and this one gives factors")
+    unlabelled = asking_options.read(dict(asking)).unlabelled
+    learner = learner._replace(
+        sources=credit.sources,
+        programs=credit.programs,
+        labelling=Labelling(unlabelled == "skip", rule_of(method) if critic == "rule" else None) if critic else None,
+        data=offline.read(data, core.env, unlabelled == "skip") if data else None,
+    )
     steps = options.integer(PART, "task_steps", task_steps)
     return learner if not task else with_tasks(core, learner, tasks.load(core.env.spec, task), steps)
 
@@ -70,6 +89,11 @@ def with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps:
         training_env=lambda env_steps: tasks.in_training(core.env, function, kept(env_steps)),
         n_told=1 + function.n_tasks,
     )
+
+
+def rule_credit(method: Method, params: Params, batch: Episode) -> Float[Array, "time batch agents"]:
+    """The function's credit of a time-major batch, as the answers of a critic."""
+    return credit_of(method, params, factors_of(method, params, batch, base.views(method.core.env, batch)))
 
 
 def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:

@@ -39,6 +39,14 @@ class RewardCredit(NamedTuple):
     programs: tuple[str, ...] = ()
 
 
+def _none(params: Params, step: Step) -> jax.Array:
+    del params, step
+    raise AssertionError("credit that is stored with episodes is not computed")
+
+
+STORED = RewardCredit(lambda key, choice: {}, _none, 1)  # episodes have credit: no function is read
+
+
 def make(spec: Spec, functions: Sequence[str]) -> RewardCredit:
     """Load one function by name or path, or the several that a sweep trains. UserError for one that does not exist.
 

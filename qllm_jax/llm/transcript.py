@@ -3,7 +3,8 @@
 A line is on the disk before its content is used, so that `kill -9` loses at most a request without a reply yet.
 Kinds of lines: `start` (configuration and prompts), `reply`, `failure` (a request without a usable reply), `verdict`,
 `trial` (results of short trainings), `archive` (a function that passed, and what it repeats), `device` (seconds that
-this machine worked), and `resume` (limits that changed).
+this machine worked), `resume` (limits that changed), and in the transcript of a critic `credit` (the outcome of a
+question).
 """
 
 import hashlib
@@ -82,6 +83,11 @@ def _check(record: dict[str, Any]) -> None:
 def elapsed_s(transcript: Transcript) -> float:
     """Wall time of all processes that wrote this transcript, without the time between them."""
     return transcript.earlier_s + time.monotonic() - transcript.opened
+
+
+def restarted(transcript: Transcript, earlier_s: float) -> Transcript:
+    """Return the transcript with a clock that goes on now from `earlier_s`: time between two uses does not count."""
+    return transcript._replace(earlier_s=earlier_s, opened=time.monotonic())
 
 
 def append(transcript: Transcript, kind: str, **fields: Any) -> None:

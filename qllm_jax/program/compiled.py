@@ -14,7 +14,8 @@ from jaxtyping import Array
 from qllm_envs import Env
 from qllm_jax.core import lockstep
 from qllm_jax.core.agents import Agent
-from qllm_jax.core.types import Choice, Clock, Hp, Params, Scores
+from qllm_jax.core.labels import Credits
+from qllm_jax.core.types import Choice, Clock, Episode, Hp, Params, Scores
 from qllm_jax.learners import Learner
 from qllm_jax.program import devices, one_run
 from qllm_jax.program.devices import ONE_DEVICE, REPLICATED, SHARDED, STATIC_ARG, Pool
@@ -28,6 +29,9 @@ class Program(NamedTuple):
     warmup: Callable[[Clock, RunState, Hp], tuple[Clock, RunState]]  # fills the buffer to one batch less one write
     chunk: Callable[..., tuple[Clock, RunState, dict[str, Array]]]  # (clock, runs, hp, n): means (R,) of n iterations
     evaluate: Callable[[Clock, RunState, int], tuple[RunState, Scores]]  # (R, episodes), keeps the best
+    # Of methods with a critic. (runs, Q answers for each run) -> runs, and where they landed (R, Q)
+    relabel: Callable[[RunState, Credits], tuple[RunState, Array]]
+    told: Callable[[RunState, Array], tuple[Episode, dict[str, Array], Array]]  # (runs, numbers (R, Q)): `one_run.told`
     play: Callable[..., Scores]  # (params (R, ...), keys (R,), episodes, epsilon) -> (R, episodes)
     pool: Pool = ONE_DEVICE  # the devices that may share the runs of a call
 
@@ -43,6 +47,8 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, pool: Pool = ON
         warmup=jax.jit(split(warmup, (*state, SHARDED), state), donate_argnums=1),
         chunk=jax.jit(split(chunk, (*state, SHARDED, REPLICATED), (*state, SHARDED)), donate_argnums=1),
         evaluate=jax.jit(split(evaluate, (*state, STATIC_ARG), (SHARDED, SHARDED)), static_argnums=2, donate_argnums=1),
+        relabel=jax.jit(split(relabel, (SHARDED, SHARDED), (SHARDED, SHARDED)), donate_argnums=0),
+        told=jax.jit(split(told, (SHARDED, SHARDED), SHARDED)),
         play=jax.jit(split(play, (SHARDED, SHARDED, STATIC_ARG, REPLICATED), SHARDED), static_argnums=2),
         pool=pool,
     )
@@ -64,9 +70,12 @@ def init(parts: Parts, root: jax.Array, seeds: Array, choice: Choice) -> tuple[C
 
 
 def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
-    """One rollout and one gradient step of all runs."""
+    """One rollout, if there is no dataset, and one gradient step of all runs."""
     over_runs = (None, 0, 0)
-    runs, acted = lockstep.vmap(partial(one_run.collect, parts), over_runs)(clock, runs, hp)
+    if parts.learner.data is None:
+        runs, acted = lockstep.vmap(partial(one_run.collect, parts), over_runs)(clock, runs, hp)
+    else:
+        acted = jax.vmap(one_run.reread)(runs)
     clock = after_rollout(parts, clock)._replace(updates=clock.updates + 1)
     runs, learned = jax.vmap(partial(one_run.learn, parts), over_runs)(clock, runs, hp)
     return clock, runs, acted | learned
@@ -95,7 +104,9 @@ def chunk(parts: Parts, clock: Clock, runs: RunState, hp: Hp, n: Array) -> tuple
 
 
 def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState]:
-    """Rollouts without learning, see `warmup_rollouts`."""
+    """Rollouts without learning, see `warmup_rollouts`; none with a dataset."""
+    if parts.learner.data is not None:
+        return clock, runs
 
     def body(carry, _):
         clock, runs = carry
@@ -109,6 +120,17 @@ def warmup(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, R
 def warmup_rollouts(n_envs: int, batch_episodes: int, n_recent: int) -> int:
     """Number of rollouts before the first update, which as in pymarl follows the rollout that completes a batch."""
     return -(-max(batch_episodes, n_recent) // n_envs) - 1
+
+
+def relabel(parts: Parts, runs: RunState, given: Credits) -> tuple[RunState, Array]:
+    """Write a critic's credit into the replays; True for the questions (R, Q) whose episode got it."""
+    del parts
+    return jax.vmap(one_run.relabel)(runs, given)
+
+
+def told(parts: Parts, runs: RunState, numbers: Array) -> tuple[Episode, dict[str, Array], Array]:
+    """Stored episodes (R, Q, ...) by number, see `one_run.told`."""
+    return jax.vmap(partial(one_run.told, parts))(runs, numbers)
 
 
 def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Scores]:

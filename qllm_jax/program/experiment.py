@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import qllm_envs
 from qllm_envs import Env, parts
@@ -84,13 +85,17 @@ def build(
             f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
             f"from which algo.learner {algo.learner['name']!r} learns"
         )
+    buffer_episodes = algo.buffer_episodes
+    if learner.data is not None and (buffer_episodes := len(learner.data.mask_t)) < algo.batch_episodes:
+        given = f"algo.batch_episodes={algo.batch_episodes}"
+        raise UserError(f"{given} must be at most the {buffer_episodes} episodes of algo.learner.data")
     # The last rollout may go over the end.
     if config.total_steps > (most := 2**31 - 1 - algo.n_envs * env.spec.horizon):
         raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
     sizes = Sizes(
         n_envs=algo.n_envs,
         batch_episodes=algo.batch_episodes,
-        buffer_episodes=algo.buffer_episodes,
+        buffer_episodes=buffer_episodes,
         target_interval=algo.target_interval,
         time_limit_is_terminal=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
@@ -135,8 +140,12 @@ def slice_runs(exp: Experiment, start: int, stop: int) -> Experiment:
 
 
 def init(exp: Experiment) -> tuple[Clock, RunState]:
-    """A clock at zero and fresh runs, each with its credit function. Buffers are empty."""
-    return exp.program.init(exp.root, exp.seeds, exp.choice)
+    """A clock at zero and fresh runs, each with its credit function. Buffers are empty, or hold a dataset."""
+    clock, runs = exp.program.init(exp.root, exp.seeds, exp.choice)
+    if exp.learner.data is None:
+        return clock, runs
+    put = lambda like, x: jax.device_put(np.broadcast_to(x, like.shape), like.sharding)
+    return clock, runs._replace(storage=jax.tree.map(put, runs.storage, exp.learner.data))
 
 
 def make_mixer(config: Config, env: Env) -> Mixer | None:

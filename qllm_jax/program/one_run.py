@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_envs import Env
-from qllm_jax.core import buffer, lockstep, rollout, rollout_gpu
+from qllm_jax.core import buffer, labels, lockstep, rollout, rollout_gpu
 from qllm_jax.core.agents import Agent
+from qllm_jax.core.labels import Credits, Labels
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.rollout import Policy, score
 from qllm_jax.core.types import Choice, Clock, Episode, Hp, Params, Scores
@@ -33,6 +34,7 @@ class RunState(NamedTuple):
     best_params: Params  # of the evaluation with the best return
     best_return: Float[Array, ""]
     fault: guard.Fault  # the update that was not finite, after which the run learns no more
+    labels: Labels | None = None  # of the stored episodes, if a critic gives credit
 
 
 class Sizes(NamedTuple):
@@ -61,11 +63,20 @@ def init(parts: Parts, root: jax.Array, seed: Array, choice: Choice = None) -> R
     key = jax.random.fold_in(root, seed)  # by number, not by split: run i does not depend on how many there are
     state = parts.learner.init(jax.random.fold_in(key, INIT_STREAM), choice)
     episodes = jax.eval_shape(lambda: play_episodes(parts, parts.learner.act, state.params, key, 1, jnp.zeros(())))
+    if has_credit(parts.learner):
+        episodes = jax.eval_shape(partial(labels.equal_split, n_agents=parts.env.spec.n_agents), episodes)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), episodes)
     storage = buffer.empty(shapes, parts.sizes.buffer_episodes)
     best = jax.tree.map(jnp.copy, state.params)
     fault = guard.none(jax.eval_shape(parts.env.reset, key))
-    return RunState(key, state, storage, best, jnp.full((), -jnp.inf, jnp.float32), fault)
+    labelling = parts.learner.labelling
+    labelled = labels.empty(parts.sizes.buffer_episodes, labelling.only) if labelling else None
+    return RunState(key, state, storage, best, jnp.full((), -jnp.inf, jnp.float32), fault, labelled)
+
+
+def has_credit(learner: Learner) -> bool:
+    """True if stored episodes have credit."""
+    return learner.labelling is not None or learner.data is not None
 
 
 def play_episodes(
@@ -85,26 +96,60 @@ def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState
     training_env = parts.learner.training_env
     played = parts if training_env is None else parts._replace(env=training_env(clock.env_steps))
     episodes = play_episodes(played, parts.learner.act, run.learner.params, key, parts.sizes.n_envs, epsilon)
-    storage = buffer.write(run.storage, episodes, clock.episodes)
+    stored = labels.equal_split(episodes, parts.env.spec.n_agents) if run.labels else episodes
+    storage = buffer.write(run.storage, stored, clock.episodes)
+    labelled = labels.write(run.labels, parts.sizes.n_envs, clock.episodes) if run.labels else None
     length = jnp.mean(jnp.sum(episodes.mask_t, -1))
     scores = jax.vmap(partial(score, parts.env))(episodes)
     metrics = {"return": jnp.mean(scores.returns), "episode_length": length, "epsilon": epsilon}
     if scores.won is not None:
         metrics["win_rate"] = jnp.mean(scores.won)
-    return run._replace(storage=storage), metrics
+    return run._replace(storage=storage, labels=labelled), metrics
+
+
+def reread(run: RunState) -> dict[str, Array]:
+    """Metrics of the episodes of a dataset, which take the place of a rollout."""
+    mean = lambda x: jnp.mean(jnp.sum(x, -1))
+    return {"return": mean(run.storage.reward_t), "episode_length": mean(run.storage.mask_t), "epsilon": jnp.zeros(())}
 
 
 def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
     """Take one gradient step on a batch from the buffer."""
     key = stream(run.key, SAMPLE_STREAM, clock.episodes)
-    batch = buffer.sample(run.storage, key, clock.episodes, parts.sizes.batch_episodes)
+    stored = clock.episodes if parts.learner.data is None else jnp.asarray(parts.sizes.buffer_episodes)
+    preferred = run.labels.labelled & run.labels.only if run.labels else None
+    rows = buffer.sample_rows(run.storage, key, stored, parts.sizes.batch_episodes, preferred)
+    batch = buffer.take(run.storage, rows)
     copy_target = clock.updates % parts.sizes.target_interval == 0
     n_recent = parts.learner.n_recent
     recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
     hp = guard.frozen(run.fault, hp)
     state, metrics = parts.learner.update(run.learner, batch, recent, hp, copy_target)
     fault, metrics = guard.after_update(run.fault, clock, (batch, recent), metrics)
+    if run.labels:
+        metrics |= {"labelled_share": jnp.mean(run.labels.labelled[rows].astype(jnp.float32))}
     return run._replace(learner=state, fault=fault), metrics
+
+
+def relabel(run: RunState, given: Credits) -> tuple[RunState, Array]:
+    """Write a critic's credit into the replay. Return True for each question (Q,) whose episode got it."""
+    assert run.labels is not None
+    storage, labelled, landed = labels.relabel(run.storage, run.labels, given)
+    return run._replace(storage=storage, labels=labelled), landed
+
+
+def told(parts: Parts, run: RunState, number: Array) -> tuple[Episode, dict[str, Array], Array]:
+    """Stored episodes (Q, ...) by number, their fields (Q, T+1, ...), and their credit (Q, T, N) by the rule.
+
+    Credit is as it is stored, if there is no rule. Numbers that are not stored give any episode.
+    """
+    assert run.labels is not None
+    assert parts.learner.labelling is not None
+    batch = buffer.take(run.storage, labels.rows_of(run.labels, number)[0])
+    rule = parts.learner.labelling.rule
+    credit = rule(run.learner.params, batch) if rule else batch.credit_t
+    fields = jax.vmap(jax.vmap(parts.env.view))(batch.env_state).fields
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (batch._replace(env_state=()), fields, credit))
 
 
 def evaluate(parts: Parts, clock: Clock, run: RunState, n_episodes: int) -> tuple[RunState, Scores]:

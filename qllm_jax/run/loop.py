@@ -2,32 +2,37 @@
 
 import math
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from qllm_jax import files
 from qllm_jax.errors import UserError
-from qllm_jax.program import devices, experiment
+from qllm_jax.program import compiled, devices, experiment
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, load, stored_logs
+from qllm_jax.run import between, folder, load, stored_logs
+from qllm_jax.run.between import Between, PausedError
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.interrupt import Interrupt
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.run.session import Session
 
+INTERRUPTED, WAITING = 130, 4  # exit codes of a training that is not finished
+
 
 class Outcome(NamedTuple):
-    """The end of a training command in this process: finished or interrupted, and the text to print."""
+    """The end of a training command in this process: finished or not, the text to print, and the exit code if not."""
 
     finished: bool
     text: str
+    code: int = INTERRUPTED
 
 
-def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
+def train(exp: Experiment, path: Path, stop_at: float = math.inf, open_between: between.Open | None = None) -> Outcome:
     """Train the runs of one folder from its newest checkpoint, or from the start, to the end or an interrupt.
 
-    `stop_at` is a time of `time.monotonic`, after which training stops as it does by Ctrl-C.
+    `stop_at` is a time of `time.monotonic`, after which training stops as it does by Ctrl-C. `open_between` gives work
+    that is done between chunks.
     """
     started = time.monotonic()
     if text := devices.describe(exp.n_runs, exp.program.pool):
@@ -36,9 +41,14 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf) -> Outcome:
         with (
             folder.locked(path),
             closing(Interrupt()) as interrupt,
-            closing(Session(exp, path, *initial_state(exp, path), started)) as session,
+            open_between(exp, path) if open_between else nullcontext() as work,
+            closing(Session(exp, path, *initial_state(exp, path), started, work)) as session,
         ):
-            finished = advance_or_fail(session, interrupt, stop_at)
+            try:
+                finished = advance_or_fail(session, interrupt, stop_at)
+            except PausedError as pause:
+                session.save()
+                return Outcome(False, f"paused at step {session.env_steps:,}: {pause}", WAITING)
             return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
     except OSError as error:
         if error.errno not in files.DISK_ERRORS:
@@ -64,14 +74,19 @@ def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
     config = session.exp.config
     if session.is_fresh:
         session.evaluate()
+    stopped = lambda: interrupt.requested or time.monotonic() >= stop_at
     while (step := session.env_steps) < config.total_steps:
+        if is_due(session.between, session.exp, step) and not session.work_between(stopped):
+            session.save()
+            return False
         next_eval = min(next_multiple(step, config.eval_interval), config.total_steps)
-        session.train(min(next_multiple(step, config.log_interval), next_eval))
+        goals = [next_multiple(step, session.between.interval)] if session.between else []
+        session.train(min(next_multiple(step, config.log_interval), next_eval, *goals))
         session.check_learning()
         if session.env_steps >= next_eval:
             session.evaluate()
             session.save_if_due()
-        if interrupt.requested or time.monotonic() >= stop_at:
+        if stopped():
             session.save()
             return False
     session.save()
@@ -85,6 +100,13 @@ def initial_state(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
         return found
     stored_logs.check_without_checkpoint(path, (path / folder.RESULT).is_file())
     return TrainState(*exp.program.warmup(*experiment.init(exp), exp.hp)), HostState(0, 0, 0.0)
+
+
+def is_due(work: Between | None, exp: Experiment, step: int) -> bool:
+    """True if work between chunks is to be done at this step: the first one, or one that reaches its interval."""
+    algo, per_iteration = exp.config.algo, exp.steps_per_iteration
+    first = compiled.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent) * per_iteration
+    return work is not None and (step == first or work.is_due(step, step - per_iteration))
 
 
 def next_multiple(step: int, interval: int) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.program import guard, run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import checkpoint, finish, folder, log, nonfinite, results, stored_logs, tensorboard_log, wandb_log
+from qllm_jax.run.between import Between
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.final_evaluation import final_scores, without_spare_runs
 from qllm_jax.run.results import Final
@@ -24,9 +26,17 @@ SAVING_SHARE = 0.1  # of the wall time, at most: on a GPU a replay can take long
 class Session:
     """The runs of one folder in this process: train, evaluate, save and finish them."""
 
-    def __init__(self, exp: Experiment, path: Path, state: TrainState, host: HostState, started: float) -> None:
+    def __init__(
+        self,
+        exp: Experiment,
+        path: Path,
+        state: TrainState,
+        host: HostState,
+        started: float,
+        between: Between | None = None,
+    ) -> None:
         """Open the logs and cut them to what the checkpoint covers. `started`: of wall time, by `time.monotonic`."""
-        self.exp, self.path = exp, path
+        self.exp, self.path, self.between = exp, path, between
         self.clock, self.state = state
         self.runs = run_axis.runs(exp.config)
         self.metrics = files.JsonLines(path / folder.METRICS, host.metrics_bytes)
@@ -72,6 +82,14 @@ class Session:
         self.record("train", {"updates": np.full(self.exp.n_runs, int(self.clock.updates)), **metrics})
         if learning := self.learning:
             self.progress.update(self.env_steps, {name: values[learning] for name, values in metrics.items()})
+
+    def work_between(self, stopped: Callable[[], bool]) -> bool:
+        """Do the work between chunks. False if it was broken off, as `stopped` said so."""
+        assert self.between is not None
+        after = self.between.work(TrainState(self.clock, self.state), self.progress.print, stopped)
+        if after is not None:
+            self.clock, self.state = after
+        return after is not None
 
     @property
     def learning(self) -> list[int]:

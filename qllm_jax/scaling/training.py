@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import finish, folder, loop, results
+from qllm_jax.run import between, finish, folder, loop, results
 from qllm_jax.run.loop import Outcome
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.scaling import hosts
@@ -17,14 +17,20 @@ from qllm_jax.scaling.hosts import Job
 ONE_PROCESS = Job()
 
 
-def train_all(exp: Experiment, path: Path, job: Job = ONE_PROCESS, stop_at: float = math.inf) -> Outcome:
+def train_all(
+    exp: Experiment,
+    path: Path,
+    job: Job = ONE_PROCESS,
+    stop_at: float = math.inf,
+    open_between: between.Open | None = None,
+) -> Outcome:
     """Train this process's share of the groups, or the runs of a folder without groups, and collect all results.
 
-    Training stops at the time `stop_at`, see `loop.train`.
+    `stop_at` and `open_between`: see `loop.train`. Work between chunks is done for a folder without groups alone.
     """
     n_groups = len(folder.group_ranges(path))
     if not n_groups:
-        return loop.train(exp, path, stop_at)
+        return loop.train(exp, path, stop_at, open_between)
     with hosts.synchronized(job, "groups"):
         outcome = train_groups(exp, path, hosts.groups_of(job, n_groups), stop_at)
     if not outcome.finished:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 
 from qllm_jax.config import Config
+from qllm_jax.critic import opening as critic
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices
 from qllm_jax.program.experiment import Experiment
@@ -157,7 +158,7 @@ def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict
         if found and any(map(folder.in_use, {found.path, *folder.log_folders(found.path)})):
             return Ended.ELSEWHERE, {}
         exp, path = open_folder(work, training, choices.machine)
-        outcome = train_all(exp, path, stop_at=choices.stop_at)
+        outcome = train_all(exp, path, stop_at=choices.stop_at, open_between=critic.opened)
         if not outcome.finished:
             print(f"\n{training.name} {outcome.text}")
             out_of_time = time.monotonic() >= choices.stop_at
@@ -186,6 +187,7 @@ def open_folder(work: Work, training: Training, machine: Config | None) -> tuple
     path = trainings.new_folder(training, work.runs)
     exp = gated.build(on(machine, of_cells.config_of_all(training.cells)))
     groups = grouping.choose(exp)
+    critic.check(exp, len(groups.ranges))
     folder.create(path, exp.config, exp.sources, groups.meta)
     return exp, path
 

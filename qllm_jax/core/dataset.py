@@ -1,0 +1,120 @@
+"""Datasets of episodes with each agent's credit: `NAME.npz`, and `NAME.json` that describes it.
+
+Arrays of the NPZ, with E episodes, T steps, N agents, A actions, O numbers of an observation:
+
+    env_state/I (E, T+1, ...)    leaf I of the environment's state, in the order of the sidecar's `env_state`
+    action (E, T, N) int32       reward (E, T) float32, of the team        credit (E, T, N) float32
+    terminated (E, T) bool       step t ended the task
+    mask (E, T) float32          1 where step t happened
+    labelled (E,) bool           the credit is a critic's or a function's; False: an equal split of the reward
+    run (E,) int32               index of the run that played the episode
+    number (E,) int32            of the episode: a run counts those that it stores, from 0
+    obs (E, T+1, N, O)           avail (E, T+1, N, A) bool                 field/NAME (E, T+1, ...)
+
+The JSON has `format`, `version`, `task`, the sizes, where the episodes are from, and `explanations`, a list of objects
+with `run`, `number` and `text`. Training reads the arrays before `obs`; the rest is computed from the state, for other
+programs.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from qllm_envs import Env, Spec
+from qllm_jax import files
+from qllm_jax.core.types import Episode
+from qllm_jax.errors import UserError
+
+FORMAT, VERSION = "qllm_jax.dataset", 1
+SIZES = ("n_agents", "n_actions", "horizon")  # of a Spec, which must be those of the task
+STATE = "env_state"
+PARTS = {name: f"{name}_t" for name in ("action", "reward", "terminated", "mask", "credit")}  # of Episode, by name
+INDEX = ("labelled", "run", "number")  # one number an episode
+
+
+def sidecar(path: Path) -> Path:
+    """The JSON that describes a dataset."""
+    return path.with_suffix(".json")
+
+
+def describe(spec: Spec, state: Any) -> dict[str, Any]:
+    """What the sidecar says of a task; `state` is an environment's state, or shapes of one."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    named = [{"name": jax.tree_util.keystr(path), **_kind(leaf.shape, leaf.dtype)} for path, leaf in leaves]
+    sizes = {size: getattr(spec, size) for size in SIZES}
+    return {"format": FORMAT, "version": VERSION, "task": spec.task, **sizes, STATE: named}
+
+
+def arrays(episodes: Episode) -> dict[str, np.ndarray]:
+    """The arrays of the NPZ that training reads, of episodes (E, ...)."""
+    states = {f"{STATE}/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(episodes.env_state))}
+    return states | {name: np.asarray(getattr(episodes, part)) for name, part in PARTS.items()}
+
+
+def write(path: Path, content: dict[str, np.ndarray], described: dict[str, Any]) -> None:
+    """Write both files, the NPZ first: a dataset without a sidecar is not one."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **content)  # pyright: ignore[reportArgumentType]
+    temporary.replace(path)
+    files.write_atomically(sidecar(path), json.dumps(described, indent=1) + "\n")
+
+
+def read(path: Path, env: Env) -> tuple[Episode, dict[str, np.ndarray]]:
+    """Read episodes (E, ...) as NumPy arrays, and the arrays of INDEX. UserError says what does not fit the task."""
+    described = check_sidecar(path, env)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            wanted = [*(f"{STATE}/{i}" for i in range(len(described[STATE]))), *PARTS, *INDEX]
+            found = {name: stored[name] for name in wanted}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        problem = f"it has no {error}" if isinstance(error, KeyError) else type(error).__name__
+        raise UserError(f"{path} is damaged, or no dataset: {problem}") from error
+    _check_arrays(path, found, env.spec, described)
+    leaves = [found[f"{STATE}/{i}"] for i in range(len(described[STATE]))]
+    state = jax.tree.unflatten(jax.tree.structure(_state(env)), leaves)
+    return Episode(state, **{part: found[name] for name, part in PARTS.items()}), {name: found[name] for name in INDEX}
+
+
+def check_sidecar(path: Path, env: Env) -> dict[str, Any]:
+    """Read the sidecar. UserError for another format, version, task or size."""
+    if not path.is_file():
+        raise UserError(f"there is no dataset {str(path)!r}: python -m qllm_jax.dataset RUN writes one")
+    file, wanted = sidecar(path), describe(env.spec, _state(env))
+    found = files.read_json(file, ("format", "version"))
+    if found["format"] != FORMAT or found["version"] != VERSION:
+        given = f"{found['format']!r}, version {found['version']!r}"
+        raise UserError(f"{file} is of {given}; this package reads {FORMAT!r}, version {VERSION}")
+    for key in ("task", *SIZES, STATE):
+        if found.get(key) != wanted[key]:
+            what = "states of other arrays" if key == STATE else f"{key}={found.get(key)!r}"
+            has = f"{env.spec.task}" if key == STATE else f"{wanted[key]!r}"
+            raise UserError(f"{path} has {what}, and the environment {has}: train on the task of the dataset")
+    return found
+
+
+def _state(env: Env) -> Any:
+    return jax.eval_shape(env.reset, jax.random.key(0))
+
+
+def _kind(shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
+    return {"shape": list(shape), "dtype": str(dtype)}
+
+
+def _check_arrays(path: Path, found: dict[str, np.ndarray], spec: Spec, described: dict[str, Any]) -> None:
+    n, t, agents = len(found["labelled"]), spec.horizon, spec.n_agents
+    shapes = dict.fromkeys(("reward", "terminated", "mask"), (n, t)) | dict.fromkeys(
+        ("action", "credit"), (n, t, agents)
+    )
+    shapes |= {f"{STATE}/{i}": (n, t + 1, *leaf["shape"]) for i, leaf in enumerate(described[STATE])}
+    for name, shape in {**shapes, "run": (n,), "number": (n,)}.items():
+        if found[name].shape != shape:
+            raise UserError(f"{path}: {name} has the shape {found[name].shape} in place of {shape}")
+    if not np.isfinite(found["credit"]).all() or not np.isfinite(found["reward"]).all():
+        raise UserError(f"{path}: credit and reward must be finite")
+    if found["action"].min(initial=0) < 0 or found["action"].max(initial=0) >= spec.n_actions:
+        raise UserError(f"{path}: actions must be from 0 to {spec.n_actions - 1}")

@@ -1,0 +1,45 @@
+"""Files of a critic in the run folder, written after each round: `summary.json` and `explanations.md`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qllm_jax import files
+from qllm_jax.critic.questions import Asker
+from qllm_jax.llm import client as clients
+from qllm_jax.llm import transcript as transcripts
+from qllm_jax.llm.client import Client
+
+SUMMARY, EXPLANATIONS = "summary.json", "explanations.md"
+HEAD = "# What the critic said\n\nCredit is summed over the steps of an episode, agent 0 first.\n"
+
+
+def write(folder: Path, asker: Asker, summary: dict[str, Any]) -> None:
+    """Write both files."""
+    files.write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    parts = [HEAD, *(_part(record) for _, record in sorted(asker.outcomes.items()))]
+    files.write_atomically(folder / EXPLANATIONS, "\n".join(parts))
+
+
+def spent(client: Client) -> dict[str, Any]:
+    """Calls, tokens, USD and seconds that the questions took."""
+    used = clients.spent(client.transcript.records, client.llm.price)
+    seconds = round(transcripts.elapsed_s(client.transcript), 1)
+    return {"calls": used.calls, "tokens": used.tokens, "replies_without_counts": used.unreported, "usd": used.usd} | {
+        "seconds": seconds
+    }
+
+
+def to_do(waiting: Sequence[str]) -> str:
+    """Sentence for a person who has to answer."""
+    head = "waiting for answers: paste each prompt into a new chat, save the answer as the file beside it"
+    return "\n".join([head, *(f"  {line}" for text in waiting for line in text.split("\n"))])
+
+
+def _part(record: dict[str, Any]) -> str:
+    head = f"## Seed {record['seed']} (run {record['run']}), episode {record['number']}: {record['label']}\n"
+    if record["credit"] is None:
+        return f"{head}\n{record['problem']}\n"
+    sums = ", ".join(f"{sum(agent):.3g}" for agent in zip(*record["credit"], strict=True))
+    return f"{head}\nCredit: {sums}\n\n{record['explanation'] or '(no explanation)'}\n"
