@@ -60,7 +60,7 @@ def opened(exp: Experiment, path: Path) -> Iterator[Between | None]:
         return
     asking, folder = _asking(exp), path / FOLDER
     files.make_folder(folder, exist_ok=True)
-    answers: rule.Answers | None = {} if exp.learner.labelling.rule else None
+    answers: rule.Answers | None = {} if exp.learner.labelling.by_rule else None
     llm = _make_llm(exp, asking, {} if answers is None else answers)
     with transcripts.opened(folder / transcripts.NAME) as transcript:
         if not transcript.records:
@@ -81,7 +81,7 @@ def _asking(exp: Experiment) -> Asking:
 def _make_llm(exp: Experiment, asking: Asking, answers: rule.Answers) -> Llm:
     """Make the model. UserError names the option that is wrong."""
     assert exp.learner.labelling is not None
-    if exp.learner.labelling.rule:
+    if exp.learner.labelling.by_rule:
         return rule.make(answers)
     try:
         return providers.make(llm_settings(asking))

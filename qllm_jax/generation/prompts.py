@@ -56,17 +56,8 @@ def build(
     spec = env.spec
     advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""
     own = "" if KINDS[signature] == "value" else f"kind_{KINDS[signature]}/"
-    state = _fields(spec, 'state["{}"]') if signature != "paper" else flat_state.describe(spec, _fields(spec, "{}"))
-    task = fill(
-        "task",
-        text=_task_text(spec, name),
-        n_agents=str(spec.n_agents),
-        horizon=str(spec.horizon),
-        reward=spec.reward,
-        actions=", ".join(_action(number, name) for number, name in enumerate(spec.action_names)),
-        state=state,
-    )
-    task += advice
+    state = describe_fields(spec, 'state["{}"]') if signature != "paper" else flat_state.describe(spec, describe_fields(spec, "{}"))
+    task = describe_task(spec, name, state) + advice
     contract = _contract(spec, signature, factors)
     coder = fill(f"{own}coder", task=task, contract=contract)
     evaluator = fill(f"{own}evaluator", task=task, contract=contract, evidence=fill(f"evidence_{select}"))
@@ -99,11 +90,6 @@ def describe_task(spec: Spec, name: str, state: str) -> str:
         actions=", ".join(_action(number, name) for number, name in enumerate(spec.action_names)),
         state=state,
     )
-
-
-def describe_fields(spec: Spec, access: str) -> str:
-    """Return one paragraph for each array of the state. `access` is a template: the expression for a name's array."""
-    return _fields(spec, access)
 
 
 def _task_text(spec: Spec, name: str) -> str:
@@ -171,8 +157,8 @@ def _hints(spec: Spec, name: str) -> str:
     raise UserError(f"hints=paper: the paper gives no hints for {spec.task}, only for {having}; choose hints=none")
 
 
-def _fields(spec: Spec, access: str) -> str:
-    """One paragraph for each array of the state. `access` is a template: the expression for the array of a name."""
+def describe_fields(spec: Spec, access: str) -> str:
+    """Return one paragraph for each array of the state. `access` is a template: the expression for a name's array."""
     texts = (f"{access.format(name)}, shape {field.shape}: {_meaning(field)}" for name, field in spec.fields.items())
     return "\n".join(map(flat_state.paragraph, texts))
 

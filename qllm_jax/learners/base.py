@@ -43,8 +43,7 @@ class Labelling(NamedTuple):
     """Credit that a critic writes into the replay while a method trains (`Episode.credit_t`)."""
 
     only: bool  # batches hold labelled episodes alone, once there is one
-    # (params, time-major batch) -> credit (T, B, N) by a function, which answers in place of a model
-    rule: Callable[[Params, Episode], Array] | None = None
+    by_rule: bool  # the function of the configuration answers in place of a model
 
 
 SUSPECT = "suspect"  # key beside the metrics of an update: see `suspect`
@@ -70,6 +69,8 @@ class Learner(NamedTuple):
     # (env steps so far) -> the environment that is played in training; None: the one that is evaluated
     training_env: Callable[[Int[Array, ""]], Env] | None = None
     n_told: int = 0  # the last numbers of an observation, which are 0 but in training: see tasks.py
+    # (params, time-major batch) -> credit (T, B, N) that a function gives
+    reward_credit: Callable[[Params, Episode], Array] | None = None
     labelling: Labelling | None = None  # None: no critic
     data: Episode | None = None  # NumPy arrays (E, ...) of all that is learned from; None: what the agents play
 

@@ -56,9 +56,7 @@ def make(
     """
     if core.mixer is not None:
         raise UserError("algo.learner 'mca' mixes nothing: set algo.mixer to {} as algo=matched_mca does")
-    options.choice(PART, "critic", critic, asking_options.CRITICS)
-    if critic and data:
-        raise UserError("algo.learner.data has credit already: set algo.learner.critic to ''")
+    check_source_of_credit(critic, data, task)
     functions = [function] if isinstance(function, str) else function
     has_function = critic != "llm" and not data
     credit = reward_credit.make(core.env.spec, functions) if has_function else reward_credit.STORED
@@ -69,15 +67,26 @@ def make(
     learner = double_q.learner(core, of(init_params), of(td_loss), (AGENT,), rewards=of(with_credit))
     if critic and method.decoder is not None:
         raise UserError("algo.learner.critic=rule needs a function that gives credit, and this one gives factors")
-    unlabelled = asking_options.read(dict(asking)).unlabelled
+    labelled_alone = asking_options.read(dict(asking)).unlabelled == "skip"
     learner = learner._replace(
         sources=credit.sources,
         programs=credit.programs,
-        labelling=Labelling(unlabelled == "skip", rule_of(method) if critic == "rule" else None) if critic else None,
-        data=offline.read(data, core.env, unlabelled == "skip") if data else None,
+        reward_credit=of(credit_of_batch) if has_function else None,
+        labelling=Labelling(labelled_alone, critic == "rule") if critic else None,
+        data=offline.read(data, core.env, labelled_alone) if data else None,
     )
     steps = options.integer(PART, "task_steps", task_steps)
     return learner if not task else with_tasks(core, learner, tasks.load(core.env.spec, task), steps)
+
+
+def check_source_of_credit(critic: str, data: str, task: str) -> None:
+    """UserError for options of which only one can hold."""
+    options.choice(PART, "critic", critic, asking_options.CRITICS)
+    if critic and data:
+        raise UserError("algo.learner.data has credit already: set algo.learner.critic to ''")
+    if task and (data or critic == "llm"):
+        given = "data" if data else "critic=llm"
+        raise UserError(f"algo.learner.task is told to agents that play and learn from a function, not with {given}")
 
 
 def with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps: int) -> Learner:
@@ -91,8 +100,8 @@ def with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps:
     )
 
 
-def rule_credit(method: Method, params: Params, batch: Episode) -> Float[Array, "time batch agents"]:
-    """The function's credit of a time-major batch, as the answers of a critic."""
+def credit_of_batch(method: Method, params: Params, batch: Episode) -> Float[Array, "time batch agents"]:
+    """The function's credit of a time-major batch."""
     return credit_of(method, params, factors_of(method, params, batch, base.views(method.core.env, batch)))
 
 
@@ -114,8 +123,7 @@ def with_credit(method: Method, state: LearnerState, batch: Episode) -> tuple[re
     """
     credit = batch.credit_t
     if credit is None:
-        factors = factors_of(method, state.params, batch, base.views(method.core.env, batch))
-        credit = credit_of(method, state.params, factors)  # (T, B, N)
+        credit = credit_of_batch(method, state.params, batch)
     # 0 after the end, as the team's reward is.
     credit = jnp.where(batch.mask_t[..., None] > 0, jax.lax.stop_gradient(credit), 0.0)
     stats, credit = base.standardize(method.core, state.reward_stats, credit, batch)

@@ -144,10 +144,9 @@ def told(parts: Parts, run: RunState, number: Array) -> tuple[Episode, dict[str,
     Credit is as it is stored, if there is no rule. Numbers that are not stored give any episode.
     """
     assert run.labels is not None
-    assert parts.learner.labelling is not None
+    labelling, credit_of = parts.learner.labelling, parts.learner.reward_credit
     batch = buffer.take(run.storage, labels.rows_of(run.labels, number)[0])
-    rule = parts.learner.labelling.rule
-    credit = rule(run.learner.params, batch) if rule else batch.credit_t
+    credit = credit_of(run.learner.params, batch) if labelling and labelling.by_rule and credit_of else batch.credit_t
     fields = jax.vmap(jax.vmap(parts.env.view))(batch.env_state).fields
     return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (batch._replace(env_state=()), fields, credit))
 
