@@ -56,7 +56,11 @@ def build(
     spec = env.spec
     advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""
     own = "" if KINDS[signature] == "value" else f"kind_{KINDS[signature]}/"
-    state = describe_fields(spec, 'state["{}"]') if signature != "paper" else flat_state.describe(spec, describe_fields(spec, "{}"))
+    state = (
+        describe_fields(spec, 'state["{}"]')
+        if signature != "paper"
+        else flat_state.describe(spec, describe_fields(spec, "{}"))
+    )
     task = describe_task(spec, name, state) + advice
     contract = _contract(spec, signature, factors)
     coder = fill(f"{own}coder", task=task, contract=contract)
