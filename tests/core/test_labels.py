@@ -32,7 +32,7 @@ relabel = jax.jit(labels.relabel)
 
 
 def credit_of(number: int) -> np.ndarray:
-    return np.float32(1000 + number + np.arange(N) / 10)[None].repeat(T, 0)
+    return (1000 + number + np.arange(N, dtype=np.float32) / 10)[None].repeat(T, 0)
 
 
 rounds = st.lists(

@@ -144,7 +144,7 @@ SERVERS = {
 @pytest.mark.parametrize("name", SERVERS)
 def test_each_fault_of_a_server_is_counted_and_labels_nothing(name: str, exp: Experiment, tmp_path: Path):
     answer, label = SERVERS[name]
-    options = {"llm_options": None, "max_calls": None}
+    options: dict[str, Any] = {"max_calls": None}
     with serving(answer) as server:
         options["llm_options"] = OPTIONS | {
             "base_url": server.url,
