@@ -130,7 +130,7 @@ def _conditions(trial: Trial, file: str) -> list[Forced]:
 
     def step(position: int, equation: Any, kinds: Sequence[_Kind], outermost: Any) -> list[_Kind]:
         name, varies = equation.primitive.name, any(kind.varies for kind in kinds)
-        if varies:
+        if varies and equation.outvars[0].aval.size:
             at = line_of(outermost, file)
             found.extend(Forced(position, at, name, value) for value in _values(equation, kinds, ranges[position]))
         whole = name in _WHOLE or (name in _KEEPS_WHOLE and all(kind.whole for kind in kinds))

@@ -47,8 +47,12 @@ def _walked(program: Any, boxes: dict[str, Box]) -> dict[int, tuple[list[Interva
         return [found[position][1]] * len(equation.outvars)
 
     usual = [boxes[name].usual for name in sorted(boxes)]
-    walk(program, [(float(low.min()), float(high.max())) for low, high in usual], step, _constant)
+    walk(program, [_ends(low, high) for low, high in usual], step, _constant)
     return found
+
+
+def _ends(low: np.ndarray, high: np.ndarray) -> Interval:
+    return (float(low.min()), float(high.max())) if low.size else (0.0, 0.0)  # a field of things of which there are none
 
 
 def _constant(value: Any) -> Interval:

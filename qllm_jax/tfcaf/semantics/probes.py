@@ -109,7 +109,7 @@ def spikes(boxes: dict[str, Box]) -> tuple[States, list[str]]:
             spiked = np.zeros((len(rows), box.low.size))
             spiked[np.arange(len(rows)), rows] = bound.reshape(-1)[rows]
             zeros = {other: np.zeros((len(rows), *its.low.shape)) for other, its in boxes.items()}
-            made.append(zeros | {name: spiked.reshape(-1, *box.low.shape)})
+            made.append(zeros | {name: spiked.reshape(len(rows), *box.low.shape)})
     joined = {name: boxes[name].fit(np.concatenate([state[name] for state in made])) for name in boxes}
     return joined, ["in which one number stands out"] * len(next(iter(joined.values())))
 

@@ -98,7 +98,7 @@ def _notable(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ..
     fields, state = jax.tree.map(np.asarray, jax.jit(jax.vmap(views)).lower(keys).compile(_QUICK)(keys))
     rows = np.unique(state.reshape(NOTABLE * len(phrases), -1), axis=0, return_index=True)[1]  # some know no chance
     rows = np.sort(rows)
-    joined = lambda x: x.reshape(-1, *x.shape[2:])[rows].astype(np.float32)
+    joined = lambda x: x.reshape(NOTABLE * len(phrases), *x.shape[2:])[rows].astype(np.float32)  # fields may be empty
     named = tuple(phrases[row % len(phrases)] for row in rows)
     return {name: joined(fields[name]) for name in env.spec.fields}, joined(state), named
 

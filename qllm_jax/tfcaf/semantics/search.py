@@ -134,7 +134,7 @@ def unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
     for name in sorted(boxes):
         shape = boxes[name].low.shape
         size = int(np.prod(shape))
-        states[name] = boxes[name].fit(flat[:, start : start + size].reshape(-1, *shape))
+        states[name] = boxes[name].fit(flat[:, start : start + size].reshape(len(flat), *shape))
         start += size
     return states
 
