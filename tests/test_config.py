@@ -134,10 +134,10 @@ def test_building_refuses(override: str, sentence: str):
     assert sentence in str(error.value)
 
 
-# Every environment with the method that reads its fields (the warehouse has no function for that yet), every method in
-# two environments of different sizes.
+# Every environment with the method that reads its fields (there is no function for JaxMARL), every method in two
+# environments of different sizes.
 COMBINED = sorted(
-    {(env, "matched_vdn" if env.startswith("rware") else "matched_qllm") for env in config.group_names("env")}
+    {(env, "matched_vdn" if env == "jaxmarl" else "matched_qllm") for env in config.group_names("env")}
     | {(env, algo) for env in ("mpe_spread", "lbf_8x8_2p_2f_coop") for algo in config.group_names("algo")}
 )
 

@@ -1,6 +1,6 @@
 """Make the passes that are shipped: `python -m qllm_jax.tfcaf.ship`, two minutes, after a change of the library.
 
-With kinds of functions as arguments (value, reward, task), those of the others stay as they are.
+With kinds (value, reward, task) or names of functions as arguments, the entries of all others stay as they are.
 
 For each task of configs/env, and for the numbers of agents that the documentation trains, the library's functions that
 are named as its environment pass the gates or are left out. Entries of other versions of jax and Python stay: run it
@@ -53,11 +53,13 @@ def subjects() -> Iterator[Subject]:
 
 def main() -> None:
     versions = {"jax": jax.__version__, "python": list(sys.version_info[:2])}
-    kinds = sys.argv[1:] or KINDS
-    remade = lambda entry: {k: entry[k] for k in versions} == versions and entry.get("kind", "value") in kinds
+    chosen = sys.argv[1:] or KINDS
+    wanted = lambda name, kind: name in chosen or kind in chosen
+    made_here = lambda entry: {k: entry[k] for k in versions} == versions
+    remade = lambda entry: made_here(entry) and wanted(entry["function"], entry.get("kind", "value"))
     kept = {key: entry for key, entry in passes.shipped().items() if not remade(entry)}
     for function, task, spec, _ in subjects():
-        if function.kind not in kinds:
+        if not wanted(function.name, function.kind):
             continue
         verdict = gates.verify_in(function.text, function.file, rollouts.from_spec(spec, function.kind))
         of = function.name if function.kind == "value" else f"{function.kind}/{function.name}"

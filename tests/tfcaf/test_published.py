@@ -19,8 +19,10 @@ OPTIONS = {  # a grid that holds 25 agents; opponents that play against teams of
     "mpe_adversary": {"opponent": "random"},
     "mpe_tag": {"opponent": "random"},
 }
-# These come with their number of agents. The battles' function has tests of its own, over more scenarios.
+# These come with their number of agents, or a field of theirs can be empty. The battles' function has tests of its own,
+# over more scenarios.
 NAMED = {
+    "couriers": [{"n_agents": 2}, {"n_hazards": 0}, {"n_agents": 25}],
     "football_lite": [{"scenario": f"academy_{name}_with_keeper"} for name in ("3_vs_1", "pass_and_shoot")],
     "matrix": [{"game": game} for game in ("climbing", "climbing-3p", "penalty")],
     "smax": [{"scenario": "3s_vs_5z"}],

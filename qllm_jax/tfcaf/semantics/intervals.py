@@ -52,7 +52,7 @@ def _walked(program: Any, boxes: dict[str, Box]) -> dict[int, tuple[list[Interva
 
 
 def _ends(low: np.ndarray, high: np.ndarray) -> Interval:
-    return (float(low.min()), float(high.max())) if low.size else (0.0, 0.0)  # a field of things of which there are none
+    return (float(low.min()), float(high.max())) if low.size else (0.0, 0.0)  # it has no entries
 
 
 def _constant(value: Any) -> Interval:
