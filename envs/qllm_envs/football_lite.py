@@ -73,7 +73,7 @@ def _spec(chosen: Rules) -> Spec:
         action_names=ACTION_NAMES,
         reward=_reward_sentence(chosen),
         source="after Google Research Football 2.10.2 (Kurach et al. 2020, arxiv.org/abs/1907.11180)",
-        task=f"football_{SCENARIOS[chosen.scenario].short}_lite",
+        task=f"{NAME}_{SCENARIOS[chosen.scenario].short}",
         state_layout=seen.layout(chosen),
     )
 
