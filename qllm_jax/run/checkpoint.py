@@ -129,19 +129,37 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
         if not any(name.startswith("runs/fault/") for name in leaves_by_name(metadata.metadata)):
             return restore_without_fault(path, metadata, like)
         check_shapes(path, metadata.metadata, like)
-        state = ocp.load(str(path), like)
+        state = as_here(ocp.load(str(path), as_stored(like, metadata.metadata)), like)
     return state, host_counters(metadata)
 
 
 def restore_without_fault(path: Path, metadata: Any, like: TrainState) -> tuple[TrainState, HostState]:
     """`restore` of a checkpoint by a version without `RunState.fault`: no run has failed."""
-    runs = {name: value for name, value in like.runs._asdict().items() if name != "fault"}
-    without = TrainState(like.clock, cast(RunState, runs))
+    without = like._replace(runs=like.runs._replace(fault=cast(guard.Fault, None)))
     check_shapes(path, metadata.metadata, without)
-    state = ocp.load(str(path), without)
+    state = as_here(ocp.load(str(path), as_stored(without, metadata.metadata)), without)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), like.runs.fault)
     fault = nothing._replace(env_steps=nothing.env_steps + guard.NONE)
-    return TrainState(state.clock, RunState(**cast(dict[str, Any], state.runs), fault=fault)), host_counters(metadata)
+    return state._replace(runs=state.runs._replace(fault=fault)), host_counters(metadata)
+
+
+def as_stored(like: Any, stored: Any) -> Any:
+    """Return `like` in the dicts of a checkpoint, without fields that are None here and that it does not have.
+
+    A version without `Episode.credit_t`, for example, wrote no None for it.
+    """
+    if not (hasattr(like, "_asdict") and isinstance(stored, dict)):
+        return like
+    fields = like._asdict().items()
+    return {name: as_stored(value, stored.get(name)) for name, value in fields if name in stored or value is not None}
+
+
+def as_here(loaded: Any, like: Any) -> Any:
+    """Return what `as_stored` gave, loaded, in the records of `like`."""
+    if not (hasattr(like, "_asdict") and isinstance(loaded, dict)):
+        return loaded
+    fields = like._asdict().items()
+    return type(like)(**{name: as_here(loaded[name], value) if name in loaded else None for name, value in fields})
 
 
 def host_state(path: Path) -> HostState:

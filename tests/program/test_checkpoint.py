@@ -1,0 +1,42 @@
+"""Checkpoints of older versions: a field that is None here and was not there is no reason to refuse one."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from qllm_jax.run import checkpoint
+
+
+class Old(NamedTuple):
+    kept: Any
+
+
+class New(NamedTuple):
+    kept: Any
+    added: Any = None  # by a later version
+
+
+class Whole(NamedTuple):
+    inner: Any
+    steps: tuple
+
+
+def test_a_field_that_a_version_did_not_have_is_none(tmp_path: Path):
+    path = tmp_path / "old"
+    ocp.save(str(path), Whole(Old(jnp.arange(3.0)), (jnp.ones(2),)))
+    like = Whole(New(jnp.zeros(3)), (jnp.zeros(2),))
+    stored = checkpoint.as_stored(like, ocp.metadata(str(path)).metadata)
+    assert list(stored["inner"]) == ["kept"]
+    found = checkpoint.as_here(ocp.load(str(path), stored), like)
+    assert isinstance(found.inner, New)
+    assert found.inner.added is None
+    np.testing.assert_array_equal(found.inner.kept, np.arange(3.0))
+    np.testing.assert_array_equal(found.steps[0], np.ones(2))
+
+
+def test_a_field_with_an_array_must_be_there():
+    like = New(jnp.zeros(3), jnp.zeros(1))
+    assert list(checkpoint.as_stored(like, {"kept": None})) == ["kept", "added"]
