@@ -29,12 +29,12 @@ BOX_LENGTH, BOX_WIDTH = 16.4, 20.05  # m, where hands are allowed (playercontrol
 CATCH = 0.3  # least ease of a ball that is held (humanoid.cpp)
 REACTION = 0.85 * 0.72  # stat at difficulty 0.6 (playerdata.cpp)
 # Reach: in place of the engine's recorded dives, an ellipse that grows. Fitted to the share of goals by place of shot.
-DIVE_DELAY = 0.29  # s from a shot to the first move
-DIVE_SPEED = 5.3  # m/s by which his reach across the way of the ball grows
-STANDING, STRETCHED = 0.9, 3.0  # m, reach across it at first and at last
-FORWARD = 1.4  # m, reach along the way of the ball
-SPREAD = 0.38  # share of his reach that chance can take
-OVERHEAD = 1.15  # m
+DIVE_DELAY = 0.24  # s from a shot to the first move
+DIVE_SPEED = 8.4  # m/s by which his reach across the way of the ball grows
+STANDING, STRETCHED = 0.76, 2.3  # m, reach across it at first and at last
+FORWARD = 1.22  # m, reach along the way of the ball
+SPREAD = 0.27  # share of his reach that chance can take
+OVERHEAD = 2.25  # m
 
 
 class Threat(NamedTuple):
