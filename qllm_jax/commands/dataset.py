@@ -129,7 +129,7 @@ def describe(exp: Experiment, path: Path, found: list[Stored]) -> dict[str, Any]
     file = path / opening.FOLDER / transcripts.NAME
     outcomes = questions.recorded(transcripts.read(file)[0]) if file.is_file() else {}
     texts = [
-        {"run": run, "number": number, "text": record["explanation"]}
+        {"run": run, "number": number, "text": record["explanation"], "agents": record["order"]}
         for (run, number), record in sorted(outcomes.items())
         if record["credit"] is not None and (run, number) in held
     ]

@@ -12,8 +12,8 @@ Arrays of the NPZ, with E episodes, T steps, N agents, A actions, O numbers of a
     obs (E, T+1, N, O)           avail (E, T+1, N, A) bool                 field/NAME (E, T+1, ...)
 
 The JSON has `format`, `version`, `task`, the sizes, where the episodes are from, and `explanations`, a list of objects
-with `run`, `number` and `text`. Training reads the arrays before `obs`; the rest is computed from the state, for other
-programs.
+with `run`, `number`, `text` and `agents` (agent i of the text is agent `agents[i]`). Training reads the arrays before
+`obs`; the rest is computed from the state, for other programs.
 """
 
 import json

@@ -77,7 +77,7 @@ def ask(asker: Asker, question: Question) -> Outcome:
     found = _asked(asker, question)
     record = {"run": question.run, "seed": asker.seeds[question.run], "number": question.number}
     credit = None if found.credit is None else found.credit.tolist()
-    record |= {**found._asdict(), "credit": credit, "question": sha256(question.text)}
+    record |= {**found._asdict(), "credit": credit, "order": question.order.tolist(), "question": sha256(question.text)}
     transcripts.append(asker.client.transcript, KIND, **record)
     asker.outcomes[question.run, question.number] = asker.client.transcript.records[-1]
     return found

@@ -12,7 +12,11 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Client
 
 SUMMARY, EXPLANATIONS = "summary.json", "explanations.md"
-HEAD = "# What the critic said\n\nCredit is summed over the steps of an episode, agent 0 first.\n"
+HEAD = """# What the critic said
+
+Credit is summed over the steps of an episode, agent 0 first. Questions number the agents in an order that is drawn, and
+so do the explanations: "1, 0" means that agent 0 of the text is agent 1.
+"""
 
 
 def write(folder: Path, asker: Asker, summary: dict[str, Any]) -> None:
@@ -42,4 +46,5 @@ def _part(record: dict[str, Any]) -> str:
     if record["credit"] is None:
         return f"{head}\n{record['problem']}\n"
     sums = ", ".join(f"{sum(agent):.3g}" for agent in zip(*record["credit"], strict=True))
-    return f"{head}\nCredit: {sums}\n\n{record['explanation'] or '(no explanation)'}\n"
+    order = ", ".join(map(str, record["order"]))
+    return f"{head}\nCredit: {sums}. Agents of the text: {order}.\n\n{record['explanation'] or '(no explanation)'}\n"

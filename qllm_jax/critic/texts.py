@@ -24,7 +24,7 @@ class Texts(NamedTuple):
 
 def build(spec: Spec, name: str, bound: float) -> Texts:
     """Build the texts for the environment `name`. UserError for one that no prompt describes."""
-    task = prompts.describe_task(spec, name, prompts.describe_fields(spec, "{}"))
+    task = prompts.describe_task(spec, name, prompts.describe_fields(spec, "{}"), "The state, as named arrays")
     system = prompts.fill("critic/system", task=task, n_agents=str(spec.n_agents), bound=f"{bound:g}")
     return Texts(task, system, prompts.read("critic/question"), prompts.read("critic/again"))
 

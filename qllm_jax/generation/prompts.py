@@ -83,8 +83,11 @@ def _contract(spec: Spec, signature: Signature, factors: bool) -> str:
     return fill("kind_reward/contract", n_agents=n_agents, outcome=outcome, rules=rules)
 
 
-def describe_task(spec: Spec, name: str, state: str) -> str:
-    """Return the text of a task, after which `state` describes its arrays. UserError for a game without a text."""
+def describe_task(spec: Spec, name: str, state: str, sees: str = "The state, as your function sees it") -> str:
+    """Return the text of a task, which ends in `state`, the description of its arrays, with the head `sees`.
+
+    Raise `UserError` for a game without a text.
+    """
     return fill(
         "task",
         text=_task_text(spec, name),
@@ -93,6 +96,7 @@ def describe_task(spec: Spec, name: str, state: str) -> str:
         reward=spec.reward,
         actions=", ".join(_action(number, name) for number, name in enumerate(spec.action_names)),
         state=state,
+        sees=sees,
     )
 
 
