@@ -28,7 +28,7 @@ Ctrl-C writes a checkpoint; resume=FOLDER continues there and gives the same num
 for each combination of values (key=1,2), in turn or on a cluster through Hydra's launchers (docs/scaling.md).
 --cfg job shows the configuration that the other arguments give, --cfg job --package algo a part of it; --info shows
 where it comes from, and --info memory the memory plan in detail. Both train nothing.
-Exit codes: 0 done, 1 a job of --multirun failed, 2 a mistake, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a job of --multirun failed, 2 a mistake, 4 a critic waits for a person, 130 stopped by Ctrl-C.
 """
 
 from qllm_jax import choices, cli, process

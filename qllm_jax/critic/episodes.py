@@ -60,18 +60,25 @@ def describe(told: Told, spec: Spec, order: Int[np.ndarray, " agents"]) -> str:
     lines = [" ".join(["state 0:", *(f"{name}={compact(values[0])}" for name, values in fields.items())])]
     for t, (action, reward) in enumerate(zip(told.action_t, told.reward_t, strict=True)):
         lines.append(f"step {t}: actions={compact(action[order])} reward={compact(reward)}")
-        changed = [f"{name}={compact(x[t + 1])}" for name, x in fields.items() if compact(x[t + 1]) != compact(x[t])]
+        changed = [f"{name}={compact(x[t + 1])}" for name, x in fields.items() if _differs(x[t], x[t + 1])]
         lines.append(" ".join([f"state {t + 1}:", *(changed or ["as before"])]))
     return "\n".join(lines)
 
 
 def compact(value: Any) -> str:
     """Return numbers as short text, arrays in brackets."""
-    array = np.asarray(value)
-    if array.ndim:
-        return f"[{','.join(map(compact, array))}]"
-    number = float(array)
-    return str(int(number)) if number.is_integer() else f"{number:.{DIGITS}g}"
+    return _text(np.asarray(value, np.float64).tolist())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return str(int(value)) if value.is_integer() else f"{value:.{DIGITS}g}"
+
+
+def _differs(before: np.ndarray, after: np.ndarray) -> bool:
+    """True if two arrays differ as text."""
+    return not np.array_equal(before, after) and compact(before) != compact(after)
 
 
 def belongs_to_agents(spec: Spec, name: str, field: Field) -> bool:

@@ -10,6 +10,7 @@ parts/               copies of the environment, mixer or learner if one is a fil
 metrics.jsonl        one record per run for each log interval, evaluation and the final evaluation (log.py)
 timing.jsonl         wall time of the same records, kept apart because it differs between machines
 checkpoints/         the newest two checkpoints (checkpoint.py)
+critic/              transcript, summary and explanations of a critic that is asked in training (critic/opening.py)
 result.json          final returns (results.py); marl_eval.json: the same for marl-eval (marl_eval.py)
 wandb/               offline data of Weights & Biases (wandb_log.py)
 group_000/ ...       with several groups: config.yaml, logs, checkpoints and results of each

@@ -18,7 +18,7 @@ from qllm_jax.core.rollout import epsilon_greedy, softmax_sampled
 from qllm_jax.run import folder
 
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
-SCRIPTS += ("gpu", "gpu_program", "memory", "scaling", "sweep", "jaxmarl_envs")
+SCRIPTS += ("gpu", "gpu_program", "memory", "scaling", "sweep", "jaxmarl_envs", "critic_cost")
 
 HLO = """HloModule jit_chunk
 
