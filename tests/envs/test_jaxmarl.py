@@ -143,8 +143,9 @@ def test_each_layout_and_scenario_has_the_shapes_of_the_contract(name: str, key:
     assert env.spec.task == f"jaxmarl_{name}_{value}"
 
 
+# The manager does not find the spaces of the second Overcooked.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(GAMES))
+@pytest.mark.parametrize("name", [name for name in GAMES if name != "overcooked_v2"])
 def test_the_team_reward_and_the_state_are_those_of_jaxmarls_rollout_manager(name: str):
     from jaxmarl.wrappers.baselines import CTRolloutManager
 
