@@ -26,7 +26,6 @@ from qllm_jax.program import experiment
 from qllm_jax.run.checkpoint import TrainState
 
 PER = 1000  # episodes
-ROUNDS = 3  # the first of which compiles
 BASE = ("algo=matched_mca", "algo.learner.critic=rule", "seeds=1", "devices=1")
 
 
@@ -48,20 +47,22 @@ def measure(overrides: list[str], episodes: int) -> dict[str, Any]:
     sizes = [f"algo.n_envs={episodes}", f"algo.batch_episodes={2 * episodes}", f"algo.buffer_episodes={2 * episodes}"]
     asked = [f"algo.learner.asking.episodes={episodes}", "algo.learner.asking.max_calls=null"]
     exp = experiment.build(config.load([*BASE, *sizes, *asked, *overrides]))
-    seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(ROUNDS):
-            state = TrainState(*exp.program.warmup(*experiment.init(exp), exp.hp))
-            jax.block_until_ready(state)
-            place = Path(folder) / str(len(seconds))
-            with opening.opened(exp, place) as between:
-                assert between is not None
-                started = time.monotonic()
-                after = between.work(state, print, lambda: False)
-                seconds.append(time.monotonic() - started)
-        records = transcripts.read(place / opening.FOLDER / transcripts.NAME)[0]
+        one_round(exp, Path(folder) / "compiles")
+        state, records, seconds = one_round(exp, Path(folder) / "measured")
+    return figures(exp, records, state, seconds / episodes)
+
+
+def one_round(exp: experiment.Experiment, folder: Path) -> tuple[TrainState, list[dict[str, Any]], float]:
+    """State after a round of questions, the records of its transcript, and its seconds."""
+    state = jax.block_until_ready(TrainState(*exp.program.warmup(*experiment.init(exp), exp.hp)))
+    with opening.opened(exp, folder) as between:
+        assert between is not None
+        started = time.monotonic()
+        after = jax.block_until_ready(between.work(state, print, lambda: False))
+        seconds = time.monotonic() - started
     assert after is not None
-    return figures(exp, records, after, min(seconds[1:]) / episodes)
+    return after, transcripts.read(folder / opening.FOLDER / transcripts.NAME)[0], seconds
 
 
 def figures(exp: experiment.Experiment, records: list[dict[str, Any]], state: TrainState, seconds: float) -> dict:
