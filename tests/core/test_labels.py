@@ -75,3 +75,14 @@ def test_credit_lands_on_its_own_episode_or_nowhere(steps):
             assert bool(state.asked[row]) == (each in asked)
     assert np.isfinite(np.asarray(storage.credit_t)).all()
     assert set(np.asarray(state.number).tolist()) == set(held.values()) | ({NOTHING} if len(held) < CAPACITY else set())
+
+
+def test_preferred_rows_are_drawn_alone_and_repeated_where_they_are_few():
+    storage = {"x": jnp.zeros((8, 1))}
+    rows_of = jax.jit(lambda key, preferred: buffer.sample_rows(storage, key, jnp.asarray(6), 4, preferred))
+    for wanted in ([], [2], [0, 5], [0, 1, 2, 3, 4]):
+        preferred = jnp.zeros(8, bool).at[jnp.asarray(wanted, jnp.int32)].set(True)
+        drawn = [rows_of(jax.random.key(i), preferred).tolist() for i in range(20)]
+        allowed = set(wanted) or set(range(6))
+        assert {row for rows in drawn for row in rows} == allowed
+        assert all(len(set(rows)) == min(len(allowed), 4) for rows in drawn)
