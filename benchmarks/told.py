@@ -1,11 +1,11 @@
 """Returns of teams of `matched_taca` that are told no task, as in evaluations, and that are told all: what they lost.
 
-    python benchmarks/told.py RUN [EPISODES]
+    python benchmarks/told.py RUN
 
-RUN is a run folder. The parameters are those of each run's best evaluation; episodes are greedy, 320 by default.
+RUN is a run folder. The parameters are those of each run's best evaluation; episodes are greedy.
 """
 
-import sys
+import argparse
 
 import jax
 import jax.numpy as jnp
@@ -36,17 +36,22 @@ def returns(exp: Experiment, params: Params, kept: float, episodes: int) -> np.n
     return np.asarray(jax.jit(jax.vmap(play))(params).returns).mean(-1)
 
 
-def main(arguments: list[str]) -> int:
-    """Print both returns. Return the exit code."""
-    if not 1 <= len(arguments) <= 2:
-        raise UserError("give one run folder and, if you like, a number of episodes")
-    run = load_run(arguments[0])
-    episodes = int(arguments[1]) if len(arguments) > 1 else 320
+def arguments() -> argparse.Namespace:
+    """Arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="folder of a run of matched_taca")
+    parser.add_argument("--episodes", type=int, default=320)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print both returns."""
+    given = arguments()
+    run = load_run(given.run)
     for words, kept in (("told no task", 0.0), ("told all tasks", 1.0)):
-        found = returns(run.exp, run.params, kept, episodes)
+        found = returns(run.exp, run.params, kept, given.episodes)
         print(f"{words:<16}{mean_with_interval(found)}; by run {', '.join(f'{x:.3f}' for x in found)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
