@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from qllm_jax import cli, evaluate, report
+from qllm_jax import cli, evaluate
 from qllm_jax.errors import UserError
+from qllm_jax.report import report
 from qllm_jax.run import checkpoint, folder, interrupt
 from qllm_jax.run.session import Session
 from qllm_jax.train import train
@@ -171,17 +172,17 @@ READING: dict[str, tuple[Callable[[Path], object], Callable[[Path], object], str
     ),
     "report, steps": (
         lambda run: edit(run / "metrics.jsonl", '"env_steps": ', '"env_steps": NaN, "x": '),
-        lambda run: report.report([str(run), f"out={run / 'x.png'}"]),
+        lambda run: report([str(run), f"out={run / 'x.png'}"]),
         "metrics.jsonl is damaged in line 1: env_steps and seed must be whole numbers",
     ),
     "report, result": (
         lambda run: cut(run / "result.json"),
-        lambda run: report.report([str(run), f"out={run / 'x.png'}"]),
+        lambda run: report([str(run), f"out={run / 'x.png'}"]),
         "result.json is damaged: it is not JSON",
     ),
     "report, timing": (
         lambda run: (run / "timing.jsonl").write_text("3\n"),
-        lambda run: report.report([str(run), f"out={run / 'x.png'}"]),
+        lambda run: report([str(run), f"out={run / 'x.png'}"]),
         "timing.jsonl is damaged in line 1: it is not a JSON object",
     ),
 }

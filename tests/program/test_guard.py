@@ -10,11 +10,12 @@ import pytest
 from learning import core_of, hp
 from probes import probe
 
-from qllm_jax import config, learners, report
+from qllm_jax import config, learners
 from qllm_jax.core.types import Scores
 from qllm_jax.mixers import tfcaf
 from qllm_jax.program import compiled, experiment, guard
 from qllm_jax.program.one_run import Sizes
+from qllm_jax.report import report
 from qllm_jax.run import checkpoint, finish, folder, gated, load, nonfinite, results, stored_logs
 from qllm_jax.run.nonfinite import FILE, NonFiniteError
 from qllm_jax.tfcaf import from_source
@@ -124,7 +125,7 @@ def test_a_group_whose_runs_all_fail_ends_and_the_others_go_on(
     assert bad["return"]["mean"] is None
     assert bad["failed"] == [{"env_steps": 100, "cause": "weights"}] * 2
     assert "bad" not in (path / folder.MARL_EVAL).read_text()
-    assert report.report([str(path), f"out={tmp_path / 'curves.png'}"]) == 0
+    assert report([str(path), f"out={tmp_path / 'curves.png'}"]) == 0
     assert "matched_qllm tfcaf=bad (2 of 2 seeds failed) | 2 | 100 | - |" in capsys.readouterr().out
 
     with pytest.raises(NonFiniteError, match=r"training of .*group_001 has stopped, as tfcaf=bad seed 0 at step 100"):
