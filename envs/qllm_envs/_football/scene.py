@@ -15,14 +15,16 @@ from qllm_envs._football.constants import (
 )
 from qllm_envs.core import Bar, Key, Line, Scene, Shape
 
-AGENT, OWNER, OPPONENT, BALL, LINES = "tab:blue", "tab:orange", "tab:red", "black", "#9aa5b1"
+AGENT, OWNER, OPPONENT, BALL = "tab:blue", "tab:orange", "tab:red", "black"
+LINES, RUN = "#9aa5b1", "gold"
 BEHIND, BESIDE = 4.0, 2.0  # m around the pitch
-PLAYER, HEIGHT = 1.4, 4.0  # m, radius of a player; height of the ball that fills its bar
+PLAYER, HEIGHT = 2.0, 4.0  # m, radius of a player; height of the ball that fills its bar
 BOXES = ((16.5, 20.16), (5.5, 9.16))  # length and half the width of the areas in front of the goals
 KEY = (
     Key("circle", OWNER, "agent with the ball"),
     Key("circle", OPPONENT, "opponent (G: goalkeeper)"),
     Key("circle", BALL, "ball (bar: height)"),
+    Key("line", RUN, "0.4 s of running"),
 )
 
 
@@ -39,7 +41,7 @@ def scene(rules: Rules, state: Any) -> Scene:
         else:
             shapes.append(Shape("circle", (x, y), PLAYER, OPPONENT, name))
         end = _inside(pos[i] + 0.4 * vel[i])
-        lines.append(Line((x, y), (float(end[0]), float(end[1])), "black"))
+        lines.append(Line((x, y), (float(end[0]), float(end[1])), RUN))
     ball = np.asarray(state.ball.pos)
     height = float(np.clip((ball[2] - BALL_RADIUS) / HEIGHT, 0.0, 1.0))
     x, y = _inside(ball[:2]).tolist()
