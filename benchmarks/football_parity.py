@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+import football_games as games
 import football_port as port
 import football_record as record
 import numpy as np
@@ -136,18 +137,17 @@ def idle() -> list[Row]:
     """Mean paths of defender and keeper, and the time of the loss, where no agent acts."""
     recorded, rows = load("idle"), []
     for task in ("academy_3_vs_1_with_keeper", "academy_pass_and_shoot_with_keeper"):
-        path, lengths, ends = port.idle(task, record.IDLE_EPISODES)
+        path, lengths, ends = port.idle(task, games.IDLE_EPISODES)
         theirs = recorded[f"{task}_path"]
         for i, who in enumerate(("keeper", "defender")):
             gap = float(np.nanmax(np.linalg.norm(path[PATH_STEPS, i] - theirs[PATH_STEPS, i], axis=-1)))
             rows.append(Row("idle", f"{task}: {who}, steps 5 to 20", "", f"{gap:.2f} m", f"{PATH} m", gap < PATH))
         lost = [
             lengths_of(recorded[f"{task}_length"], recorded[f"{task}_end"]),
-            lengths_of(lengths, np.array([record.ENDS.index(e) if e in record.ENDS else -1 for e in ends])),
+            lengths_of(lengths, np.array([games.ENDS.index(e) if e in games.ENDS else -1 for e in ends])),
         ]
         share = [
-            f"{len(x) / record.IDLE_EPISODES:.2f} lost, median step {np.median(x) if len(x) else np.nan:g}"
-            for x in lost
+            f"{len(x) / games.IDLE_EPISODES:.2f} lost, median step {np.median(x) if len(x) else np.nan:g}" for x in lost
         ]
         both = [float(np.median(x)) if len(x) > 20 else LIMIT for x in lost]
         rows.append(Row("idle", f"{task}: loss", share[0], share[1], f"{STEAL} steps", abs(both[0] - both[1]) <= STEAL))
@@ -156,7 +156,7 @@ def idle() -> list[Row]:
 
 def lengths_of(lengths: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Lengths of the episodes that ended with a lost ball."""
-    return np.asarray(lengths)[np.asarray(ends) == record.ENDS.index("lost")]
+    return np.asarray(lengths)[np.asarray(ends) == games.ENDS.index("lost")]
 
 
 def actions() -> list[Row]:
@@ -180,7 +180,7 @@ def actions() -> list[Row]:
 def episodes(task: str) -> list[Row]:
     """Fixed policies: goals, losses, returns, lengths and possession, by two-sample tests."""
     recorded, rows = load(f"episodes_{task}"), []
-    for name in record.football_policies.POLICIES:
+    for name in games.football_policies.POLICIES:
         theirs = recorded[name]
         ends = [str(recorded["ends"][int(e)]) for e in theirs[:, 2]]
         ends = ["out" if end in port.OUT else end for end in ends]
@@ -190,9 +190,9 @@ def episodes(task: str) -> list[Row]:
         rows += [of_shares(task, name, end, both) for end, both in marks.items()]
         for column, i in numbers.items():
             rows.append(of_numbers(task, name, column, theirs[:, i], own[:, i if i < 2 else i - 1]))
-    if record.BUILTIN in recorded:
-        theirs = recorded[record.BUILTIN]
-        goals = float(np.mean(theirs[:, 2] == record.ENDS.index("goal")))
+    if games.BUILTIN in recorded:
+        theirs = recorded[games.BUILTIN]
+        goals = float(np.mean(theirs[:, 2] == games.ENDS.index("goal")))
         figure = f"goals {goals:.3f}, return {theirs[:, 0].mean():.2f}, length {theirs[:, 1].mean():.0f}"
         rows.append(Row("episodes", f"{task}, built-in AI", figure, "none in the port", "", True))
     return rows
@@ -224,7 +224,7 @@ def tested(task: str, name: str, what: str, theirs: str, own: str, p: float, eff
 
 
 PARTS: dict[str, Callable[[], list[Row]]] = {f.__name__: f for f in (ball, runs, kicks, shots, idle, actions)}
-PARTS |= {f"episodes_{task}": (lambda task=task: episodes(task)) for task in record.TASKS}
+PARTS |= {f"episodes_{task}": (lambda task=task: episodes(task)) for task in games.TASKS}
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "part": lambda row: row["part"],
     "what": lambda row: row["what"],

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any, NamedTuple
 
+import football_games as games
 import football_policies
 import football_record as record
 import jax
@@ -24,7 +25,7 @@ OUT = ("goal_kick", "free_kick", "corner", "throw_in", "penalty", "kick_off")  #
 
 
 class Track(NamedTuple):
-    """What is measured after each step."""
+    """Measurements after each step."""
 
     ball: Any  # (3,)
     ball_velocity: Any  # (3,)
@@ -189,8 +190,8 @@ def idle(task: str, n: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     followed = np.stack(
         [pos[:, :, left], pos[:, :, left + 1], np.asarray(tracks.ball)[..., :2], pos[:, :, 1], pos[:, :, 2]], 2
     )
-    followed = followed[:, : record.IDLE_STEPS + 1]
-    on = np.arange(record.IDLE_STEPS + 1)[None] <= lengths[:, None]
+    followed = followed[:, : games.IDLE_STEPS + 1]
+    on = np.arange(games.IDLE_STEPS + 1)[None] <= lengths[:, None]
     mean = np.nanmean(np.where(on[..., None, None], followed, np.nan), 0)
     return mean, lengths, [ENDED[int(e)] for e in ended[:, -1]]
 
@@ -204,7 +205,7 @@ def tried(recorded: dict[str, np.ndarray]) -> np.ndarray:
         player = 1 + int(np.argmin(np.linalg.norm(pos[1 : THREE.n_left] - ball[:2], axis=-1)))
         for action in range(n_actions):
             starts.append((pos, vel, facing(pos, vel, THREE.n_left), ball, recorded["held"][s], recorded["sprint"][s]))
-            rows = np.zeros((record.TRIED_STEPS, THREE.n_left), np.int32)
+            rows = np.zeros((games.TRIED_STEPS, THREE.n_left), np.int32)
             rows[0, player] = action
             actions.append(rows)
     start = stacked(starts)
@@ -219,7 +220,7 @@ def tried(recorded: dict[str, np.ndarray]) -> np.ndarray:
 def episodes(task: str, name: str, n: int) -> tuple[np.ndarray, list[str]]:
     """Rows (n, 5) of return, length, and share of steps that nobody, we and they own the ball; and the ends."""
     env = qllm_envs.make("football_lite", scenario=task)
-    n_left = record.N_LEFT[task]
+    n_left = games.N_LEFT[task]
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         key_reset, key_steps = jax.random.split(key)

@@ -6,7 +6,6 @@ return of a start can be searched for.
 """
 
 from functools import partial
-from typing import Any
 
 from qllm_envs import options
 from qllm_envs._couriers import view as seen
@@ -41,8 +40,8 @@ def make(
     """
     rules = Rules(
         n_agents=options.integer(NAME, "n_agents", n_agents, low=1),
-        rows=_side("rows", rows),
-        cols=_side("cols", cols),
+        rows=options.integer(NAME, "rows", rows, low=2, high=MAX_SIDE),
+        cols=options.integer(NAME, "cols", cols, low=2, high=MAX_SIDE),
         n_parcels=options.integer(NAME, "n_parcels", n_parcels, low=1),
         n_hazards=options.integer(NAME, "n_hazards", n_hazards, low=0),
         crash_cost=options.number(NAME, "crash_cost", crash_cost, low=0, high=1000),
@@ -59,13 +58,6 @@ def make(
         won=won,
         notable=partial(notable, rules),
     )
-
-
-def _side(option: str, value: Any) -> int:
-    checked = options.integer(NAME, option, value, low=2)
-    if checked > MAX_SIDE:
-        raise ValueError(f"{NAME}: {option} must be an integer of at most {MAX_SIDE}, got {value!r}")
-    return checked
 
 
 def _check_room(rules: Rules) -> None:

@@ -12,7 +12,6 @@ of QLLM (arxiv.org/abs/2504.12961), its named parts are the fields. What differs
 
 import math
 from functools import partial
-from typing import Any
 
 from qllm_envs import options
 from qllm_envs._lbf import view as seen
@@ -55,13 +54,13 @@ def make(
     """
     rules = Rules(
         n_agents=options.integer(NAME, "n_agents", n_agents, low=1),
-        rows=_integer("rows", rows, 3, MAX_SIDE),
-        cols=_integer("cols", cols, 3, MAX_SIDE),
+        rows=options.integer(NAME, "rows", rows, 3, MAX_SIDE),
+        cols=options.integer(NAME, "cols", cols, 3, MAX_SIDE),
         n_foods=options.integer(NAME, "n_foods", n_foods, low=1),
         sight=max(rows, cols) if sight is None else min(options.integer(NAME, "sight", sight, 0), max(rows, cols)),
         coop=options.flag(NAME, "coop", coop),
         penalty=options.number(NAME, "penalty", penalty, low=0, high=1000),
-        max_player_level=_integer("max_player_level", max_player_level, 1, MAX_LEVEL),
+        max_player_level=options.integer(NAME, "max_player_level", max_player_level, 1, MAX_LEVEL),
         horizon=options.integer(NAME, "horizon", horizon, low=1),
         fix_overlap=options.flag(NAME, "fix_overlap", fix_overlap),
         normalize_reward=options.flag(NAME, "normalize_reward", normalize_reward),
@@ -75,13 +74,6 @@ def make(
         scene=partial(seen.scene, rules),
         notable=partial(notable, rules),
     )
-
-
-def _integer(option: str, value: Any, low: int, high: int) -> int:
-    checked = options.integer(NAME, option, value, low)
-    if checked > high:
-        raise ValueError(f"{NAME}: {option} must be an integer of at most {high}, got {value!r}")
-    return checked
 
 
 def _check_room(rules: Rules) -> None:

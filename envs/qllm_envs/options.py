@@ -16,12 +16,15 @@ T = TypeVar("T")
 SMALLEST, LARGEST = sys.float_info.min, sys.float_info.max
 
 
-def integer(part: str, option: str, value: Any, low: int) -> int:
-    """An integer of at least `low`."""
+def integer(part: str, option: str, value: Any, low: int, high: int | None = None) -> int:
+    """An integer of at least `low`, and of at most `high` if that is given."""
     # True is an int to Python, and `n_agents=true` in a config file is a mistake.
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{part}: {option} must be an integer of at least {low}, got {value!r}")
-    return int(value)
+    checked = int(value)
+    if high is not None and checked > high:
+        raise ValueError(f"{part}: {option} must be an integer of at most {high}, got {value!r}")
+    return checked
 
 
 def number(part: str, option: str, value: Any, low: float, high: float = LARGEST, allowed: str | None = None) -> float:

@@ -53,7 +53,7 @@ def make(
     `reward_type` is "individual" (a delivery pays 1 to its carrier, so 1 to the team), "global" (1 to every agent, so
     `n_agents` to the team) or "two_stage" (0.5 to the carrier, and 0.5 when it then puts down a shelf in storage).
     """
-    n = _integer("n_agents", n_agents, 1, MAX_AGENTS)
+    n = options.integer(NAME, "n_agents", n_agents, 1, MAX_AGENTS)
     plan = _floor(size, shelf_rows, shelf_columns, column_height, layout)
     if n > plan.n_cells:
         raise ValueError(f"{NAME}: n_agents must be at most {plan.n_cells}, the cells of the floor, got {n}")
@@ -62,7 +62,7 @@ def make(
         floor=plan,
         tables=ties.tables(plan, n),
         requests=_requests(n, plan.n_shelves, difficulty, requests),
-        sensor_range=_integer("sensor_range", sensor_range, 0, MAX_REACH),
+        sensor_range=options.integer(NAME, "sensor_range", sensor_range, 0, MAX_REACH),
         reward_type=options.choice(NAME, "reward_type", reward_type, REWARD_TYPES),
         max_inactivity=None if max_inactivity is None else options.integer(NAME, "max_inactivity", max_inactivity, 1),
         horizon=options.integer(NAME, "horizon", horizon, low=1),
@@ -76,13 +76,6 @@ def make(
         scene=partial(seen.scene, rules),
         notable=partial(notable, rules),
     )
-
-
-def _integer(option: str, value: object, low: int, high: int) -> int:
-    checked = options.integer(NAME, option, value, low)
-    if checked > high:
-        raise ValueError(f"{NAME}: {option} must be an integer of at most {high}, got {value!r}")
-    return checked
 
 
 def _floor(

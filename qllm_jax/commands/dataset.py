@@ -115,7 +115,7 @@ def index(found: list[Stored]) -> dict[str, np.ndarray]:
 
 
 def views(exp: Experiment, episodes: Episode) -> dict[str, np.ndarray]:
-    """What agents and functions see in all slots, computed from the state."""
+    """Arrays that agents and functions see in all slots, computed from the state."""
     view = jax.jit(jax.vmap(jax.vmap(exp.env.view)))(episodes.env_state)
     fields = {f"field/{name}": np.asarray(x) for name, x in view.fields.items()}
     return {"obs": np.asarray(view.obs), "avail": np.asarray(view.avail), **fields}

@@ -42,7 +42,7 @@ def sidecar(path: Path) -> Path:
 
 
 def describe(spec: Spec, state: Any) -> dict[str, Any]:
-    """What the sidecar says of a task; `state` is an environment's state, or shapes of one."""
+    """Return the sidecar's entries of a task; `state` is an environment's state, or shapes of one."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     named = [{"name": jax.tree_util.keystr(path), **_kind(leaf.shape, leaf.dtype)} for path, leaf in leaves]
     sizes = {size: getattr(spec, size) for size in SIZES}

@@ -131,7 +131,7 @@ def with_credit(method: Method, state: LearnerState, batch: Episode) -> tuple[re
 
 
 def factors_of(method: Method, params: Params, batch: Episode, view: View) -> Float[Array, "time batch agents factors"]:
-    """What the function gives in all steps of a time-major batch."""
+    """Results of the function in all steps of a time-major batch."""
     before, after = ({name: x[slots] for name, x in view.fields.items()} for slots in (slice(-1), slice(1, None)))
     step = Step(before, batch.action_t, batch.reward_t, after)
     return jax.vmap(jax.vmap(partial(method.credit.apply, params.get(CREDIT, {}))))(step)

@@ -90,7 +90,7 @@ def _step(env: Env, function: TaskFunction, key: jax.Array, state: Tasked, actio
 def _told(
     function: TaskFunction, key: jax.Array, fields: dict[str, Array], has_tasks: Array, dropped: Array
 ) -> Int[Array, " agents"]:
-    """What each agent is told. The key is consumed."""
+    """Draw the task that each agent is told, NONE for one that is told none. The key is consumed."""
     task = function.assign(fields)
     hears = has_tasks & (jax.random.uniform(key, task.shape) >= dropped)
     return jnp.where(hears, task, NONE)

@@ -13,7 +13,7 @@ def parity(load):
 
 
 def on_page(part: str) -> dict[str, str]:
-    """Whether each gate of a part is met ("yes", "**no**" or ""), as the page's table says."""
+    """The page's word on each gate of a part: "yes", "**no**" or ""."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.read_text().splitlines()]
     return {row[1]: row[-1] for row in rows if row and row[0] == part}
 

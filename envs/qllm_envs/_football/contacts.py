@@ -26,7 +26,7 @@ PASS_NOISE = 0.03  # rad, standard deviation of the direction of a pass; fitted
 
 
 class Plan(NamedTuple):
-    """What is decided once a step, and the chance in it."""
+    """Decisions of one step, and the chance in it."""
 
     want: Float[Array, "p 2"]
     aim: Float[Array, "n 2"]

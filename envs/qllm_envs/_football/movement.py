@@ -1,4 +1,4 @@
-"""How players run: speed, turning and collisions.
+"""Running of players: speed, turning and collisions.
 
 The engine plays one of 293 recorded strides after the other. In place of these are limits on acceleration, braking and
 turning, with a delay of nearly a step between what is wanted and what the legs do. The tables are fitted to speeds

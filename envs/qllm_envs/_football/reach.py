@@ -79,7 +79,7 @@ def designate(
 
 
 def possession(rules: Rules, time: Float[Array, " p"]) -> Float[Array, " p"]:
-    """How much sooner than the first opponent each player is at the ball: above 1 if sooner (playercontroller.cpp)."""
+    """Ratio of the first opponent's time to the ball to each player's: above 1 if sooner (playercontroller.cpp)."""
     left, right = time[: rules.n_left].min(), time[rules.n_left :].min()
     opponent = jnp.where(right_team(rules), left, right)
     return (opponent + 0.2) / (time + 0.2)

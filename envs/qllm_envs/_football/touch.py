@@ -34,7 +34,7 @@ def rest_after(speed: Array) -> Array:
 def difficulty(
     ball: Ball, pos: Array, vel: Array, facing: Array, since_opponent: Array, luck: Array
 ) -> tuple[Array, Array, Array]:
-    """How far and how high the ball bounces off, and the share of its velocity that it keeps: 0 to 1 each."""
+    """Distance and height of the bounce of a touched ball, and the share of its velocity that it keeps: 0 to 1 each."""
     relative = norm(ball.vel[:2] - vel)
     fast = share(relative, HANDS_SPEED, 50.0) ** 1.5 * 5.0
     far = share(norm(pos + facing * 0.2 - ball.pos[:2]), 0.7, 1.3) ** 2 * 2.0
