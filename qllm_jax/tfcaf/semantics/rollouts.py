@@ -15,6 +15,7 @@ from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD
 from qllm_jax.tfcaf.semantics import steps
+from qllm_jax.tfcaf.semantics.steps import random_step
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.static.vocabulary import Kind
 
@@ -107,13 +108,8 @@ def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Return fields (R, ...), flat states (R, S), and the lowest and highest numbers of all flat states (2, S)."""
 
     def step(carry: tuple, key: jax.Array) -> tuple:
-        state, alive = carry
-        key_act, key_env = jax.random.split(key)
-        view = env.view(state)
-        action = jax.random.categorical(key_act, jnp.where(view.avail, 0.0, -jnp.inf))
-        out = env.step(key_env, state, action)
-        state = jax.tree.map(lambda new, old: jnp.where(alive, new, old), out.state, state)
-        return (state, alive & ~(out.terminated | out.truncated)), (view.fields, view.state, alive)
+        after, view, *_ = random_step(env, carry, key)
+        return after, (view.fields, view.state, carry[1])
 
     def episode(key: jax.Array) -> tuple:
         key_reset, key_steps = jax.random.split(key)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from qllm_envs.core import Env, EnvState
+from qllm_envs.core import Env, EnvState, View
 from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD, step_inputs
 from qllm_jax.tfcaf.semantics.probes import Box, States, box
 
@@ -62,18 +62,29 @@ def _notable(env: Env, key: jax.Array) -> EnvState:
     return jax.tree.map(lambda *states: jnp.stack(states), *found)
 
 
+def random_step(
+    env: Env, carry: tuple[EnvState, Bool[jax.Array, ""]], key: jax.Array
+) -> tuple[tuple[EnvState, Bool[jax.Array, ""]], View, jax.Array, jax.Array]:
+    """Play a step of random available actions from (state, True if the episode goes on); the key is consumed.
+
+    Return the pair after the step, the view before it, the actions and the reward. After the end the state stays.
+    """
+    state, alive = carry
+    key_act, key_env = jax.random.split(key)
+    view = env.view(state)
+    action = jax.random.categorical(key_act, jnp.where(view.avail, 0.0, -jnp.inf))
+    out = env.step(key_env, state, action)
+    after = jax.tree.map(lambda new, old: jnp.where(alive, new, old), out.state, state)
+    return (after, alive & ~(out.terminated | out.truncated)), view, action, out.reward
+
+
 def _walk(env: Env, length: int, state: EnvState, key: jax.Array) -> tuple[States, Bool[jax.Array, " steps"]]:
     """Random play from a state: the arrays of each step, and True where it happened."""
 
     def step(carry: tuple, key: jax.Array) -> tuple:
-        state, alive = carry
-        key_act, key_env = jax.random.split(key)
-        view = env.view(state)
-        action = jax.random.categorical(key_act, jnp.where(view.avail, 0.0, -jnp.inf))
-        out = env.step(key_env, state, action)
-        after = jax.tree.map(lambda new, old: jnp.where(alive, new, old), out.state, state)
-        inputs = step_inputs(view.fields, action, out.reward, env.view(after).fields)
-        return (after, alive & ~(out.terminated | out.truncated)), (inputs, alive)
+        after, view, action, reward = random_step(env, carry, key)
+        inputs = step_inputs(view.fields, action, reward, env.view(after[0]).fields)
+        return after, (inputs, carry[1])
 
     return jax.lax.scan(step, (state, jnp.bool_(True)), jax.random.split(key, length))[1]
 
