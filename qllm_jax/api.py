@@ -54,7 +54,7 @@ class Run:
 
     @property
     def scores(self) -> Scores:
-        """Returns (R, episodes) of the final evaluation, and the episodes won where a task knows a winner.
+        """Returns (R, episodes) of the final evaluation, and the episodes won and with a crash where a task knows.
 
         R counts configurations times seeds. NaN for a run that failed. UserError if the training is not finished.
         """

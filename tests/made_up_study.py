@@ -51,6 +51,7 @@ def result(
     score: tuple[float, float],
     random: float = 1.2,
     wins: bool = False,
+    crashes: bool = False,
     evals: int = 20,
 ) -> dict[str, Any]:
     """The content of a result file. Curves rise from the random policy to each seed's end."""
@@ -64,7 +65,7 @@ def result(
     randoms = random + 0.05 * rng.normal(size=entry.seeds)
     share = lambda x: np.clip(x / 20, 0, 1).round(4).tolist()
     plain = lambda x: x.round(4).tolist()
-    won = lambda x: {"win_rate": share(x)} if wins else {}
+    won = lambda x: ({"win_rate": share(x)} if wins else {}) | ({"crash_rate": share(1.0 - x)} if crashes else {})
     return {
         "study": study.name,
         "task": task,

@@ -103,8 +103,9 @@ def _check_shapes(env: Env) -> None:
         "step.terminated": (step.terminated, "bool()"),
         "step.truncated": (step.truncated, "bool()"),
     }
-    if env.won is not None:
-        wanted["won"] = (_trace(spec, "won", env.won, state), "bool()")
+    for name, told in (("won", env.won), ("crashed", env.crashed)):
+        if told is not None:
+            wanted[name] = (_trace(spec, name, told, state), "bool()")
     for what, (array, expected) in wanted.items():
         _expect(_brief(array) == expected, spec, what, expected, _brief(array))
     _expect(set(view.fields) == set(spec.fields), spec, "names in view.fields", list(spec.fields), list(view.fields))

@@ -155,6 +155,7 @@ class Env(NamedTuple):
     view: Callable[[EnvState], View]
     scene: Callable[[EnvState], Scene]  # on the host, of concrete arrays
     won: Callable[[EnvState], Bool[Array, ""]] | None = None  # of the last state of an episode; None: no task to win
+    crashed: Callable[[EnvState], Bool[Array, ""]] | None = None  # in the step before a state; None: nothing can crash
     # (key) -> states that good play reaches and random play hardly does, each by a phrase that follows "on a state":
     # the task solved, everybody in one place, the last foe. Credit functions are tried on them. The key is consumed.
     notable: Callable[[jax.Array], Mapping[str, EnvState]] | None = None

@@ -9,7 +9,7 @@ from functools import partial
 
 from qllm_envs import options
 from qllm_envs._couriers import view as seen
-from qllm_envs._couriers.game import ACTION_NAMES, Rules, State, hazard_cells, notable, reset, step, won
+from qllm_envs._couriers.game import ACTION_NAMES, Rules, State, crashed, hazard_cells, notable, reset, step, won
 from qllm_envs.core import Env, Spec
 
 __all__ = ["State", "make"]
@@ -56,6 +56,7 @@ def make(
         view=partial(seen.view, rules),
         scene=partial(seen.scene, rules),
         won=won,
+        crashed=crashed,
         notable=partial(notable, rules),
     )
 

@@ -106,8 +106,7 @@ def record(run: LoadedRun, scores: Scores, random: Scores, epsilon: float, seed:
     head = {"run": str(run.path), "which": run.which, "env_steps": run.env_steps}
     asked = {"epsilon": epsilon, "seed": seed, "episodes": int(scores.returns.shape[1])}
     policy = {"random_policy": stats.summary(by_seed.returns), "random_policy_per_seed": by_seed.returns.tolist()}
-    if by_seed.won is not None:
-        policy |= {"random_policy_win_rate": stats.summary(by_seed.won, stats.SHARE)}
+    policy |= results.random_rates(by_seed)
     blocks = results.by_configuration(runs, lambda indices: numbers(run, scores, indices))
     return {**head, **asked, **policy, **(blocks[0] if not runs[0].values else {"configurations": blocks})}
 

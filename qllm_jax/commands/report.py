@@ -9,6 +9,7 @@ from qllm_jax import cli, files, stats
 from qllm_jax.errors import UserError
 from qllm_jax.reporting import comparison, curves
 from qllm_jax.reporting.comparison import Entry, Panel
+from qllm_jax.run.results import RATES
 
 DEFAULTS = {"out": "curves.png", "overwrite": False, "untrained": True}
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -35,16 +36,17 @@ def write(paths: list[str], out: str, overwrite: bool, untrained: bool) -> str:
 
 def table(panels: list[Panel]) -> str:
     """One row per run, or per configuration of a sweep, in Markdown."""
-    with_winner = any("win_rate" in (entry.result or {}) for panel in panels for entry in panel.entries)
-    header = HEADER + (" | won | random policy won" if with_winner else "")
+    found = [entry.result or {} for panel in panels for entry in panel.entries]
+    rates = {name: rate for name, rate in RATES.items() if any(rate in result for result in found)}
+    header = HEADER + "".join(f" | {name} | random policy {name}" for name in rates)
     rows = [header, " | ".join("---" for _ in header.split(" | "))]
     for panel in panels:
         for entry, label in zip(panel.entries, panel.labels, strict=True):
             name = label + comparison.unfinished_mark(entry)
             steps = f"{entry.env_steps:,}" + ("" if entry.result else f" of {entry.config.total_steps:,}")
             head = (panel.title, str(entry.n_agents), name, str(len(entry.returns)), steps)
-            won = win_rates(entry) if with_winner else ()
-            rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s), *won)))
+            shares = [text for rate in rates.values() for text in shares_of(entry, rate)]
+            rows.append(" | ".join((*head, *figures(entry), wall_time(entry.elapsed_s), *shares)))
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -60,12 +62,12 @@ def figures(entry: Entry) -> tuple[str, str, str, str]:
     return text(found["mean"]), interval, text(found["iqm"]), text(random)
 
 
-def win_rates(entry: Entry) -> tuple[str, str]:
-    """Share of episodes won with its interval, and that of the random policy; dashes if the task has no winner."""
-    if entry.failed or "win_rate" not in (result := entry.result or {}):
+def shares_of(entry: Entry, rate: str) -> tuple[str, str]:
+    """A share of episodes with its interval, and that of the random policy; dashes if the result has none."""
+    if entry.failed or rate not in (result := entry.result or {}):
         return "-", "-"
-    random = result["random_policy_win_rate"]["mean"]
-    return stats.percentage_with_interval(np.asarray(result["win_rate_per_seed"])), f"{random:.1%}"
+    random = result[f"random_policy_{rate}"]["mean"]
+    return stats.percentage_with_interval(np.asarray(result[f"{rate}_per_seed"])), f"{random:.1%}"
 
 
 def wall_time(seconds: float) -> str:

@@ -25,7 +25,7 @@ from qllm_jax.run.results import Final
 DEFAULTS = {"episodes": 320, "overwrite": False}
 HEADER = "policy | return | all seeds | random | env steps | best at step | trained by | commit"
 EVENTS = ("eval", "final")  # records that an entry keeps
-LISTS = ("returns", "won")  # of records, which result.json has for the final evaluation
+LISTS = ("returns", *results.RATES)  # of records, which result.json has for the final evaluation
 
 
 def zoo(arguments: list[str]) -> int:

@@ -157,9 +157,13 @@ def rollout(
 
 
 def score(env: Env, episode: Episode) -> Scores:
-    """Return and winner of one episode."""
+    """Return of one episode, if it was won, and if there was a crash in it."""
     last = jax.tree.map(lambda x: x[-1], episode.env_state)  # the state in which the episode ended
-    return Scores(episode_return(episode), env.won(last) if env.won else None)
+    return Scores(
+        returns=episode_return(episode),
+        won=env.won(last) if env.won else None,
+        crashed=jnp.any(jax.vmap(env.crashed)(episode.env_state)) if env.crashed else None,
+    )
 
 
 def episode_return(episode: Episode) -> Float[Array, ""]:

@@ -42,6 +42,7 @@ class Scores(NamedTuple):
 
     returns: Any  # float, undiscounted, of the team
     won: Any = None  # bool, or the share of several episodes; None: the task knows no winner
+    crashed: Any = None  # bool, in some step, or the share of several episodes; None: nothing can crash in the task
 
 
 class Hp(NamedTuple):

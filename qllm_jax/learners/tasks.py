@@ -49,7 +49,7 @@ def load(spec: Spec, task: str) -> TaskFunction:
 
 def with_tasks(env: Env, function: TaskFunction) -> Env:
     """Return the environment whose agents can be told tasks. An episode that begins by its `reset` has none."""
-    notable, won = env.notable, env.won
+    notable, won, crashed = env.notable, env.won, env.crashed
     bare = lambda state: Tasked(
         state, jnp.full((env.spec.n_agents,), NONE, jnp.int32), jnp.bool_(False), jnp.float32(0.0)
     )
@@ -60,6 +60,7 @@ def with_tasks(env: Env, function: TaskFunction) -> Env:
         view=partial(_view, env, function.n_tasks),
         scene=lambda state: env.scene(state.inner),
         won=None if won is None else lambda state: won(state.inner),
+        crashed=None if crashed is None else lambda state: crashed(state.inner),
         notable=None if notable is None else lambda key: {name: bare(s) for name, s in notable(key).items()},
     )
 

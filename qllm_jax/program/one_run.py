@@ -102,8 +102,9 @@ def collect(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState
     length = jnp.mean(jnp.sum(episodes.mask_t, -1))
     scores = jax.vmap(partial(score, parts.env))(episodes)
     metrics = {"return": jnp.mean(scores.returns), "episode_length": length, "epsilon": epsilon}
-    if scores.won is not None:
-        metrics["win_rate"] = jnp.mean(scores.won)
+    for name, share in (("win_rate", scores.won), ("crash_rate", scores.crashed)):
+        if share is not None:
+            metrics[name] = jnp.mean(share)
     return run._replace(storage=storage, labels=labelled), metrics
 
 

@@ -38,11 +38,13 @@ def table(config: Config, final: Final) -> str:
 
 def seed_rows(runs: Sequence[Run], scores: Scores, best_steps: Sequence[int]) -> list[str]:
     """A row for each run, from means (R,)."""
-    rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}" + ("     won" if scores.won is not None else "")]
+    shares = results.known(scores)
+    titles = "".join(f"  {name:>7}" for name in shares)
+    rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}{titles}"]
     for i, (run, best) in enumerate(zip(runs, best_steps, strict=True)):
-        won = "" if scores.won is None else f"  {scores.won[i]:>6.1%}"
+        texts = "".join(f"  {each[i]:>7.1%}" for each in shares.values())
         mean = "failed" if np.isnan(scores.returns[i]) else stats.format_number(scores.returns[i])
-        rows.append(f"{run.seed:>6}  {best:>12,}  {mean:>10}{won}")
+        rows.append(f"{run.seed:>6}  {best:>12,}  {mean:>10}{texts}")
     return rows
 
 
@@ -62,6 +64,6 @@ def configuration_rows(runs: Sequence[Run], scores: Scores, failed: Failed = NON
 
 
 def summary(scores: Scores) -> str:
-    """Mean return over seeds (seeds,) with its interval, and the share of episodes won if the task has a winner."""
-    won = "" if scores.won is None else f"; won: {stats.percentage_with_interval(scores.won)}"
-    return stats.mean_with_interval(scores.returns) + won
+    """Mean return over seeds (seeds,) with its interval, and the shares that the task knows: won, and with a crash."""
+    shares = [f"; {name}: {stats.percentage_with_interval(each)}" for name, each in results.known(scores).items()]
+    return "".join((stats.mean_with_interval(scores.returns), *shares))

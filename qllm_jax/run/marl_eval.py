@@ -56,5 +56,5 @@ def step_counts(steps: Sequence[int]) -> list[int]:
 
 def episode_metrics(record: dict[str, Any]) -> dict[str, list[float]]:
     """The metrics of each episode of a record."""
-    won = {"win_rate": [float(each) for each in record["won"]]} if "won" in record else {}
-    return {"return": record["returns"], **won}
+    shares = {rate: [float(each) for each in record[name]] for name, rate in results.RATES.items() if name in record}
+    return {"return": record["returns"], **shares}

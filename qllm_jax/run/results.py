@@ -19,6 +19,7 @@ from qllm_jax.run import folder
 
 Failed = Mapping[int, dict[str, Any]]  # runs that failed, by index: their `Failure.mark`
 NONE: Failed = MappingProxyType({})
+RATES = MappingProxyType({"won": "win_rate", "crashed": "crash_rate"})  # fields of Scores that few tasks have: shares
 
 
 class Final(NamedTuple):
@@ -57,11 +58,18 @@ def no_nan(value: Any) -> Any:
 def metrics(scores: Scores) -> dict[str, Any]:
     """The fields of an evaluation's records in metrics.jsonl, from scores (R, episodes)."""
     fields = {"return": scores.returns.mean(-1), "returns": scores.returns}
-    return fields if scores.won is None else fields | {"win_rate": scores.won.mean(-1), "won": scores.won}
+    for name, each in known(scores).items():
+        fields |= {RATES[name]: each.mean(-1), name: each}
+    return fields
+
+
+def known(scores: Scores) -> dict[str, Any]:
+    """The arrays of `RATES` that the task has, by name."""
+    return {name: each for name in RATES if (each := getattr(scores, name)) is not None}
 
 
 def means(scores: Scores) -> Scores:
-    """Mean returns and shares of episodes won, over the last axis."""
+    """Mean returns and shares of episodes won and with a crash, over the last axis."""
     return jax.tree.map(lambda x: x.mean(-1), scores)
 
 
@@ -71,14 +79,19 @@ def result(config: Config, final: Final) -> dict[str, Any]:
     head = {"env_steps": final.env_steps, "episodes": int(final.scores.returns.shape[1])}
     by_seed = random_by_seed(runs, final.random)
     random: dict[str, Any] = {"random_policy": stats.summary(by_seed.returns)}
-    if by_seed.won is not None:
-        random["random_policy_win_rate"] = stats.summary(by_seed.won, stats.SHARE)
-    random["random_policy_per_run"] = jax.tree.map(np.ndarray.tolist, final.random)._asdict()
+    random |= random_rates(by_seed)
+    per_run = jax.tree.map(np.ndarray.tolist, final.random)
+    random["random_policy_per_run"] = {"returns": per_run.returns, "won": per_run.won} | known(per_run)
     blocks = by_configuration(runs, partial(block, final))
     if runs[0].values:
         return {**head, **random, "configurations": blocks}
-    long_lists = {key: blocks[0].pop(key) for key in ("returns", "won") if key in blocks[0]}
+    long_lists = {key: blocks[0].pop(key) for key in ("returns", *RATES) if key in blocks[0]}
     return {**head, **blocks[0], **random, **long_lists}
+
+
+def random_rates(by_seed: Scores) -> dict[str, dict[str, Any]]:
+    """Shares of the random policy's episodes that were won or had a crash, with intervals, from means (seeds,)."""
+    return {f"random_policy_{RATES[name]}": stats.summary(x, stats.SHARE) for name, x in known(by_seed).items()}
 
 
 def by_configuration(runs: Sequence[Run], numbers: Callable[[list[int]], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -103,10 +116,10 @@ def statistics(scores: Scores) -> dict[str, Any]:
     """Statistics over seeds and the scores (seeds, episodes) themselves, of one configuration."""
     mean = means(scores)
     fields = {"return": stats.summary(mean.returns), "return_per_seed": mean.returns.tolist()}
-    if scores.won is None or mean.won is None:
-        return fields | {"returns": scores.returns.tolist()}
-    fields |= {"win_rate": stats.summary(mean.won, stats.SHARE), "win_rate_per_seed": mean.won.tolist()}
-    return fields | {"returns": scores.returns.tolist(), "won": scores.won.tolist()}
+    for name, share in known(mean).items():
+        rate = RATES[name]
+        fields |= {rate: stats.summary(share, stats.SHARE), f"{rate}_per_seed": share.tolist()}
+    return fields | {"returns": scores.returns.tolist()} | {name: x.tolist() for name, x in known(scores).items()}
 
 
 def by_label(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -140,15 +153,15 @@ def collect_groups(path: Path) -> Final:
     column = lambda key: [row for group in groups for each in by_label(group).values() for row in each.get(key, [])]
     random = [group["random_policy_per_run"] for group in groups]
     concatenated = lambda key: np.concatenate([np.asarray(each[key]) for each in random])
-    has_winner = random[0]["won"] is not None
+    names = ["returns", *(name for name in RATES if all(each.get(name) is not None for each in random))]
     blocks = [each for group in groups for each in by_label(group).values()]
     marks = [mark for each in blocks for mark in each.get("failed", [None] * len(each["returns"]))]
     array = lambda rows: np.asarray(rows, float if any(marks) else None)
     learned = [group["env_steps"] for group in groups if not all_failed(group)]
     return Final(
         env_steps=min(learned or [group["env_steps"] for group in groups]),
-        scores=Scores(array(column("returns")), array(column("won")) if has_winner else None),
-        random=Scores(concatenated("returns"), concatenated("won") if has_winner else None),
+        scores=Scores(**{name: array(column(name)) for name in names}),
+        random=Scores(**{name: concatenated(name) for name in names}),
         best_steps=column("best_checkpoint_env_steps"),
         failed={i: mark for i, mark in enumerate(marks) if mark},
     )

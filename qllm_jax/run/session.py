@@ -127,10 +127,10 @@ class Session:
         self._has_evaluated = True
         self.record("eval", results.metrics(scores))
         shown = jax.tree.map(lambda x: x[self.learning], scores)
-        won = "" if shown.won is None else f", {shown.won.mean():.0%} won"
+        shares = "".join(f", {each.mean():.0%} {name}" for name, each in results.known(shown).items())
         counted = f"{len(self.learning)} {self.unit}s" + (f", {len(self.failures)} failed" if self.failures else "")
         self.progress.print(
-            f"step {self.env_steps:>11,}: return {stats.format_number(shown.returns.mean()):>9}{won} "
+            f"step {self.env_steps:>11,}: return {stats.format_number(shown.returns.mean()):>9}{shares} "
             f"(mean of {episodes} evaluation episodes, {counted}; {self.elapsed_s:,.0f} s)"
         )
 

@@ -21,7 +21,7 @@ from qllm_jax.studies.cells import Cell
 from qllm_jax.studies.trainings import Trained
 
 DIGITS = 6  # significant digits of measurements
-METRICS = ("return", "win_rate")
+METRICS = ("return", *results.RATES.values())
 NEEDED = ("config_hash", "env_steps", "runs_at_once", "seeds", "wall_s")  # keys that every whole result file has
 
 
@@ -121,8 +121,8 @@ def final(result: dict[str, Any]) -> dict[str, Any]:
 
 def random_policy(per_run: dict[str, Any], n_seeds: int) -> dict[str, list[float]]:
     """Means (seeds,) of the uniformly random policy, which are the same in all configurations of a training."""
-    won = per_run["won"]
-    return {"return": per_run["returns"][:n_seeds]} | ({} if won is None else {"win_rate": won[:n_seeds]})
+    shares = {rate: own[:n_seeds] for name, rate in results.RATES.items() if (own := per_run.get(name)) is not None}
+    return {"return": per_run["returns"][:n_seeds]} | shares
 
 
 def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:

@@ -87,6 +87,13 @@ def test_who_won_is_asked_of_the_last_state():
     assert [bool(end.won) for end in ends] == [False, True]
 
 
+def test_a_crash_counts_in_whatever_step_of_an_episode_it_happens():
+    env = probe(5, 2, lambda state, actions: 1.0)
+    found = [score(env._replace(crashed=lambda state: state.t == t), play(env)) for t in (1, 2, 3)]  # noqa: B023
+    assert [bool(each.crashed) for each in found] == [True, True, False]
+    assert [each.won for each in found] == [None] * 3
+
+
 def test_spread_episodes_have_25_rewards_and_26_states():
     env = qllm_envs.make("mpe_spread", n_agents=3)
     episode = play(env)

@@ -107,6 +107,10 @@ def late(state, value):
 
 
 BROKEN = {
+    "a crash of each agent": (
+        TOY._replace(crashed=lambda state: jnp.zeros(3, bool)),
+        "toy: crashed: expected bool(), got bool(3,)",
+    ),
     "a number for who won": (
         TOY._replace(won=lambda state: state.height.sum()),
         "toy: won: expected bool(), got float32()",

@@ -92,6 +92,10 @@ def test_a_crash_can_go_on_and_costs_as_set():
     assert float(step.reward) == -4
     assert not step.terminated
     assert not won(step.state)
+    env = make("couriers")
+    assert env.crashed is not None
+    before = place([(0, 0), (0, 1)])
+    assert [bool(env.crashed(state)) for state in (before, step.state)] == [False, True]
 
 
 def test_random_play_keeps_agents_apart_and_counts_every_delivery_once():

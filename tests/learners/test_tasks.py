@@ -53,6 +53,16 @@ def test_an_agent_sees_its_task_in_one_hot_and_else_zeros(function):
             state = made.step(jax.random.key(1), state, jnp.zeros(3, jnp.int32)).state
 
 
+def test_a_team_with_tasks_wins_and_crashes_as_without(function):
+    ends = ENV._replace(won=lambda state: state.t == 1, crashed=lambda state: state.t == 0)
+    env = tasks.with_tasks(ends, function)
+    state = env.reset(jax.random.key(0))
+    assert env.won is not None
+    assert env.crashed is not None
+    assert (bool(env.won(state)), bool(env.crashed(state))) == (False, True)
+    assert (tasks.with_tasks(ENV, function).won, tasks.with_tasks(ENV, function).crashed) == (None, None)
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.25, 0.75])
 def test_tasks_are_told_in_a_share_of_episodes_and_steps(kept: float, function):
     env = tasks.in_training(tasks.with_tasks(ENV, function), function, jnp.float32(kept))

@@ -223,10 +223,10 @@ def test_functions_are_swept_with_their_mixer_alone():
         experiment.build(config.load(["sweep.tfcaf=[mpe_spread,none]"]))
 
 
-@pytest.mark.parametrize("won", [None, np.eye(3, 2, dtype=bool)], ids=["returns", "wins"])
-def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path, won: np.ndarray | None):
+@pytest.mark.parametrize("told", [(), ("won",), ("crashed",), ("won", "crashed")], ids="-".join)
+def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path, told: tuple[str, ...]):
     settings = config.load(["seeds=3", f"run_dir={tmp_path}"])
-    scores = Scores(np.arange(6.0).reshape(3, 2), won)
+    scores = Scores(np.arange(6.0).reshape(3, 2), **dict.fromkeys(told, np.eye(3, 2, dtype=bool)))
     final = results.Final(8, scores, results.means(scores), [4, 8, 8])
     folder.create(tmp_path, settings, (), {"groups": {"runs": [[0, 2], [2, 3]]}})
     for i, (start, stop) in enumerate(folder.group_ranges(tmp_path)):
@@ -239,4 +239,19 @@ def test_groups_of_seeds_without_a_sweep_end_as_one_run(tmp_path: Path, won: np.
     collected = results.collect_groups(tmp_path)
     assert results.result(settings, collected) == results.result(settings, final)
     assert finish.table(settings, collected) == finish.table(settings, final)
-    assert ("won: 33.3% (95% CI" in finish.table(settings, final)) == (won is not None)
+    for name, rate in results.RATES.items():
+        assert (f"; {name}: 33.3% (95% CI" in finish.table(settings, final)) == (name in told)
+        assert results.result(settings, final).get(f"{rate}_per_seed") == ([0.5, 0.5, 0.0] if name in told else None)
+
+
+def test_a_result_from_before_crashes_were_counted_is_read(tmp_path: Path):
+    settings, share = config.load(["seeds=2", f"run_dir={tmp_path}"]), np.eye(2, dtype=bool)
+    scores = Scores(np.arange(4.0).reshape(2, 2), won=share, crashed=share)
+    content = results.result(settings, results.Final(8, scores, results.means(scores), [4, 8]))
+    older = {key: value for key, value in content.items() if "crash" not in key}
+    del older["random_policy_per_run"]["crashed"]
+    folder.create(tmp_path, settings, (), {})
+    (tmp_path / folder.RESULT).write_text(json.dumps(older))
+    collected = results.collect_groups(tmp_path)
+    assert collected.scores.crashed is None
+    assert results.result(settings, collected) == older

@@ -15,7 +15,8 @@ from qllm_jax import study as command
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan, report
 from qllm_jax.studies.plan import Study
-from qllm_jax.studies.report import aggregates, figures, measured, page, tables
+from qllm_jax.studies.report import aggregates, figures, measured, page, pictures, tables
+from qllm_jax.studies.report.pictures_of_tasks import YLABELS
 
 METHODS = {"vdn": "VDN", "qllm": "QLLM", "shuffled": "QLLM, shuffled"}
 TASKS = {
@@ -112,6 +113,25 @@ def test_the_share_won_is_what_methods_are_compared_by(tmp_path: Path):
     assert "**" not in "".join(row_of(found, "Final returns", "battle"))
     assert row_of(found, "Difference to VDN", "battle, won")[0].endswith(" points**")
     assert row_of(found, "All tasks together", "battle, won") == ["0%", "100%", aggregates.ALL_WON]
+
+
+def test_crashes_have_a_row_of_their_own_and_older_results_without_them_a_dash(tmp_path: Path):
+    made = study("couriers", content({"couriers": {}}, METHODS, reference="vdn"), tmp_path)
+    scores = {("couriers", "vdn"): (0.4, 0.1), ("couriers", "qllm"): (0.6, 0.1)}
+    older = {("couriers", "shuffled"): (0.5, 0.1)}
+    write(made, tmp_path / "results", scores, wins=True, crashes=True)
+    write(made, tmp_path / "results", older, wins=True)
+    found = text(made, tmp_path)
+    _, vdn, qllm, shuffled, random = row_of(found, "Final returns", "couriers, crashed")
+    assert all(re.fullmatch(r"\d+% \(\d+ to \d+%\)", share) for share in (vdn, qllm))
+    assert (shuffled, random) == ("-", "5%")
+    assert page.CRASHED in found
+    assert "crashed" not in found.partition("## Difference to VDN")[2]
+    data = measured.read(made, tmp_path / "results")
+    drawn = pictures.draw(data, figures.FigureEntry("curves", "curves", ("couriers",), tuple(METHODS)))
+    assert not isinstance(drawn, str)
+    assert [panel.get_ylabel() for panel in drawn.axes[:3]] == list(YLABELS.values())
+    assert [len(panel.lines) for panel in drawn.axes[:3]] == [4, 4, 3]
 
 
 def test_steps_to_a_threshold_say_how_many_seeds_hold_it(made: Study, tmp_path: Path):

@@ -130,6 +130,11 @@ def won(state: State) -> Bool[Array, ""]:
     return (state.parcel_state == DELIVERED).all()
 
 
+def crashed(state: State) -> Bool[Array, ""]:
+    """True if an agent crashed in the step before."""
+    return state.crashed.any()
+
+
 def notable(rules: Rules, key: jax.Array) -> dict[str, State]:
     """Return states of good play and of failures, as `Env.notable`."""
     start, n, p = reset(rules, key), rules.n_agents, rules.n_parcels

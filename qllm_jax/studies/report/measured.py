@@ -16,7 +16,7 @@ from qllm_jax.studies.plan import Study, TaskEntry
 
 
 class Result(NamedTuple):
-    """One cell of a study that has been trained. Metrics are "return" and, if the task has a winner, "win_rate"."""
+    """One cell of a study that has been trained. Metrics are those of `results.METRICS` that its task has."""
 
     content: dict[str, Any]  # of its file
     steps: Int[np.ndarray, " evals"]
@@ -109,11 +109,11 @@ def _whole(path: Path) -> Result:
 def make(content: dict[str, Any]) -> Result:
     """Make arrays of the content of a result file."""
     evaluations, final = content["evaluations"], content["final"]
-    metrics = [name for name in ("return", "win_rate") if name in final]
+    metrics = [name for name in results.METRICS if name in final]
     return Result(
         content=content,
         steps=np.array(evaluations["env_steps"], int),
-        curves={name: np.array(evaluations[name], float) for name in metrics},
+        curves={name: np.array(evaluations[name], float) for name in metrics if name in evaluations},
         final={name: np.array(final[name], float) for name in metrics},
         random={name: float(np.mean(content["random_policy"][name])) for name in metrics},
     )
@@ -124,11 +124,16 @@ def metric_of(row: Mapping[str, Result]) -> str:
     return next(iter(row.values())).metric
 
 
+def metrics_of(row: Mapping[str, Result]) -> list[str]:
+    """Return the metrics of a task's final evaluations, which older results may lack."""
+    return [name for name in results.METRICS if any(name in result.final for result in row.values())]
+
+
 def random_mean(row: Mapping[str, Result], metric: str) -> float:
     """Return the mean of the random policy on a task, over all of its results."""
-    return float(np.mean([result.random[metric] for result in row.values()]))
+    return float(np.mean([result.random[metric] for result in row.values() if metric in result.random]))
 
 
 def bounds(metric: str) -> Bounds:
     """Bounds of intervals of a metric."""
-    return SHARE if metric == "win_rate" else ANY
+    return ANY if metric == "return" else SHARE

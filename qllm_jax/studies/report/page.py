@@ -18,6 +18,7 @@ FINAL = (
     "its ends. Bold: above every other method of the row by Welch's interval of the difference, in {comparisons} at 5% "
     "each, none corrected. Methods are compared by the share of episodes won if there is a winner, else by the return."
 )
+CRASHED = " Crashed: the share of episodes in which an agent crashed, and the ends of its interval."
 DIFFERENCE = (
     "Final score minus that of {name}, ± half of Welch's 95% interval; bold if it excludes 0. If no method differed "
     "from {name}, {expected:.2g} of these {comparisons} would be bold on average."
@@ -74,7 +75,9 @@ def final(data: Measured) -> list[str]:
     table, comparisons = tables.final(data)
     episodes = sorted({result.content["final"]["episodes"] for result in data.results.values()})
     counted = tables.count(comparisons, "comparison")
-    return [FINAL.format(episodes=" or ".join(map(str, episodes)), comparisons=counted), table]
+    caption = FINAL.format(episodes=" or ".join(map(str, episodes)), comparisons=counted)
+    has_crashes = any("crash_rate" in result.final for result in data.results.values())
+    return [caption + CRASHED * has_crashes, table]
 
 
 def difference(data: Measured) -> list[str]:

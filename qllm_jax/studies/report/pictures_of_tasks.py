@@ -9,13 +9,17 @@ from qllm_jax.reporting import curves, plotting
 from qllm_jax.reporting.style import RANDOM_COLOR, Look
 from qllm_jax.studies.report import training
 from qllm_jax.studies.report.figures import FigureEntry
-from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, random_mean
+from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, metrics_of, random_mean
 
 COLUMNS = 3
 PANEL = (4.4, 3.3)  # inches
 SINGLE = (6.6, 4.2)  # a picture of one panel
 ROW = 0.34  # height of a method's row, in inches
-YLABELS = {"return": "return of an episode", "win_rate": "share of episodes won"}
+YLABELS = {
+    "return": "return of an episode",
+    "win_rate": "share of episodes won",
+    "crash_rate": "share of episodes with a crash",
+}
 
 
 def grid_of(n_panels: int, height: float | None = None) -> tuple[Figure, list[Axes]]:
@@ -29,14 +33,14 @@ def grid_of(n_panels: int, height: float | None = None) -> tuple[Figure, list[Ax
 def draw_curves(data: Measured, entry: FigureEntry, looks: dict[str, Look]) -> Figure | str:
     """Learning curves: mean and 95% band over seeds, one panel for each task and metric."""
     rows = [(task, row) for task in entry.tasks if (row := data.row(task, entry.methods))]
-    plots = [(task, row, metric) for task, row in rows for metric in next(iter(row.values())).curves]
+    plots = [(task, row, metric) for task, row in rows for metric in metrics_of(row)]
     if not plots:
         return "no result yet"
     figure, grid = grid_of(len(plots))
     for axes, (task, row, metric) in zip(grid, plots, strict=True):
         for method, result in row.items():
-            label = data.method_label(method)
-            curves.draw_curve(axes, result.steps, result.curves[metric], label, looks[method], bounds(metric))
+            label, curve = data.method_label(method), result.curves.get(metric)
+            curves.draw_curve(axes, result.steps, curve, label, looks[method], bounds(metric))
         curves.draw_random(axes, random_mean(row, metric))
         threshold = data.entry(task).threshold
         if threshold is not None and metric == metric_of(row):

@@ -7,9 +7,10 @@ import numpy as np
 from qllm_jax import stats
 from qllm_jax.stats.intervals import Difference
 from qllm_jax.studies.report import training
-from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, random_mean
+from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, metrics_of, random_mean
 
 NONE, NO_BREAK = "-", "\u00a0"
+SUFFIXES = {"return": "", "win_rate": ", won", "crash_rate": ", crashed"}  # of a task's name
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -27,9 +28,10 @@ def final(data: Measured) -> tuple[str, int]:
     for task in data.tasks:
         row = data.row(task)
         comparisons += len(row) - 1
-        for metric in next(iter(row.values())).final:
+        for metric in metrics_of(row):
             scale = scale_of(row, metric)
-            texts = {method: interval_text(result.final[metric], metric, scale) for method, result in row.items()}
+            own = {method: result.final[metric] for method, result in row.items() if metric in result.final}
+            texts = {method: interval_text(scores, metric, scale) for method, scores in own.items()}
             if metric == metric_of(row) and (best := leader(row)):
                 texts[best] = f"**{texts[best]}**"
             random = number(random_mean(row, metric), metric, scale)
@@ -94,7 +96,7 @@ def labels(data: Measured) -> list[str]:
 
 def name_of(data: Measured, task: str, metric: str) -> str:
     """Return the name of a task, with the metric if it is not the return."""
-    return data.task_label(task) + (", won" if metric == "win_rate" else "")
+    return data.task_label(task) + SUFFIXES[metric]
 
 
 def unbroken(text: str) -> str:
@@ -105,12 +107,13 @@ def unbroken(text: str) -> str:
 
 def scale_of(row: Mapping[str, Result], metric: str | None = None) -> float:
     """Return the largest mean of a row, which decides how many decimals all of its numbers have."""
-    return max(abs(float(result.final[metric or result.metric].mean())) for result in row.values())
+    own = [result.final.get(metric or result.metric) for result in row.values()]
+    return max(abs(float(scores.mean())) for scores in own if scores is not None)
 
 
 def number(value: float, metric: str, scale: float, sign: str = "") -> str:
     """Return a value of a metric as text: three decimals if `scale` is below 1, one from 100 on, else two."""
-    if metric == "win_rate":
+    if metric != "return":
         return f"{value:{sign}.0%}"
     return f"{value:{sign},.{3 if scale < 1 else 2 if scale < 100 else 1}f}"
 
@@ -120,7 +123,7 @@ def interval_text(scores: np.ndarray, metric: str, scale: float) -> str:
     mean, (low, high) = float(scores.mean()), stats.interval(scores, bounds(metric))
     if np.isnan(low):
         return number(mean, metric, scale)
-    if metric == "win_rate":
+    if metric != "return":
         return unbroken(f"{mean:.0%} ({100 * low:.0f} to {high:.0%})")
     return unbroken(f"{number(mean, metric, scale)} ± {number(high - mean, metric, scale)}")
 
@@ -131,7 +134,7 @@ def difference_text(found: Difference, metric: str, scale: float) -> str:
     if np.isfinite(found.low):
         parts.append(number(found.high - found.mean, metric, scale))
     text = " ± ".join(parts)
-    text = text.replace("%", "") + " points" if metric == "win_rate" else text
+    text = text.replace("%", "") + " points" if metric != "return" else text
     return unbroken(f"**{text}**" if found.significant else text)
 
 
