@@ -8,26 +8,27 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
-from qllm_jax import user_cache
+from qllm_jax import compile_cache, user_cache
+from qllm_jax.tfcaf.sandbox.process import QUICK_FLAGS
 
-# One piece of code for each program, and XLA's older code for fusions where there still is (jax 0.11 ends at a flag
-# that it does not know), in this process and those that it starts: that compiles in a third of the time. XLA reads the
-# flags before its first compilation.
-FLAGS = "--xla_cpu_parallel_codegen_split_count=1"
-if jax.__version_info__ < (0, 11):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
+# In this process and those that it starts: programs compile in a third of the time. XLA reads the flags before its
+# first compilation.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_FLAGS}"
 gc.set_threshold(200_000, 50, 50)  # tracing makes many objects and few cycles: collecting seldom saves a tenth
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 1)  # whatever the machine; what needs several has a process of its own
-# Not in the tests' own process: hardly any test compiles a program that another has compiled.
+# Not in the tests' own process, but with `kept_programs`: hardly any test compiles a program that another has compiled.
 jax.config.update("jax_enable_compilation_cache", False)
 
 TINY_RUN = (
     "n_agents=3 env.horizon=10 seeds=2 total_steps=400 log_interval=200 eval_interval=200 eval_episodes=4 "
     "final_episodes=16 algo.n_envs=4 algo.batch_episodes=4 algo.buffer_episodes=8 algo.hidden_dim=8"
 )
+CACHE_OPTIONS = (
+    "jax_enable_compilation_cache", "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
+)  # fmt: skip
 QUICK = "jax_disable_most_optimizations"  # a third of the time of a compilation, for programs that run once
 
 
@@ -55,8 +56,27 @@ def _quick_compile() -> Iterator[None]:
 
 @pytest.fixture
 def full_compile() -> Iterator[None]:
-    """Compile with all optimizations (FLAGS stay), for a test of the programs that XLA makes."""
+    """Compile with all optimizations (QUICK_FLAGS stay), for a test of the programs that XLA makes."""
     with _compiling(quick=False):
+        yield
+
+
+@contextmanager
+def _keeping_programs() -> Iterator[None]:
+    before = {option: compile_cache.setting(option) for option in CACHE_OPTIONS}
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()  # JAX asks once whether there is a cache
+    compile_cache.enable()
+    yield
+    for option, value in before.items():
+        jax.config.update(option, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def kept_programs(_cache_of_the_session: None) -> Iterator[None]:
+    """Keep compiled programs in the session's folder in this process too, for tests that train alike several times."""
+    with _keeping_programs():
         yield
 
 
@@ -75,10 +95,11 @@ def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, _cache_of_the_session: None) -> Path:
     """The folder of a finished run of QLLM: spread, 3 agents, 10 steps, 2 seeds. Copy it before changing it."""
     from qllm_jax.train import train
 
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    assert train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
+    with _keeping_programs():  # for the other workers
+        assert train([*TINY_RUN.split(), f"run_dir={path}"]) == 0
     return path

@@ -76,17 +76,35 @@ def expanded(arguments: list[str]) -> Iterator[list[str]]:
         yield shlex.split(re.sub("|".join(FILLED), lambda match: FILLED[match.group()], found))
 
 
-def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def shown_to_run() -> list[tuple[str, list[str]]]:
+    """The commands of blocks of bash, each once, in the order of the pages."""
+    shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
+    return [command for i, command in enumerate(shown) if command not in shown[:i]]
+
+
+def is_needed(command: tuple[str, list[str]], others: list[tuple[str, list[str]]]) -> bool:
+    """True if a command is no training, resumes one, or makes a run folder that another command names."""
+    name, arguments = command
+    made = [argument.removeprefix("run_dir=") for argument in arguments if argument.startswith("run_dir=")]
+    named = {word.removeprefix("resume=") for other in others for word in other[1]}
+    return name != "train" or bool({*made} & named) or any(argument.startswith("resume=") for argument in arguments)
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_commands_run_in_order(every: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """All of them, but a training that no other command needs is only composed unless `every`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_function.py").write_text(fences(README, "python"))
     (tmp_path / "my_study.yaml").write_text(fences(DOCS / "studies.md", "yaml"))
-    shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
-    once = [command for i, command in enumerate(shown) if command not in shown[:i]]
+    once = shown_to_run()
     names = {"train", "evaluate", "render", "explain", "report", "generate", "verify", "params", "study"}
     names |= {"check_env", "export", "zoo"}
     assert {name for name, _ in once} == names
     for name, arguments in once:
         if name == "export" and importlib.util.find_spec("flatbuffers") is None:
+            continue
+        if not every and not is_needed((name, arguments), once):
+            config.load(arguments)
             continue
         resumes = any(argument.startswith("resume=") for argument in arguments)
         tiny = TINY if name == "train" and not resumes else []
@@ -108,7 +126,7 @@ def test_commands_that_are_not_run_compose():
     shown += [command for page in PAGES for span in spans(page) for command in commands(span)]
     shown += [command for page in PAGES for command in commands(fences(page, "bash")) if loops(command[1])]
     composed = 0
-    for name, arguments in shown:
+    for name, arguments in [command for i, command in enumerate(shown) if command not in shown[:i]]:
         assert importlib.util.find_spec(f"qllm_jax.{name}"), name
         if name not in ("train", "generate") or {"--multirun", "..."} & set(arguments):
             continue

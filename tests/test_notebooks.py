@@ -1,19 +1,20 @@
 """The notebooks of docs/ run from top to bottom, and are stored as they ran.
 
-Their cells are run in order in this process, without a Jupyter kernel. CONTRIBUTING.md has the command that runs them
-in one and stores their outputs.
+Their cells are run in order in this process, without a Jupyter kernel, and with a smaller budget, except with
+`-m slow`. CONTRIBUTING.md has the command that runs them in one and stores their outputs.
 """
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "docs" / "notebooks"
 ALL = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-QUICK = "train_and_look"
 MAX_BYTES = 300_000
+SMALLER = {"seeds": "3", "total_steps": "4_000", "eval_interval": "1_000"}  # one number of runs: programs compile once
 
 
 def cells(name: str, kind: str = "code") -> list[dict]:
@@ -22,8 +23,18 @@ def cells(name: str, kind: str = "code") -> list[dict]:
     return [cell for cell in content["cells"] if cell["cell_type"] == kind]
 
 
-@pytest.mark.parametrize("name", [n if n == QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ALL])
-def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def source(cell: dict, whole: bool) -> str:
+    """The code of a cell; unless `whole`, with the values of `SMALLER`, as keywords and as keys."""
+    text = "".join(cell["source"])
+    for key, value in ({} if whole else SMALLER).items():
+        text = re.sub(rf"(\b{key}=|\"{key}\": )[\d_]+", rf"\g<1>{value}", text)
+    return text
+
+
+@pytest.mark.usefixtures("kept_programs")
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ALL)
+def test_a_notebook_runs_from_top_to_bottom(name: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("pandas")
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.chdir(tmp_path)
@@ -31,7 +42,7 @@ def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path, monkeypat
     words = {"__name__": "__main__"}
     with pyplot.rc_context():
         for i, cell in enumerate(cells(name), start=1):
-            exec(compile("".join(cell["source"]), f"{name}.ipynb, code cell {i}", "exec"), words)
+            exec(compile(source(cell, whole), f"{name}.ipynb, code cell {i}", "exec"), words)
 
 
 @pytest.mark.parametrize("name", ALL)

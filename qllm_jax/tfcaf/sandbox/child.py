@@ -4,6 +4,7 @@ The request is a line of JSON (see `gates.py`) and then the arrays of the task. 
 and an activity; the last one is the outcome. jax is imported only for a text that passes the static check.
 """
 
+import gc
 import json
 import os
 import sys
@@ -55,6 +56,7 @@ def verify(request: dict[str, Any], arrays: bytes, layers: dict[str, str], send:
         # An installed accelerator's plugin is loaded even where JAX_PLATFORMS is cpu, and takes more address space than
         # the limit leaves.
         sys.modules["jax_plugins"] = None  # pyright: ignore[reportArgumentType]
+        gc.set_threshold(200_000, 50, 50)  # tracing makes many objects and few cycles
         from qllm_jax.tfcaf.loading import loader
         from qllm_jax.tfcaf.semantics import checks, task
 
