@@ -52,6 +52,7 @@ def result(
     random: float = 1.2,
     wins: bool = False,
     crashes: bool = False,
+    critic: dict[str, Any] | None = None,
     evals: int = 20,
 ) -> dict[str, Any]:
     """The content of a result file. Curves rise from the random policy to each seed's end."""
@@ -86,6 +87,7 @@ def result(
         },
         "random_policy": {"return": plain(randoms), **won(0 * randoms)},
         "credit_functions": {},
+        **({"critic": critic} if critic else {}),
         "runs_at_once": 2 * entry.seeds,
         "wall_s": 61.2,
         "provenance": {

@@ -12,6 +12,7 @@ from typing import Any
 from qllm_envs import outside
 from qllm_jax import files
 from qllm_jax.config import function_name, given_function
+from qllm_jax.critic import opening, report
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment, run_axis
 from qllm_jax.run import folder, nonfinite, results
@@ -98,6 +99,7 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         "n_agents": spec.n_agents,
         **rounded(measured),
         "credit_functions": credit_functions(cell, found, label),
+        **critic(found),
         "runs_at_once": len(run_axis.runs(found.config)),
         "wall_s": rounded(found.measured()[1]),
         "provenance": {key: value for key, value in meta.items() if key not in ("groups", folder.ID, folder.FILES)},
@@ -133,6 +135,15 @@ def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
         return {}
     name = function_name(given_function(cell.config.algo) or outside.label(cell.config.env["name"]))
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def critic(found: Trained) -> dict[str, dict[str, Any]]:
+    """Counts of a critic that was asked in training, of all cells of the training together; {} without one."""
+    path = found.path / opening.FOLDER / report.SUMMARY
+    if not path.is_file():
+        return {}
+    counts = files.read_json(path, ("questions",))
+    return {"critic": {name: value for name, value in counts.items() if name != "seconds"}}
 
 
 def rounded(value: Any) -> Any:

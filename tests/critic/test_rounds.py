@@ -163,6 +163,18 @@ def test_each_fault_of_a_server_is_counted_and_labels_nothing(name: str, exp: Ex
     assert int(state.runs.labels.asked.sum()) == n_questions  # pyright: ignore[reportOptionalMemberAccess]
 
 
+def test_faults_and_answers_in_turns_label_the_answered_episodes_alone(exp: Experiment, tmp_path: Path):
+    """Every second question gets a fault and then a good answer; the others get two faults."""
+    faulty = [make for make, label in SERVERS.values() if label in answers.FAULTS]
+
+    def answer(request: dict[str, Any], n: int) -> Answer:
+        return good(request, n) if n % 4 == 3 else faulty[n % len(faulty)](request, n)
+
+    found = one_round(exp, tmp_path, answer)
+    assert assert_sound(found.state) == found.summary["repaired"] == RUNS * ASKED // 2
+    assert sum(found.summary["faults"].values()) == RUNS * ASKED // 2
+
+
 def test_a_repair_is_asked_once_with_what_is_wrong(exp: Experiment, tmp_path: Path):
     seen: list[str] = []
 

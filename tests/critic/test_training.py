@@ -18,6 +18,8 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import folder, loop
+from qllm_jax.studies import results
+from qllm_jax.studies.trainings import Trained
 
 SIZES = [
     "env=duty", "n_agents=2", "env.horizon=3", "algo=matched_mca", "algo.hidden_dim=4", "algo.n_envs=2", "seeds=2",
@@ -161,3 +163,10 @@ def test_damaged_and_foreign_files_are_named(exp: Experiment, file: Path, tmp_pa
     format_of.write(tmp_path / "nan.npz", content, described)
     with pytest.raises(UserError, match="must be finite"):
         format_of.read(tmp_path / "nan.npz", exp.env)
+
+
+def test_a_study_counts_the_questions_of_a_training(exp: Experiment, run: Path):
+    counts = results.critic(Trained(run, exp.config, {}))["critic"]
+    assert (counts["questions"], counts["answered"], counts["faults"]) == (12, 12, {})
+    assert "seconds" not in counts  # it would differ between machines
+    assert results.critic(Trained(run / "critic", exp.config, {})) == {}

@@ -152,6 +152,13 @@ def test_by_search_every_start_of_a_small_game_can_be_won_so_that_the_best_retur
         assert int(way[0]) <= fewest_steps(env, start) <= 12
 
 
+@pytest.mark.slow
+def test_by_search_starts_of_the_default_game_can_be_won_in_less_than_half_of_its_horizon():
+    env = make("couriers")
+    found = [fewest_steps(env, env.reset(jax.random.key(seed))) for seed in range(8)]
+    assert 0 < min(found) <= max(found) < env.spec.horizon / 2
+
+
 def test_an_agent_sees_ways_and_its_own_load_alone():
     state = place([(0, 0), (2, 4)], parcels=[(2, 4)], carrying=[NONE, 0])
     view = make("couriers", rows=5, cols=5, n_parcels=1, n_hazards=1).view(state)

@@ -134,6 +134,14 @@ def test_crashes_have_a_row_of_their_own_and_older_results_without_them_a_dash(t
     assert [len(panel.lines) for panel in drawn.axes[:3]] == [4, 4, 3]
 
 
+def test_questions_to_a_critic_are_counted_beside_the_methods_that_asked_none(made: Study, tmp_path: Path):
+    assert "critic" not in text(made, tmp_path)
+    counts = {"questions": 1200, "answered": 1000, "repaired": 150, "faults": {"lengths": 50}, "tokens": 3_000_000}
+    write(made, tmp_path / "results", {("duty_n3", "qllm"): (9.0, 0.2)}, critic=counts)
+    found = row_of(text(made, tmp_path), "Questions to a critic", "duty, N=3")
+    assert found == ["QLLM", "1,200", "1,150", "lengths 50", "3,000,000"]
+
+
 def test_steps_to_a_threshold_say_how_many_seeds_hold_it(made: Study, tmp_path: Path):
     threshold, vdn, qllm, _ = row_of(text(made, tmp_path), "Steps to a threshold", "duty, N=3")
     assert (threshold, vdn) == ("8.00", "> 100k (0 of 5)")

@@ -28,6 +28,10 @@ AREAS = (
     "Area under the curve of evaluations, divided by its length: the mean over env steps, ± half its 95% t interval "
     "over seeds."
 )
+ASKED = (
+    "Questions that the training of a cell asked, all seeds together, one an episode; the episodes that got a label, "
+    "and the faults of the others. All other methods asked none."
+)
 STEPS = (
     "Env steps of the first evaluation from which the mean of any 3 consecutive evaluations is at or above the "
     "threshold: the median over seeds, and how many of them have one. `>`: half of them or more have none within their "
@@ -60,6 +64,7 @@ def sections(data: Measured, pictures: Pictures) -> list[str]:
         *(section("Learning curves", CURVES, *curves) if curves else []),
         *section("Mean over training", AREAS, tables.areas(data), *areas),
         *(section("Steps to a threshold", STEPS, steps) if steps else []),
+        *(section("Questions to a critic", ASKED, questions) if (questions := provenance.questions(data)) else []),
         *section("Missing", provenance.missing(data)),
         *section("Provenance", provenance.describe(data)),
     ]

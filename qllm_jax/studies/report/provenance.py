@@ -7,7 +7,7 @@ from typing import Any
 
 from qllm_jax.studies import plan
 from qllm_jax.studies.report.measured import Measured, Result
-from qllm_jax.studies.report.tables import markdown, steps_text
+from qllm_jax.studies.report.tables import NONE, markdown, steps_text
 
 HARDWARE = ("platform", "python", "devices", "versions")
 
@@ -65,6 +65,18 @@ def cells_table(data: Measured, machines: Sequence[str]) -> str:
             ]
         )
     return markdown(["task", "method", "seeds", "env steps", "wall time", "runs", "commit", "machine"], rows)
+
+
+def questions(data: Measured) -> str:
+    """Return a row for each result whose training asked a critic; "" if none did."""
+    rows = []
+    for (task, method), result in data.results.items():
+        if counts := result.content.get("critic"):
+            usable = counts["answered"] + counts["repaired"]
+            faults = ", ".join(f"{label} {n}" for label, n in counts["faults"].items()) or NONE
+            numbers = [f"{counts['questions']:,}", f"{usable:,}", faults, f"{counts['tokens']:,}"]
+            rows.append([data.task_label(task), data.method_label(method), *numbers])
+    return markdown(["task", "method", "questions", "labelled", "faults", "tokens"], rows) if rows else ""
 
 
 def machine_of(result: Result) -> str:
