@@ -16,6 +16,7 @@ Arrays = dict[str, Any]
 FOLLOWED = ("keeper", "defender", "ball", "own player 1", "own player 2")
 IDLE_STEPS, IDLE_EPISODES = 40, 200
 TRIED_STATES, TRIED_STEPS = 60, 10
+TEAMS, TEAM_EPISODES = "academy_counterattack_easy", 40
 STARTS = ("pos", "vel", "ball", "held", "sprint", "dribble", "owner")  # of the states of `actions`
 EPISODES = 500
 N_LEFT = {task: 11 if "counterattack" in task else n for task, n in TASKS.items()}  # players of the own team
@@ -55,6 +56,38 @@ def idle() -> Arrays:
         mean = np.nanmean(paths, 0)  # over the episodes that go on
         arrays |= {f"{task}_path": mean, f"{task}_length": lengths, f"{task}_end": ends}
     return arrays | {"players": FOLLOWED, "ends": ENDS}
+
+
+def teams() -> Arrays:
+    """Mean paths (T + 1, 23, 2) of all players and the ball where no agent acts, in the task with two whole teams.
+
+    Besides, lengths and ends of these episodes, and how often control hops in an episode of random actions.
+    """
+    game = Game(TEAMS)
+    paths = np.full((TEAM_EPISODES, IDLE_STEPS + 1, 23, 2), np.nan)
+    lengths, ends, hops = [], [], []
+    for acts in (False, True):
+        for seed in range(TEAM_EPISODES):
+            raw, end, rng, players = game.reset_raw(seed), "", np.random.default_rng(seed), []
+            while not end:
+                players.append([each["active"] for each in raw])
+                if game.steps <= IDLE_STEPS and not acts:
+                    view = lab.seen(raw[0])
+                    paths[seed, game.steps] = [*view.left, *view.right, view.ball[:2]]
+                raw, _, end = game.step_raw(team_actions(rng) if acts else [0] * TASKS[TEAMS])
+            hopped = int((np.diff(players, axis=0) != 0).any(1).sum())
+            if acts:
+                hops.append(hopped)
+            else:
+                lengths.append(game.steps)
+                ends.append(ENDS.index(end))
+    game.close()
+    return {"path": np.nanmean(paths, 0), "length": lengths, "end": ends, "hops": hops, "first": players[0]}
+
+
+def team_actions(rng: np.random.Generator) -> list[int]:
+    """Random actions of a step, the same for the engine and the port."""
+    return rng.integers(0, N_ACTIONS, TASKS[TEAMS]).tolist()
 
 
 def actions() -> Arrays:

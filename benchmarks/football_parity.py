@@ -3,23 +3,22 @@
     python benchmarks/football_parity.py all --out parity.json
 
 Prints one row for each gate: the figure of the port, that of the engine where there is one, and if the gate is met. The
-traces are those of football_record.py, so the engine is not needed. Parts: ball, runs, kicks, shots, idle, actions, and
-episodes_TASK. `episodes` compares fixed policies by two-sample tests with effect sizes.
+traces are those of football_record.py, so the engine is not needed. Parts: ball, runs, kicks, shots, idle, teams,
+actions, and episodes_TASK. `episodes` compares fixed policies by two-sample tests with effect sizes.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import common
 import football_games as games
 import football_port as port
 import football_record as record
 import numpy as np
+from football_rows import Row, lengths_of, loss, of_numbers, of_shares
 from scipy import stats
-
-from qllm_envs.football_engine import LIMIT
 
 DATA = Path(__file__).parents[1] / "tests" / "envs" / "football_data"
 # Gates.
@@ -27,21 +26,8 @@ BALL_POSITION, BALL_SPEED = 0.05, 0.05  # m, m/s, over 2 s
 RUN_SPEED, RUN_DISTANCE = 0.4, 0.05  # m/s after the third step; share of the distance after 2 s
 KICK_DELAY, KICK_SPEED, KICK_ARRIVAL = 1, 0.05, 0.15  # steps, share, s
 SHOT_RANK, SHOT_MEAN = 0.9, 0.15
-PATH, STEAL = 1.5, 4  # m at steps PATH_STEPS, steps of the median
+PATH = 1.5  # m at steps PATH_STEPS
 PATH_STEPS = slice(5, 21)
-SMALL = 0.2  # largest effect that counts as small: Cohen's h of shares, Cliff's delta of others
-LEVEL = 0.01  # of the two-sample tests
-
-
-class Row(NamedTuple):
-    """One gate."""
-
-    part: str
-    what: str
-    engine: str
-    port: str
-    gate: str
-    ok: bool
 
 
 def load(name: str) -> dict[str, np.ndarray]:
@@ -146,17 +132,34 @@ def idle() -> list[Row]:
             lengths_of(recorded[f"{task}_length"], recorded[f"{task}_end"]),
             lengths_of(lengths, np.array([games.ENDS.index(e) if e in games.ENDS else -1 for e in ends])),
         ]
-        share = [
-            f"{len(x) / games.IDLE_EPISODES:.2f} lost, median step {np.median(x) if len(x) else np.nan:g}" for x in lost
-        ]
-        both = [float(np.median(x)) if len(x) > 20 else LIMIT for x in lost]
-        rows.append(Row("idle", f"{task}: loss", share[0], share[1], f"{STEAL} steps", abs(both[0] - both[1]) <= STEAL))
+        rows.append(loss("idle", f"{task}: loss", lost, games.IDLE_EPISODES))
     return rows
 
 
-def lengths_of(lengths: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Lengths of the episodes that ended with a lost ball."""
-    return np.asarray(lengths)[np.asarray(ends) == games.ENDS.index("lost")]
+def teams() -> list[Row]:
+    """Two whole teams where no agent acts: mean distances of mean paths, the loss, and hops of control."""
+    recorded = load("teams")
+    path, lengths, ends, hops = port.teams(games.TEAMS, games.TEAM_EPISODES)
+    gap = np.linalg.norm(path - recorded["path"], axis=-1)[PATH_STEPS].max(0)
+    free = [i for i in range(1, 11) if i not in recorded["first"]]
+    groups = {
+        "their goalkeeper": [11],
+        "their ten others": range(12, 22),
+        "own goalkeeper": [0],
+        "own six others": free,
+    }
+    rows = []
+    for who, players in groups.items():
+        some = gap[list(players)]
+        figure = f"{some.mean():.2f} m" + (f" in the mean, {some.max():.2f} m at most" if len(some) > 1 else "")
+        rows.append(Row("teams", f"{who}, steps 5 to 20", "", figure, f"{PATH} m", bool(some.mean() < PATH)))
+    lost = [
+        lengths_of(recorded["length"], recorded["end"]),
+        lengths_of(lengths, np.array([games.ENDS.index(e) if e in games.ENDS else -1 for e in ends])),
+    ]
+    rows.append(loss("teams", "loss", lost, games.TEAM_EPISODES))
+    text = [f"{x.mean():.2f} in an episode" for x in (recorded["hops"], hops)]
+    return [*rows, Row("teams", "hops of control in random play", *text, "", True)]
 
 
 def actions() -> list[Row]:
@@ -198,32 +201,7 @@ def episodes(task: str) -> list[Row]:
     return rows
 
 
-def of_shares(task: str, name: str, end: str, marks: Sequence[np.ndarray]) -> Row:
-    """Compare the share of episodes with an end: Fisher's exact test and Cohen's h."""
-    share = [float(np.mean(x)) for x in marks]
-    table = [[int(np.sum(x)), int(np.sum(~x))] for x in marks]
-    exact: Any = stats.fisher_exact(table)
-    p = float(exact.pvalue)
-    h = float(2 * np.arcsin(np.sqrt(share[1])) - 2 * np.arcsin(np.sqrt(share[0])))
-    return tested(task, name, end, f"{share[0]:.3f}", f"{share[1]:.3f}", p, h, "h")
-
-
-def of_numbers(task: str, name: str, column: str, theirs: np.ndarray, own: np.ndarray) -> Row:
-    """Compare distributions: the Mann-Whitney test and Cliff's delta."""
-    test = stats.mannwhitneyu(own, theirs)
-    delta = float(2 * test.statistic / (len(own) * len(theirs)) - 1)
-    text = lambda x: f"{x.mean():.2f} ({np.quantile(x, 0.25):.2f} to {np.quantile(x, 0.75):.2f})"
-    return tested(task, name, column, text(theirs), text(own), float(test.pvalue), delta, "delta")
-
-
-def tested(task: str, name: str, what: str, theirs: str, own: str, p: float, effect: float, letter: str) -> Row:
-    """The row of a test: met if the test sees no difference or the effect is small."""
-    figure = f"{own}; {letter} {effect:+.2f}, p {p:.2g}"
-    gate = f"p > {LEVEL} or {letter} within {SMALL}"
-    return Row("episodes", f"{task}, {name}: {what}", theirs, figure, gate, p > LEVEL or abs(effect) < SMALL)
-
-
-PARTS: dict[str, Callable[[], list[Row]]] = {f.__name__: f for f in (ball, runs, kicks, shots, idle, actions)}
+PARTS: dict[str, Callable[[], list[Row]]] = {f.__name__: f for f in (ball, runs, kicks, shots, idle, teams, actions)}
 PARTS |= {f"episodes_{task}": (lambda task=task: episodes(task)) for task in games.TASKS}
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "part": lambda row: row["part"],

@@ -34,11 +34,13 @@ class Track(NamedTuple):
     owner_team: Any
     owner: Any
     ended: Any
+    player: Any  # (A,) whom each agent controls, where that changes
 
 
 def track(now: State) -> Track:
     """The measured part of a state."""
-    return Track(now.ball.pos, now.ball.vel, now.pos, now.vel, now.owner_team, now.owner, now.ended)
+    player = jnp.zeros((0,)) if now.control is None else now.control.player
+    return Track(now.ball.pos, now.ball.vel, now.pos, now.vel, now.owner_team, now.owner, now.ended, player)
 
 
 def played(table: Any, keys: jax.Array, start: State, actions: np.ndarray) -> Track:
@@ -194,6 +196,25 @@ def idle(task: str, n: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     on = np.arange(games.IDLE_STEPS + 1)[None] <= lengths[:, None]
     mean = np.nanmean(np.where(on[..., None, None], followed, np.nan), 0)
     return mean, lengths, [ENDED[int(e)] for e in ended[:, -1]]
+
+
+def teams(task: str, n: int) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Mean path (T + 1, 23, 2), lengths and ends of `n` idle episodes, and hops of control in `n` random ones."""
+    table = rules(task, HORIZON)
+    start = jax.jit(jax.vmap(partial(game.reset, table)))(keys(2 * n, 7))
+    acts = np.zeros((2 * n, HORIZON, table.n_agents), np.int32)
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        acts[n + seed] = [games.team_actions(rng) for _ in range(HORIZON)]
+    tracks = played(table, keys(2 * n, 8), start, acts)
+    ended, player = np.asarray(tracks.ended)[:n], np.asarray(tracks.player)[n:]
+    lengths = np.where(ended[:, -1] == state.RUNNING, HORIZON, np.argmax(ended != state.RUNNING, 1))
+    path = np.concatenate([np.asarray(tracks.pos), np.asarray(tracks.ball)[:, :, None, :2]], 2)
+    path = path[:n, : games.IDLE_STEPS + 1]
+    on = np.arange(games.IDLE_STEPS + 1)[None] <= lengths[:, None]
+    mean = np.nanmean(np.where(on[..., None, None], path, np.nan), 0)
+    hops = (np.diff(player, axis=1) != 0).any(-1).sum(1)
+    return mean, lengths, [ENDED[int(e)] for e in ended[:, -1]], hops
 
 
 def tried(recorded: dict[str, np.ndarray]) -> np.ndarray:

@@ -3,7 +3,8 @@
     python benchmarks/football_record.py shots idle episodes_academy_3_vs_1_with_keeper
 
 Each part is one .npz file of the folder: flights of the ball (ball), curves of a run (runs), delay, speed and arrival
-of kicks (kicks), goals by the shooter's position (shots), paths of the opponents while nobody attacks (idle), results
+of kicks (kicks), goals by the shooter's position (shots), paths of the opponents while nobody attacks (idle), of two
+whole teams (teams), results
 of every action from the same state (actions), and statistics of fixed policies on a task (episodes_TASK). Scenes are in
 football_lab.py, with the units; whole games (the last three) in football_games.py. Needs the engine:
 docs/football_engine.md.
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from football_games import Arrays, actions, episodes, idle, pool
+from football_games import Arrays, actions, episodes, idle, pool, teams
 from football_lab import GOAL_X, SCALE, STEP, Lab, Point, Scene, Seen, speed
 
 from qllm_envs.football_engine import TASKS
@@ -185,7 +186,7 @@ def shot_buttons(held: str) -> dict[int, str]:
     return dict.fromkeys(range(SHOT_PRESS - 1), "right") | {SHOT_PRESS - 1: held, SHOT_PRESS: "shot"}
 
 
-PARTS: dict[str, Callable[[], Arrays]] = {f.__name__: f for f in (ball, runs, kicks, shots, idle, actions)}
+PARTS: dict[str, Callable[[], Arrays]] = {f.__name__: f for f in (ball, runs, kicks, shots, idle, teams, actions)}
 PARTS |= {f"episodes_{task}": partial(episodes, task) for task in TASKS}
 
 

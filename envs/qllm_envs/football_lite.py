@@ -3,9 +3,10 @@ arxiv.org/abs/1907.11180). Not that game: the rules and formulas of its engine 2
 tables in place of its recorded strides. docs/football.md has what is kept, simplified and dropped; results carry the
 name football_lite.
 
-The task is that of QLLM's paper: the agents are all players of the left team, their own goalkeeper among them; the
-reward is the sum over agents of scoring and checkpoints; an episode ends with a goal, the ball out of play, the loss of
-the ball, or after 150 steps. Buttons that stay pressed and kicks that wait for the ball are hidden from observations.
+The task is that of QLLM's paper: the agents are all players of the left team, their own goalkeeper among them, or four
+of its eleven players; the reward is the sum over agents of scoring and checkpoints; an episode ends with a goal, the
+ball out of play, the loss of the ball, or after 150 steps. Buttons that stay pressed and kicks that wait for the ball
+are hidden from observations.
 """
 
 from functools import partial
@@ -40,7 +41,8 @@ def make(*, scenario: str = "academy_3_vs_1_with_keeper", horizon: int = HORIZON
     """Return a match of a scenario, of at most `horizon` steps of 0.1 s.
 
     `scenario` is academy_3_vs_1_with_keeper (4 agents: 3 attackers and their goalkeeper against a defender and a
-    goalkeeper) or academy_pass_and_shoot_with_keeper (3 agents: 2 attackers and their goalkeeper against the same).
+    goalkeeper), academy_pass_and_shoot_with_keeper (3 agents: 2 attackers and their goalkeeper against the same), or
+    academy_counterattack_easy (4 agents in a team of 11 against 11; control hops to the player at the ball).
     """
     chosen = rules(
         options.choice(NAME, "scenario", scenario, SCENARIOS), options.integer(NAME, "horizon", horizon, low=1)
@@ -63,10 +65,10 @@ def _won(state: State) -> Bool[Array, ""]:
 def _spec(chosen: Rules) -> Spec:
     return Spec(
         name=NAME,
-        n_agents=chosen.n_left,
+        n_agents=chosen.n_agents,
         n_actions=len(ACTION_NAMES),
         obs_dim=seen.OBS_DIM,
-        state_dim=seen.OBS_DIM * chosen.n_left,
+        state_dim=seen.OBS_DIM * chosen.n_agents,
         horizon=chosen.horizon,
         ends_early=True,
         fields=seen.described(chosen),
@@ -79,7 +81,7 @@ def _spec(chosen: Rules) -> Spec:
 
 
 def _reward_sentence(chosen: Rules) -> str:
-    n = chosen.n_left
+    n = chosen.n_agents
     return (
         f"The sum over all {n} agents of 1 for a goal of theirs, -1 for a goal against them, and 0.1 for each of 10 "
         "checkpoints, once an episode: lines at ever smaller distances to the opponents' goal, which only the agent "
@@ -93,15 +95,16 @@ def _notable(chosen: Rules, key: jax.Array) -> dict[str, State]:
     goal = jnp.array([HALF_LENGTH, 0.0])
     at = lambda x, y, z=BALL_RADIUS: jnp.array([x, y, z])
     still = lambda pos: Ball(pos, jnp.zeros(3), jnp.zeros(3))
-    owned = lambda agent: {"owner": jnp.int32(agent), "owner_team": jnp.int32(0)}
-    place = start.pos.at[1].set(goal - jnp.array([8.0, 0.0]))
+    owned = lambda player: {"owner": jnp.int32(player), "owner_team": jnp.int32(0)}
+    attacker = chosen.agents[1]
+    place = start.pos.at[attacker].set(goal - jnp.array([8.0, 0.0]))
     crossed = at(HALF_LENGTH + 0.3, 1.0, 0.5)
     seen_goal = start._replace(ball=still(crossed), ended=jnp.int32(GOAL))
     keeper = chosen.n_left
     return {
         "in which the ball is in the goal": seen_goal,
         "in which agent 1 has the ball in front of the goal": start._replace(
-            pos=place, ball=still(at(HALF_LENGTH - 7.5, 0.0)), **owned(1)
+            pos=place, ball=still(at(HALF_LENGTH - 7.5, 0.0)), **owned(attacker)
         ),
         "in which the agents' goalkeeper has the ball": start._replace(
             ball=still(at(-HALF_LENGTH + 0.5, 0.0)), **owned(0)

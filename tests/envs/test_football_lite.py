@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 import qllm_envs
 from qllm_envs._football import ball as balls
-from qllm_envs._football import buttons, constants, game, kick, referee
-from qllm_envs._football.state import CONCEDED, GOAL, LOST, OUT, RUNNING, Ball, State
+from qllm_envs._football import buttons, constants, control, game, kick, referee
+from qllm_envs._football.state import CONCEDED, GOAL, LOST, OUT, RUNNING, Ball, Control, State
 
 NAMES = tuple(constants.SCENARIOS)
-THREE, SHOOT = NAMES
-RULES = constants.rules(THREE, 150)
+THREE, SHOOT, COUNTER = NAMES
+RULES, TEAMS = constants.rules(THREE, 150), constants.rules(COUNTER, 150)
 RIGHT_KEY, SHORT_PASS, SHOT, RELEASE = 5, 11, 12, 14
 LONG = 10  # steps of a call of `play`
 FLY = jax.jit(lambda ball: jax.lax.scan(lambda b, _: (balls.step(b), b), ball, None, length=100)[1])
@@ -185,11 +185,12 @@ def test_possession_is_lost_when_the_other_team_owns_the_ball_and_not_before():
 def test_a_goal_makes_twice_the_number_of_agents_over_an_episode(scenario: str):
     env = qllm_envs.make("football_lite", scenario=scenario)
     n, state = env.spec.n_agents, env.reset(jax.random.key(0))
+    one, other = constants.rules(scenario, 150).agents[1:3]
     total = 0.0
     for x, y, owner, ended in (
-        (30.0, 0.0, 1, RUNNING),
-        (45.0, 3.0, 1, RUNNING),
-        (40.0, 0.0, 2, RUNNING),
+        (30.0, 0.0, one, RUNNING),
+        (45.0, 3.0, one, RUNNING),
+        (40.0, 0.0, other, RUNNING),
         (55.3, 0.0, -1, GOAL),
     ):
         state = state._replace(
@@ -241,3 +242,56 @@ def test_a_step_from_anywhere_is_finite(places: list[float], flight: list[float]
     state = placed(at(0.0, 0.0))._replace(pos=pos, ball=ball)
     states, rewards = play(jax.random.key(0), state, np.tile(np.array(actions, np.int32), (LONG, 1)))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((states, rewards)))
+
+
+@pytest.fixture(scope="module")
+def kickoff() -> State:
+    """The start of the task in which four of eleven players are agents."""
+    return qllm_envs.make("football_lite", scenario=COUNTER).reset(jax.random.key(0))
+
+
+def at_the_ball(state: State, player: int) -> State:
+    """The state in which a player of the left team has the ball alone, after control has hopped if it does."""
+    has = jnp.zeros((TEAMS.n_players,), bool).at[player].set(True)
+    state = state._replace(designated=state.designated.at[0].set(player), on_ball=jnp.int32(player))
+    assert state.control is not None
+    return control.hopped(TEAMS, state, state.control, has)
+
+
+def test_control_hops_to_the_player_at_the_ball_who_takes_over_the_pad(kickoff: State):
+    state = kickoff._replace(buttons=kickoff.buttons._replace(held=kickoff.buttons.held.at[5].set(RIGHT_KEY)))
+    first = at_the_ball(state, 9)
+    assert first.control.player.tolist() == [9, 6, 7, 8]
+    assert (first.buttons.held[9], first.buttons.held[5]) == (RIGHT_KEY, 0)
+    second = at_the_ball(first, 3)
+    assert second.control.player.tolist() == [9, 3, 7, 8]  # another agent in turn
+    for stays, player in ((second, 9), (second, 0)):  # he is controlled; the goalkeeper is never
+        assert at_the_ball(stays, player).control.player.tolist() == [9, 3, 7, 8]
+
+
+def test_agents_are_the_players_that_they_control(kickoff: State):
+    env = qllm_envs.make("football_lite", scenario=COUNTER)
+    player = jnp.array([10, 3, 9, 8])
+    state = kickoff._replace(owner=jnp.int32(9), owner_team=jnp.int32(0), control=Control(player, jnp.arange(4)))
+    view = env.view(state)
+    assert view.obs[:, 97:108].argmax(-1).tolist() == player.tolist()
+    assert view.fields["agent_has_ball"].tolist() == [False, False, True, False]
+    assert jnp.array_equal(view.fields["agent_pos"], state.pos[player])
+    assert jnp.array_equal(view.fields["agent_role"], view.fields["team_role"][player])
+    colors = {shape.agent for shape in env.scene(state).shapes}
+    assert colors == {None, 0, 1, 2, 3}
+
+
+def test_two_teams_of_eleven_play_on_by_themselves(kickoff: State):
+    """Random actions of four agents; the players without one run, and press nothing."""
+    step = jax.jit(lambda key, state, actions: game.step(TEAMS, key, state, actions))
+    state = kickoff
+    for t, actions in enumerate(np.random.default_rng(0).integers(0, 19, (20, 4))):
+        state = step(jax.random.key(t), state, jnp.asarray(actions, jnp.int32)).state
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    free = ~np.isin(np.arange(TEAMS.n_left), state.control.player)
+    assert not np.asarray(state.buttons.held)[free].any()
+    moved = np.linalg.norm(state.pos - kickoff.pos, axis=-1)
+    assert (moved[:11][free] > 1.0).all()
+    assert moved[12:].mean() > 5.0
+    assert state.pos[0] == pytest.approx([-45.0, 0.0], abs=1.0)  # the own goalkeeper comes out

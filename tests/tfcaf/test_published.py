@@ -23,7 +23,10 @@ OPTIONS = {  # a grid that holds 25 agents; opponents that play against teams of
 # over more scenarios.
 NAMED = {
     "couriers": [{"n_agents": 2}, {"n_hazards": 0}, {"n_agents": 25}],
-    "football_lite": [{"scenario": f"academy_{name}_with_keeper"} for name in ("3_vs_1", "pass_and_shoot")],
+    "football_lite": [
+        {"scenario": f"academy_{name}"}
+        for name in ("3_vs_1_with_keeper", "pass_and_shoot_with_keeper", "counterattack_easy")
+    ],
     "matrix": [{"game": game} for game in ("climbing", "climbing-3p", "penalty")],
     "smax": [{"scenario": "3s_vs_5z"}],
     "spectators": [{"spectators": n} for n in (0, 1, 22)],

@@ -24,7 +24,8 @@ DISTANCE_TO_SPEED = 2.6  # speed that is wanted for each meter to go
 TOUCH_OFFSET = 0.08  # s into a stride at which the foot meets the ball
 
 LEFT, RIGHT = 0, 1
-GOALKEEPER, BACK, MIDFIELDER = 0, 1, 5  # numbers of roles as in the engine's observations
+# Numbers of roles as in the engine's observations.
+GOALKEEPER, BACK, LEFT_BACK, RIGHT_BACK, MIDFIELDER, LEFT_WING, RIGHT_WING, FORWARD = 0, 1, 2, 3, 5, 6, 7, 9
 
 ACTION_NAMES = (
     "idle",
@@ -62,6 +63,7 @@ class Scenario(NamedTuple):
     left: tuple[tuple[float, float, int], ...]  # (x, y, role), the goalkeeper first
     right: tuple[tuple[float, float, int], ...]
     short: str  # its name in run folders
+    agents: tuple[int, ...] | None = None  # players of the left team that agents control at first; None: all
 
 
 SCENARIOS = {
@@ -77,6 +79,37 @@ SCENARIOS = {
         right=((-1, 0, GOALKEEPER), (-0.75, 0.3, BACK)),
         short="pass_and_shoot",
     ),
+    "academy_counterattack_easy": Scenario(
+        ball=(0.26, -0.11),
+        left=(
+            (-1, 0, GOALKEEPER),
+            (-0.672, -0.19576, LEFT_BACK),
+            (-0.75, -0.06356, BACK),
+            (-0.75, 0.063559, BACK),
+            (-0.672, 0.19576, RIGHT_BACK),
+            (-0.434, -0.10568, MIDFIELDER),
+            (-0.434, 0.10568, MIDFIELDER),
+            (0.5, -0.3161, MIDFIELDER),
+            (0.25, -0.1, LEFT_WING),
+            (0.25, 0.1, RIGHT_WING),
+            (0.35, 0.316102, FORWARD),
+        ),
+        right=(
+            (-1, 0, GOALKEEPER),
+            (0.128, -0.19576, LEFT_BACK),
+            (0.4, -0.06356, BACK),
+            (-0.4, 0.063559, BACK),
+            (0.128, -0.19576, RIGHT_BACK),
+            (0.365, -0.10568, MIDFIELDER),
+            (0.282, 0.0, MIDFIELDER),
+            (0.365, 0.10568, MIDFIELDER),
+            (0.54, -0.3161, LEFT_WING),
+            (0.51, 0.0, RIGHT_WING),
+            (0.54, 0.316102, FORWARD),
+        ),
+        short="counterattack",
+        agents=(5, 6, 7, 8),  # as the engine hands them out at its reset to four agents
+    ),
 }
 
 
@@ -87,6 +120,17 @@ class Rules(NamedTuple):
     n_left: int
     n_right: int
     horizon: int
+    agents: tuple[int, ...]  # players of the left team that are controlled at first, one for each agent
+
+    @property
+    def n_agents(self) -> int:
+        """A."""
+        return len(self.agents)
+
+    @property
+    def hops(self) -> bool:
+        """True if only some players of the left team are controlled: control then hops to the one at the ball."""
+        return self.n_agents < self.n_left
 
     @property
     def n_players(self) -> int:
@@ -97,7 +141,8 @@ class Rules(NamedTuple):
 def rules(scenario: str, horizon: int) -> Rules:
     """Return the rules of a scenario that is known."""
     given = SCENARIOS[scenario]
-    return Rules(scenario, len(given.left), len(given.right), horizon)
+    n_left = len(given.left)
+    return Rules(scenario, n_left, len(given.right), horizon, given.agents or tuple(range(n_left)))
 
 
 def start_positions(scenario: str) -> tuple[np.ndarray, np.ndarray]:

@@ -43,19 +43,19 @@ def run_for(rules: Rules, state: State, positions: Float[Array, "k 3"]) -> Float
     attacker = state.pos[marked] + state.vel[marked] * 0.5
     on_ball = marked == state.on_ball
     line = _line(state, positions)
-    held = _held(base, pos + vel * 0.14, attacker, on_ball, line)
-    target = base * (1 - bias) + held * bias
+    spot = held(base, pos + vel * 0.14, attacker, on_ball, line)
+    target = base * (1 - bias) + spot * bias
     target = target.at[:, 0].min(line)
     bound = jnp.broadcast_to(jnp.array([HALF_LENGTH, HALF_WIDTH]), target.shape)
     target = jnp.clip(target, -bound, bound)
     way = target - pos
     far = share(norm(pos - state.pos[state.designated[LEFT]][None]), 20.0, 65.0)
     lazy = far * (0.5 + 0.5 * jnp.clip(state.fading[RIGHT] - 0.5, 0.0, 1.0))
-    speed = _quantized(jnp.minimum(norm(way) * DISTANCE_TO_SPEED * (1 - lazy), SPRINT))
+    speed = quantized(jnp.minimum(norm(way) * DISTANCE_TO_SPEED * (1 - lazy), SPRINT))
     return unit(way, jnp.zeros((2,))) * speed[:, None]
 
 
-def _quantized(speed: Array) -> Array:
+def quantized(speed: Array) -> Array:
     """The nearest of the speeds that players run at."""
     return jnp.where(speed < 1.8, 0.0, jnp.where(speed < 4.2, DRIBBLE, jnp.where(speed < 6.0, WALK, SPRINT)))
 
@@ -86,15 +86,20 @@ def _formation(state: State, n: int) -> Float[Array, "d 2"]:
 
 def _line(state: State, positions: Array) -> Array:
     """x of the line that defenders hold (their offside trap, which also bounds where they meet attackers)."""
-    ball, soon = positions[0, 0], at_time(positions, jnp.array(0.7))[0]
-    part = share(ball, HALF_LENGTH - LINE_START - LINE_AHEAD, HALF_LENGTH - LINE_FORCED)
     carrier = state.designated[LEFT]
-    near = state.pos[carrier, 0] + state.vel[carrier, 0] * 0.15 + CAUTION
+    soon = at_time(positions, jnp.array(0.7))[0]
+    return line_of(positions[0, 0], soon, state.pos[carrier, 0], state.vel[carrier, 0])
+
+
+def line_of(ball: Array, soon: Array, carrier: Array, carrier_speed: Array) -> Array:
+    """The line from the x of the ball, now and 0.7 s later, and of the attacker who goes for it; own goal at x = 55."""
+    part = share(ball, HALF_LENGTH - LINE_START - LINE_AHEAD, HALF_LENGTH - LINE_FORCED)
+    near = carrier + carrier_speed * 0.15 + CAUTION
     deepest = jnp.maximum(jnp.maximum(ball + LINE_AHEAD * (1 - part), soon), near)
     return jnp.clip(deepest, HALF_LENGTH - LINE_START, HALF_LENGTH)
 
 
-def _held(base: Array, actual: Array, attacker: Array, on_ball: Array, line: Array) -> Array:
+def held(base: Array, actual: Array, attacker: Array, on_ball: Array, line: Array) -> Array:
     """Where defenders have to be so that their attackers do not get to shoot before they are there."""
     goal = jnp.array([[HALF_LENGTH, 0.0]])
     to_goal = norm(goal - attacker)

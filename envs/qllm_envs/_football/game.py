@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from qllm_envs._football import ball as balls
-from qllm_envs._football import buttons, contacts, kick, movement, plan, reach, referee
+from qllm_envs._football import buttons, contacts, control, kick, movement, plan, reach, referee
 from qllm_envs._football.constants import (
     BALL_RADIUS,
     STEP,
@@ -72,9 +72,10 @@ def placed(
         owner=nobody,
         owner_team=nobody,
         last_owner_team=nobody,
-        checkpoints=jnp.zeros((n,), jnp.int32),
+        checkpoints=jnp.zeros((rules.n_agents,), jnp.int32),
         ended=jnp.int32(RUNNING),
         t=jnp.int32(0),
+        control=control.start(rules),
     )
     return _noticed(rules, state, *balls.predict(ball))[0]
 
@@ -85,12 +86,15 @@ def step(rules: Rules, key: jax.Array, state: State, actions: Array) -> Step:
     grown = -state.time_to_ball[: rules.n_left]
     state, has = _noticed(rules, state, positions, times)
     grown = grown + state.time_to_ball[: rules.n_left]
-    state, decided = plan.decided(rules, key, state, actions, positions, times, has, grown)
+    pressed = control.of_players(rules, state, actions)
+    state, decided = plan.decided(rules, key, state, pressed, positions, times, has, grown)
     struck = contacts.struck(rules, decided, state)
     state = state._replace(windup=jnp.maximum(state.windup - 1, 0))
     state, _ = jax.lax.scan(partial(_tick, rules, decided, struck), state, jnp.arange(TICKS))
     state = referee.judged(_owned(rules, state._replace(command=decided.want, t=state.t + 1)))
     state, reward = referee.rewarded(state)
+    if state.control is not None:
+        state = control.hopped(rules, state, state.control, has)
     return Step(state, reward.astype(jnp.float32), state.ended != RUNNING, state.t >= rules.horizon)
 
 

@@ -5,8 +5,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from qllm_envs._football import ball as balls
-from qllm_envs._football import buttons, defenders, keeper, kick, reach, touch
-from qllm_envs._football.constants import DISTANCE_TO_SPEED, DRIBBLE, SPRINT, STEP, TOUCH_OFFSET, WALK, Rules
+from qllm_envs._football import buttons, control, defenders, keeper, kick, reach, teams, touch
+from qllm_envs._football.constants import (
+    DISTANCE_TO_SPEED,
+    DRIBBLE,
+    LEFT,
+    RIGHT,
+    SPRINT,
+    STEP,
+    TOUCH_OFFSET,
+    WALK,
+    Rules,
+)
 from qllm_envs._football.contacts import HEAD, KICK_NEAR, Plan
 from qllm_envs._football.state import State, norm, share, unit
 
@@ -32,14 +42,19 @@ def decided(
     aimed = jnp.where((windup > state.windup)[:, None], shots, state.aimed)
     state = state._replace(buttons=pads, windup=windup, aimed=aimed)
     danger = keeper.threat(positions, state.pos[n])
-    want = jnp.concatenate(
-        [
-            _agents_want(rules, state, positions, times, has, amount),
-            keeper.run_for(rules, state, positions, state.time_to_ball, danger)[None],
-            defenders.run_for(rules, state, positions),
-        ]
-    )
+    own = _agents_want(rules, state, positions, times, has, amount)
     goes = (jnp.arange(rules.n_players) == state.on_ball) & reach.right_team(rules) & ~state.held_by_keeper
+    if state.control is None:
+        theirs = defenders.run_for(rules, state, positions)
+    else:
+        free = ~control.controlled(rules, state.control)
+        own = jnp.where(free[:, None], teams.run_for(rules, state, positions, LEFT), own)
+        theirs = teams.run_for(rules, state, positions, RIGHT)[1:]
+        goes = goes | (
+            (jnp.arange(rules.n_players) == state.on_ball) & jnp.append(free, jnp.zeros(rules.n_right, bool))
+        )
+    guard = keeper.run_for(rules, state, positions, state.time_to_ball, danger)
+    want = jnp.concatenate([own, guard[None], theirs])
     way, speed = reach.intercept(positions, state.pos[state.on_ball], state.time_to_ball[state.on_ball])
     want = jnp.where(goes[:, None], unit(way, jnp.zeros((2,))) * speed, want)
     stray = jax.scipy.special.ndtri(jnp.clip(luck[0], 1e-4, 1 - 1e-4))

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from qllm_envs._football import control
 from qllm_envs._football.ball import PREDICTED_STEP, at_time
 from qllm_envs._football.constants import DISTANCE_TO_SPEED, LEFT, RIGHT, SPRINT, TOUCH_OFFSET, Rules
 from qllm_envs._football.state import Ball, State, norm, share, unit
@@ -69,6 +70,8 @@ def designate(
         best, now = start + jnp.argmin(time[start:stop]), state.designated[team]
         rating = (time[best] + 0.5) / (time[now] + 0.5)
         rating = rating * jnp.where(has[best], 0.5, 1.0) * jnp.where(has[now], 2.0, 1.0)
+        if state.control is not None and team == LEFT:
+            rating = control.weighed(rules, state.control, rating, time, best, now)
         chosen.append(jnp.where(rating < SWITCH_TEAM, best, now))
     best_team = (time[rules.n_left :].min() < time[: rules.n_left].min()).astype(jnp.int32)
     designated = jnp.stack(chosen).astype(jnp.int32)

@@ -49,7 +49,8 @@ def rewarded(state: State) -> tuple[State, Float[Array, ""]]:
     seen = state.ball.pos[:2] * jnp.asarray(SEEN_SCALE)
     distance = jnp.sqrt(jnp.square(seen - jnp.array([1.0, 0.0])).sum())
     passed = jnp.floor((FIRST_CHECKPOINT - distance) / CHECKPOINT_STEP).astype(jnp.int32) + 1
-    owns = (jnp.arange(len(state.checkpoints)) == state.owner) & (state.owner_team == 0)
+    player = jnp.arange(len(state.checkpoints)) if state.control is None else state.control.player
+    owns = (player == state.owner) & (state.owner_team == 0)
     collected = jnp.where(owns, jnp.clip(passed, 0, N_CHECKPOINTS), 0)
     goal = state.ended == GOAL
     after = jnp.where(goal, N_CHECKPOINTS, jnp.maximum(state.checkpoints, collected))

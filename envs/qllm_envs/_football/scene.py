@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from qllm_envs._football import control
 from qllm_envs._football.constants import (
     BALL_RADIUS,
     GOAL_HALF_WIDTH,
@@ -15,7 +16,7 @@ from qllm_envs._football.constants import (
 )
 from qllm_envs.core import Bar, Key, Line, Scene, Shape
 
-AGENT, OWNER, OPPONENT, BALL = "tab:blue", "tab:orange", "tab:red", "black"
+AGENT, OWNER, OPPONENT, BALL, MATE = "tab:blue", "tab:orange", "tab:red", "black", "#a9c4e0"
 LINES, RUN = "#9aa5b1", "gold"
 BEHIND, BESIDE = 4.0, 2.0  # m around the pitch
 PLAYER, HEIGHT = 2.0, 4.0  # m, radius of a player; height of the ball that fills its bar
@@ -26,18 +27,22 @@ KEY = (
     Key("circle", BALL, "ball (bar: height)"),
     Key("line", RUN, "0.4 s of running"),
 )
+MATES = Key("circle", MATE, "player of the team without an agent")
 
 
 def scene(rules: Rules, state: Any) -> Scene:
     """The pitch from above. Lines show where players run, a bar how high the ball is."""
     n, role = rules.n_left, roles(rules.scenario)
     pos, vel = _inside(np.asarray(state.pos)), np.asarray(state.vel)
-    owner = int(state.owner)
+    owner, agent_of = int(state.owner), {int(p): i for i, p in enumerate(control.players(rules, state))}
     shapes, lines = [], _pitch()
     for i, (x, y) in enumerate(pos.tolist()):
         name = "G" if role[i] == GOALKEEPER else ""
-        if i < n:
-            shapes.append(Shape("circle", (x, y), PLAYER, OWNER if i == owner else AGENT, str(i), agent=i))
+        if i in agent_of:
+            color = OWNER if i == owner else AGENT
+            shapes.append(Shape("circle", (x, y), PLAYER, color, str(agent_of[i]), agent=agent_of[i]))
+        elif i < n:
+            shapes.append(Shape("circle", (x, y), PLAYER, MATE, name))
         else:
             shapes.append(Shape("circle", (x, y), PLAYER, OPPONENT, name))
         end = _inside(pos[i] + 0.4 * vel[i])
@@ -48,7 +53,7 @@ def scene(rules: Rules, state: Any) -> Scene:
     bars = (Bar(height, "tab:green"),) if height > 0.02 else ()
     shapes.append(Shape("circle", (x, y), 0.5 + 0.5 * height, BALL, "", bars=bars))
     bounds = (-HALF_LENGTH - BEHIND, -HALF_WIDTH - BESIDE, HALF_LENGTH + BEHIND, HALF_WIDTH + BESIDE)
-    return Scene(tuple(shapes), bounds, tuple(lines), key=KEY)
+    return Scene(tuple(shapes), bounds, tuple(lines), key=(*KEY, MATES) if rules.hops else KEY)
 
 
 def _inside(point: np.ndarray) -> np.ndarray:

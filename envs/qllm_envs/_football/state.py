@@ -1,11 +1,13 @@
 """The state of a football match, and helpers for vectors.
 
-Axis letters: P players (the left team first, its goalkeeper is player 0), N agents, which are the left team.
+Axis letters: P players (the left team first, its goalkeeper is player 0), N the left team, A agents: all of the left
+team, or some of it (`Control`).
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 RUNNING, GOAL, LOST, OUT, CONCEDED = range(5)  # of `State.ended`
@@ -18,7 +20,7 @@ class Ball(NamedTuple):
 
 
 class Buttons(NamedTuple):
-    """The pad of each agent; no observation shows it."""
+    """The pad of each player of the left team; no observation shows it. Players without an agent press nothing."""
 
     held: Int[Array, " n"]  # index of DIRECTIONS, 0 for none
     sprint: Bool[Array, " n"]
@@ -26,6 +28,13 @@ class Buttons(NamedTuple):
     kick: Int[Array, " n"]  # the buffered kick: 0 none, SHORT_PASS, LONG_PASS, HIGH_PASS or SHOT
     gauge: Float[Array, " n"]  # s that its button was held
     age: Float[Array, " n"]  # s since its button was released
+
+
+class Control(NamedTuple):
+    """The players of a team of which only some are controlled."""
+
+    player: Int[Array, " a"]  # the player of each agent
+    order: Int[Array, " a"]  # agents; the first of them is handed the next player
 
 
 class State(NamedTuple):
@@ -52,9 +61,10 @@ class State(NamedTuple):
     owner: Int[Array, ""]  # the player that owns the ball, -1 for nobody
     owner_team: Int[Array, ""]  # -1 nobody, 0 left, 1 right
     last_owner_team: Int[Array, ""]  # the team that owned the ball last, -1 before anybody did
-    checkpoints: Int[Array, " n"]  # collected by each agent, 0 to 10
+    checkpoints: Int[Array, " a"]  # collected by each agent, 0 to 10
     ended: Int[Array, ""]  # RUNNING, GOAL, LOST, OUT or CONCEDED
     t: Int[Array, ""]  # steps taken
+    control: Control | None = None  # None: agent i is player i
 
 
 def norm(vector: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
@@ -81,6 +91,6 @@ def angle_between(a: Float[Array, "*batch 2"], b: Float[Array, "*batch 2"]) -> F
     return jnp.arctan2(cross, (a * b).sum(-1))
 
 
-def share(value: Array, low: float, high: float) -> Array:
+def share(value: Array, low: float | np.ndarray, high: float | np.ndarray) -> Array:
     """Position of a value between two bounds, from 0 to 1 (the engine's NormalizedClamp)."""
     return jnp.clip((value - low) / (high - low), 0.0, 1.0)
