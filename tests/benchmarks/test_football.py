@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from qllm_envs._football import constants
+from qllm_jax.core.types import Scores
 
 PAGE = Path(__file__).parents[2] / "docs" / "football_engine.md"
 
@@ -24,3 +28,25 @@ def test_gates_that_the_page_calls_met_are_met(parity, part):
     rows, told = parity.PARTS[part](), on_page(part)
     assert [row.what for row in rows] == list(told)
     assert [row.what for row in rows if told[row.what] == "yes" and not row.ok] == []
+
+
+def test_the_two_teams_start_where_the_engine_has_them(parity):
+    recorded = parity.load("teams")
+    ball, players = constants.start_positions("academy_counterattack_easy")
+    np.testing.assert_allclose(np.concatenate([players, [ball]]), recorded["path"][0], atol=0.01)
+    assert tuple(recorded["first"]) == constants.rules("academy_counterattack_easy", 150).agents
+
+
+def test_a_row_of_transfer_has_intervals_over_episodes_and_over_seeds(load):
+    """Wilson's interval of 10 of 100: 5.5% to 17.4%. The mean of two seeds has the t interval with one degree."""
+    transfer = load("football_transfer")
+    won = np.arange(100) < 10
+    side = won, np.where(won, 8.0, 0.0)
+    row = transfer.row("task", "policy", None, side)
+    assert row["engine_win_rate"] == "10.0% (5.5% to 17.4%)"
+    assert row["engine_return"] == "0.80 (0.33 to 1.27)"
+    assert (row["port_episodes"], row["port_win_rate"]) == (0, "")
+    both = Scores(np.stack([side[1], side[1]]), np.stack([won, ~won]))
+    over_seeds = transfer.folder_row("task", "policy", (both, both))
+    assert over_seeds["port_win_rate"] == "50.0% (0.0% to 100.0%)"
+    assert over_seeds["engine_return"] == "0.800 (0.800 to 0.800, 2 seeds)"

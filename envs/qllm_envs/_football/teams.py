@@ -109,7 +109,7 @@ def _supporting(side: Side, path: Array, base: Float[Array, "n 2"]) -> Float[Arr
 
     foes = side.other_pos + 0.1 * side.other_vel
     foes = foes + unit(foes - main[None], jnp.zeros((2,))) * 2.0  # the way of a pass past them is to be clear
-    repel = 0.3 * formation.of_role(side.role, back=2.2, midfielder=1.6, forward=1.0)
+    repel = jnp.asarray(0.3 * formation.of_role(side.role, back=2.2, midfielder=1.6, forward=1.0), jnp.float32)
     mates = MATE_PUSH * (side.fading >= 1.02) * (i[:, None] != i[None])
     ball = jnp.stack([at_time(path, jnp.array(t)) for t in (0.2, 0.35, 0.5, 0.65)])
     others = (i != side.main)[:, None]

@@ -1,0 +1,142 @@
+"""Policies that were trained in football_lite, in the port and in the engine.
+
+    python benchmarks/football_transfer.py runs/football/vdn runs/football/qmix --episodes 200 --out transfer.json
+
+One table: win rate and return of the policies of each run folder on `--episodes` episodes in the port and as many in
+the engine, one row for each seed with 95% intervals over its episodes, and one for the folder with intervals over its
+seeds. Below them, for each task, the uniformly random policy, the idle team and the engine's own AI: in the engine
+those of the recorded traces (football_record.py episodes_TASK), in the port as many episodes. Policies act as in
+evaluation: greedily, or with the run's `eval_epsilon`. Needs the engine: docs/football_engine.md.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import common
+import football_games as games
+import football_parity as parity
+import football_port as port
+import numpy as np
+
+from qllm_jax import stats
+from qllm_jax.commands import evaluate
+from qllm_jax.core.types import Scores
+from qllm_jax.run import engine_play, load
+from qllm_jax.run.final_evaluation import final_keys
+
+Z = 1.959964  # quantile of the normal distribution for 95%
+
+
+def shares(marks: np.ndarray) -> str:
+    """Share of marked episodes in percent, with Wilson's interval (Wilson 1927)."""
+    n, share = len(marks), float(np.mean(marks))
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return f"{share:.1%} ({max(middle - half, 0.0):.1%} to {min(middle + half, 1.0):.1%})"
+
+
+def means(returns: np.ndarray) -> str:
+    """Mean of the returns of episodes, with the normal approximation's interval."""
+    half = Z * returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else np.nan
+    return f"{returns.mean():.2f} ({returns.mean() - half:.2f} to {returns.mean() + half:.2f})"
+
+
+def row(task: str, policy: str, *sides: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
+    """The row of one policy from its (won, returns) of episodes in the port and in the engine; None: not played."""
+    cells = {"task": task, "policy": policy}
+    for name, side in zip(("port", "engine"), sides, strict=True):
+        won, returns = side or (None, None)
+        cells |= {
+            f"{name}_episodes": 0 if won is None else len(won),
+            f"{name}_win_rate": "" if won is None else shares(won),
+            f"{name}_return": "" if returns is None else means(returns),
+        }
+    return cells
+
+
+def folder_row(task: str, policy: str, sides: tuple[Scores, Scores]) -> dict[str, Any]:
+    """The row of the mean over seeds (R > 1), with t intervals over the seeds."""
+    cells = {"task": task, "policy": policy}
+    for name, scores in zip(("port", "engine"), sides, strict=True):
+        assert scores.won is not None
+        cells |= {
+            f"{name}_episodes": scores.won.size,
+            f"{name}_win_rate": stats.percentage_with_interval(scores.won.mean(-1)).replace("95% CI ", ""),
+            f"{name}_return": stats.mean_with_interval(scores.returns.mean(-1)).replace("95% CI ", ""),
+        }
+    return cells
+
+
+def of_run(path: Path, which: str, episodes: int, n_games: int) -> tuple[str, list[dict[str, Any]]]:
+    """The task of a run folder and its rows."""
+    run = load.load_run(str(path), which)
+    epsilon = run.exp.config.algo.eval_epsilon
+    n_runs = run.exp.n_runs
+    with engine_play.open_games(run.exp.env.spec, n_games) as opened:
+        keys = final_keys(run.exp, 0)[:n_runs]
+        theirs = engine_play.play(run.exp, run.params, keys, opened, episodes, epsilon)
+    ours = evaluate.play(run, episodes, epsilon)
+    task = dict(run.exp.env.spec.options).get("scenario", "academy_3_vs_1_with_keeper")
+    assert ours.won is not None
+    assert theirs.won is not None
+    name = f"{path.name}, {run.which}"
+    rows = [
+        row(task, f"{name}, run {i}", (ours.won[i], ours.returns[i]), (theirs.won[i], theirs.returns[i]))
+        for i in range(n_runs)
+    ]
+    return task, [*rows, *([folder_row(task, f"{name}, mean of {n_runs}", (ours, theirs))] if n_runs > 1 else [])]
+
+
+def baselines(task: str, episodes: int) -> list[dict[str, Any]]:
+    """Rows of the random policy, the idle team and the engine's own AI."""
+    recorded, goal, rows = parity.load(f"episodes_{task}"), games.ENDS.index("goal"), []
+    for name in ("random", "idle", games.BUILTIN):
+        theirs = recorded[name][:, 2] == goal, recorded[name][:, 0]
+        ours = None
+        if name != games.BUILTIN:
+            played, ends = port.episodes(task, name, episodes)
+            ours = np.array(ends) == "goal", played[:, 0]
+        rows.append(row(task, {games.BUILTIN: "the engine's own AI"}.get(name, name), ours, theirs))
+    return rows
+
+
+COLUMNS = {
+    "task": lambda row: row["task"],
+    "policy": lambda row: row["policy"],
+    "episodes": lambda row: f"{row['port_episodes']}, {row['engine_episodes']}",
+    "wins, port": lambda row: row["port_win_rate"],
+    "wins, engine": lambda row: row["engine_win_rate"],
+    "return, port": lambda row: row["port_return"],
+    "return, engine": lambda row: row["engine_return"],
+}
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = common.parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders of football_lite")
+    parser.add_argument("--episodes", type=int, default=200, help="episodes of each policy on each side")
+    parser.add_argument("--which", default="best", choices=load.WHICH, help="policies of a run, as in evaluate")
+    parser.add_argument("--games", type=int, default=os.cpu_count() or 1, help="games of the engine at once")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Play all, store each run's rows as they are there, and print the table."""
+    given = arguments()
+    report = common.begin(__file__, given.out, "port-trained policies in port and engine", common.describe("gfootball"))
+    tasks: dict[str, None] = {}
+    for path in given.runs:
+        task, rows = of_run(path, given.which, given.episodes, given.games)
+        tasks[task] = None
+        common.add(report, *rows)
+        print(f"{path} played", flush=True)
+    for task in tasks:
+        common.add(report, *baselines(task, given.episodes))
+    print(common.table(COLUMNS, report.rows))
+
+
+if __name__ == "__main__":
+    main()
