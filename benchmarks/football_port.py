@@ -1,6 +1,7 @@
 """The port `football_lite` on the scenes of football_record.py: the same measurements, of traced episodes."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import football_games as games
@@ -240,18 +241,28 @@ def tried(recorded: dict[str, np.ndarray]) -> np.ndarray:
 
 def episodes(task: str, name: str, n: int) -> tuple[np.ndarray, list[str]]:
     """Rows (n, 5) of return, length, and share of steps that nobody, we and they own the ball; and the ends."""
+    policy = tuple(football_policies.POLICIES).index(name)
+    size = max(n, games.EPISODES)  # one program for all policies and numbers
+    total, length, owned, ended = (np.asarray(x)[:n] for x in played_by(task)(policy, keys(size, 6)))
+    return np.column_stack([total, length, owned / length[:, None]]), [ENDED[int(e)] for e in ended]
+
+
+@cache
+def played_by(task: str) -> Callable[..., Any]:
+    """The program that plays a policy, by its number, on episodes of keys (E,): return, length, owners and end."""
     env = qllm_envs.make("football_lite", scenario=task)
     n_left = games.N_LEFT[task]
+    policies = football_policies.POLICIES.values()
 
-    def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    def one(policy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         key_reset, key_steps = jax.random.split(key)
 
         def step(carry: Any, x: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
             now, total, length, owned, alive = carry
             key_env, key_draw = jax.random.split(x[0])
             draw = jax.random.uniform(key_draw, (env.spec.n_agents,))
-            actions = football_policies.POLICIES[name](jnp, env.view(now).obs, x[1], n_left, draw)
-            out = env.step(key_env, now, actions.astype(jnp.int32))
+            chosen = [act(jnp, env.view(now).obs, x[1], n_left, draw) for act in policies]
+            out = env.step(key_env, now, jnp.stack([each.astype(jnp.int32) for each in chosen])[policy])
             after = jax.tree.map(lambda new, old: jnp.where(alive, new, old), out.state, now)
             total, length = total + jnp.where(alive, out.reward, 0.0), length + alive
             owned = owned + jnp.where(alive, env.view(after).obs[0, 94:97], 0.0)
@@ -262,5 +273,4 @@ def episodes(task: str, name: str, n: int) -> tuple[np.ndarray, list[str]]:
         last, total, length, owned, _ = jax.lax.scan(step, first, steps)[0]
         return total, length, owned, last.ended
 
-    total, length, owned, ended = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(keys(n, 6)))
-    return np.column_stack([total, length, owned / length[:, None]]), [ENDED[int(e)] for e in ended]
+    return jax.jit(jax.vmap(one, (None, 0)))
