@@ -101,12 +101,16 @@ def describe_task(spec: Spec, name: str, state: str, sees: str = "The state, as 
 
 
 def _task_text(spec: Spec, name: str) -> str:
-    """Return the text of a game: its own, or the file of a game of this package. `UserError` if it has none."""
+    """Return the text of a game: its own, or the file of a game of this package. `UserError` if it has none.
+
+    A task whose rules differ from those of the game's others has a file under its own name.
+    """
     if spec.text:
         return spec.text.strip()
     if source_digest(name):
         raise UserError(f"environment {name!r} is not described for a language model: give its Spec a text")
-    return fill(f"tasks/{name}")
+    own = (prompts_dir() / "tasks" / f"{spec.task}.md").is_file()
+    return fill(f"tasks/{spec.task if own else name}")
 
 
 def fill(name: str, **values: str) -> str:

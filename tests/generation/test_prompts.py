@@ -51,6 +51,15 @@ def test_a_task_without_a_text_is_told_with_its_file():
         prompts.build(env("mpe_spread"), "nowhere", "credit")
 
 
+def test_a_task_with_rules_of_its_own_has_a_text_of_its_own():
+    told = {
+        scenario: prompts.build(qllm_envs.make("football_lite", scenario=scenario), "football_lite", "credit").coder
+        for scenario in ("academy_3_vs_1_with_keeper", "academy_counterattack_easy")
+    }
+    assert ["Control. An agent is not one player" in text for text in told.values()] == [False, True]
+    assert 'state["agent_player"]' in told["academy_counterattack_easy"]
+
+
 @pytest.mark.parametrize("name", qllm_envs.names())
 def test_every_environment_has_its_prompts_and_every_array_is_in_them(name: str):
     spec, built = env(name).spec, prompts.build(env(name), name, "credit")

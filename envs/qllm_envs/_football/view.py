@@ -133,6 +133,7 @@ def described(rules: Rules) -> dict[str, Field]:
     )
     if rules.hops:
         agent_pos = f"position (x, y) of each agent, row i for agent i: of the player whom he controls now; {axes}"
+        whose = whose.replace("0 the agents", "0 the agents' team")
         index = (
             "index, within the team that owns the ball, of the player who owns it; -1 if nobody does. It is an index "
             "of team_pos if ball_owner_team is 0, and never one of agents"
