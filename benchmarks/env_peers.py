@@ -1,4 +1,4 @@
-"""Peers of the environments in env_step.py: JaxMARL's particle worlds and SMAX, and the original packages.
+"""Peers of the environments in env_step.py: JaxMARL's and jumanji's environments in JAX, and the original packages.
 
 A package is imported in the function that plays it, so that a missing package costs no more than its row.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-JAXMARL, MPE2, LBFORAGING, RWARE = "jaxmarl", "mpe2", "lbforaging", "rware"
+JAXMARL, JUMANJI, MPE2, LBFORAGING, RWARE = "jaxmarl", "jumanji", "mpe2", "lbforaging", "rware"
 PLAN = 16  # episodes for which a package gets actions; then they repeat
 Play = Callable[[], int]  # plays whole episodes and returns their env steps
 Game = dict[str, Any]  # name and all options of an environment of qllm_envs
@@ -47,6 +47,34 @@ def stock_smax(game: Game) -> Any:
     if start is not None:
         env._env.position_generator = world.always(start)
     return env
+
+
+def jumanji_env(game: Game) -> Any:
+    """Make jumanji's RobotWarehouse of the same sizes: another task, in which a collision ends the episode."""
+    from jumanji.environments.routing.robot_warehouse import RobotWarehouse
+    from jumanji.environments.routing.robot_warehouse.generator import RandomGenerator
+
+    if game["layout"]:
+        raise SystemExit(f"{JUMANJI} has no floors that are drawn: leave env.layout out, or uninstall {JUMANJI}")
+    generator = RandomGenerator(
+        **warehouse(game),
+        num_agents=game["n_agents"],
+        sensor_range=game["sensor_range"],
+    )
+    return RobotWarehouse(generator, time_limit=game["horizon"])
+
+
+def warehouse(game: Game) -> dict[str, int]:
+    """Return the sizes of a warehouse, which rware and jumanji name alike."""
+    from qllm_envs.rware import DIFFICULTIES, SIZES
+
+    rows, columns = SIZES[game["size"]]
+    return {
+        "shelf_rows": game["shelf_rows"] or rows,
+        "shelf_columns": game["shelf_columns"] or columns,
+        "column_height": game["column_height"],
+        "request_queue_size": game["requests"] or int(game["n_agents"] * DIFFICULTIES[game["difficulty"]]),
+    }
 
 
 def mpe2_play(game: Game, rng: np.random.Generator) -> Play:
@@ -100,18 +128,11 @@ def rware_play(game: Game, rng: np.random.Generator) -> Play:
     """Play episodes of rware, without gymnasium's wrappers."""
     from rware.warehouse import RewardType, Warehouse
 
-    from qllm_envs.rware import DIFFICULTIES, SIZES
-
-    rows, columns = SIZES[game["size"]]
-    requests = int(game["n_agents"] * DIFFICULTIES[game["difficulty"]])
     env: Any = Warehouse(
-        shelf_columns=game["shelf_columns"] or columns,
-        column_height=game["column_height"],
-        shelf_rows=game["shelf_rows"] or rows,
+        **warehouse(game),
         n_agents=game["n_agents"],
         msg_bits=0,
         sensor_range=game["sensor_range"],
-        request_queue_size=game["requests"] or requests,
         max_inactivity_steps=game["max_inactivity"],
         max_steps=game["horizon"],
         reward_type=RewardType[game["reward_type"].upper()],
@@ -141,7 +162,10 @@ PACKAGES = {  # environment -> what it was ported from
     "mpe_adversary": (MPE2, mpe2_play),
     "rware": (RWARE, rware_play),
 }
-IN_JAXMARL = ("mpe_spread", "mpe_tag", "mpe_adversary", "smax")
+IN_JAX = {  # environment -> a peer that is compiled as ours is
+    **dict.fromkeys(("mpe_spread", "mpe_tag", "mpe_adversary", "smax"), JAXMARL),
+    "rware": JUMANJI,
+}
 
 
 def installed(package: str) -> bool:
@@ -151,7 +175,7 @@ def installed(package: str) -> bool:
 def of(name: str) -> list[str]:
     """Return the peers of an environment, installed or not."""
     package = [PACKAGES[name][0]] if name in PACKAGES else []
-    return [*([JAXMARL] if name in IN_JAXMARL else []), *package]
+    return [*([IN_JAX[name]] if name in IN_JAX else []), *package]
 
 
 def missing(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Timed systems of env_step.py: whole episodes as one compiled program, of our and of JaxMARL's environment.
+"""Timed systems of env_step.py: whole episodes as one compiled program, of our environment and of a peer in JAX.
 
 A package of env_peers.py plays its one environment in this process.
 """
@@ -12,7 +12,7 @@ import env_peers
 import jax
 import numpy as np
 import workload
-from env_peers import JAXMARL, Game, Play
+from env_peers import JAXMARL, JUMANJI, Game, Play
 
 from qllm_envs import Env
 
@@ -33,23 +33,27 @@ class System(NamedTuple):
 
 
 def listed(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[tuple[str, int]]:
-    """Return (name, environments) of the installed systems; JaxMARL's with `peer_sizes`."""
+    """Return (name, environments) of the installed systems; a peer in JAX with `peer_sizes`."""
     peers = [peer for peer in env_peers.of(game["name"]) if env_peers.installed(peer)]
-    found = []
+    in_jax, found = [peer for peer in peers if peer in EPISODES], []
     for n_envs in sizes:
-        found += [(OURS, n_envs), *([(JAXMARL, n_envs)] if JAXMARL in peers and n_envs in peer_sizes else [])]
-    return found + [(package, 1) for package in peers if package != JAXMARL]
+        found += [(OURS, n_envs), *((peer, n_envs) for peer in in_jax if n_envs in peer_sizes)]
+    return found + [(package, 1) for package in peers if package not in EPISODES]
 
 
 def build(name: str, n_envs: int, env: Env, game: Game, seed: int) -> System:
     """Build a system of `listed`, warmed up."""
     rng = np.random.default_rng((seed, n_envs))
-    if name not in (OURS, JAXMARL):
+    if name != OURS and name not in EPISODES:
         return System(name, n_envs, env_peers.PACKAGES[game["name"]][1](game, rng))
-    peer = env_peers.jaxmarl_env(game) if name == JAXMARL else None
-    n_agents = peer.num_agents if peer else env.spec.n_agents
+    if name == OURS:
+        n_agents, episode = env.spec.n_agents, ours(env)
+    else:
+        make, episode_of = EPISODES[name]
+        peer = make(game)
+        n_agents, episode = peer.num_agents, episode_of(peer)
     actions = rng.integers(0, env.spec.n_actions, (n_envs, env.spec.horizon, n_agents), dtype=np.int32)
-    return compiled(name, jaxmarl_episode(peer) if peer else ours(env), actions)
+    return compiled(name, episode, actions)
 
 
 def ours(env: Env) -> Episode:
@@ -72,6 +76,22 @@ def jaxmarl_episode(env: Any) -> Episode:
         return state, ((rewards, obs), dones["__all__"])
 
     return scanned(lambda key: env.reset(key)[1], turn)
+
+
+def jumanji_episode(env: Any) -> Episode:
+    """Return an episode of jumanji's environment, played on to its limit after a collision; all steps count."""
+
+    def turn(state: Any, key_and_actions: Any) -> tuple[Any, Any]:
+        state, seen = env.step(state, key_and_actions[1])  # it holds its own key
+        return state, ((seen.reward, seen.observation.agents_view), state.step_count >= env.time_limit)
+
+    return scanned(lambda key: env.reset(key)[0], turn)
+
+
+EPISODES: dict[str, tuple[Callable[[Game], Any], Callable[[Any], Episode]]] = {  # of peers in JAX
+    JAXMARL: (env_peers.jaxmarl_env, jaxmarl_episode),
+    JUMANJI: (env_peers.jumanji_env, jumanji_episode),
+}
 
 
 def scanned(reset: Callable[[jax.Array], Any], turn: Callable[[Any, Any], tuple[Any, Any]]) -> Episode:
@@ -122,7 +142,7 @@ def rate(play: Play, seconds: float) -> Rate:
 def take_turns(found: list[System], repeats: int, seconds: float) -> list[dict[str, Any]]:
     """Return a row per system, from rounds of all systems, each for at least `seconds`.
 
-    Ratios are taken round by round: to JaxMARL with as many environments, to a package with its one environment.
+    Ratios are taken round by round: to a peer in JAX with as many environments, to a package with its one environment.
     """
     rounds = [[rate(system.play, seconds) for system in found] for _ in range(repeats)]
     speeds = [[each.steps_per_s for each in rates] for rates in zip(*rounds, strict=True)]

@@ -4,14 +4,15 @@
 of random actions are timed: reset, step and observe, every observation written out as a rollout would keep it. Actions
 are drawn beforehand, and steps after the end of an episode are not counted.
 
-Our environment and JaxMARL's (particle worlds, SMAX) are one compiled program each, vmapped over environments, on one
-device, whose threads share all cores; the table gives the number of busy cores. Both run every episode to the horizon.
-Where episodes end early, most of these steps are not counted; lines below the table give the share. JaxMARL is called
-through `step_env`, without the reset that `step` adds to every step. The original package (lbforaging, mpe2, rware)
-plays one environment in this process. Opponents in our environments act by their policy, and so do SMAX's enemies; the
-opponents of other peers get random actions. All take turns, so that a machine that slows down slows all; compile time
-is reported apart. The floor of a program is the time to write its observations, rewards and ends to memory, and nothing
-else.
+Our environment and JaxMARL's (particle worlds, SMAX) or jumanji's (RobotWarehouse) are one compiled program each,
+vmapped over environments, on one device, whose threads share all cores; the table gives the number of busy cores. Both
+run every episode to the horizon. Where episodes end early, most of these steps are not counted; lines below the table
+give the share. JaxMARL is called through `step_env`, without the reset that `step` adds to every step. RobotWarehouse
+is another task than rware's: a collision ends its episode, and it is played on all the same, with all steps counted.
+The original package (lbforaging, mpe2, rware) plays one environment in this process. Opponents in our environments act
+by their policy, and so do SMAX's enemies; the opponents of other peers get random actions. All take turns, so that a
+machine that slows down slows all; compile time is reported apart. The floor of a program is the time to write its
+observations, rewards and ends to memory, and nothing else.
 
 Memory is the plan of XLA for a program: actions, results and temporary arrays. `--peaks` adds the highest resident
 memory of a process that imports, compiles and plays one system only, and the resident memory before that.
@@ -31,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import systems
 import workload
-from env_peers import JAXMARL, Game
+from env_peers import Game
 
 from qllm_envs import Env
 from qllm_jax import config
@@ -81,7 +82,8 @@ def left_out(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[str]:
     """Return a sentence for each peer that is missing, or missing at some sizes."""
     sentences, without = env_peers.missing(game["name"]), [f"{n:,}" for n in sizes if n not in peer_sizes]
     if without:
-        sentences.append(f"{JAXMARL} is left out with {' and '.join(without)} environments, as --peer-envs says")
+        peer, sizes_text = env_peers.IN_JAX[game["name"]], " and ".join(without)
+        sentences.append(f"{peer} is left out with {sizes_text} environments, as --peer-envs says")
     return sentences
 
 
@@ -122,7 +124,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("overrides", nargs="+", metavar="key=value", help="env=NAME first, then n_agents=, env.KEY=")
     many = {"type": common.positive, "metavar": "B"}
     parser.add_argument("--envs", nargs="+", **many, default=[1, 64, 1024], help="environments at once (1 64 1024)")
-    parser.add_argument("--peer-envs", nargs="*", **many, help="those of --envs that JaxMARL gets, too (all)")
+    parser.add_argument("--peer-envs", nargs="*", **many, help="those of --envs that a peer in JAX gets, too (all)")
     parser.add_argument("--peaks", action="store_true", help="start a process for the peak of each system's memory")
     parser.add_argument("--repeats", type=common.positive, default=5, metavar="R", help="rounds (5)")
     parser.add_argument("--ms", type=common.positive, default=300, help="a system's least time in a round (300)")
@@ -140,10 +142,8 @@ def arguments() -> argparse.Namespace:
 def check_peer(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse sizes for a peer that does not exist, and sizes that are not in --envs, which are the default."""
     name = args.built[1]["name"]
-    if args.peer_envs is not None and JAXMARL not in env_peers.of(name):
-        parser.error(
-            f"--peer-envs is for environments that {JAXMARL} has ({', '.join(env_peers.IN_JAXMARL)}): not {name}"
-        )
+    if args.peer_envs is not None and name not in env_peers.IN_JAX:
+        parser.error(f"--peer-envs is for environments with a peer in JAX ({', '.join(env_peers.IN_JAX)}): not {name}")
     for n_envs in args.peer_envs or []:
         if n_envs not in args.envs:
             parser.error(f"--peer-envs {n_envs}: choose from --envs, which is {' '.join(map(str, args.envs))}")
