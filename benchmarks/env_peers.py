@@ -51,20 +51,19 @@ def stock_smax(game: Game) -> Any:
 
 def jumanji_env(game: Game) -> Any:
     """Make jumanji's RobotWarehouse of the same sizes: another task, in which a collision ends the episode."""
-    from jumanji.environments.routing.robot_warehouse import RobotWarehouse
-    from jumanji.environments.routing.robot_warehouse.generator import RandomGenerator
+    import jumanji.environments.routing.robot_warehouse as module  # pyright: ignore[reportMissingImports]
 
     if game["layout"]:
         raise SystemExit(f"{JUMANJI} has no floors that are drawn: leave env.layout out, or uninstall {JUMANJI}")
-    generator = RandomGenerator(
+    generator = module.generator.RandomGenerator(
         **warehouse(game),
         num_agents=game["n_agents"],
         sensor_range=game["sensor_range"],
     )
-    return RobotWarehouse(generator, time_limit=game["horizon"])
+    return module.RobotWarehouse(generator, time_limit=game["horizon"])
 
 
-def warehouse(game: Game) -> dict[str, int]:
+def warehouse(game: Game) -> dict[str, Any]:
     """Return the sizes of a warehouse, which rware and jumanji name alike."""
     from qllm_envs.rware import DIFFICULTIES, SIZES
 
