@@ -1,5 +1,6 @@
 """Every mistake in a configuration is one sentence that names the key and what is allowed."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -151,6 +152,7 @@ def test_every_preset_builds_and_survives_its_yaml(env: str, algo: str, monkeypa
     assert config.from_dict(OmegaConf.create(config.to_yaml(settings))) == settings  # pyright: ignore
 
 
+@functools.cache
 def matched() -> list[config.AlgoConfig]:
     return [config.load([f"algo={name}"]).algo for name in config.group_names("algo") if name.startswith("matched_")]
 

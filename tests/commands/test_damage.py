@@ -20,6 +20,7 @@ from qllm_jax.run import checkpoint, folder, interrupt
 from qllm_jax.run.session import Session
 from qllm_jax.train import train
 
+pytestmark = pytest.mark.usefixtures("kept_programs")  # a resumed copy has the programs of its run
 SMALL = [
     "env=matrix_climbing", "algo=matched_qllm", "seeds=2", "total_steps=400", "log_interval=100", "eval_interval=100",
     "eval_episodes=4", "final_episodes=8", "algo.buffer_episodes=64", "algo.n_envs=2", "algo.batch_episodes=4",
@@ -335,15 +336,16 @@ def test_a_new_folder_that_cannot_be_is_one_sentence():
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "whole/tfcaf.py/run"])
-def test_paths_that_the_system_refuses_are_one_sentence(name: str, whole: Path):
-    done = subprocess.run(
-        [sys.executable, "-m", "qllm_jax.train", *SMALL, f"run_dir={whole.parent / name}"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: could not write ")
+def test_paths_that_the_system_refuses_are_one_sentence(
+    name: str, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "argv", ["train", *SMALL, f"run_dir={whole.parent / name}"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main(train, None, finds_device=False)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert said.startswith("error: could not write ")
 
 
 def test_settings_of_other_programs_change_no_number_and_a_reader_that_ends_ends_no_training(

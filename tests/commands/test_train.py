@@ -1,6 +1,7 @@
 """The life of a run: what it leaves, kill -9 and resume, Ctrl-C, a full disk, and folders that are no runs."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ SMALL = [
     "final_episodes=8", "algo.hidden_dim=8", "algo.batch_episodes=4", "algo.buffer_episodes=32", "algo.n_envs=4",
     "devices=1",  # as in the tests' own process: on other devices, numbers are rounded in another order
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("kept_programs")  # nearly all of these trainings are of one configuration
+ONE_DEVICE = {"JAX_NUM_CPU_DEVICES": "1"}  # as in this process, whose compiled programs then fit
 
 
 def command(*arguments: str) -> list[str]:
@@ -33,7 +36,9 @@ def lines(path: Path) -> int:
 
 def start_until(path: Path, n_lines: int, *arguments: str) -> subprocess.Popen:
     """A training process that has logged at least `n_lines`."""
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | ONE_DEVICE
+    )
     deadline = time.monotonic() + 120
     while lines(path) < n_lines and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -104,7 +109,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_afterwards(whole: Path,
         "from qllm_jax import cli; from qllm_jax.train import train; cli.main(train, None)"
     )
     arguments = [sys.executable, "-c", limited, *SMALL, f"run_dir={path}"]
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | ONE_DEVICE)
     assert done.returncode == 2, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

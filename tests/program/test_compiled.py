@@ -44,12 +44,14 @@ def raw(tree):
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 
-SLOW = [pytest.param(f"matched_{name}", marks=pytest.mark.slow) for name in ("maser", "riit", "vmix", "maddpg", "lica")]
+NAMES = ("coma", "maser", "riit", "vmix", "maddpg", "lica")
+SLOW = [pytest.param(f"matched_{name}", marks=pytest.mark.slow) for name in NAMES]
 
 
-@pytest.mark.parametrize("algo", ["matched_qllm", "matched_coma", *SLOW])
+@pytest.mark.parametrize("algo", ["matched_qllm", *SLOW])
 def test_run_i_of_many_equals_run_i_alone(algo: str):
-    exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")
+    needed = ["algo.buffer_episodes=32"] if algo == "matched_riit" else []
+    exp = build("seeds=2", f"algo={algo}", *needed)
     _, together, _, returns = trained(exp, 6)
     for i in (0, 1):
         _, alone, _, returns_alone = trained(exp, 6, seeds=[i])
@@ -171,7 +173,14 @@ def assert_allowed(jaxpr, name: str) -> None:
     assert not [p for p in found if "callback" in p or p in ("cond", "qr", "geqrf", "householder_product")], name
 
 
-@pytest.mark.parametrize("algo", config.group_names("algo"))
+# A preset of a repository has the parts of the matched one, in other sizes.
+PRESETS = [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith("repo_") else ())
+    for name in config.group_names("algo")
+]
+
+
+@pytest.mark.parametrize("algo", PRESETS)
 def test_no_preset_has_what_must_not_be_compiled(algo: str):
     """In fresh runs and in one iteration: two traces, as programs loop over the same functions."""
     exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many

@@ -27,6 +27,7 @@ from qllm_jax.reporting import comparison
 from qllm_jax.run import finish, folder, load, results, wandb_log
 from qllm_jax.tfcaf import find
 
+pytestmark = pytest.mark.usefixtures("kept_programs")  # a command that opens a run has its programs
 FUNCTIONS = ("mpe_spread_paper", "mpe_spread")
 GRID = ["sweep.lr=[0.003,0.0005]", f"sweep.tfcaf=[{','.join(FUNCTIONS)}]"]  # the last one is that of `tiny_run`
 LABELS = [f"lr={lr} tfcaf={function}" for lr in ("0.003", "0.0005") for function in FUNCTIONS]
