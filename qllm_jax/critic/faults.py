@@ -1,5 +1,7 @@
 """Labels of requests that got no reply, from the sentences with which the client describes them."""
 
+import re
+
 TIMEOUT, LOST, BUSY, REFUSED, BAD_REPLY = "timeout", "no_connection", "busy", "refused", "bad_reply"
 NOT_STORED, OTHER = "not_in_transcript", "other"
 
@@ -19,6 +21,11 @@ _PHRASES = (
 )
 
 
+# What follows in a sentence is the server's text, in which any phrase may occur.
+_QUOTED = re.compile(r" \(HTTP | but ['\"]")
+
+
 def label(problem: str) -> str:
     """Return the label of the last failure of a request."""
-    return next((label for phrase, label in _PHRASES if phrase in problem), OTHER)
+    own = _QUOTED.split(problem, maxsplit=1)[0]
+    return next((label for phrase, label in _PHRASES if phrase in own), OTHER)
