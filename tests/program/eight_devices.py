@@ -4,6 +4,7 @@ Prints, for programs whose 8 runs are on 8 devices and on 1: how far their numbe
 compiled, where the state lies, and whether a checkpoint of 8 devices is the same on 4 and on 1.
 """
 
+import functools
 import json
 import re
 import sys
@@ -30,6 +31,7 @@ SMALL = (
 COLLECTIVE = re.compile(r"all-reduce|all-gather|all-to-all|collective-permute|collective-broadcast|reduce-scatter")
 
 
+@functools.cache
 def build(n_devices: int) -> Experiment:
     return experiment.build(config.load([*SMALL.split(), f"devices={n_devices}"]))
 
@@ -68,8 +70,7 @@ def restored(path: Path, n_devices: int, like: TrainState) -> dict[str, Any]:
     """A checkpoint on fewer devices: whether it is the same, and on how many its runs lie."""
     exp = build(n_devices)
     found, _ = load.read_checkpoint(exp, path)
-    runs = jax.tree.map(lambda x: x[: exp.n_runs], found.runs)
-    same = all(np.array_equal(x, y) for x, y in zip(raw(runs), raw(like.runs), strict=True))
+    same = all(np.array_equal(x[: exp.n_runs], y) for x, y in zip(raw(found.runs), raw(like.runs), strict=True))
     return {"same": same, "devices": len(found.runs.best_return.devices()), "rows": len(found.runs.best_return)}
 
 
