@@ -95,6 +95,7 @@ def kiting_policy(view):
     return jnp.where(can, action, jnp.where(fields["agent_alive"], STOP, NO_OP)).astype(jnp.int32)
 
 
+@pytest.mark.slow  # tests/envs/test_check_env.py has 3s_vs_5z
 def test_many_units_keep_the_contract():
     check_env(make("smax", scenario="2c_vs_64zg"), n_steps=3)
 
