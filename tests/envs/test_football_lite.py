@@ -244,6 +244,18 @@ def test_a_step_from_anywhere_is_finite(places: list[float], flight: list[float]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((states, rewards)))
 
 
+@pytest.mark.parametrize("held", range(1, 9))
+def test_a_kick_against_the_direction_held_is_finite(held: int):
+    """A rounded product of opposite directions may be below -1."""
+    state = placed(at(0.0, 0.0))
+    direction = jnp.asarray(buttons.DIRECTIONS)[held]
+    facing = jnp.broadcast_to(-direction / jnp.linalg.norm(direction) * 1.000001, state.facing.shape)
+    pads = state.buttons._replace(held=jnp.full_like(state.buttons.held, held))
+    state = state._replace(facing=facing, vel=4.0 * facing, buttons=pads, windup=jnp.full_like(state.windup, 3))
+    states, _ = play(jax.random.key(0), state, pressed(1))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states))
+
+
 @pytest.fixture(scope="module")
 def kickoff() -> State:
     """The start of the task in which four of eleven players are agents."""

@@ -99,7 +99,8 @@ def _agents_want(
     at_ball = (jnp.arange(n) == state.on_ball) | (waits & (amount[:n] > 0.5))
     want = jnp.where(at_ball[:, None], led, manual)
     # A kick slows its player down: more the farther he faces from where he wants to go.
-    turn = ((facing * direction).sum(-1) * 0.5 + 0.5) ** 1.5 * 0.8 + 0.2
+    # Of two opposite directions the rounded product may be below -1, and a power of it not a number.
+    turn = jnp.maximum((facing * direction).sum(-1) * 0.5 + 0.5, 0.0) ** 1.5 * 0.8 + 0.2
     damped = state.vel[:n] * (0.9 * turn)[:, None]
     return jnp.where((state.windup > 0)[:, None], damped, want)
 
