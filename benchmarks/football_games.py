@@ -65,7 +65,7 @@ def teams() -> Arrays:
     """
     game = Game(TEAMS)
     paths = np.full((TEAM_EPISODES, IDLE_STEPS + 1, 23, 2), np.nan)
-    lengths, ends, hops = [], [], []
+    lengths, ends, hops, players = [], [], [], []
     for acts in (False, True):
         for seed in range(TEAM_EPISODES):
             raw, end, rng, players = game.reset_raw(seed), "", np.random.default_rng(seed), []

@@ -158,8 +158,8 @@ def teams() -> list[Row]:
         lengths_of(lengths, np.array([games.ENDS.index(e) if e in games.ENDS else -1 for e in ends])),
     ]
     rows.append(loss("teams", "loss", lost, games.TEAM_EPISODES))
-    text = [f"{x.mean():.2f} in an episode" for x in (recorded["hops"], hops)]
-    return [*rows, Row("teams", "hops of control in random play", *text, "", True)]
+    theirs, own = (f"{x.mean():.2f} in an episode" for x in (recorded["hops"], hops))
+    return [*rows, Row("teams", "hops of control in random play", theirs, own, "", True)]
 
 
 def actions() -> list[Row]:

@@ -262,6 +262,12 @@ def kickoff() -> State:
     return qllm_envs.make("football_lite", scenario=COUNTER).reset(jax.random.key(0))
 
 
+def controlled(state: State) -> list[int]:
+    """The players whom the agents control."""
+    assert state.control is not None
+    return state.control.player.tolist()
+
+
 def at_the_ball(state: State, player: int) -> State:
     """The state in which a player of the left team has the ball alone, after control has hopped if it does."""
     has = jnp.zeros((TEAMS.n_players,), bool).at[player].set(True)
@@ -273,12 +279,12 @@ def at_the_ball(state: State, player: int) -> State:
 def test_control_hops_to_the_player_at_the_ball_who_takes_over_the_pad(kickoff: State):
     state = kickoff._replace(buttons=kickoff.buttons._replace(held=kickoff.buttons.held.at[5].set(RIGHT_KEY)))
     first = at_the_ball(state, 9)
-    assert first.control.player.tolist() == [9, 6, 7, 8]
+    assert controlled(first) == [9, 6, 7, 8]
     assert (first.buttons.held[9], first.buttons.held[5]) == (RIGHT_KEY, 0)
     second = at_the_ball(first, 3)
-    assert second.control.player.tolist() == [9, 3, 7, 8]  # another agent in turn
+    assert controlled(second) == [9, 3, 7, 8]  # another agent in turn
     for stays, player in ((second, 9), (second, 0)):  # he is controlled; the goalkeeper is never
-        assert at_the_ball(stays, player).control.player.tolist() == [9, 3, 7, 8]
+        assert controlled(at_the_ball(stays, player)) == [9, 3, 7, 8]
 
 
 def test_agents_are_the_players_that_they_control(kickoff: State):
@@ -301,7 +307,7 @@ def test_two_teams_of_eleven_play_on_by_themselves(kickoff: State):
     for t, actions in enumerate(np.random.default_rng(0).integers(0, 19, (20, 4))):
         state = step(jax.random.key(t), state, jnp.asarray(actions, jnp.int32)).state
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
-    free = ~np.isin(np.arange(TEAMS.n_left), state.control.player)
+    free = ~np.isin(np.arange(TEAMS.n_left), controlled(state))
     assert not np.asarray(state.buttons.held)[free].any()
     moved = np.linalg.norm(state.pos - kickoff.pos, axis=-1)
     assert (moved[:11][free] > 1.0).all()
