@@ -19,6 +19,7 @@ import football_games as games
 import football_parity as parity
 import football_port as port
 import numpy as np
+from scipy.stats import binomtest
 
 from qllm_jax import stats
 from qllm_jax.commands import evaluate
@@ -26,21 +27,18 @@ from qllm_jax.core.types import Scores
 from qllm_jax.run import engine_play, load
 from qllm_jax.run.final_evaluation import final_keys
 
-Z = 1.959964  # quantile of the normal distribution for 95%
-
 
 def shares(marks: np.ndarray) -> str:
     """Share of marked episodes in percent, with Wilson's interval (Wilson 1927)."""
-    n, share = len(marks), float(np.mean(marks))
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return f"{share:.1%} ({max(middle - half, 0.0):.1%} to {min(middle + half, 1.0):.1%})"
+    test = binomtest(int(np.sum(marks)), len(marks))
+    low, high = test.proportion_ci(method="wilson")
+    return f"{test.statistic:.1%} ({low:.1%} to {high:.1%})"
 
 
 def means(returns: np.ndarray) -> str:
-    """Mean of the returns of episodes, with the normal approximation's interval."""
-    half = Z * returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else np.nan
-    return f"{returns.mean():.2f} ({returns.mean() - half:.2f} to {returns.mean() + half:.2f})"
+    """Mean of the returns of episodes, with its t interval."""
+    low, high = stats.interval(returns)
+    return f"{returns.mean():.2f} ({low:.2f} to {high:.2f})"
 
 
 def row(task: str, policy: str, *sides: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:

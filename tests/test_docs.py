@@ -76,10 +76,13 @@ def expanded(arguments: list[str]) -> Iterator[list[str]]:
         yield shlex.split(re.sub("|".join(FILLED), lambda match: FILLED[match.group()], found))
 
 
+def each_once(shown: list[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+    return [command for i, command in enumerate(shown) if command not in shown[:i]]
+
+
 def shown_to_run() -> list[tuple[str, list[str]]]:
     """The commands of blocks of bash, each once, in the order of the pages."""
-    shown = [command for page in PAGES for command in commands(fences(page, "bash")) if not loops(command[1])]
-    return [command for i, command in enumerate(shown) if command not in shown[:i]]
+    return each_once([x for page in PAGES for x in commands(fences(page, "bash")) if not loops(x[1])])
 
 
 def is_needed(command: tuple[str, list[str]], others: list[tuple[str, list[str]]]) -> bool:
@@ -126,7 +129,7 @@ def test_commands_that_are_not_run_compose():
     shown += [command for page in PAGES for span in spans(page) for command in commands(span)]
     shown += [command for page in PAGES for command in commands(fences(page, "bash")) if loops(command[1])]
     composed = 0
-    for name, arguments in [command for i, command in enumerate(shown) if command not in shown[:i]]:
+    for name, arguments in each_once(shown):
         assert importlib.util.find_spec(f"qllm_jax.{name}"), name
         if name not in ("train", "generate") or {"--multirun", "..."} & set(arguments):
             continue

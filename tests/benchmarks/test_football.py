@@ -44,7 +44,7 @@ def test_a_row_of_transfer_has_intervals_over_episodes_and_over_seeds(load):
     side = won, np.where(won, 8.0, 0.0)
     row = transfer.row("task", "policy", None, side)
     assert row["engine_win_rate"] == "10.0% (5.5% to 17.4%)"
-    assert row["engine_return"] == "0.80 (0.33 to 1.27)"
+    assert row["engine_return"] == "0.80 (0.32 to 1.28)"
     assert (row["port_episodes"], row["port_win_rate"]) == (0, "")
     both = Scores(np.stack([side[1], side[1]]), np.stack([won, ~won]))
     over_seeds = transfer.folder_row("task", "policy", (both, both))

@@ -41,7 +41,7 @@ def of_role(role: np.ndarray, back: float, midfielder: float, forward: float) ->
 
 
 def mindset(role: np.ndarray) -> np.ndarray:
-    """How offensive each role is, from 0 to 1 (AI_GetMindSet)."""
+    """Return the share of attack in each role's mind, from 0 to 1 (AI_GetMindSet)."""
     return of_role(role, 0.0, 0.5, 1.0) + np.float32(0.25) * np.isin(role, WIDE_BACKS)
 
 
@@ -53,7 +53,7 @@ def curve(value: Array) -> Array:
 def places(
     rules: Rules, team: int, fading: Array, ball: Float[Array, " 2"], mean: Float[Array, " 2"], line: Array
 ) -> Float[Array, "n 2"]:
-    """Where each player of a team belongs: `mean` is the ball's place, smoothed, and `line` the x of the last line."""
+    """Positions of a team's formation: `mean` is the ball's position, smoothed, and `line` the x of the last line."""
     start = start_positions(rules.scenario)[1]
     start = start[: rules.n_left] if team == LEFT else -start[rules.n_left :]
     role = roles(rules.scenario)[: rules.n_left] if team == LEFT else roles(rules.scenario)[rules.n_left :]

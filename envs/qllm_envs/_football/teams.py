@@ -132,7 +132,7 @@ def _supporting(side: Side, path: Array, base: Float[Array, "n 2"]) -> Float[Arr
 
 
 def _line(side: Side, path: Array) -> Array:
-    """How far from the middle, towards its own goal, a team holds its last line."""
+    """Distance of a team's last line from the middle, towards its own goal, in meters."""
     foe = side.danger
     return line_of(-path[0, 0], -at_time(path, jnp.array(0.7))[0], -side.other_pos[foe, 0], -side.other_vel[foe, 0])
 
@@ -170,7 +170,7 @@ def _marks(side: Side, path: Array) -> Int[Array, " n"]:
 
 
 def _quality(side: Side) -> Float[Array, "n m"]:
-    """How well each player could mark each opponent: best 2 m in front of him and straight ahead (0 to 1)."""
+    """Quality of each player as a marker of each opponent, from 0 to 1: best 2 m in front of him and straight ahead."""
     me, foe = side.pos + 0.1 * side.vel, side.other_pos + 0.1 * side.other_vel
     to_goal = jnp.array([[-HALF_LENGTH, 0.0]]) - me
     width = jnp.clip(norm(to_goal), 4.0, 14.0)
