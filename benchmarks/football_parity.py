@@ -58,7 +58,7 @@ def ball() -> list[Row]:
 
 
 def runs() -> list[Row]:
-    """Mean speed by step and distance after 2 s, from rest or from the turn on."""
+    """Mean speed by step and distance after 2 s, from rest or from the turn on, and how far a dribbled ball is."""
     recorded = load("runs")
     cases = [str(case) for case in recorded["cases"]]
     ours, rows = port.runs(recorded["runs"], cases), []
@@ -76,6 +76,10 @@ def runs() -> list[Row]:
         rows.append(
             Row("runs", f"{case}: distance after 2 s", f"{far[0]:.2f} m", f"{far[1]:.2f} m", gate, off < RUN_DISTANCE)
         )
+        if case.endswith("_ball"):
+            ahead = [np.linalg.norm(x[:, :n, 4:6] - x[:, :n, :2], axis=-1).mean(0) for x in (engine, own)]
+            text = [f"{x.mean():.2f} m, {x.max():.2f} m at most" for x in ahead]
+            rows.append(Row("runs", f"{case}: distance of the ball", text[0], text[1], "", True))
     return rows
 
 

@@ -137,7 +137,7 @@ def flown(samples: jax.Array) -> jax.Array:
 
 
 def runs(recorded: np.ndarray, cases: list[str]) -> np.ndarray:
-    """Speeds and positions (case, seed, T, 4) of player 1 from the recorded starts: (x, y, vx, vy)."""
+    """Player 1 and the ball (case, seed, T, 6) from the recorded starts: (x, y, vx, vy, ball x, ball y)."""
     starts, actions = [], []
     for case, of_case in zip(cases, recorded, strict=True):
         for row in of_case[:, 0]:
@@ -150,7 +150,7 @@ def runs(recorded: np.ndarray, cases: list[str]) -> np.ndarray:
             starts.append((pos, vel, facing(pos, vel, THREE.n_left), ball))
             actions.append(buttons(record.RUN_STEPS, record.run_buttons(case, 0)))
     tracks = played(THREE, keys(len(starts)), stacked(starts), np.stack(actions))
-    own = np.concatenate([np.asarray(tracks.pos)[:, :, 1], np.asarray(tracks.vel)[:, :, 1]], -1)
+    own = np.concatenate([tracks.pos[:, :, 1], tracks.vel[:, :, 1], tracks.ball[:, :, :2]], -1)
     return own.reshape(len(cases), -1, *own.shape[1:])
 
 

@@ -2,10 +2,12 @@
 
 Random actions, resets included; env steps per second of wall time. The engine plays `--games` games in `--processes`
 processes (the cores); a game takes about 50 MiB, and a number that does not fit into memory is refused. The port plays
-`--envs` environments in one program; its compile time is apart. `--games` needs the engine: docs/football_engine.md.
+`--envs` environments in one program, shared out over as many devices of the CPU as there are processes, or over the
+GPUs; its compile time is apart. `--games` needs the engine: docs/football_engine.md.
 """
 
 import argparse
+import math
 import os
 import time
 from typing import Any
@@ -60,13 +62,16 @@ def port(task: str, n_envs: int, repeats: int) -> dict[str, Any]:
         keys = jax.random.split(key, env.spec.horizon)
         return jax.lax.scan(step, (env.reset(key), jnp.zeros(())), keys)[0][1]
 
-    keys = jax.random.split(jax.random.key(0), n_envs)
+    devices = jax.devices()[: math.gcd(n_envs, jax.device_count())]
+    mesh = jax.sharding.Mesh(devices, "envs")
+    shared = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("envs"))
+    keys = jax.device_put(jax.random.split(jax.random.key(0), n_envs), shared)
     run, compile_s = common.compiled(jax.vmap(one), keys)
     common.seconds(run, keys)
     times = [common.seconds(run, keys)[1] for _ in range(repeats)]
     speeds = [n_envs * env.spec.horizon / each for each in times]
-    row = {"system": "port", "task": task, "envs": n_envs, "env_steps_per_s": float(np.median(speeds))}
-    return row | {"compile_s": compile_s}
+    row = {"system": f"port, {len(devices)} devices", "task": task, "envs": n_envs}
+    return row | {"env_steps_per_s": float(np.median(speeds)), "compile_s": compile_s}
 
 
 COLUMNS = {
@@ -97,6 +102,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print a table."""
     given = arguments()
+    jax.config.update("jax_num_cpu_devices", given.processes)
     report = common.begin(__file__, given.out, "env steps per second with random actions", common.describe("gfootball"))
     for task in given.tasks:
         for n in given.games:

@@ -11,14 +11,15 @@ from qllm_envs._football import keeper, kick, reach, touch
 from qllm_envs._football.constants import DRIBBLE, LEFT, RIGHT, SHOT, SPRINT, WALK, Rules
 from qllm_envs._football.state import RUNNING, Ball, State, norm, share
 
-NEAR = 0.8  # m from a foot at which it meets the ball; fitted to the distance of the ball at a sprint
+NEAR = 0.49  # m from a foot at which it meets the ball; fitted to the distance of the ball at a sprint
 KICK_NEAR = 1.2  # m at which a kick that was begun still meets the ball
-# Tackles, fitted to when and how often an idle team loses the ball: at steps 17 to 21 or not at all.
-TACKLE_NEAR = 1.0  # m from a defender's foot at which it meets the ball
-TACKLE_CHANCE = 0.62  # that the defender has the ball after it; else he only knocks it away
-TACKLE_MISS = 0.4  # chance that a player at full speed gets past a try; one who stands does not
+# Tackles, fitted to how often and how soon idle teams and the fixed policies of the parity program lose the ball.
+TACKLE_NEAR = 0.46  # m from a defender's foot at which it meets the ball
+TACKLE_CHANCE = 0.6  # that the defender has the ball after it; else he only knocks it away
+TACKLE_MISS = 0.68  # chance that a player at full speed gets past a try
+STANDING_MISS = 0.35  # that one who stands does
 TACKLE_SPEED = 1.5  # m/s, below which a defender stands his ground and does not try
-TACKLE_REST = 1.0  # s to the next try
+TACKLE_REST = 1.1  # s to the next try
 PASS_GRIP, SHOT_GRIP = 0.9, 0.7  # shares of its spin that a kick sets (humanoid.cpp)
 HEAD = 1.3  # m above which nobody but the goalkeeper reaches a ball
 HANDS = 1.1  # m, height of a ball in the goalkeeper's hands
@@ -109,7 +110,7 @@ def controlled(rules: Rules, plan: Plan, state: State) -> State:
     ball = balls.struck(state.ball, given, spin, touch.GRIP)
     rest = jnp.where(tackles, TACKLE_REST, touch.rest_after(norm(state.vel[i])))
     runs = share(norm(state.vel[jnp.maximum(state.last_touch[LEFT], 0)]), 0.0, SPRINT)
-    missed = tackles & (plan.luck[0, 2] < TACKLE_MISS * runs)
+    missed = tackles & (plan.luck[0, 2] < STANDING_MISS + (TACKLE_MISS - STANDING_MISS) * runs)
     state = _touched(state, happens & ~missed, ball, i, is_right.astype(jnp.int32))
     return state._replace(rest=jnp.where(happens & (index == i), rest, state.rest))
 

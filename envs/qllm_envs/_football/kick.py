@@ -16,7 +16,7 @@ from qllm_envs._football.constants import (
     SPRINT,
     WALK,
 )
-from qllm_envs._football.state import Ball, angle_between, norm, share, turned, unit
+from qllm_envs._football.state import Ball, angle_between, norm, share, table, turned, unit
 
 # Steps from the step after the press to that of the touch, fitted: the ball leaves in the fifth step, or the fourth.
 WINDUP = {SHORT_PASS: 3, LONG_PASS: 3, HIGH_PASS: 2, SHOT: 2}
@@ -134,7 +134,7 @@ def shoot(
     rise = worst_way[2] + _s_curve(hard**0.7, 0.7) * 0.7
     worst = _toward(worst_way[:2], rise) * power * (1 - hard**0.7 * 0.5)
     mixed = luck[3] ** (SHOT_SKILL * 0.7)
-    ease = jnp.interp(speed, jnp.array([IDLE, WALK]), jnp.array(SHOT_EASE))
+    ease = table(speed, (IDLE, WALK), SHOT_EASE)
     given = ease * (best * (1 - mixed) + worst * mixed)
     chance = 20.0 * (2 * luck[4:] - 1)
     bend = _bend(facing, given[:2])

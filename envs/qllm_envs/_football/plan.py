@@ -18,11 +18,11 @@ from qllm_envs._football.constants import (
     Rules,
 )
 from qllm_envs._football.contacts import HEAD, KICK_NEAR, Plan
-from qllm_envs._football.state import State, norm, share, unit
+from qllm_envs._football.state import State, norm, share, table, unit
 
 CONTROL_TIME = 0.25 + TOUCH_OFFSET  # s ahead at which a dribbler looks for the ball (AI_GetBallControlMovement)
 HASTE = 1.1  # possession below which a player hurries to the ball (_MovementCommand)
-AT_REST = 0.7  # m within which a player who holds no direction lets the ball lie
+AT_REST = 0.45  # m within which a player who holds no direction lets the ball lie
 GAIN = 0.9  # m/s that a dribbler wants to gain in a step at most; fitted to speeds from rest with the ball
 WITH_BALL = (0.0, 4.0, 5.0, 7.6)  # m/s, measured with nothing, dribble, no button and sprint held
 
@@ -98,13 +98,13 @@ def _agents_want(
     led = jnp.where((has[:n] & (amount[:n] >= 1))[:, None], dribble, to_ball)
     at_ball = (jnp.arange(n) == state.on_ball) | (waits & (amount[:n] > 0.5))
     want = jnp.where(at_ball[:, None], led, manual)
-    # A kick slows its player down: more the farther he faces from where he wants to go.
+    # The step of a kick slows its player down: more the farther he faces from where he wants to go.
     # Of two opposite directions the rounded product may be below -1, and a power of it not a number.
     turn = jnp.maximum((facing * direction).sum(-1) * 0.5 + 0.5, 0.0) ** 1.5 * 0.8 + 0.2
     damped = state.vel[:n] * (0.9 * turn)[:, None]
-    return jnp.where((state.windup > 0)[:, None], damped, want)
+    return jnp.where((state.windup == 1)[:, None], damped, want)
 
 
 def _with_ball(speed: Array) -> Array:
     """Top speed of a dribbler who wants `speed`: a little more than slow, a little less than a sprint."""
-    return jnp.interp(speed, jnp.array([0.0, DRIBBLE, WALK, SPRINT]), jnp.array(WITH_BALL))
+    return table(speed, (0.0, DRIBBLE, WALK, SPRINT), WITH_BALL)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 from qllm_envs._football import control
 from qllm_envs._football.ball import PREDICTED_STEP, at_time
 from qllm_envs._football.constants import DISTANCE_TO_SPEED, LEFT, RIGHT, SPRINT, TOUCH_OFFSET, Rules
-from qllm_envs._football.state import Ball, State, norm, share, unit
+from qllm_envs._football.state import Ball, State, norm, share
 
 # All from the engine's AIfunctions.cpp and player.cpp, but for MAX_SPEED, a mean over its eleven profiles of players.
 CHANGE = 0.7  # s after which a player has left his old velocity and has the new one
@@ -111,15 +111,16 @@ def meet(
     One who is `calm` meets it where that is most like the velocity `manual` that the agent wants, so one who stands
     waits for the ball; any other as soon as possible.
     """
-    from_here = positions[:, :2] - pos[None]
-    distance = norm(from_here)
+    x, y = positions[:, 0] - pos[0], positions[:, 1] - pos[1]  # apart, as an axis of 2 would be the innermost
+    distance = jnp.sqrt(jnp.maximum(jnp.square(x) + jnp.square(y), 1e-12))
     soonest = jnp.maximum(time, 0.04)
     late = times - soonest
-    going = unit(from_here, jnp.zeros((2,))) * jnp.minimum(distance * DISTANCE_TO_SPEED, SPRINT)[:, None]
-    unlike = norm(going - manual[None]) + 0.02 * jnp.abs(late)
+    pace = jnp.where(distance > 2e-6, jnp.minimum(distance * DISTANCE_TO_SPEED, SPRINT) / distance, 0.0)
+    off = jnp.square(x * pace - manual[0]) + jnp.square(y * pace - manual[1])
+    unlike = jnp.sqrt(jnp.maximum(off, 1e-12)) + 0.02 * jnp.abs(late)
     # Not much later than possible, not when it has passed by, and not while it is high.
-    along = positions[1:, :2] - positions[:-1, :2]
-    passed = jnp.concatenate([(from_here[:-1] * along).sum(-1) > 0, jnp.ones((1,), bool)])
+    along_x, along_y = jnp.diff(positions[:, 0]), jnp.diff(positions[:, 1])
+    passed = jnp.concatenate([x[:-1] * along_x + y[:-1] * along_y > 0, jnp.ones((1,), bool)])
     fits = (late >= 0) & (times < soonest / 0.35) & (positions[:, 2] < 1.0) & ~passed
     best = jnp.argmin(jnp.where(fits, unlike, jnp.inf))
     when = jnp.where(calm & fits.any(), times[best], soonest)

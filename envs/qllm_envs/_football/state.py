@@ -4,6 +4,7 @@ Axis letters: P players (the left team first, its goalkeeper is player 0), N the
 team, or some of it (`Control`).
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -94,3 +95,14 @@ def angle_between(a: Float[Array, "*batch 2"], b: Float[Array, "*batch 2"]) -> F
 def share(value: Array, low: float | np.ndarray, high: float | np.ndarray) -> Array:
     """Position of a value between two bounds, from 0 to 1 (the engine's NormalizedClamp)."""
     return jnp.clip((value - low) / (high - low), 0.0, 1.0)
+
+
+def table(value: Float[Array, "*batch"], at: tuple[float, ...], values: tuple[float, ...]) -> Float[Array, "*batch"]:
+    """Linear interpolation in a table, constant beyond its ends: `jnp.interp` as a sum over its pieces.
+
+    A search for the piece would be a loop of its own, which takes longer than all pieces of tables as short as these.
+    """
+    total: Array = jnp.full_like(value, values[0])
+    for (low, high), (first, last) in zip(itertools.pairwise(at), itertools.pairwise(values), strict=True):
+        total = total + (last - first) * share(value, low, high)
+    return total

@@ -15,8 +15,12 @@ BALL_CONTROL, DRIBBLING, REACTION = (
     0.4,
     0.5,
 )  # stats, means over profiles (playerdata.cpp)
-STRIDE = 0.15  # s of a stride that is left after its touch; fitted to the rhythm of touches, 0.6 s at a sprint
-OVERDRIVE = 2.0  # m/s by which the ball may be played ahead of the player's own speed
+# Fitted to recorded runs with the ball: how far it is from a player who walks, dribbles or sprints, 0.5 to 1 m.
+STRIDE = 0.38  # s of a stride that is left after its touch
+OVERDRIVE = 1.0  # m/s by which the ball may be played ahead of the player's own speed
+AHEAD, FRONT = 0.29, 0.28  # s of a run, and m, by which the ball is played ahead of the next stride's start
+REST, SPRINT_REST = 0.1, 0.28  # s between two touches of one who stands, and what a sprint adds
+LATE = 2.8  # how hard a ball is that an opponent touched a moment ago; the engine's 5 sends too many into the air
 HANDS_SPEED = 10.0  # m/s above which a ball is harder to control
 GRIP = 0.6  # share of its spin that a touch sets
 
@@ -28,7 +32,7 @@ def reach_point(pos: Array, vel: Array, facing: Array) -> Array:
 
 def rest_after(speed: Array) -> Array:
     """Seconds between two touches of a player at a speed."""
-    return STRIDE + 0.15 + 0.3 * share(speed, IDLE, SPRINT) ** 2
+    return REST + SPRINT_REST * share(speed, IDLE, SPRINT) ** 2
 
 
 def difficulty(
@@ -39,7 +43,7 @@ def difficulty(
     fast = share(relative, HANDS_SPEED, 50.0) ** 1.5 * 5.0
     far = share(norm(pos + facing * 0.2 - ball.pos[:2]), 0.7, 1.3) ** 2 * 2.0
     # A ball that an opponent touched a moment ago is hard to read.
-    late = (1.0 - share(since_opponent, 0.0, 1.0 - REACTION * 0.5)) ** 0.6 * 5.0
+    late = (1.0 - share(since_opponent, 0.0, 1.0 - REACTION * 0.5)) ** 0.6 * LATE
     skill = (1.0 - BALL_CONTROL * 0.5) * (0.5 + 0.5 * luck)
     distance = jnp.clip((fast + far * 4.0 + late) * skill, 0.0, 1.0)
     height = jnp.clip((fast * 2.0 + far + late) * skill, 0.0, 1.0)
@@ -55,12 +59,11 @@ def control(
     way = jnp.where(wanted > IDLE_DRIBBLE_SWITCH, unit(want, facing), facing)
     pushed = jnp.clip(wanted, speed, speed + OVERDRIVE * (wanted > IDLE_DRIBBLE_SWITCH))
     pushed = jnp.where(wanted > IDLE_DRIBBLE_SWITCH, pushed, 0.0)
-    delay = 0.25 + 0.6 * share(pushed, IDLE, SPRINT) ** 2
-    front = 0.34 + TOUCH_OFFSET * pushed + distance
+    front = FRONT + TOUCH_OFFSET * pushed + distance
     next_start = pos + 0.5 * (vel + way * pushed) * STRIDE
-    planned = next_start + way * (pushed * delay + front)
+    planned = next_start + way * (pushed * AHEAD + front)
     to_planned = planned - ball.pos[:2]
-    time = STRIDE + delay + TOUCH_OFFSET
+    time = STRIDE + AHEAD + TOUCH_OFFSET
     power = (norm(to_planned) / (time * (0.38 + 0.02 * DRIBBLING) * 1.1)) ** 0.7
     fast = share(pushed, WALK, SPRINT - 0.8)
     power = power * (1 + (0.2 - 0.03 * BALL_CONTROL) * fast)
