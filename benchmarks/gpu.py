@@ -4,7 +4,8 @@ In this order: versions and rates of the device; milliseconds of an iteration of
 each form of the program; JaxMARL's QMIX on the same work; the main task trained to its end; our other algorithms;
 iterations of 3, 6 and 25 agents, 64 and 128 hidden units and 1 to 100 runs; cells of a study until the time is up.
 Every result is printed and stored as soon as it is there. Each item has a process and a deadline of its own, and one
-that fails stops no other. Nothing is downloaded.
+that fails stops no other. Nothing is downloaded. --items and --forms leave others out: `--items sizes --forms pallas
+--no-graphs` times every algorithm of --algos at all sizes, where with "algos" the sizes are of the first alone.
 
 Forms: "before" is the program of a CPU, "scan" has rollouts and returns in few kernels, "pallas" also has the unroll
 of the networks as one kernel; "float32" is the same without TF32, which XLA takes for matmuls else. "graphs" puts the
@@ -34,6 +35,7 @@ from qllm_jax.errors import UserError
 
 RESERVE_S = 5.0  # before the end, to stop the last process
 WHOLE, STUDY = "whole", "study"
+MAIN, OTHERS, SIZES = "main", "algos", "sizes"  # of --items, with JaxMARL's
 
 
 class Clock:
@@ -151,25 +153,30 @@ def line(row: dict[str, Any]) -> str:
 def jobs(args: argparse.Namespace) -> list[tuple[dict[str, Any], float]]:
     """The items in order, each with the share of the time left that it may take."""
     settings, sizes = {"algo": args.algos[0], "samples": args.samples}, args.sizes
-    forms = [{"form": form, "graphs": graphs} for graphs in (False, True) for form in gpu_items.FORMS]
+    forms = [{"form": form, "graphs": graphs} for graphs in args.graphs for form in args.forms]
     main_task = [{"sizes": sizes._asdict()} | form for form in forms]
-    found = [({"item": "main task", "programs": main_task, "kernels": args.top, **settings}, 0.5)]
-    if args.jaxmarl:
-        found.append(
-            ({"item": jaxmarl_qmix.NAME, "jaxmarl": str(args.jaxmarl), "sizes": sizes._asdict(), **settings}, 0.4)
-        )
-    found.append(({"item": WHOLE}, 0.5))
-    others = [(algo, [{"sizes": sizes._asdict(), "form": "pallas", "graphs": False}]) for algo in args.algos[1:]]
-    found += [({"item": algo, "programs": programs, **settings, "algo": algo}, 0.2) for algo, programs in others]
-    found.append(({"item": "sizes", "programs": list(matrix(args, forms)), **settings}, 0.8 if args.study else 1.0))
-    return found + ([({"item": STUDY}, 1.0)] if args.study else [])
+    theirs = {"item": jaxmarl_qmix.NAME, "jaxmarl": str(args.jaxmarl), "sizes": sizes._asdict(), **settings}
+    one = [{"sizes": sizes._asdict(), "form": args.forms[0], "graphs": False}]
+    others = [({"item": algo, "programs": one, **settings, "algo": algo}, 0.2) for algo in args.algos[1:]]
+    each = args.algos if OTHERS not in args.items else args.algos[:1]  # where all sizes are asked for, of all
+    share = 0.8 if args.study else 1.0
+    of_sizes = {"item": SIZES, "programs": list(matrix(args, forms)), **settings}
+    found = {
+        MAIN: [({"item": "main task", "programs": main_task, "kernels": args.top, **settings}, 0.5)],
+        jaxmarl_qmix.NAME: [(theirs, 0.4)] if args.jaxmarl else [],
+        WHOLE: [({"item": WHOLE}, 0.5)],
+        OTHERS: others,
+        SIZES: [(of_sizes | {"algo": algo}, share / (len(each) - i)) for i, algo in enumerate(each)],
+        STUDY: [({"item": STUDY}, 1.0)] if args.study else [],
+    }
+    return [job for item, of_item in found.items() if item in args.items for job in of_item]
 
 
 def matrix(args: argparse.Namespace, forms: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The programs of all sizes: the first form of each, then the others; the narrow network and few agents first."""
     for form, hidden, agents, runs in itertools.product(forms, args.hidden, args.agents, args.runs):
         sizes = args.sizes._replace(agents=agents, seeds=runs, hidden=hidden)
-        if sizes != args.sizes:
+        if sizes != args.sizes or MAIN not in args.items:
             yield {"sizes": sizes._asdict()} | form
 
 
@@ -178,6 +185,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jaxmarl", type=Path, metavar="CLONE", help="of FLAIROx/JaxMARL: time its QMIX as well")
     parser.add_argument(
         "--algos", nargs="+", default=["matched_qllm", "matched_qmix"], help="of ours, the main one first"
+    )
+    items = [MAIN, jaxmarl_qmix.NAME, WHOLE, OTHERS, SIZES, STUDY]
+    parser.add_argument("--items", nargs="+", choices=items, default=items, help="what is measured (all)")
+    parser.add_argument(
+        "--forms", nargs="+", choices=gpu_items.FORMS, default=list(gpu_items.FORMS), help="of programs (all)"
+    )
+    parser.add_argument(
+        "--no-graphs", dest="graphs", action="store_const", const=(False,), default=(False, True), help="leave them out"
     )
     parser.add_argument("--agents", **many, default=[6, 25, 3], metavar="N", help="numbers of agents (6 25 3)")
     parser.add_argument("--hidden", **many, default=[64, 128], metavar="H", help="hidden units (64 128)")

@@ -99,6 +99,13 @@ def test_gpu_goes_through_all_sizes_in_every_form(load):
     assert {program["form"] for program in sizes["programs"][:23]} == {"pallas"}
 
 
+def test_gpu_measures_all_sizes_of_all_algorithms_where_only_sizes_are_asked_for(load):
+    given = "--agents 3 25 --hidden 64 --runs 5 --items sizes --forms pallas --no-graphs"
+    module = load("gpu", *given.split())
+    found = [(job["item"], job["algo"], len(job["programs"]), share) for job, share in module.jobs(module.arguments())]
+    assert found == [("sizes", "matched_qllm", 2, 0.5), ("sizes", "matched_qmix", 2, 1.0)]
+
+
 def test_kernels_of_a_device_are_those_of_its_streams(load):
     trace = load("profiler_trace")
     meta = lambda kind, pid, name, **more: {"ph": "M", "name": kind, "pid": pid, "args": {"name": name}, **more}
