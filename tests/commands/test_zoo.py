@@ -31,7 +31,7 @@ def test_a_shipped_policy_returns_what_is_written(name: str):
 
 def test_the_zoo_is_small_and_names_nobody_s_machine():
     files = [file for file in zoo.LIBRARY.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 8_500_000
+    assert sum(file.stat().st_size for file in files) < 9_000_000
     texts = [file.read_text() for file in files if file.suffix != ".safetensors"]
     assert not any(word in text for text in texts for word in ("/home", "/tmp", "/root"))
     assert {
