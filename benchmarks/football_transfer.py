@@ -3,9 +3,9 @@
     python benchmarks/football_transfer.py runs/football/vdn runs/football/qmix --episodes 200 --out transfer.json
 
 One table: win rate and return of the policies of each run folder on `--episodes` episodes in the port and as many in
-the engine, one row for each seed with 95% intervals over its episodes, and one for the folder with intervals over its
-seeds. Below them, for each task, the uniformly random policy, the idle team and the engine's own AI: in the engine
-those of the recorded traces (football_record.py episodes_TASK), in the port as many episodes. Policies act as in
+the engine, one row for each seed with 95% intervals over its episodes, and one for each configuration with intervals
+over its seeds. Below them, for each task, the uniformly random policy, the idle team and the engine's own AI: in the
+engine those of the recorded traces (football_record.py episodes_TASK), in the port as many episodes. Policies act as in
 evaluation: greedily, or with the run's `eval_epsilon`. Needs the engine: docs/football_engine.md.
 """
 
@@ -18,12 +18,14 @@ import common
 import football_games as games
 import football_parity as parity
 import football_port as port
+import jax
 import numpy as np
 from scipy.stats import binomtest
 
 from qllm_jax import stats
 from qllm_jax.commands import evaluate
 from qllm_jax.core.types import Scores
+from qllm_jax.program import run_axis
 from qllm_jax.run import engine_play, load
 from qllm_jax.run.final_evaluation import final_keys
 
@@ -54,8 +56,8 @@ def row(task: str, policy: str, *sides: tuple[np.ndarray, np.ndarray] | None) ->
     return cells
 
 
-def folder_row(task: str, policy: str, sides: tuple[Scores, Scores]) -> dict[str, Any]:
-    """The row of the mean over seeds (R > 1), with t intervals over the seeds."""
+def mean_row(task: str, policy: str, sides: list[Scores]) -> dict[str, Any]:
+    """The row of the mean over the seeds (R > 1) of one configuration, with t intervals over the seeds."""
     cells = {"task": task, "policy": policy}
     for name, scores in zip(("port", "engine"), sides, strict=True):
         assert scores.won is not None
@@ -77,14 +79,15 @@ def of_run(path: Path, which: str, episodes: int, n_games: int) -> tuple[str, li
         theirs = engine_play.play(run.exp, run.params, keys, opened, episodes, epsilon)
     ours = evaluate.play(run, episodes, epsilon)
     task = dict(run.exp.env.spec.options).get("scenario", "academy_3_vs_1_with_keeper")
-    assert ours.won is not None
-    assert theirs.won is not None
-    name = f"{path.name}, {run.which}"
-    rows = [
-        row(task, f"{name}, run {i}", (ours.won[i], ours.returns[i]), (theirs.won[i], theirs.returns[i]))
-        for i in range(n_runs)
-    ]
-    return task, [*rows, *([folder_row(task, f"{name}, mean of {n_runs}", (ours, theirs))] if n_runs > 1 else [])]
+    rows = []
+    for label, indices in run_axis.indices_by_label(run_axis.runs(run.exp.config)).items():
+        name = ", ".join(filter(None, (path.name, label, run.which)))
+        sides = [jax.tree.map(lambda x: x[np.asarray(indices)], scores) for scores in (ours, theirs)]  # noqa: B023
+        of_seed = lambda i: ((side.won[i], side.returns[i]) for side in sides)  # noqa: B023
+        rows += [row(task, f"{name}, seed {i}", *of_seed(i)) for i in range(len(indices))]
+        if len(indices) > 1:
+            rows.append(mean_row(task, f"{name}, mean of {len(indices)}", sides))
+    return task, rows
 
 
 def baselines(task: str, episodes: int) -> list[dict[str, Any]]:

@@ -47,6 +47,6 @@ def test_a_row_of_transfer_has_intervals_over_episodes_and_over_seeds(load):
     assert row["engine_return"] == "0.80 (0.32 to 1.28)"
     assert (row["port_episodes"], row["port_win_rate"]) == (0, "")
     both = Scores(np.stack([side[1], side[1]]), np.stack([won, ~won]))
-    over_seeds = transfer.folder_row("task", "policy", (both, both))
+    over_seeds = transfer.mean_row("task", "policy", [both, both])
     assert over_seeds["port_win_rate"] == "50.0% (0.0% to 100.0%)"
     assert over_seeds["engine_return"] == "0.800 (0.800 to 0.800, 2 seeds)"

@@ -84,7 +84,7 @@ def received(worker: Worker) -> dict[int, Any]:
     """The answer of a process. RuntimeError with its traceback if it failed."""
     try:
         answer = worker.pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         worker.process.join(10)
         raise RuntimeError(
             f"a process of football_engine ended with exit code {worker.process.exitcode} before it answered"
@@ -102,7 +102,7 @@ def serve(pipe: Connection, task: str, n_games: int, limit: int) -> None:
             what, inputs = pipe.recv()
             play = {"reset": Game.reset, "step": Game.step}[what]
             pipe.send({i: play(games[i], each) for i, each in inputs.items()})
-    except EOFError:
+    except (EOFError, BrokenPipeError):  # the process that asked has ended
         return
     except Exception:
         pipe.send(traceback.format_exc())
