@@ -1,5 +1,6 @@
 """The host side of the football engine, on an engine that is made up; on the real one where it is installed."""
 
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 import qllm_envs
 from qllm_envs import football_engine
-from qllm_envs.football_engine import LIMIT, Game, Games, game
+from qllm_envs.football_engine import LIMIT, Game, Games, game, vector
 
 TASK = "academy_3_vs_1_with_keeper"
 real = pytest.mark.skipif(not football_engine.installed(), reason="the engine is an optional extra")
@@ -118,6 +119,24 @@ def test_a_missing_engine_is_one_sentence(monkeypatch):
     for start in (lambda: Games(TASK, 2), lambda: Game(TASK)):
         with pytest.raises(ValueError, match=r"needs Google Research Football: .* docs/football_engine\.md"):
             start()
+
+
+def test_a_process_ends_quietly_if_the_one_that_asked_has_ended(monkeypatch):
+    monkeypatch.setattr(Game, "__init__", lambda game, task, limit: None)
+    monkeypatch.setattr(Game, "reset", lambda game, seed: None)
+    ours, theirs = multiprocessing.Pipe()
+    ours.send(("reset", {0: 1}))
+    ours.close()
+    assert vector.serve(theirs, TASK, 1, LIMIT) is None
+
+
+def test_a_process_that_has_ended_is_named_by_its_exit_code():
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    games = object.__new__(Games)
+    games.workers = [vector.Worker(SimpleNamespace(join=lambda seconds: None, exitcode=-9), ours, range(1))]
+    with pytest.raises(RuntimeError, match="ended with exit code -9 before it answered"):
+        games.step({0: [0, 0, 0, 0]})
 
 
 def test_a_task_that_does_not_exist_lists_those_that_do():

@@ -4,6 +4,7 @@ import multiprocessing as mp
 import os
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -72,7 +73,8 @@ class Games:
         for worker in self.workers:
             own = {lane - worker.lanes.start: inputs[lane] for lane in worker.lanes if lane in inputs}
             if own:
-                worker.pipe.send((what, own))
+                with suppress(ConnectionError):  # a process that has ended: `received` says so
+                    worker.pipe.send((what, own))
                 asked.append(worker)
         answers: dict[int, Any] = {}
         for worker in asked:
@@ -84,7 +86,7 @@ def received(worker: Worker) -> dict[int, Any]:
     """The answer of a process. RuntimeError with its traceback if it failed."""
     try:
         answer = worker.pipe.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, ConnectionError):
         worker.process.join(10)
         raise RuntimeError(
             f"a process of football_engine ended with exit code {worker.process.exitcode} before it answered"
@@ -95,14 +97,15 @@ def received(worker: Worker) -> dict[int, Any]:
 
 
 def serve(pipe: Connection, task: str, n_games: int, limit: int) -> None:
-    """Play what is asked for through a pipe until it is closed."""
-    try:
-        games = [Game(task, limit) for _ in range(n_games)]
-        while True:
-            what, inputs = pipe.recv()
-            play = {"reset": Game.reset, "step": Game.step}[what]
-            pipe.send({i: play(games[i], each) for i, each in inputs.items()})
-    except (EOFError, BrokenPipeError):  # the process that asked has ended
-        return
-    except Exception:
-        pipe.send(traceback.format_exc())
+    """Play what is asked for through a pipe until it is closed, or the process that asks has ended."""
+    with suppress(EOFError, ConnectionError):
+        try:
+            games = [Game(task, limit) for _ in range(n_games)]
+            while True:
+                what, inputs = pipe.recv()
+                play = {"reset": Game.reset, "step": Game.step}[what]
+                pipe.send({i: play(games[i], each) for i, each in inputs.items()})
+        except (EOFError, ConnectionError):
+            raise
+        except Exception:
+            pipe.send(traceback.format_exc())
