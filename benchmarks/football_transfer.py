@@ -11,6 +11,7 @@ evaluation: greedily, or with the run's `eval_epsilon`. Needs the engine: docs/f
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from qllm_jax import stats
 from qllm_jax.commands import evaluate
 from qllm_jax.core.types import Scores
 from qllm_jax.program import run_axis
+from qllm_jax.program.run_axis import Run
 from qllm_jax.run import engine_play, load
 from qllm_jax.run.final_evaluation import final_keys
+
+Row = dict[str, Any]  # task, policy, and cells of the port and of the engine
 
 
 def shares(marks: np.ndarray) -> str:
@@ -43,9 +47,9 @@ def means(returns: np.ndarray) -> str:
     return f"{returns.mean():.2f} ({low:.2f} to {high:.2f})"
 
 
-def row(task: str, policy: str, *sides: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
+def row(task: str, policy: str, *sides: tuple[np.ndarray, np.ndarray] | None) -> Row:
     """The row of one policy from its (won, returns) of episodes in the port and in the engine; None: not played."""
-    cells = {"task": task, "policy": policy}
+    cells: Row = {"task": task, "policy": policy}
     for name, side in zip(("port", "engine"), sides, strict=True):
         won, returns = side or (None, None)
         cells |= {
@@ -56,9 +60,9 @@ def row(task: str, policy: str, *sides: tuple[np.ndarray, np.ndarray] | None) ->
     return cells
 
 
-def mean_row(task: str, policy: str, sides: list[Scores]) -> dict[str, Any]:
+def mean_row(task: str, policy: str, sides: list[Scores]) -> Row:
     """The row of the mean over the seeds (R > 1) of one configuration, with t intervals over the seeds."""
-    cells = {"task": task, "policy": policy}
+    cells: Row = {"task": task, "policy": policy}
     for name, scores in zip(("port", "engine"), sides, strict=True):
         assert scores.won is not None
         cells |= {
@@ -69,7 +73,7 @@ def mean_row(task: str, policy: str, sides: list[Scores]) -> dict[str, Any]:
     return cells
 
 
-def of_run(path: Path, which: str, episodes: int, n_games: int) -> tuple[str, list[dict[str, Any]]]:
+def of_run(path: Path, which: str, episodes: int, n_games: int) -> tuple[str, list[Row]]:
     """The task of a run folder and its rows."""
     run = load.load_run(str(path), which)
     epsilon = run.exp.config.algo.eval_epsilon
@@ -79,18 +83,26 @@ def of_run(path: Path, which: str, episodes: int, n_games: int) -> tuple[str, li
         theirs = engine_play.play(run.exp, run.params, keys, opened, episodes, epsilon)
     ours = evaluate.play(run, episodes, epsilon)
     task = dict(run.exp.env.spec.options).get("scenario", "academy_3_vs_1_with_keeper")
+    return task, policy_rows(task, (path.name, run.which), run_axis.runs(run.exp.config), (ours, theirs))
+
+
+def policy_rows(task: str, names: tuple[str, str], runs: Sequence[Run], sides: tuple[Scores, Scores]) -> list[Row]:
+    """A row for each run, and after those of a configuration that of their mean, from scores (R, episodes).
+
+    `names`: the folder, and which policies of it.
+    """
     rows = []
-    for label, indices in run_axis.indices_by_label(run_axis.runs(run.exp.config)).items():
-        name = ", ".join(filter(None, (path.name, label, run.which)))
-        sides = [jax.tree.map(lambda x: x[np.asarray(indices)], scores) for scores in (ours, theirs)]  # noqa: B023
-        of_seed = lambda i: ((side.won[i], side.returns[i]) for side in sides)  # noqa: B023
-        rows += [row(task, f"{name}, seed {i}", *of_seed(i)) for i in range(len(indices))]
+    for label, indices in run_axis.indices_by_label(runs).items():
+        name = ", ".join(filter(None, (names[0], label, names[1])))
+        own = [jax.tree.map(lambda x: x[np.asarray(indices)], scores) for scores in sides]  # noqa: B023
+        of_seed = lambda i: ((side.won[i], side.returns[i]) for side in own)  # noqa: B023
+        rows += [row(task, f"{name}, seed {runs[at].seed}", *of_seed(i)) for i, at in enumerate(indices)]
         if len(indices) > 1:
-            rows.append(mean_row(task, f"{name}, mean of {len(indices)}", sides))
-    return task, rows
+            rows.append(mean_row(task, f"{name}, mean of {len(indices)}", own))
+    return rows
 
 
-def baselines(task: str, episodes: int) -> list[dict[str, Any]]:
+def baselines(task: str, episodes: int) -> list[Row]:
     """Rows of the random policy, the idle team and the engine's own AI."""
     recorded, goal, rows = parity.load(f"episodes_{task}"), games.ENDS.index("goal"), []
     for name in ("random", "idle", games.BUILTIN):

@@ -7,6 +7,7 @@ import pytest
 
 from qllm_envs._football import constants
 from qllm_jax.core.types import Scores
+from qllm_jax.program.run_axis import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "football_engine.md"
 
@@ -50,3 +51,16 @@ def test_a_row_of_transfer_has_intervals_over_episodes_and_over_seeds(load):
     over_seeds = transfer.mean_row("task", "policy", [both, both])
     assert over_seeds["port_win_rate"] == "50.0% (0.0% to 100.0%)"
     assert over_seeds["engine_return"] == "0.800 (0.800 to 0.800, 2 seeds)"
+
+
+def test_transfer_has_a_row_for_each_seed_and_the_mean_of_each_configuration(load):
+    runs = [Run({"lr": lr}, seed) for lr in (0.1, 0.2) for seed in (0, 1)]
+    won = np.repeat([[1], [0], [0], [0]], 10, axis=1) == 1
+    scores = Scores(8.0 * won, won)
+    rows = load("football_transfer").policy_rows("task", ("vdn", "best"), runs, (scores, scores))
+    assert [(row["policy"], row["port_win_rate"][:5]) for row in rows] == [
+        ("vdn, lr=0.1, best, seed 0", "100.0"), ("vdn, lr=0.1, best, seed 1", "0.0% "),
+        ("vdn, lr=0.1, best, mean of 2", "50.0%"),
+        ("vdn, lr=0.2, best, seed 0", "0.0% "), ("vdn, lr=0.2, best, seed 1", "0.0% "),
+        ("vdn, lr=0.2, best, mean of 2", "0.0% "),
+    ]  # fmt: skip

@@ -122,12 +122,14 @@ def test_a_missing_engine_is_one_sentence(monkeypatch):
 
 
 def test_a_process_ends_quietly_if_the_one_that_asked_has_ended(monkeypatch):
+    played = []
     monkeypatch.setattr(Game, "__init__", lambda game, task, limit: None)
-    monkeypatch.setattr(Game, "reset", lambda game, seed: None)
+    monkeypatch.setattr(Game, "reset", lambda game, seed: played.append(seed))
     ours, theirs = multiprocessing.Pipe()
-    ours.send(("reset", {0: 1}))
+    ours.send(("reset", {0: 7}))
     ours.close()
-    assert vector.serve(theirs, TASK, 1, LIMIT) is None
+    vector.serve(theirs, TASK, 1, LIMIT)
+    assert played == [7]
 
 
 def test_a_process_that_has_ended_is_named_by_its_exit_code():

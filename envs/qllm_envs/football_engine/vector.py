@@ -98,14 +98,13 @@ def received(worker: Worker) -> dict[int, Any]:
 
 def serve(pipe: Connection, task: str, n_games: int, limit: int) -> None:
     """Play what is asked for through a pipe until it is closed, or the process that asks has ended."""
-    with suppress(EOFError, ConnectionError):
-        try:
-            games = [Game(task, limit) for _ in range(n_games)]
-            while True:
-                what, inputs = pipe.recv()
-                play = {"reset": Game.reset, "step": Game.step}[what]
-                pipe.send({i: play(games[i], each) for i, each in inputs.items()})
-        except (EOFError, ConnectionError):
-            raise
-        except Exception:
-            pipe.send(traceback.format_exc())
+    try:
+        games = [Game(task, limit) for _ in range(n_games)]
+        while True:
+            what, inputs = pipe.recv()
+            play = {"reset": Game.reset, "step": Game.step}[what]
+            pipe.send({i: play(games[i], each) for i, each in inputs.items()})
+    except (EOFError, ConnectionError):
+        return
+    except Exception:
+        pipe.send(traceback.format_exc())
