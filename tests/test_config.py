@@ -33,6 +33,7 @@ SENTENCES = [
         "algo.reward_scale=0.1 changes nothing with algo.standardize_rewards=true: ",
     ),
     ("algo.reward_scale=0", "algo.reward_scale must be greater than 0, got 0"),
+    ("algo.gradient_steps=0", "algo.gradient_steps must be greater than or equal to 1, got 0"),
     ("algo.agent=lstm", "algo.agent must be 'gru' or 'mlp', got 'lstm'"),
     ("algo.depth=0", "algo.depth must be greater than or equal to 1, got 0"),
     ("wandb.mode=on", "wandb.mode must be 'disabled', 'offline' or 'online', got 'on'"),

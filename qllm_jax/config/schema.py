@@ -99,6 +99,7 @@ class AlgoConfig:
     share_params: StrictBool = True  # false: each agent has a network of its own, which reads no id
     reward_scale: Positive = 1.0  # of the rewards that a method learns from; reported returns have none
     init: Literal["torch", "scaled"] = "torch"  # initial weights: a key of KINDS in core/initializers.py
+    gradient_steps: Size = 1  # after each rollout of n_envs episodes, each on a batch of its own
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
@@ -180,6 +181,11 @@ def check(config: Config) -> None:
         raise UserError(
             f"algo.reward_scale={algo.reward_scale:g} changes nothing with algo.standardize_rewards=true: "
             "set the latter to false"
+        )
+    if algo.gradient_steps > 1 and algo.buffer_episodes < 2 * algo.n_envs:
+        raise UserError(
+            f"algo.gradient_steps={algo.gradient_steps} needs a replay: algo.buffer_episodes={algo.buffer_episodes} "
+            f"holds only the newest rollout ({algo.n_envs} episodes), from which one step learns"
         )
     n_runs = math.prod(map(len, config.sweep.lists.values())) * config.seeds
     if config.part and not config.part[0] < config.part[1] <= n_runs:

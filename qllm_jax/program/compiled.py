@@ -70,15 +70,33 @@ def init(parts: Parts, root: jax.Array, seeds: Array, choice: Choice) -> tuple[C
 
 
 def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
-    """One rollout, if there is no dataset, and one gradient step of all runs."""
-    over_runs = (None, 0, 0)
+    """One rollout, if there is no dataset, and the gradient steps that follow it, of all runs."""
     if parts.learner.data is None:
-        runs, acted = lockstep.vmap(partial(one_run.collect, parts), over_runs)(clock, runs, hp)
+        runs, acted = lockstep.vmap(partial(one_run.collect, parts), (None, 0, 0))(clock, runs, hp)
     else:
         acted = jax.vmap(one_run.reread)(runs)
-    clock = after_rollout(parts, clock)._replace(updates=clock.updates + 1)
-    runs, learned = jax.vmap(partial(one_run.learn, parts), over_runs)(clock, runs, hp)
+    clock, runs, learned = learn(parts, after_rollout(parts, clock), runs, hp)
     return clock, runs, acted | learned
+
+
+def learn(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
+    """`gradient_steps` gradient steps of all runs, and the means of their metrics."""
+
+    def step(carry, _):
+        clock, learner, fault = carry
+        clock = clock._replace(updates=clock.updates + 1)
+        before = runs._replace(learner=learner, fault=fault)
+        after, metrics = jax.vmap(partial(one_run.learn, parts), (None, 0, 0))(clock, before, hp)
+        return (clock, after.learner, after.fault), metrics
+
+    carry = (clock, runs.learner, runs.fault)  # without the replay, which no step changes
+    if (length := parts.sizes.gradient_steps) == 1:
+        carry, metrics = step(carry, None)  # XLA would keep a loop of one step
+    else:
+        carry, each = jax.lax.scan(step, carry, None, length=length)
+        metrics = jax.tree.map(lambda x: jnp.mean(x, 0), each)
+    clock, learner, fault = carry
+    return clock, runs._replace(learner=learner, fault=fault), metrics
 
 
 def after_rollout(parts: Parts, clock: Clock) -> Clock:

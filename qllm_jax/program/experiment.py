@@ -80,30 +80,41 @@ def build(
     agent = make_agent(config, env, unroll_by)
     mixer = mixer or make_mixer(config, env)
     learner = make_learner(config, make_core(config, env, agent, mixer))
-    if algo.buffer_episodes < learner.n_recent:
-        raise UserError(
-            f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
-            f"from which algo.learner {algo.learner['name']!r} learns"
-        )
-    buffer_episodes = algo.buffer_episodes
-    if learner.data is not None and (buffer_episodes := len(learner.data.mask_t)) < algo.batch_episodes:
-        given = f"algo.batch_episodes={algo.batch_episodes}"
-        raise UserError(f"{given} must be at most the {buffer_episodes} episodes of algo.learner.data")
-    # The last rollout may go over the end.
-    if config.total_steps > (most := 2**31 - 1 - algo.n_envs * env.spec.horizon):
-        raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
+    check_learner(config, env, learner)
     sizes = Sizes(
         n_envs=algo.n_envs,
         batch_episodes=algo.batch_episodes,
-        buffer_episodes=buffer_episodes,
+        buffer_episodes=algo.buffer_episodes if learner.data is None else len(learner.data.mask_t),
         target_interval=algo.target_interval,
         time_limit_is_terminal=config.env["time_limit_is_terminal"],
         eval_epsilon=algo.eval_epsilon,
         platform=platform or platforms.of_backend(),
+        gradient_steps=algo.gradient_steps,
     )
     pool = devices.make_pool(config.devices)
     program = compiled.make(env, agent, learner, sizes, pool)
     return Experiment(config, env, agent, mixer, learner, program, *axis_arrays(config, pool))
+
+
+def check_learner(config: Config, env: Env, learner: Learner) -> None:
+    """UserError for numbers with which the method of a configuration cannot learn."""
+    algo, name = config.algo, config.algo.learner["name"]
+    if algo.buffer_episodes < learner.n_recent:
+        raise UserError(
+            f"algo.buffer_episodes={algo.buffer_episodes} must hold the {learner.n_recent} newest episodes, "
+            f"from which algo.learner {name!r} learns"
+        )
+    if algo.gradient_steps > 1 and learner.n_recent:
+        raise UserError(
+            f"algo.gradient_steps must be 1 with algo.learner {name!r}, which learns from the newest "
+            f"{learner.n_recent} episodes, got {algo.gradient_steps}"
+        )
+    if learner.data is not None and (stored := len(learner.data.mask_t)) < algo.batch_episodes:
+        given = f"algo.batch_episodes={algo.batch_episodes}"
+        raise UserError(f"{given} must be at most the {stored} episodes of algo.learner.data")
+    # The last rollout may go over the end.
+    if config.total_steps > (most := 2**31 - 1 - algo.n_envs * env.spec.horizon):
+        raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
 
 
 def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:

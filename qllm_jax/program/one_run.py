@@ -47,6 +47,7 @@ class Sizes(NamedTuple):
     time_limit_is_terminal: bool  # see rollout
     eval_epsilon: float
     platform: Platform = "cpu"  # that the program is built for, see platforms.py
+    gradient_steps: int = 1  # after each rollout
 
 
 class Parts(NamedTuple):
@@ -117,6 +118,8 @@ def reread(run: RunState) -> dict[str, Array]:
 def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, dict[str, Array]]:
     """Take one gradient step on a batch from the buffer."""
     key = stream(run.key, SAMPLE_STREAM, clock.episodes)
+    if parts.sizes.gradient_steps > 1:
+        key = jax.random.fold_in(key, clock.updates)  # a batch of its own for each step after a rollout
     stored = clock.episodes if parts.learner.data is None else jnp.asarray(parts.sizes.buffer_episodes)
     preferred = run.labels.labelled & run.labels.only if run.labels else None
     rows = buffer.sample_rows(run.storage, key, stored, parts.sizes.batch_episodes, preferred)

@@ -1,6 +1,7 @@
 """The program of all runs: run i of many is run i alone, chunks compose, and what must not be compiled is not there."""
 
 import functools
+import re
 from functools import partial
 
 import jax
@@ -12,6 +13,7 @@ from probes import probe
 from qllm_jax import config, learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.core.types import Hp
+from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
 from qllm_jax.program import compiled, experiment, one_run
 
@@ -102,6 +104,44 @@ def test_the_clock_counts_warmup_and_iterations():
     clock = trained(exp, 5)[0]
     assert compiled.warmup_rollouts(2, 4, exp.learner.n_recent) == 1  # the second rollout completes a batch of 4
     assert (int(clock.env_steps), int(clock.episodes), int(clock.updates)) == (6 * 2 * 5, 12, 5)
+
+
+def test_gradient_steps_after_a_rollout_equal_steps_one_by_one():
+    """Each step draws a batch of its own, targets count steps, and the metrics are the means of the steps'."""
+    needed = ("seeds=2", "algo=matched_vdn", "algo.target_interval=2")
+    exp = build(*needed, "algo.gradient_steps=3")
+    assert exp.config.algo.gradient_steps == 3
+    hp = Hp(*exp.hp)
+    clock, runs = exp.program.warmup(*experiment.init(exp), hp)
+    parts = one_run.Parts(exp.env, exp.agent, exp.learner, one_run.Sizes(2, 4, 16, 2, True, 0.0, gradient_steps=3))
+    after_all, learned, metrics = compiled.learn(parts, clock, runs, hp)
+    losses = []
+    for step in (1, 2, 3):
+        clock = clock._replace(updates=jnp.asarray(step))
+        runs, one = jax.vmap(partial(one_run.learn, parts), (None, 0, 0))(clock, runs, hp)
+        losses.append(one["loss"])
+    for many, alone in zip(raw(learned), raw(runs), strict=True):
+        np.testing.assert_allclose(many, alone, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(metrics["loss"], np.mean(losses, 0), rtol=2e-5)
+    assert int(after_all.updates) == 3
+    assert len({float(loss[0]) for loss in losses}) == 3
+    clock, *_ = trained(exp, 2)
+    assert (int(clock.episodes), int(clock.updates)) == (6, 6)
+
+
+@pytest.mark.parametrize(
+    ("algo", "sentence"),
+    [
+        (
+            "matched_riit",
+            "algo.gradient_steps must be 1 with algo.learner 'riit', which learns from the newest 32 episodes",
+        ),
+        ("matched_coma", "algo.gradient_steps=2 needs a replay: algo.buffer_episodes=8 holds only the newest rollout"),
+    ],
+)
+def test_methods_of_the_newest_episodes_refuse_several_gradient_steps(algo: str, sentence: str):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        experiment.build(config.load([f"algo={algo}", "algo.gradient_steps=2"]))
 
 
 def test_epsilon_anneals_linearly_and_stays():
