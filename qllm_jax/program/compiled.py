@@ -91,7 +91,7 @@ def learn(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, Ru
 
     carry = (clock, runs.learner, runs.fault)  # without the replay, which no step changes
     if (length := parts.sizes.gradient_steps) == 1:
-        carry, metrics = step(carry, None)  # XLA would keep a loop of one step
+        carry, metrics = step(carry, None)  # no loop around the one step that most methods take
     else:
         carry, each = jax.lax.scan(step, carry, None, length=length)
         metrics = jax.tree.map(lambda x: jnp.mean(x, 0), each)
