@@ -2,7 +2,8 @@
 
 `NAME:CONTROL` in place of the name of a credit function. If a function helps because it knows whose action
 mattered, its controls must not help: `constant` takes its knowledge away, `shuffled` gives it to other agents,
-`inverted` turns it round, `noisy` blurs it. All but `constant` keep the bias, and the scale of the weights.
+`inverted` turns it round, `noisy` blurs it. These three keep the bias, and the scale of the weights. `bias_only` and
+`unbiased` tell what each of the two does alone: equal weights with the bias, and the weights without it.
 """
 
 from collections.abc import Callable
@@ -50,6 +51,18 @@ def constant(params: Params, weights: Weights, bias: Bias, state: State) -> tupl
     return jnp.ones_like(weights), jnp.zeros_like(bias)
 
 
+def bias_only(params: Params, weights: Weights, bias: Bias, state: State) -> tuple[Weights, Bias]:
+    """Weights of 1 and the function's bias: VDN with that bias."""
+    del params, state
+    return jnp.ones_like(weights), bias
+
+
+def unbiased(params: Params, weights: Weights, bias: Bias, state: State) -> tuple[Weights, Bias]:
+    """The function's weights and no bias."""
+    del params, state
+    return weights, jnp.zeros_like(bias)
+
+
 def draw_cycle(key: jax.Array, n_agents: int) -> Params:
     """Draw a random cycle through all agents, so that no agent keeps its own weight. Floats without a gradient."""
     order = jax.random.permutation(key, n_agents)
@@ -94,6 +107,8 @@ def hash_of(state: State) -> UInt32[Array, ""]:
 
 CONTROLS = {
     "constant": Control(no_params, constant),
+    "bias_only": Control(no_params, bias_only),
+    "unbiased": Control(no_params, unbiased),
     "shuffled": Control(draw_cycle, shuffled),
     "inverted": Control(no_params, inverted),
     "noisy": Control(draw_salt, noisy),

@@ -35,6 +35,15 @@ def test_constant_credit_is_vdn_whatever_the_scale():
             np.testing.assert_allclose(mixer.apply(params, sample(seed)), vdn.apply({}, sample(seed)), rtol=1e-6)
 
 
+def test_weights_and_bias_are_told_apart():
+    weights, bias = jnp.asarray([2.0, 0.0, 1.0]), jnp.float32(0.7)
+    outcomes = {name: controls.find(name).apply({}, weights, bias, STATE) for name in ("bias_only", "unbiased")}
+    np.testing.assert_array_equal(outcomes["bias_only"][0], jnp.ones(3))
+    assert outcomes["bias_only"][1] == bias
+    np.testing.assert_array_equal(outcomes["unbiased"][0], weights)
+    assert outcomes["unbiased"][1] == 0
+
+
 @pytest.mark.parametrize("n_agents", [2, 3, 10])
 def test_shuffled_credit_is_that_of_another_agent(n_agents: int):
     weights = [float(i) for i in range(n_agents)]
