@@ -27,6 +27,18 @@ def test_lambda_targets_are_the_recursion(lam: float, terminated: list[int], mas
     np.testing.assert_allclose(np.asarray(got) * mask, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize(("terminated", "mask"), [([0, 0, 0, 0], [1, 1, 1, 1]), ([0, 1, 0, 0], [1, 1, 0, 0])])
+def test_a_bias_is_potential_based_reward_shaping(lam: float, terminated: list[int], mask: list[int]):
+    """docs/credit_theory.md: TD errors of x + b on rewards r are those of x on r + gamma b(s') - b(s)."""
+    reward, gone = np.array([1.0, -2.0, 3.0, 0.5]) * mask, np.array(terminated, bool)
+    x, bias = np.array([9.0, 1.0, 2.0, -1.0, 4.0]), np.array([0.3, -2.0, 5.0, 1.0, 0.7])
+    numbers = hp(td_lambda=lam)
+    shaped = reward + float(numbers.gamma) * bias[1:] * ~gone - bias[:-1]
+    error = lambda r, v: np.array(mask) * (v[:-1] - lambda_returns(episode(r, gone, mask), jnp.asarray(v), numbers))
+    np.testing.assert_allclose(error(reward, x + bias), error(shaped, x), atol=1e-5)
+
+
 def test_the_target_is_the_target_network_s_value_of_the_online_network_s_best_available_action():
     env = probe(1, None, lambda state, actions: 0.0, avail=(True, True, False))
     view = jax.vmap(env.view)(jax.tree.map(lambda x: jnp.stack([x, x]), env.reset(jax.random.key(0))))
