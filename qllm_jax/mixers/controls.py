@@ -1,9 +1,9 @@
-"""Controls of a credit function: the same function with its credit spoiled in one way, for experiments.
+"""Controls of a credit function: the same function, changed in one way, for experiments.
 
 `NAME:CONTROL` in place of the name of a credit function. If a function helps because it knows whose action
-mattered, its controls must not help: `constant` takes its knowledge away, `shuffled` gives it to other agents,
-`inverted` turns it round, `noisy` blurs it. These three keep the bias, and the scale of the weights. `bias_only` and
-`unbiased` tell what each of the two does alone: equal weights with the bias, and the weights without it.
+mattered, `shuffled` (credit of other agents) and `inverted` (turned round) must not help. `constant` takes its
+knowledge away, `noisy` blurs it. All but `constant` keep the bias and the scale of the weights, but for `bias_only`
+and `unbiased`, which have one of the two each.
 """
 
 from collections.abc import Callable
