@@ -1,4 +1,7 @@
-"""The credit functions of the shipped studies pass the gates on the tasks that they are trained on."""
+"""The credit functions of the shipped studies pass the gates on the tasks that they are trained on, and are what a model wrote."""
+
+import json
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +10,8 @@ from qllm_jax.config import Config
 from qllm_jax.program import experiment
 from qllm_jax.run import gated
 from qllm_jax.studies import cells, plan
+
+FUNCTIONS = Path(__file__).parents[2] / "configs/study/functions"
 
 
 def requirements(study: str) -> dict[tuple[str, str], Config]:
@@ -25,8 +30,15 @@ def test_a_weight_for_one_of_many_agents_at_a_time_passes():
     assert verdict.report["rollout_states"] == 12 * 25
 
 
+@pytest.mark.parametrize("file", sorted(FUNCTIONS.glob("*.py")), ids=lambda file: file.stem)
+def test_the_code_of_a_function_is_that_of_a_reply_in_its_transcript(file: Path):
+    code = file.read_text().split("\n\n", 1)[1].strip()  # below the header
+    records = map(json.loads, file.with_suffix(".jsonl").read_text().splitlines())
+    assert any(record["kind"] == "reply" and code in record["reply"]["text"] for record in records)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("study", ["credit", "paper", "init"])
+@pytest.mark.parametrize("study", ["credit", "paper", "init", "selection"])
 def test_all_functions_of_a_study_pass(study: str):
     for each in requirements(study).values():
         gated.require(each)
