@@ -1,4 +1,4 @@
-"""The credit functions of the shipped studies pass the gates on the tasks that they are trained on, and are what a model wrote."""
+"""The credit functions of the shipped studies pass the gates on their tasks, and a model wrote them."""
 
 import json
 from pathlib import Path
