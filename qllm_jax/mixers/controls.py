@@ -2,8 +2,8 @@
 
 `NAME:CONTROL` in place of the name of a credit function. If a function helps because it knows whose action
 mattered, `shuffled` (credit of other agents) and `inverted` (turned round) must not help. `constant` takes its
-knowledge away, `noisy` blurs it. All but `constant` keep the bias and the scale of the weights, but for `bias_only`
-and `unbiased`, which have one of the two each.
+knowledge away, `noisy` blurs it. `shuffled`, `inverted` and `noisy` keep the bias and the scale of the weights;
+`bias_only` keeps the bias alone, and `unbiased` the weights alone.
 """
 
 from collections.abc import Callable
