@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from qllm_jax.studies import plan
+from qllm_jax.studies import plan, wanted
 from qllm_jax.studies.plan import Study
-from qllm_jax.studies.report import measured
 
 
 def study(name: str, content: dict[str, Any], folder: Path) -> Study:
@@ -35,7 +34,7 @@ def content(tasks: dict[str, dict[str, Any]], methods: dict[str, str], **others:
 
 def write(study: Study, results: Path, scores: dict[tuple[str, str], tuple[float, float]], **options: Any) -> None:
     """Write a result file for each cell of `scores`, which has the mean and the spread over seeds."""
-    for task, method, _, overrides in measured.wanted(study):
+    for task, method, _, overrides, _ in wanted.cells(study):
         if (task, method) in scores:
             made = result(study, task, method, overrides, scores[task, method], **options)
             path = results / task / f"{method}.json"

@@ -45,9 +45,12 @@ def study(arguments: list[str]) -> int:
     files.make_folder(found.results, exist_ok=True)  # a path that cannot be is found now, not after a training
     files.make_folder(found.runs, exist_ok=True)
     try:
-        return exit_code(runner.run(found, choices), arguments)
+        code = exit_code(runner.run(found, choices), arguments)
     except KeyboardInterrupt:
         return exit_code(Report(Ended.INTERRUPTED, {}, []), arguments)
+    for line in status.left_to_others(found):
+        print(line)
+    return code
 
 
 def exit_code(outcome: Report, arguments: list[str]) -> int:

@@ -11,7 +11,8 @@ import qllm_envs
 from qllm_jax import config as configs
 from qllm_jax.config import MACHINE_KEYS, AlgoConfig, Config, Sweep, function_name, given_function, with_function
 from qllm_jax.errors import UserError
-from qllm_jax.studies.plan import CellsEntry, Plan, Study
+from qllm_jax.studies import wanted
+from qllm_jax.studies.plan import Study
 
 
 class Cell(NamedTuple):
@@ -23,6 +24,7 @@ class Cell(NamedTuple):
     overrides: tuple[str, ...]  # for `train`, which trains this cell alone by them
     config: Config
     hash: str  # `hash_of` the configuration
+    trained_by: str | None = None  # another study, whose result it has; None: its own
 
     @property
     def name(self) -> str:
@@ -42,22 +44,12 @@ def all_cells(study: Study) -> list[Cell]:
 
 def unsorted_cells(study: Study) -> Iterator[Cell]:
     """The cells in the order of the file."""
-    for entry in study.plan.cells:
-        for task in entry.tasks:
-            for method in entry.methods:
-                overrides = overrides_of(study.plan, entry, task, method)
-                try:
-                    config = compose(overrides)
-                except UserError as error:
-                    raise UserError(f"{study.path}: {task} with {method}: {error}") from error
-                yield Cell(task, method, entry.priority, overrides, config, hash_of(config))
-
-
-def overrides_of(plan: Plan, entry: CellsEntry, task: str, method: str) -> tuple[str, ...]:
-    """Overrides of a cell: of the study, the task, the method and the entry; a later one has priority."""
-    given = plan.tasks[task]
-    size = (f"seeds={given.seeds}", f"seed={plan.seed}", f"total_steps={given.total_steps}")
-    return (*plan.set, *given.set, *plan.methods[method].set, *entry.set, *size)
+    for task, method, priority, overrides, trained_by in wanted.cells(study):
+        try:
+            config = compose(overrides)
+        except UserError as error:
+            raise UserError(f"{study.path}: {task} with {method}: {error}") from error
+        yield Cell(task, method, priority, overrides, config, hash_of(config), trained_by)
 
 
 @cache

@@ -125,6 +125,7 @@ class CellsEntry:
     methods: Names
     priority: Count = 1
     set: list[Override] = field(default_factory=list)
+    trained_by: Name | None = None  # another study, which has the same cells: their results are read, not trained
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)

@@ -26,14 +26,14 @@ METRICS = ("return", *results.RATES.values())
 NEEDED = ("config_hash", "env_steps", "runs_at_once", "seeds", "wall_s")  # keys that every whole result file has
 
 
-def path_of(root: Path, task: str, method: str) -> Path:
-    """The result file of a cell, in the folder of its study's results."""
-    return root / task / f"{method}.json"
+def path_of(root: Path, task: str, method: str, trained_by: str | None = None) -> Path:
+    """The result file of a cell, in the folder of its study's results or in the one beside it of another study."""
+    return (root.parent / trained_by if trained_by else root) / task / f"{method}.json"
 
 
 def read(root: Path, cell: Cell) -> dict[str, Any] | None:
     """The content of a cell's result file, of whatever configuration; None if there is none that is whole."""
-    path = path_of(root, cell.task, cell.method)
+    path = path_of(root, cell.task, cell.method, cell.trained_by)
     try:
         found = files.read_json(path, NEEDED) if path.is_file() else None
     except UserError:

@@ -61,13 +61,12 @@ def run(work: Work, choices: Choices) -> Report:
     devices.use_cores()
     if choices.machine:
         wandb_log.check(choices.machine.wandb)
-    wanted = {cell.name for cell in work.cells if matches(cell, choices.only)}
+    wanted = {cell.name for cell in work.cells if matches(cell, choices.only) and not cell.trained_by}
     if not wanted:
-        names = ", ".join(cell.name for cell in work.cells)
-        raise UserError(f"only={','.join(choices.only)} matches no cell: choose from {names}")
+        raise UserError(no_match(work, choices.only))
     failed: dict[str, str] = {}
     elsewhere: list[str] = []
-    left_to_do = lambda: trainings.to_do(work.missing(), wanted - {*failed, *elsewhere}, work.runs)
+    left_to_do = lambda: trainings.to_do(work.missing_here(), wanted - {*failed, *elsewhere}, work.runs)
     number = 1
     while left := left_to_do():
         with ExitStack() as held:
@@ -95,6 +94,14 @@ def run(work: Work, choices: Choices) -> Report:
 def matches(cell: Cell, patterns: tuple[str, ...]) -> bool:
     """True if the name of the cell matches one of the patterns."""
     return any(fnmatchcase(cell.name, pattern) for pattern in patterns)
+
+
+def no_match(work: Work, patterns: tuple[str, ...]) -> str:
+    """The sentence for patterns that match nothing that this study trains."""
+    given = f"only={','.join(patterns)}"
+    if others := [cell for cell in work.cells if matches(cell, patterns)]:
+        return f"{given} matches only cells that study {others[0].trained_by} trains"
+    return f"{given} matches no cell: choose from {', '.join(cell.name for cell in work.cells if not cell.trained_by)}"
 
 
 def announce(work: Work, left: list[Training], number: int, stop_at: float) -> bool:

@@ -16,11 +16,15 @@ def describe(work: Work) -> str:
     words = states(work)
     done = sum(word == "done" for word in words.values())
     head = f"{work.study.name}: {work.study.plan.title} ({done} of {len(words)} cells done)"
-    return "\n".join([head, "", *table(work, words), "", *failures(work, words), *times(work)])
+    return "\n".join([head, "", *table(work, words), "", *failures(work, words), *left_to_others(work), *times(work)])
 
 
 def states(work: Work) -> dict[str, str]:
-    """The state of each cell, by name: done, running or stopped at a share, failed, missing, other configuration."""
+    """The state of each cell, by name.
+
+    It is done, running or stopped at a share, failed, missing, of another configuration, or not yet in the study that
+    trains it.
+    """
     missing = work.missing()
     shares: dict[tuple[str, str], float] = {}
     for found in trainings.furthest_first(trainings.found_in(work.runs, {cell.task for cell in missing})):
@@ -32,6 +36,8 @@ def states(work: Work) -> dict[str, str]:
 
 def unfinished(work: Work, cell: Cell, share: float | None) -> str:
     """The state of a cell that is not done; `share` is the progress of its run folder, None without one."""
+    if cell.trained_by:
+        return f"not yet in {cell.trained_by}"
     if work.is_claimed(cell):
         return f"running at {share or 0.0:.0%}"
     if work.failure(cell):
@@ -60,9 +66,19 @@ def failures(work: Work, words: dict[str, str]) -> Iterator[str]:
         yield ""
 
 
+def left_to_others(work: Work) -> Iterator[str]:
+    """A line for each other study that trains cells which have no result yet."""
+    named: dict[str, list[str]] = {}
+    for cell in work.missing():
+        if cell.trained_by:
+            named.setdefault(cell.trained_by, []).append(cell.name)
+    for study, cells in named.items():
+        yield f"left to study {study} (python -m qllm_jax.study {study}): {', '.join(cells)}"
+
+
 def times(work: Work) -> Iterator[str]:
     """The wall time of all cells so far, and what the others will take."""
-    used, missing = 0.0, work.missing()
+    used, missing = 0.0, work.missing_here()
     for cell in work.cells:
         if (result := results.read(work.results, cell)) and result["config_hash"] == cell.hash:
             used += result["wall_s"] * len(result["seeds"]) / result["runs_at_once"]
@@ -91,6 +107,8 @@ def list_all(results_dir: str | None) -> str:
 def progress(study: Study, results_dir: str | None) -> str:
     """The number of a study's cells that have a result file. It composes no configuration, which takes time."""
     root = of_work.results_folder(study, results_dir)
-    pairs = [(task, method) for entry in study.plan.cells for task in entry.tasks for method in entry.methods]
-    found = sum((root / task / f"{method}.json").is_file() for task, method in pairs)
+    pairs = [
+        (task, method, each.trained_by) for each in study.plan.cells for task in each.tasks for method in each.methods
+    ]
+    found = sum(results.path_of(root, *pair).is_file() for pair in pairs)
     return f"{found} of {len(pairs)} cells have results"

@@ -35,6 +35,10 @@ class Work(NamedTuple):
         """The cells without a result of the configuration that the study asks for."""
         return [cell for cell in self.cells if not results.is_done(self.results, cell)]
 
+    def missing_here(self) -> list[Cell]:
+        """Those of `missing` that this study trains itself."""
+        return [cell for cell in self.missing() if not cell.trained_by]
+
     def folder_of(self, cell: Cell) -> Path:
         """The folder of a cell's lock and failure."""
         return self.runs / CELLS / cell.task / cell.method

@@ -10,7 +10,7 @@ import yaml
 from qllm_jax import config
 from qllm_jax.config import TRIAL_SEED
 from qllm_jax.errors import UserError
-from qllm_jax.studies import cells, plan
+from qllm_jax.studies import cells, plan, wanted
 from qllm_jax.studies.plan import Study
 
 CONTENT: dict[str, Any] = {
@@ -160,10 +160,8 @@ def test_files_are_found_by_name_or_path(tmp_path: Path):
 
 @pytest.mark.parametrize("name", plan.names())
 def test_every_task_and_method_of_the_studies_that_exist_composes(name: str):
-    found, seen = plan.load(name), set()
-    for entry in found.plan.cells:
-        for task in entry.tasks:
-            for method in entry.methods:
-                if not {task, method} <= seen:
-                    config.load(list(cells.overrides_of(found.plan, entry, task, method)))
-                    seen |= {task, method}
+    seen = set()
+    for task, method, _, overrides, _ in wanted.cells(plan.load(name)):
+        if not {task, method} <= seen:
+            config.load(list(overrides))
+            seen |= {task, method}

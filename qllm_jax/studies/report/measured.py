@@ -1,6 +1,6 @@
 """Results of a study as arrays, read from results/NAME/TASK/METHOD.json."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +11,9 @@ from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.stats import SHARE
 from qllm_jax.stats.intervals import ANY, Bounds
-from qllm_jax.studies import cells, results
+from qllm_jax.studies import results, wanted
 from qllm_jax.studies.plan import Study, TaskEntry
+from qllm_jax.studies.wanted import Wanted
 
 
 class Result(NamedTuple):
@@ -68,27 +69,28 @@ class Measured(NamedTuple):
         """Name of a method for readers."""
         return self.study.plan.methods[method].label or method
 
-    def missing(self) -> list[tuple[str, str, int]]:
-        """Cells without a result: task, method, priority."""
-        return [(t, m, priority) for t, m, priority, _ in wanted(self.study) if (t, m) not in self.results]
+    def missing(self) -> list[Wanted]:
+        """Cells without a result."""
+        return [cell for cell in wanted.cells(self.study) if (cell.task, cell.method) not in self.results]
 
     def outdated(self) -> list[tuple[str, str]]:
         """Cells whose result was made by other overrides than the study gives now."""
         made_by = {pair: tuple(result.content["overrides"]) for pair, result in self.results.items()}
-        return [(t, m) for t, m, _, overrides in wanted(self.study) if made_by.get((t, m), overrides) != overrides]
+        asked = {(cell.task, cell.method): cell.overrides for cell in wanted.cells(self.study)}
+        return [pair for pair, overrides in asked.items() if made_by.get(pair, overrides) != overrides]
 
-
-def wanted(study: Study) -> Iterator[tuple[str, str, int, tuple[str, ...]]]:
-    """Task, method, priority and overrides of each cell, in the order of the file."""
-    for entry in study.plan.cells:
-        for task in entry.tasks:
-            for method in entry.methods:
-                yield task, method, entry.priority, cells.overrides_of(study.plan, entry, task, method)
+    def of_others(self) -> dict[str, list[tuple[str, str]]]:
+        """Cells with a result that other studies have trained, by the study."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for cell in wanted.cells(self.study):
+            if cell.trained_by and (cell.task, cell.method) in self.results:
+                found.setdefault(cell.trained_by, []).append((cell.task, cell.method))
+        return found
 
 
 def read(study: Study, folder: Path) -> Measured:
     """Read the results of the cells that `study` has now, from its folder of results."""
-    paths = {(t, m): results.path_of(folder, t, m) for t, m, *_ in wanted(study)}
+    paths = {(t, m): results.path_of(folder, t, m, by) for t, m, _, _, by in wanted.cells(study)}
     return Measured(study, {pair: _whole(path) for pair, path in paths.items() if path.is_file()})
 
 

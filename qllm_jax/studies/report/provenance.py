@@ -14,12 +14,13 @@ HARDWARE = ("platform", "python", "devices", "versions")
 
 def missing(data: Measured) -> str:
     """Name the cells without a result by priority, and the results that other overrides made."""
-    cells: dict[tuple[int, str], list[str]] = {}
-    for task, method, priority in data.missing():
-        cells.setdefault((priority, task), []).append(data.method_label(method))
+    cells: dict[tuple[int, str, str], list[str]] = {}
+    for cell in data.missing():
+        others = f", trained by study {cell.trained_by}" if cell.trained_by else ""
+        cells.setdefault((cell.priority, cell.task, others), []).append(data.method_label(cell.method))
     order = list(data.study.plan.tasks)
-    by_priority = sorted(cells.items(), key=lambda item: (item[0][0], order.index(item[0][1])))
-    lines = [f"- {data.task_label(task)}: {'; '.join(names)} (priority {p})" for (p, task), names in by_priority]
+    by_priority = sorted(cells.items(), key=lambda item: (item[0][0], order.index(item[0][1]), item[0][2]))
+    lines = [f"- {data.task_label(t)}: {'; '.join(names)} (priority {p}{o})" for (p, t, o), names in by_priority]
     parts = ["These cells have no result yet.", "\n".join(lines)] if lines else ["No cell is without a result."]
     if outdated := data.outdated():
         parts.append("These results were made with other overrides than the study gives now.")
@@ -36,6 +37,7 @@ def describe(data: Measured) -> str:
     parts = [
         f"The numbers of each seed are in `results/{name}`, one file a cell, with its configuration. The first command "
         "makes what is missing there, the second this page.",
+        *(others_text(data, *item) for item in data.of_others().items()),
         f"```text\npython -m qllm_jax.study {given}\npython -m qllm_jax.study {given} report\n```",
         "One cell alone is trained by the `overrides` of its file, for example:",
         f"```text\npython -m qllm_jax.train {shlex.join(overrides)}\n```",
@@ -45,6 +47,13 @@ def describe(data: Measured) -> str:
         "Python and the gates. Runs: how many it trained at once.*",
     ]
     return "\n\n".join(parts)
+
+
+def others_text(data: Measured, study: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """Name the cells that another study has trained."""
+    tasks = {task: [data.method_label(m) for t, m in pairs if t == task] for task, _ in pairs}
+    named = "; ".join(f"{data.task_label(task)} with {', '.join(methods)}" for task, methods in tasks.items())
+    return f"These cells are those of study `{study}`, in `results/{study}`, with its seed: {named}."
 
 
 def cells_table(data: Measured, machines: Sequence[str]) -> str:
