@@ -17,7 +17,9 @@ from qllm_jax import config, tfcaf
 from qllm_jax.commands import zoo
 from qllm_jax.commands.generate import ExitCode
 from qllm_jax.run import zoo as library
+from qllm_jax.stats import welch
 from qllm_jax.studies import plan, report
+from qllm_jax.studies.report import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -216,6 +218,19 @@ def test_paragraphs_are_short(page: Path):
 
 def test_the_readme_is_two_screens():
     assert len(README.read_text().split()) <= MAX_WORDS
+
+
+def test_the_readme_counts_the_differences_to_vdn():
+    diagnostics = {"duty", "relay", "modes", "spectators"}
+    found = {}
+    for name in ("credit", "paper", "anchor", "football"):
+        data = measured.read(plan.load(name), ROOT / "results" / name)
+        for row in map(data.row, data.tasks):
+            if {"qllm", "vdn"} <= set(row) and row["qllm"].content["config"]["env"]["name"] not in diagnostics:
+                key = row["qllm"].content["config_hash"]  # studies may share a cell
+                found[key] = welch(row["qllm"].scores, row["vdn"].scores).significant
+    counted = f"({sum(found.values())} of {len(found)} intervals exclude 0"
+    assert counted in " ".join(README.read_text().split())
 
 
 def test_the_site_lists_every_page():

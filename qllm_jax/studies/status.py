@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from qllm_jax.studies import estimate, plan, results, trainings
+from qllm_jax.studies import estimate, plan, results, trainings, wanted
 from qllm_jax.studies import work as of_work
 from qllm_jax.studies.cells import Cell
 from qllm_jax.studies.plan import Study
@@ -107,8 +107,5 @@ def list_all(results_dir: str | None) -> str:
 def progress(study: Study, results_dir: str | None) -> str:
     """The number of a study's cells that have a result file. It composes no configuration, which takes time."""
     root = of_work.results_folder(study, results_dir)
-    pairs = [
-        (task, method, each.trained_by) for each in study.plan.cells for task in each.tasks for method in each.methods
-    ]
-    found = sum(results.path_of(root, *pair).is_file() for pair in pairs)
-    return f"{found} of {len(pairs)} cells have results"
+    paths = [results.path_of(root, each.task, each.method, each.trained_by) for each in wanted.cells(study)]
+    return f"{sum(path.is_file() for path in paths)} of {len(paths)} cells have results"

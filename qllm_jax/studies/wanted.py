@@ -46,6 +46,8 @@ def difference(here: Sequence[str], there: Sequence[str] | None) -> str:
         return "that study trains no such cell"
     if here == there:
         return ""
+    if sorted(here) == sorted(there):
+        return "its overrides differ: they are in another order, and a later one has priority"
     only = lambda some, others: " ".join(each for each in some if each not in others) or "none of its own"
     return f"its overrides differ: here {only(here, there)}, there {only(there, here)}"
 

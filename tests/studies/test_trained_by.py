@@ -17,6 +17,7 @@ from qllm_jax.studies.work import Work
 METHODS = {"vdn": "VDN", "qllm": "QLLM"}
 DUTY: dict[str, Any] = {"duty": {"label": "duty"}}
 BOTH = {**DUTY, "relay": {"label": "relay", "n_agents": 4}}
+TASKS: dict[str, Any] = content(BOTH, METHODS)["tasks"]
 OWN = {"tasks": ["relay"], "methods": ["vdn", "qllm"]}
 SHARED = {"tasks": ["duty"], "methods": ["vdn", "qllm"], "trained_by": "first"}
 DIFFERS = "its overrides differ: here algo.lr=0.1, there none of its own"
@@ -63,6 +64,10 @@ def test_a_shared_cell_is_the_other_studys_with_its_seed(first: Study, tmp_path:
         (
             {"cells": [{**SHARED, "set": ["algo.lr=0.1"]}]},
             f"second.yaml: duty with vdn, trained_by first: {DIFFERS}",
+        ),
+        (
+            {"tasks": {**TASKS, "duty": {**TASKS["duty"], "set": TASKS["duty"]["set"][::-1]}}},
+            "second.yaml: duty with vdn, trained_by first: its overrides differ: they are in another order",
         ),
     ],
 )
