@@ -23,7 +23,7 @@ class Wanted(NamedTuple):
 def cells(study: Study) -> Iterator[Wanted]:
     """The cells in the order of the file. UserError for one that is said to be another study's, and is not."""
     for entry in study.plan.cells:
-        other = plan.load(entry.trained_by) if entry.trained_by else study
+        other = _trainer(study, entry)
         trained_there = trained_cells(other.plan) if entry.trained_by else {}
         for task in entry.tasks:
             for method in entry.methods:
@@ -31,6 +31,16 @@ def cells(study: Study) -> Iterator[Wanted]:
                 if entry.trained_by and (fault := difference(overrides, trained_there.get((task, method)))):
                     raise UserError(f"{study.path}: {task} with {method}, trained_by {entry.trained_by}: {fault}")
                 yield Wanted(task, method, entry.priority, overrides, entry.trained_by)
+
+
+def _trainer(study: Study, entry: CellsEntry) -> Study:
+    """The study that trains the cells of an entry. UserError that names the file and `trained_by` if there is none."""
+    if not entry.trained_by:
+        return study
+    try:
+        return plan.load(entry.trained_by)
+    except UserError as error:
+        raise UserError(f"{study.path}: trained_by {entry.trained_by}: {error}") from error
 
 
 def trained_cells(given: Plan) -> dict[Pair, tuple[str, ...]]:

@@ -52,7 +52,10 @@ def test_a_shared_cell_is_the_other_studys_with_its_seed(first: Study, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"cells": [{**SHARED, "trained_by": "creditt"}]}, "study 'creditt' does not exist: did you mean 'credit'?"),
+        (
+            {"cells": [{**SHARED, "trained_by": "creditt"}]},
+            "second.yaml: trained_by creditt: study 'creditt' does not exist: did you mean 'credit'?",
+        ),
         (
             {"cells": [{**SHARED, "tasks": ["relay"]}]},
             "second.yaml: relay with vdn, trained_by first: that study trains no such cell",
