@@ -1,10 +1,8 @@
 """The picture of `explain`: scenes of telling moments, credit weights and rewards of an episode, effects of arguments.
 
-Few agents have a line each, many a row of a heat map, whose colors are those of the agents in the scenes. Lengths are
-in inches. Colors are in style.py.
+The charts are in explanation_charts.py. Lengths are in inches. Colors are in style.py.
 """
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,20 +10,32 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from qllm_jax.mixers.influence import Effect, Influence
+from qllm_envs.core import Key
+from qllm_jax.mixers.influence import Influence
+from qllm_jax.reporting import explanation_charts as charts
 from qllm_jax.reporting import frames
+from qllm_jax.reporting.explanation_charts import MARGIN, MAX_ROWS
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.scene import draw_scene
-from qllm_jax.reporting.style import CURVE_COLORS, GRID_COLOR, MARK, PANEL, PAPER, SCENE, SIZE, Scale, rgb, weight_color
+from qllm_jax.reporting.style import (
+    CURVE_COLORS,
+    MARK,
+    PANEL,
+    PAPER,
+    SCENE,
+    SIZE,
+    Scale,
+    hexadecimal,
+    rgb,
+    ring_color,
+    weight_color,
+)
 
-MAX_LINES = len(CURVE_COLORS)  # agents; more are a heat map
-MAX_ROWS = 10  # arguments in the picture
-MAX_NAME = 34  # letters of an argument's name in the picture
 N_MOMENTS = 6
-WIDTH, MARGIN, LEFT, RIGHT = 11.0, 0.2, 0.8, 1.1
-TITLE, STRIP, WEIGHTS, REWARD, ROW = 0.75, 1.66, 2.3, 0.9, 0.27
+WIDTH, LEFT, RIGHT = 11.0, 0.8, 1.1
+TITLE, STRIP, KEY, WEIGHTS, REWARD, ROW = 0.75, 1.66, 0.3, 2.3, 0.9, 0.27
 SCENE_PIXELS, DPI = 330, 130
-RED = tuple(part / 255 for part in MARK)
+KEY_SIZE, GAP, MAX_LETTERS = 8.5, 7, 145  # points; letters as wide as the space between two entries, and as the picture
 
 
 class Explanation(NamedTuple):
@@ -57,9 +67,8 @@ def draw(explained: Explanation, out: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = explained.influence.effects[:MAX_ROWS]
-    bars = ROW * (len(shown) + 0.6)
-    heights = (TITLE, STRIP, 0.45, WEIGHTS, 0.12, REWARD, 1.15, bars, 0.4)
+    bars = ROW * (min(MAX_ROWS, len(explained.influence.effects)) + 0.6)
+    heights = (TITLE, STRIP, KEY, 0.45, WEIGHTS, 0.12, REWARD, 1.15, bars, 0.4)
     figure = Figure((WIDTH, sum(heights)))  # of its own, without pyplot: no window and no global state
     FigureCanvasAgg(figure)
     tops = sum(heights) - np.cumsum((0, *heights))[:-1]
@@ -73,13 +82,15 @@ def draw(explained: Explanation, out: Path) -> None:
     figure.text(MARGIN / WIDTH, 1 - 0.28 / sum(heights), film.title, fontsize=13, fontweight="bold", va="center")
     step = (WIDTH - 2 * MARGIN) / N_MOMENTS
     for i, t in enumerate(times):
-        draw_moment(axes(1, MARGIN + i * step + (step - STRIP) / 2, STRIP), explained, scale, t, letter(i))
-    above = axes(3, LEFT, WIDTH - LEFT - RIGHT)
-    below = axes(5, LEFT, WIDTH - LEFT - RIGHT, sharex=above)
-    draw_weights(above, explained.weights, scale, lambda: axes(3, WIDTH - RIGHT + 0.15, 0.14))
-    draw_rewards(below, film)
-    mark_moments(above, below, times)
-    draw_effects([axes(7, left, 2.2) for left in (3.2, 5.75, 8.3)], explained, shown)
+        draw_moment(axes(1, MARGIN + i * step + (step - STRIP) / 2, STRIP), explained, scale, t, charts.letter(i))
+    draw_key(axes(2, MARGIN, WIDTH - 2 * MARGIN), film.scenes[0].key, scale)
+    above = axes(4, LEFT, WIDTH - LEFT - RIGHT)
+    below = axes(6, LEFT, WIDTH - LEFT - RIGHT, sharex=above)
+    charts.draw_weights(above, explained.weights, scale, lambda: axes(4, WIDTH - RIGHT + 0.15, 0.14))
+    charts.draw_rewards(below, film)
+    charts.mark_moments(above, below, times)
+    panels = [axes(8, left, 2.2) for left in (3.2, 5.75, 8.3)]
+    charts.draw_effects(panels, explained.influence, caption(explained))
     save(figure, out)
 
 
@@ -108,11 +119,6 @@ def in_palette(image: Image.Image) -> Image.Image:
     return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def letter(i: int) -> str:
-    """A, B, C ..."""
-    return chr(ord("A") + i)
-
-
 def draw_moment(axes: Any, explained: Explanation, scale: Scale, t: int, name: str) -> None:
     """Draw the scene at slot `t`, with the drawing of films."""
     image = Image.new("RGB", SIZE, PAPER)
@@ -121,101 +127,32 @@ def draw_moment(axes: Any, explained: Explanation, scale: Scale, t: int, name: s
     cropped = image.crop((left, top, right + 1, bottom + 1))
     axes.imshow(np.asarray(cropped.resize((SCENE_PIXELS, SCENE_PIXELS), Image.Resampling.LANCZOS)))
     axes.set_axis_off()
-    axes.set_title(f"{name}: after {t} steps" if t else f"{name}: start", fontsize=9.5, pad=4)
+    when = f"after {t} {'step' if t == 1 else 'steps'}" if t else "start"
+    axes.set_title(f"{name}: {when}", fontsize=9.5, pad=4)
 
 
-def draw_weights(axes: Any, weights: Float[np.ndarray, "slots agents"], scale: Scale, color_bar: Any) -> None:
-    """Draw a line per agent, or a heat map with a color bar, whose axes `color_bar` makes."""
-    slots, agents = weights.shape
-    axes.set_title("credit weights  ∂Q_tot / ∂q", fontsize=10.5, loc="left", pad=16)
-    axes.tick_params(labelbottom=False)
-    if agents <= MAX_LINES:
-        for i, color in zip(range(agents), CURVE_COLORS, strict=False):
-            axes.plot(weights[:, i], color=color, linewidth=1.8, label=f"agent {i}", marker="o", markersize=2.5)
-        axes.axhline(1.0, color=RED, linestyle="--", linewidth=1, label="VDN")
-        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        axes.set_ylabel("weight")
-        clean(axes, "y")
-        return
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
+def draw_key(axes: Any, key: tuple[Key, ...], scale: Scale) -> None:
+    """Draw what the shapes of the scenes stand for, in one line, with smaller letters if it is long; agents first."""
+    from matplotlib.lines import Line2D
 
-    levels = np.linspace(scale.low, scale.high, 256)
-    colors = ListedColormap([np.array(weight_color(level, scale)) / 255 for level in levels])
-    norm = Normalize(scale.low, scale.high)
-    edges = np.arange(slots + 1) - 0.5
-    axes.pcolormesh(edges, np.arange(agents + 1) - 0.5, weights.T, cmap=colors, norm=norm, rasterized=True)
-    axes.set_ylim(agents - 0.5, -0.5)
-    axes.set_yticks(range(0, agents, -(-agents // 10)))
-    axes.set_ylabel("agent")
-    axes.figure.colorbar(ScalarMappable(norm, colors), cax=color_bar(), label="weight")
+    entries = (Key("circle", hexadecimal(weight_color(1.0, scale)), "agent, darker with a larger weight"), *key)
+    handles = [Line2D([], [], label=each.text, **mark_of(each)) for each in entries]
+    letters = sum(len(each.text) + GAP for each in entries)
+    size = KEY_SIZE * min(1.0, MAX_LETTERS / letters)
+    axes.set_axis_off()
+    axes.legend(handles=handles, ncols=len(handles), frameon=False, fontsize=size, loc="center", handletextpad=0.3)
 
 
-def draw_rewards(axes: Any, film: Film) -> None:
-    """Draw the reward of each step between the states before and after it."""
-    steps = len(film.reward_t)
-    axes.bar(np.arange(steps) + 0.5, film.reward_t, width=0.8, color="#8a9099")
-    axes.axhline(0.0, color="black", linewidth=0.6)
-    axes.set_xlim(-0.5, steps + 0.5)
-    axes.set_ylabel("reward")
-    axes.set_xlabel("steps taken", labelpad=1)
-    clean(axes, "y")
-
-
-def mark_moments(above: Any, below: Any, times: list[int]) -> None:
-    """Mark the slots whose scenes are shown, with their letters."""
-    for i, t in enumerate(times):
-        for axes in (above, below):
-            axes.axvline(t, color="black", linewidth=0.8, linestyle=":")
-        above.text(t, 1.02, letter(i), transform=above.get_xaxis_transform(), ha="center", fontsize=9)
-
-
-def draw_effects(panels: list[Any], explained: Explanation, shown: tuple[Effect, ...]) -> None:
-    """Draw the three measures as bars, an argument a row, the largest change of shares on top."""
-    found = explained.influence
-    columns = (
-        ("change of shares", [e.shares for e in shown], found.together.shares),
-        ("change of weights", [e.weights for e in shown], found.together.weights),
-        ("sensitivity", [e.sensitivity for e in shown], None),
-    )
-    for axes, (title, values, together) in zip(panels, columns, strict=True):
-        axes.barh(range(len(shown)), [value or 0.0 for value in values], height=0.62, color=CURVE_COLORS[0])
-        for row, value in enumerate(values):
-            axes.text(0.0, row, " not continuous" if value is None else "", va="center", fontsize=8, color="#747a82")
-        if together:
-            axes.axvline(together, color=RED, linestyle="--", linewidth=1)
-        high = max([value for value in (*values, together) if value] or [1.0])
-        axes.set_xlim(0.0, 1.05 * high)
-        axes.set_ylim(len(shown) - 0.5, -0.6)
-        axes.set_yticks([])
-        axes.set_title(title, fontsize=10, loc="left")
-        axes.locator_params(axis="x", nbins=4)
-        if all(value is None for value in values):
-            axes.set_xticks([])
-        clean(axes, "x")
-    panels[0].set_yticks(range(len(shown)), [short(effect.name) for effect in shown])
-    left = len(found.effects) - len(shown)
-    rest = f"; {left} more in the table" if left else ""
-    height = panels[0].figure.get_figheight()
-    at = panels[0].get_position().y1 + 0.5 / height
-    text = f"What each argument does to the weights, in {caption(explained)}; dashed: all replaced at once{rest}"
-    panels[0].figure.text(MARGIN / WIDTH, at, text, fontsize=10.5, va="center")
+def mark_of(entry: Key) -> dict[str, Any]:
+    """Options of matplotlib's Line2D that make it look as the shape of an entry."""
+    if entry.kind == "line":
+        return {"color": entry.color, "linewidth": 2}
+    shape = {"linestyle": "none", "marker": "s" if entry.kind == "square" else "o", "markersize": 8}
+    if entry.kind == "ring":
+        return shape | {"markerfacecolor": "none", "markeredgecolor": hexadecimal(ring_color(entry.color))}
+    return shape | {"color": entry.color, "markeredgecolor": "none"}
 
 
 def caption(explained: Explanation) -> str:
     """Number of states and episodes over which effects were measured."""
     return f"{explained.influence.n_states:,} states of {explained.episodes} episodes"
-
-
-def short(name: str) -> str:
-    """The name of an argument for a picture: a formula of the flat state without its loop."""
-    name = re.sub(r"^\[(.*?) for .*\]$", r"\1", name)
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
-
-
-def clean(axes: Any, grid: str) -> None:
-    """Draw a pale grid along one axis, and no frame above and at the right."""
-    axes.grid(axis=grid, color=GRID_COLOR, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)

@@ -86,6 +86,11 @@ def rgb(color: object) -> Color:
     return red, green, blue
 
 
+def hexadecimal(color: Color) -> str:
+    """A color as matplotlib reads it: "#rrggbb"."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and has mathematical signs."""

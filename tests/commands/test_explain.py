@@ -6,9 +6,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from qllm_envs import mpe_spread
+from qllm_envs import football_lite, mpe_spread
 from qllm_jax import config
 from qllm_jax.commands import explain as command
 from qllm_jax.commands import render
@@ -16,9 +17,10 @@ from qllm_jax.commands.explain import explain
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.influence import FIELDS, Effect, Influence
 from qllm_jax.program import experiment
-from qllm_jax.reporting import explanation
+from qllm_jax.reporting import explanation, explanation_charts
 from qllm_jax.reporting.explanation import N_MOMENTS, Explanation, moments
 from qllm_jax.reporting.frames import Film
+from qllm_jax.reporting.style import Scale
 from qllm_jax.run import load
 from qllm_jax.run.load import LoadedRun, load_run
 
@@ -98,7 +100,7 @@ def test_few_agents_are_lines_and_many_a_heat_map(n_agents: int, suffix: str, tm
     scene = env.scene(env.reset(jax.random.key(0)))
     weights = np.linspace(-1.0, 2.0, 5 * n_agents).reshape(5, n_agents)
     film = Film("a title", (scene,) * 5, weights, np.array([1.0, 0.0, -1.0, 2.0]))
-    names = [f"[field_{i}[j] for j in range(9)]" for i in range(explanation.MAX_ROWS + 2)]
+    names = [f"[field_{i}[j] for j in range(9)]" for i in range(explanation_charts.MAX_ROWS + 2)]
     effects = tuple(Effect(name, FIELDS, 0.5, 0.1, None) for name in names)
     out = tmp_path / f"picture.{suffix}"
     explanation.draw(Explanation(film, weights, Influence(effects, effects[0], 100), 4), out)
@@ -109,10 +111,21 @@ def test_few_agents_are_lines_and_many_a_heat_map(n_agents: int, suffix: str, tm
             assert picture.width == explanation.WIDTH * explanation.DPI
 
 
+def test_what_shapes_stand_for_is_below_the_scenes_and_fits():
+    axes = Figure((explanation.WIDTH, 1.0)).add_subplot()
+    scene = football_lite.make().scene(football_lite.make().reset(jax.random.key(0)))
+    explanation.draw_key(axes, scene.key, Scale((0, 0, 1, 1), 0.0, 1.0, ()))
+    legend = axes.get_legend()
+    assert legend is not None
+    texts = [each.get_text() for each in legend.get_texts()]
+    assert texts == ["agent, darker with a larger weight", *(each.text for each in scene.key)]
+    assert legend.get_window_extent().width <= explanation.WIDTH * axes.figure.dpi
+
+
 def test_names_in_the_picture_are_formulas_without_their_loop():
-    assert explanation.short("[symbol[i] == k for k in range(8)]") == "symbol[i] == k"
-    assert explanation.short("agent_pos") == "agent_pos"
-    assert len(explanation.short("x" * 99)) == explanation.MAX_NAME
+    assert explanation_charts.short("[symbol[i] == k for k in range(8)]") == "symbol[i] == k"
+    assert explanation_charts.short("agent_pos") == "agent_pos"
+    assert len(explanation_charts.short("x" * 99)) == explanation_charts.MAX_NAME
 
 
 def test_states_after_the_end_of_an_episode_are_not_visited(monkeypatch: pytest.MonkeyPatch):
