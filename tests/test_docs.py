@@ -95,6 +95,7 @@ def is_needed(command: tuple[str, list[str]], others: list[tuple[str, list[str]]
     return name != "train" or bool({*made} & named) or any(argument.startswith("resume=") for argument in arguments)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_commands_run_in_order(every: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """All of them, but a training that no other command needs is only composed unless `every`."""
@@ -125,6 +126,7 @@ def test_the_commands_run_in_order(every: bool, tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "runs" / "qmix" / "explain.png").is_file()
 
 
+@pytest.mark.thorough
 def test_commands_that_are_not_run_compose():
     """Those of results, of servers and of clusters."""
     shown = [command for page in PAGES for command in commands(fences(page, "text"))]

@@ -31,6 +31,7 @@ def source(cell: dict, whole: bool) -> str:
     return text
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("kept_programs")
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ALL)

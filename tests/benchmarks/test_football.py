@@ -9,6 +9,8 @@ from qllm_envs._football import constants
 from qllm_jax.core.types import Scores
 from qllm_jax.program.run_axis import Run
 
+pytestmark = pytest.mark.thorough
+
 PAGE = Path(__file__).parents[2] / "docs" / "football_engine.md"
 
 

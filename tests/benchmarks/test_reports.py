@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 
 def here(module):
     """Do the work of a fresh process in this one."""

@@ -17,6 +17,8 @@ from qllm_jax.core import agents
 from qllm_jax.core.rollout import epsilon_greedy, softmax_sampled
 from qllm_jax.run import folder
 
+pytestmark = pytest.mark.thorough
+
 has = lambda package: importlib.util.find_spec(package) is not None
 SCRIPTS = ("env_step", "throughput", "recurrent_core", "profile_update", "early_termination", "algorithms", "draw")
 SCRIPTS += ("gpu", "gpu_program", "memory", "scaling", "sweep", "jaxmarl_envs", "critic_cost")

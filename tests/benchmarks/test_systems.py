@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 CLONES = Path(__file__).with_name("clones")  # of the parts of the peers that are touched
 SIZES = {"agents": 3, "seeds": 2, "envs": 8, "batch": 32, "hidden": 8, "buffer": 320}
 

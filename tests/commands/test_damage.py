@@ -348,6 +348,7 @@ def test_paths_that_the_system_refuses_are_one_sentence(
     assert said.startswith("error: could not write ")
 
 
+@pytest.mark.thorough
 def test_settings_of_other_programs_change_no_number_and_a_reader_that_ends_ends_no_training(
     whole: Path, tmp_path: Path
 ):

@@ -10,6 +10,8 @@ from qllm_jax.errors import UserError
 from qllm_jax.run import engine_play
 from qllm_jax.run.load import load_run
 
+pytestmark = pytest.mark.thorough
+
 
 class CountingGames:
     """Games in which the episode of seed s lasts 2 + s % 3 steps and pays its step's number; odd seeds are won."""

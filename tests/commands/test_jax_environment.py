@@ -7,6 +7,7 @@ import sys
 import pytest
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
@@ -30,6 +31,7 @@ def test_a_jax_that_cannot_start_is_one_sentence(variable: str, value: str, sent
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["train", "verify", "evaluate", "params"])
 def test_the_device_is_looked_for_before_all_else(command: str, tmp_path):
     """A credit function that is verified, a run that is read: none is blamed for the device."""

@@ -35,12 +35,14 @@ def assert_runs(done: subprocess.CompletedProcess[str], path: Path, names: list[
         assert folder.load(str(path / str(number)))[1].run_dir == str(path / str(number))
 
 
+@pytest.mark.thorough
 def test_jobs_one_after_another(tmp_path: Path):
     path = tmp_path / "jobs, one by one"
     done = multirun(Path(f"'{path}'"), "algo=matched_vdn", "n_agents=2", "seed=0,1")
     assert_runs(done, path, ["seed=0", "seed=1"])
 
 
+@pytest.mark.thorough
 def test_jobs_that_fail_are_told_at_the_end_and_functions_are_verified(tmp_path: Path):
     function = tmp_path / "bad.py"
     function.write_text("def credit(state):\n    return state['agent_pos'][:, 0], 0.0\n")

@@ -50,6 +50,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("kept_programs")
 def test_a_package_is_trained_resumed_evaluated_and_drawn(
     package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

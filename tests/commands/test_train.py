@@ -83,6 +83,7 @@ def test_wandb_has_one_run_a_seed(whole: Path):
     assert len(list((whole / "wandb").glob("offline-run-*"))) == 2
 
 
+@pytest.mark.thorough
 def test_killed_interrupted_and_resumed_equals_never_stopped(whole: Path, tmp_path: Path, capsys):
     path = tmp_path / "killed"
     process = start_until(path, 30, *SMALL, f"run_dir={path}")
@@ -102,6 +103,7 @@ def test_killed_interrupted_and_resumed_equals_never_stopped(whole: Path, tmp_pa
     assert result == json.loads((whole / folder.RESULT).read_text())
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_afterwards(whole: Path, tmp_path: Path):
     path = tmp_path / "full"
     limited = (

@@ -23,6 +23,8 @@ from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 from qllm_jax.scaling import jaxpr_memory
 
+pytestmark = pytest.mark.thorough
+
 Operands = tuple[GruParams, jax.Array, jax.Array]  # (params, first hidden state (rows, H), x (slots, rows, inputs))
 
 

@@ -24,6 +24,7 @@ def test_scaled_weights_are_those_of_flax():
     np.testing.assert_allclose(initializers.scaled_normal(key, (30, 20), 30), expected(key, (30, 20)), rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("preset", ["matched_qmix", "matched_qplex", "matched_maddpg", "matched_lica", "matched_vmix"])
 def test_every_network_of_a_method_is_drawn_as_asked(preset: str):
     torch, scaled = leaves(f"algo={preset}"), leaves(f"algo={preset}", "algo.init=scaled")

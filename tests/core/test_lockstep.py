@@ -107,9 +107,14 @@ def short_episodes() -> Episode:
     )
 
 
-# One method for each loss; the methods that share the loss of QPLEX are slow.
+# One method for each loss, of which one is tried in every run; the methods that share the loss of QPLEX are slow.
 @pytest.mark.parametrize(
-    "algo", ["iql", "qplex", "owqmix", "maser", *(pytest.param(x, marks=pytest.mark.slow) for x in ("qmix", "qllm"))]
+    "algo",
+    [
+        "qplex",
+        *(pytest.param(x, marks=pytest.mark.thorough) for x in ("iql", "owqmix", "maser")),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("qmix", "qllm")),
+    ],
 )
 def test_an_update_from_a_prefix_is_the_update_from_all_steps(algo: str, monkeypatch: pytest.MonkeyPatch):
     exp, batch = experiment_of(algo), short_episodes()

@@ -14,6 +14,8 @@ from qllm_jax.core.rows import rows_of
 from qllm_jax.learners import base
 from qllm_jax.program import experiment, one_run
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 
 

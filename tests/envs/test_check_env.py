@@ -284,7 +284,12 @@ def test_a_part_of_an_episode_is_checked_without_its_end():
     check_env(after_step(truncated=lambda _: jnp.bool_(False)), n_steps=HORIZON - 1)
 
 
-@pytest.mark.parametrize("name", names())
+LARGE = ("football_lite", "smax", "rware")  # which take longest to compile
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.thorough] if name in LARGE else []) for name in names()]
+)
 def test_every_environment_keeps_the_contract(name):
     check_env(make(name))
 

@@ -300,6 +300,7 @@ def test_agents_are_the_players_that_they_control(kickoff: State):
     assert colors == {None, 0, 1, 2, 3}
 
 
+@pytest.mark.thorough
 def test_two_teams_of_eleven_play_on_by_themselves(kickoff: State):
     """Random actions of four agents; the players without one run, and press nothing."""
     step = jax.jit(lambda key, state, actions: game.step(TEAMS, key, state, actions))

@@ -294,6 +294,7 @@ def play(env, key):
     return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, steps.state), steps, views
 
 
+@pytest.mark.thorough
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(any_options())
 def test_any_options_give_an_environment_in_which_foods_are_eaten_once(options):
@@ -322,6 +323,7 @@ def test_any_options_give_an_environment_in_which_foods_are_eaten_once(options):
         np.testing.assert_allclose(steps.reward.sum(1), eaten, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_crowded_grid_with_all_options_changed_keeps_the_contract():
     options = {"sight": 1, "coop": True, "penalty": 0.1, "normalize_reward": False, "fix_overlap": True, "horizon": 9}
     check_env(make("lbf", n_agents=5, rows=5, cols=6, n_foods=3, max_player_level=3, **options))

@@ -233,7 +233,7 @@ def test_every_step_of_200_episodes_equals_lbforaging(task):
     assert {event for event, where in shown.items() if not where.any()} == impossible
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(i, marks=pytest.mark.thorough) for i in range(6, 20))])
 def test_every_step_with_other_options_equals_lbforaging(seed):
     options = other_options(seed)
     assert_equal_to_peer(options, record(options, n_episodes=20, seed=seed))
@@ -282,7 +282,7 @@ def excess(ours, theirs):
 CROWDED = {"n_agents": 5, "rows": 6, "cols": 7, "n_foods": 4, "sight": 2}
 
 
-@pytest.mark.parametrize("task", [*TASKS, "crowded"])
+@pytest.mark.parametrize("task", [*TASKS, pytest.param("crowded", marks=pytest.mark.thorough)])
 def test_resets_follow_the_law_of_lbforaging(task):
     options = TASKS.get(task, CROWDED)
     reset = jax.jit(jax.vmap(make("lbf", **options).reset))

@@ -80,6 +80,7 @@ def plays(draw):
     return n, place(grid(draw, 10, n, 2), grid(draw, 10, n, 2)), any_actions(draw, n)
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(plays())
 def test_any_play_is_finite_never_rewarded_above_0_and_seen_as_it_is(play):

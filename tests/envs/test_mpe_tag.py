@@ -82,6 +82,7 @@ def plays(draw):
     return n, opponent, state, any_actions(draw, n)
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(plays())
 def test_any_play_is_finite_within_its_bounds_and_seen_as_it_is(play):

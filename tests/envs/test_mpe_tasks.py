@@ -11,6 +11,7 @@ from qllm_envs import check_env, make
 OPPOSED = ("mpe_tag", "mpe_adversary")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("opponent", ["heuristic", "random", "still"])
 @pytest.mark.parametrize("name", OPPOSED)
 def test_it_keeps_the_contract_against_any_opponent(name, opponent):

@@ -100,6 +100,7 @@ def test_many_units_keep_the_contract():
     check_env(make("smax", scenario="2c_vs_64zg"), n_steps=3)
 
 
+@pytest.mark.thorough
 def test_units_drawn_anew_and_smaxs_own_enemies_keep_the_contract():
     check_env(make("smax", scenario="smacv2_5_units", opponent="heuristic", horizon=60))
 
@@ -312,6 +313,7 @@ def test_no_result_can_be_taken_for_one_of_smac():
     assert make("smax", fidelity="smax").spec.task == "smac-on-smax-uncorrected_3s_vs_5z"
 
 
+@pytest.mark.thorough
 def test_a_battle_is_built_in_silence_and_leaves_redirected_streams():
     build = (
         "import contextlib, io, qllm_envs\n"

@@ -70,7 +70,14 @@ def duel(scenario):
 
 
 @pytest.mark.parametrize(
-    ("scenario", "atol"), [("3s_vs_5z", 0), ("3s5z", 0), ("smacv2_5_units", 0), ("2c_vs_64zg", 1e-3)]
+    ("scenario", "atol"),
+    [
+        ("3s_vs_5z", 0),
+        *(
+            pytest.param(*each, marks=pytest.mark.thorough)
+            for each in (("3s5z", 0), ("smacv2_5_units", 0), ("2c_vs_64zg", 1e-3))
+        ),
+    ],
 )
 def test_each_step_equals_jaxmarl(scenario, atol):
     # Programs of 66 units sum in another order, and zerglings that lie on top of each other amplify the rounding.

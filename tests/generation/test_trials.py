@@ -42,6 +42,7 @@ def three() -> tuple[list[Result], float, int]:
     return results, random, len(checks)
 
 
+@pytest.mark.thorough
 def test_the_better_half_goes_on_and_the_rest_stops(three: tuple[list[Result], float, int]):
     results, random, checks = three
     lengths = [len(result.steps) for result in results]
@@ -56,6 +57,7 @@ def test_the_better_half_goes_on_and_the_rest_stops(three: tuple[list[Result], f
     assert results[out].last <= min(float(np.mean(result.returns[1])) for result in results)
 
 
+@pytest.mark.thorough
 def test_the_gradient_goes_where_the_weights_are(three: tuple[list[Result], float, int]):
     # The weights are the same in all states: the shares are those of their squares, whatever the errors.
     for result, weights in zip(three[0], ([0.5, 0.5], [0.9, 0.1], [0.1, 0.9]), strict=True):
@@ -74,6 +76,7 @@ def test_groups_are_functions_and_their_runs_the_same_seeds():
 
 
 # Slow, as it compiles a program; that run i of many equals run i alone is also a test of tests/program/.
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_function_side_by_side_learns_what_it_learns_alone(three: tuple[list[Result], float, int]):
     (alone,), _ = training.train(PLAN, [FIRST], lambda: None)

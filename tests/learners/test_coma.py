@@ -138,10 +138,12 @@ def both() -> Trained:
     return train_on(core, learner, 120, compiled.Sizes(8, 8, 8, 1, True, 0.0), (0, 1), lr=1e-2)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 
 
+@pytest.mark.thorough
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
     env = first_move()
     parts, view = method(env, critic=Critic(16, 3)), last_view()

@@ -27,6 +27,7 @@ def test_each_agent_has_a_target_of_its_own():
     np.testing.assert_array_equal(returns, [[1.0 + 0.5 * 20.0, 1.0 + 0.5 * 40.0], [2.0, 2.0]])
 
 
+@pytest.mark.thorough
 def test_each_agent_learns_the_team_s_constant_reward():
     core = core_of(probe(1, 1, lambda state, actions: 1.0))
     sizes = compiled.Sizes(8, 16, 64, 1, True, 0.0)

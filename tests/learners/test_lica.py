@@ -123,10 +123,12 @@ def both() -> Trained:
     return train_on(core, learner, 120, sizes, (0, 1), lr=1e-2, td_lambda=0.6)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 
 
+@pytest.mark.thorough
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
     got = numpy_critic(both.params["critic"], last_view().state, np.eye(3)[[2, 2]])
     assert got == pytest.approx(1.0, abs=0.1)

@@ -129,10 +129,12 @@ def both() -> Trained:
     return train_on(core, learner, 120, compiled.Sizes(8, 16, 64, 1, True, 0.0), (0, 1), lr=1e-2)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 
 
+@pytest.mark.thorough
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
     joint = np.eye(3)[[2, 2]]
     values = [numpy_critic(both.params["critic"], i, last_view().state, joint) for i in range(2)]

@@ -153,6 +153,7 @@ def test_phi_learns_as_intended_and_stays_as_it_was_in_the_released_code(mode: s
     assert "phi" not in after.target_params
 
 
+@pytest.mark.thorough
 def test_a_constant_reward_is_learnt():
     """Episodes of one step: every step is its own subgoal, so that no intrinsic reward is added."""
     core = core_of(probe(1, 1, lambda state, actions: 1.0), mixer={"name": "vdn"})

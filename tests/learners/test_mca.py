@@ -66,6 +66,7 @@ def credited_by(core: Core, function: str):
     return jax.jit(lambda batch: mca.with_credit(method, state, batch)[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("env", "standardize"), [(DUTY, False), (ENDS, True)], ids=["as paid", "standardized"])
 def test_the_team_s_reward_for_all_is_independent_q_learning(env, standardize: bool):
     core, batch = core_of(env, 4)._replace(standardize=standardize), batches(env)

@@ -142,6 +142,7 @@ def both(request: pytest.FixtureRequest) -> Trained:
     return train_on(core, learners.make("ppo", core, critic_sees=request.param, epochs=4), 60, sizes, (0, 1), lr=1e-2)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 

@@ -78,6 +78,7 @@ def both() -> Trained:
     return train_on(core, learner, 100, sizes, (0, 1), lr=5e-3)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 

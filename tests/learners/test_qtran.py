@@ -123,6 +123,7 @@ def climbing() -> Trained:
     return train_on(core, learner, 800, sizes, (0, 1), epsilon_start=1.0, epsilon_end=1.0, lr=3e-3)
 
 
+@pytest.mark.thorough
 def test_the_best_joint_action_of_climbing_is_found_which_no_sum_of_values_represents(climbing: Trained):
     assert (climbing.returns == 11.0).all()  # sums of averages prefer 5 or 7
 

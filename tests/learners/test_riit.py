@@ -177,10 +177,12 @@ def both() -> Trained:
     return train_on(core, learner, 100, compiled.Sizes(8, 16, 64, 1, True, 0.0), (0, 1), lr=1e-2, td_lambda=0.6)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 
 
+@pytest.mark.thorough
 def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
     parts, view = method(first_move(), QMIX)._replace(critic=Critic(16, 1)), last_view()
     inputs = riit.mixer_inputs(parts, both.params["critic"], jnp.eye(3)[jnp.array([2, 2])], jnp.array([2, 2]), view)

@@ -110,6 +110,7 @@ def test_acting_on_a_cue_seen_before_needs_the_recurrent_state():
     assert float(metrics["return"][0]) > 0.6  # mean over training; 1/3 by chance, 1/2 without memory
 
 
+@pytest.mark.thorough
 def test_one_episode_a_batch_and_one_environment_work():
     env = probe(3, None, lambda state, actions: 1.0)
     _, state, metrics = trained(env, "qmix", 5, batch=1, n_envs=1)

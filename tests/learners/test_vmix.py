@@ -122,10 +122,12 @@ def both() -> Trained:
     return train_on(core, learners.make("vmix", core), 200, sizes, (0, 1), lr=1e-2, td_lambda=0.8)
 
 
+@pytest.mark.thorough
 def test_the_better_action_is_learnt(both: Trained):
     assert (both.returns.mean(-1) > 0.95).all()
 
 
+@pytest.mark.thorough
 def test_the_team_value_of_the_last_step_is_what_the_better_actions_pay(both: Trained):
     assert float(both.metrics["target"][0]) > 0.5  # mean over training and both steps, from 0
 

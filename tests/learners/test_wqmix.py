@@ -113,6 +113,7 @@ def test_only_the_central_networks_have_targets_and_everything_else_learns():
     assert all(any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(group)) for group in grads.values())
 
 
+@pytest.mark.thorough
 def test_a_constant_reward_is_learnt_by_mixer_and_central_network():
     core = core_of(probe(1, 1, lambda state, actions: 1.0), 8, QMIX)
     learner = learners.make("wqmix", core, central_dim=16)

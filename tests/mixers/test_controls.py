@@ -109,6 +109,7 @@ def test_a_control_that_does_not_exist_is_named():
         mixers.make("tfcaf", ENV.spec, function="mpe_spread:suffled")
 
 
+@pytest.mark.thorough
 def test_a_sweep_of_controls_is_each_control_trained_alone_and_is_read_back(tmp_path: Path):
     tiny = [*TINY_RUN.split(), "total_steps=600", "eval_interval=600"]
     names = ["mpe_spread", "mpe_spread:shuffled", "mpe_spread:noisy"]

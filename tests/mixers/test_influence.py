@@ -115,6 +115,7 @@ def test_shares_of_zeros_are_equal_and_signs_do_not_count():
     np.testing.assert_allclose(shares(np.array([[-3.0, 1.0]])), [[0.75, 0.25]])
 
 
+@pytest.mark.thorough
 def test_qmix_reads_the_flat_state_and_its_own_values_and_qplex_its_actions_too():
     inputs = jax.tree.map(lambda *x: jnp.stack(x), *map(sample, range(8)))
     inputs = inputs._replace(max_q=inputs.max_q + 1.0, action=jnp.arange(48).reshape(8, 6) % 5)

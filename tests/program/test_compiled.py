@@ -106,6 +106,7 @@ def test_the_clock_counts_warmup_and_iterations():
     assert (int(clock.env_steps), int(clock.episodes), int(clock.updates)) == (6 * 2 * 5, 12, 5)
 
 
+@pytest.mark.thorough
 def test_gradient_steps_after_a_rollout_equal_steps_one_by_one():
     """Each step draws a batch of its own, targets count steps, and the metrics are the means of the steps'."""
     needed = ("seeds=2", "algo=matched_vdn", "algo.target_interval=2")
@@ -186,6 +187,7 @@ def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
     assert 0.3 < np.asarray(scores.won).mean() < 0.7  # the cue is drawn with equal chances
 
 
+@pytest.mark.thorough
 def test_one_agent_batches_of_one_and_one_environment():
     exp = build("n_agents=1", "seeds=1", "algo.batch_episodes=1", "algo.n_envs=1")
     _, state, metrics, returns = trained(exp, 3)
@@ -220,6 +222,7 @@ PRESETS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("algo", PRESETS)
 def test_no_preset_has_what_must_not_be_compiled(algo: str):
     """In fresh runs and in one iteration: two traces, as programs loop over the same functions."""
@@ -232,6 +235,7 @@ def test_no_preset_has_what_must_not_be_compiled(algo: str):
     assert_allowed(jax.make_jaxpr(partial(compiled.iteration, parts))(clock, state, exp.hp).jaxpr, "iteration")
 
 
+@pytest.mark.thorough
 def test_no_program_has_what_must_not_be_compiled():
     """Of one preset all programs, and for the largest of them what XLA makes of it."""
     exp = build("seeds=2", "algo=matched_qmix")
@@ -249,6 +253,7 @@ def test_no_program_has_what_must_not_be_compiled():
     assert "conditional(" not in chunk.lower().compile().as_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("algo", ["qmix", "vmix", "coma"])
 def test_every_kind_of_method_takes_a_network_without_memory(algo: str):
     """Value-based, with a second head on what the network remembers, and an actor with a critic."""

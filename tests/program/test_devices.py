@@ -31,11 +31,13 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.thorough
 def test_no_program_holds_a_collective(facts: dict[str, Any]):
     assert facts["collectives"] == {name: [] for name in ("init", "warmup", "chunk", "evaluate", "play")}
     assert facts["collectives_of_a_sum"]  # the search would find one
 
 
+@pytest.mark.thorough
 def test_runs_on_eight_devices_are_those_on_one(facts: dict[str, Any]):
     """Up to rounding: a device multiplies the matrices of 1 run, not of 8, and adds in another order."""
     assert facts["devices"] == [8]
@@ -43,16 +45,19 @@ def test_runs_on_eight_devices_are_those_on_one(facts: dict[str, Any]):
     assert facts["measured"] < 1e-5
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_of_eight_devices_is_the_same_on_fewer(facts: dict[str, Any]):
     rows = {8: 8, 4: 8, 3: 9, 1: 8}  # 8 runs on 3 devices are 3 on each, with a spare one
     assert facts["restored"] == {str(n): {"same": True, "devices": n, "rows": rows[n]} for n in (8, 4, 3, 1)}
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_with_a_spare_run_is_the_same_without(facts: dict[str, Any]):
     rows = {8: 8, 3: 9, 1: 8}
     assert facts["of_three"] == {str(n): {"same": True, "devices": n, "rows": rows[n]} for n in (8, 3, 1)}
 
 
+@pytest.mark.thorough
 def test_a_device_needs_its_share_of_the_memory(facts: dict[str, Any]):
     many, one = facts["memory"]
     assert many["replay"] == one["replay"] / 8

@@ -89,6 +89,7 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return files
 
 
+@pytest.mark.thorough
 def test_a_group_whose_runs_all_fail_ends_and_the_others_go_on(
     functions: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

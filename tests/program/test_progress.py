@@ -60,6 +60,7 @@ def test_a_library_call_touches_no_handler_of_signals():
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+@pytest.mark.thorough
 def test_training_works_in_a_thread(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     settings = ["env=matrix_climbing", "algo=vdn", "seeds=1", "total_steps=100", "log_interval=50", "eval_interval=50"]
     sizes = ["algo.n_envs=2", "algo.batch_episodes=2", "algo.buffer_episodes=4", "algo.hidden_dim=4", "eval_episodes=2"]

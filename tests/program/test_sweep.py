@@ -87,6 +87,7 @@ def test_configurations_differ_and_seeds_begin_alike(whole: Path):
     assert first == first[:2] * 4
 
 
+@pytest.mark.thorough
 def test_groups_are_whole_runs_and_together_the_same_sweep(whole: Path, grouped: Path):
     in_order = lambda path: sorted(folder.records(path), key=lambda r: (results.run_of(r), r["env_steps"], r["event"]))
     assert_alike(*([without(r, "configuration") for r in in_order(path)] for path in (grouped, whole)))
@@ -142,6 +143,7 @@ def test_an_old_sweep_keeps_its_own_credit_functions(whole: Path):
         config.load(["sweep.tfcaf=[a/mine.py,b/mine.py]"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["whole", "grouped"])
 def test_commands_know_the_configurations(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -61,6 +61,7 @@ def test_a_run_is_continued_with_another_implementation(monkeypatch: pytest.Monk
     assert (found.unroll, found.devices, found.algo.hidden_dim) == ("scan", 1, 4)
 
 
+@pytest.mark.thorough
 def test_a_training_with_kernels_is_one_with_a_scan_up_to_rounding():
     built = {by: experiment.build(config.load([*TINY.split(), f"unroll={by}"])) for by in ("pallas", "scan")}
     clock, fresh = experiment.init(built["scan"])

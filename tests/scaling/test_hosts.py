@@ -47,6 +47,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[subproc
     return path, two_processes(*SMALL, f"run_dir={path}")
 
 
+@pytest.mark.thorough
 def test_two_processes_train_the_groups_of_one_run(shared):
     path, (first, second) = shared
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
@@ -63,6 +64,7 @@ def test_two_processes_train_the_groups_of_one_run(shared):
     assert folder.load(str(path))[1].hosts == config.HostsConfig()
 
 
+@pytest.mark.thorough
 def test_what_fails_in_one_process_fails_in_all(shared):
     path, _ = shared
     first, second = two_processes(*SMALL, f"run_dir={path}")

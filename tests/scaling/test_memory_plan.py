@@ -19,6 +19,7 @@ def build(*overrides: str) -> Experiment:
     return experiment.build(config.load(["n_agents=3", "seeds=2", "algo.buffer_episodes=64", *overrides]))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("full_compile")
 @pytest.mark.parametrize("algo", ["matched_qllm", pytest.param("matched_riit", marks=pytest.mark.slow)])
 def test_estimates_are_what_xla_plans(algo: str):
@@ -32,6 +33,7 @@ def test_estimates_are_what_xla_plans(algo: str):
     assert (found.total - working) / planned.argument_size_in_bytes == pytest.approx(1, rel=0.01)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("full_compile")
 def test_evaluations_count_where_they_take_more_than_updates():
     exp = build("final_episodes=20000")

@@ -158,6 +158,7 @@ def test_files_are_found_by_name_or_path(tmp_path: Path):
             plan.load(str(tmp_path / "odd.yaml"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", plan.names())
 def test_every_task_and_method_of_the_studies_that_exist_composes(name: str):
     seen = set()

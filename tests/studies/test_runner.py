@@ -35,7 +35,10 @@ CONTENT: dict[str, Any] = {
 }  # fmt: skip
 MACHINES = ("wall_s", "provenance")  # what differs between machines
 TOGETHER = Path("climbing") / "qllm+shuffled"
-pytestmark = pytest.mark.usefixtures("kept_programs")  # the trainings here are parts of one
+pytestmark = [
+    pytest.mark.usefixtures("kept_programs"),  # the trainings here are parts of one
+    pytest.mark.thorough,
+]
 
 
 def make(path: Path, content: dict[str, Any] | None = None) -> Work:

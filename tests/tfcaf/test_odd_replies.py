@@ -114,6 +114,7 @@ LONG = ["```python\ndef credit(:\n```\n", "```python\n'\n", "x ```\n", "> ```\n"
         '{"def":1,},   ', "<|channel|>final<|message|>", "```\ndef credit(a):\n return (\n)\n))\n```\n"]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", LONG)
 def test_a_reply_of_a_megabyte_takes_linear_time(part: str):
     assert isinstance(extract(part * (2**20 // len(part))), str | Verdict)

@@ -76,6 +76,7 @@ EVERY_RUN |= {
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SHIPPED if name not in EVERY_RUN]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [*(name for name in SHIPPED if name in EVERY_RUN), *SLOW])
 def test_no_false_alarm_on_what_is_shipped(name: str, warm: WarmGates):
     function, env = SHIPPED[name]
@@ -107,6 +108,7 @@ def test_every_shipped_function_is_among_them():
     assert set(SHIPPED) > EVERY_RUN
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_function_passes(name: str, warm: WarmGates):
     given = PUBLISHED[name]
