@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qllm_jax import config as configs
-from qllm_jax import process
+from qllm_jax import process, stats
 from qllm_jax.config import Config, HostsConfig
 from qllm_jax.critic import opening as critic
 from qllm_jax.errors import UserError
@@ -36,7 +36,7 @@ def train(overrides: list[str]) -> int:
     exp, path = opened or follow_leader(config)
     spec = exp.env.spec
     runs = run_axis.describe(exp.config)
-    print(f"{exp.config.algo.name} on {spec.task}: {spec.n_agents} agents, {runs}, folder {path}")
+    print(f"{exp.config.algo.name} on {spec.task}: {stats.count(spec.n_agents, 'agent')}, {runs}, folder {path}")
     print(COMPILING)
     outcome = train_all(exp, path, job, open_between=critic.opened)
     if not outcome.finished:

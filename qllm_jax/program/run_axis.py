@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
+from qllm_jax import stats
 from qllm_jax.config import Config, Sweep, function_name, with_function
 
 
@@ -63,7 +64,7 @@ def indices_by_label(runs: Sequence[Run]) -> dict[str, list[int]]:
 
 def describe(config: Config) -> str:
     """The number of runs as text, like `3 configurations x 5 seeds`."""
-    n, seeds = len(configurations(config)), f"{config.seeds} seeds"
+    n, seeds = len(configurations(config)), stats.count(config.seeds, "seed")
     if config.part:
         return f"runs {config.part[0]} to {config.part[1] - 1} of {n} x {seeds}"
     return f"{n} configurations x {seeds}" if config.sweep.lists else seeds

@@ -5,11 +5,12 @@
 """
 
 from qllm_jax.stats.intervals import SHARE, band, interval, iqm, mean, welch
-from qllm_jax.stats.text import format_number, mean_with_interval, percentage_with_interval, summary
+from qllm_jax.stats.text import count, format_number, mean_with_interval, percentage_with_interval, summary
 
 __all__ = [
     "SHARE",
     "band",
+    "count",
     "format_number",
     "interval",
     "iqm",

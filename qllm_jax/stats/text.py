@@ -34,3 +34,8 @@ def format_number(value: float, scale: float | None = None) -> str:
     `scale` decides in place of `value`, so that numbers printed side by side have equally many decimals.
     """
     return f"{value:,.{3 if abs(value if scale is None else scale) < 10 else 1}f}"
+
+
+def count(n: int, noun: str) -> str:
+    """Return a number of things as text: "1 seed", "5 seeds"."""
+    return f"{n} {noun}{'s' * (n != 1)}"

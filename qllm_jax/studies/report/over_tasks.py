@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qllm_jax import stats
 from qllm_jax.stats import tasks as across
 from qllm_jax.studies.report import aggregates, tables
 from qllm_jax.studies.report.aggregates import Block
@@ -25,7 +26,7 @@ def caption(table: Block) -> str:
     left_out = f" Left out, for gaps or want of a scale: {'; '.join(table.left_out)}." if table.left_out else ""
     return (
         "Scores are normalized for each task: 0 is the random policy, 1 is named below. IQM is the interquartile mean "
-        f"of all runs on {tables.count(len(table.tasks), 'task')}. Intervals are stratified bootstrap intervals, which "
+        f"of all runs on {stats.count(len(table.tasks), 'task')}. Intervals are stratified bootstrap intervals, which "
         f"are a little too narrow with few seeds.{left_out}"
     )
 

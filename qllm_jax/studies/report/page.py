@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from qllm_jax import stats
 from qllm_jax.studies.report import over_tasks, provenance, tables
 from qllm_jax.studies.report.figures import KINDS, FigureEntry
 from qllm_jax.studies.report.measured import Measured
@@ -79,7 +80,7 @@ def final(data: Measured) -> list[str]:
     """Return caption and table of final evaluations."""
     table, comparisons = tables.final(data)
     episodes = sorted({result.content["final"]["episodes"] for result in data.results.values()})
-    counted = tables.count(comparisons, "comparison")
+    counted = stats.count(comparisons, "comparison")
     caption = FINAL.format(episodes=" or ".join(map(str, episodes)), comparisons=counted)
     has_crashes = any("crash_rate" in result.final for result in data.results.values())
     return [caption + CRASHED * has_crashes, table]

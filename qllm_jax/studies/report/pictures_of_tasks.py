@@ -119,4 +119,4 @@ def draw_points(axes: Axes, points: list, shift: float, label: str, look: Look) 
 def seeds_text(row: dict[str, Result]) -> str:
     """Return the number of seeds of a row's results."""
     counts = sorted({result.scores.size for result in row.values()})
-    return f"{counts[0]} seed{'s' * (counts[0] > 1)}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    return stats.count(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"

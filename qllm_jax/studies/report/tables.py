@@ -145,11 +145,6 @@ def reached_text(steps: np.ndarray, last: int) -> str:
     return unbroken(f"{middle} ({count} of {steps.size})")
 
 
-def count(n: int, noun: str) -> str:
-    """Return a number of things."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
 def seeds_and_steps(row: Mapping[str, Result]) -> str:
     """Return seeds and env steps of a row's results."""
     join = lambda values: " to ".join(dict.fromkeys((values[0], values[-1])))
