@@ -59,6 +59,7 @@ def weights_of(run: LoadedRun, episode: Episode, mixer: mixers.Mixer, params: Pa
     return np.asarray(jax.jit(partial(base.credit_weights, value.credit(core)))(both, episode))
 
 
+@pytest.mark.thorough
 def test_default_episodes_give_the_returns_of_result_json(run: LoadedRun):
     result = json.loads((run.path / "result.json").read_text())
     assert (

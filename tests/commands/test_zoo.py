@@ -14,6 +14,8 @@ from qllm_jax.errors import UserError
 from qllm_jax.run import load, zoo
 from qllm_jax.zoo import zoo as run_command
 
+pytestmark = pytest.mark.thorough
+
 QUICK = ["duty_n10/qllm", "matrix_climbing/qmix"]
 SHIPPED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in zoo.names()]
 

@@ -23,6 +23,8 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.run.between import Between, PausedError
 from qllm_jax.run.checkpoint import TrainState
 
+pytestmark = pytest.mark.thorough
+
 T, N, RUNS, ASKED = 3, 2, 2, 2  # steps, agents, runs, questions of a run in a round
 SMALL = [
     "env=duty", "n_agents=2", "env.horizon=3", "algo=matched_mca", "algo.learner.critic=llm", "algo.hidden_dim=4",

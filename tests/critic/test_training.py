@@ -21,6 +21,8 @@ from qllm_jax.run import folder, loop
 from qllm_jax.studies import results
 from qllm_jax.studies.trainings import Trained
 
+pytestmark = pytest.mark.thorough
+
 SIZES = [
     "env=duty", "n_agents=2", "env.horizon=3", "algo=matched_mca", "algo.hidden_dim=4", "algo.n_envs=2", "seeds=2",
     "algo.batch_episodes=4", "algo.buffer_episodes=8", "devices=1", "algo.learner.function=duty_by_rule",

@@ -100,6 +100,7 @@ def test_with_sees_an_agent_sees_whether_it_is_on_duty_and_only_then_its_symbol(
     assert "no agent sees it" in make("duty").spec.fields["on_duty"].meaning
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{"n_agents": 1}, {"n_agents": 25, "active": 2, "sees": True, "actions": 3}])
 def test_the_contract_is_kept(options: dict):
     check_env(make("duty", **options))

@@ -101,6 +101,7 @@ def test_a_coarse_prediction_is_near_the_ball():
     assert max(near) < 0.6
 
 
+@pytest.mark.thorough
 def test_the_ball_is_where_its_velocity_takes_it(episodes: list[State]):
     for states in episodes:
         moved = np.linalg.norm(np.diff(states.ball.pos[:, :2], axis=0), axis=-1)
@@ -109,6 +110,7 @@ def test_the_ball_is_where_its_velocity_takes_it(episodes: list[State]):
         assert (moved[free] <= 0.1 * np.maximum(speed, 35.0)[free] + 0.2).all()
 
 
+@pytest.mark.thorough
 def test_the_ball_has_one_owner_who_touched_it_last_and_is_near(episodes: list[State]):
     owned = 0
     for states in episodes:
@@ -123,6 +125,7 @@ def test_the_ball_has_one_owner_who_touched_it_last_and_is_near(episodes: list[S
     assert owned > 20
 
 
+@pytest.mark.thorough
 def test_random_episodes_end_in_more_than_one_way(episodes: list[State]):
     ends = {int(states.ended[-1]) for states in episodes}
     assert len(ends & {RUNNING, LOST, OUT, GOAL, CONCEDED}) >= 2

@@ -19,6 +19,8 @@ from qllm_envs.selfplay import evaluate, game, generations, measure, ppo, train
 from qllm_envs.selfplay.plan import VERSION, Plan, meta_of
 from qllm_envs.selfplay.ppo import Sample
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 NONE, LEFT, RIGHT, DOWN, UP = range(5)
 SHIPPED = [("prey", 3), ("adversary", 2)]

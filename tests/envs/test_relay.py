@@ -109,6 +109,7 @@ def test_agents_answer_in_the_first_step_of_a_round_and_wait_in_the_others():
     assert env.spec.action_names == ("0", "1", "2", "wait")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{"n_agents": 1, "delay": 0}, {"n_agents": 12, "active": 2, "sees": True}])
 def test_the_contract_is_kept(options: dict):
     check_env(make("relay", **options))

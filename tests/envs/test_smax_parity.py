@@ -93,6 +93,7 @@ def test_each_step_equals_jaxmarl(scenario, atol):
     assert len(np.unique(ours.memory.target)) > 2
 
 
+@pytest.mark.thorough
 def test_the_push_of_66_units_has_the_numbers_of_jaxmarl():
     world = worlds.make(TWO_COLOSSI, units.table(TWO_COLOSSI, "smax"), "smax", "heuristic", splash=False)
     state: Any = world.reset(jax.random.key(0))[1]

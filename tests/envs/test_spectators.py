@@ -60,6 +60,7 @@ def test_the_scene_has_the_spectators_in_rows_below():
     assert heights[12] < heights[0] < min(shapes[0].center[1], shapes[1].center[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{"movers": 1, "spectators": 0}, {"movers": 2, "spectators": 3}])
 def test_the_contract_is_kept(options: dict):
     check_env(make("spectators", **options))

@@ -45,6 +45,7 @@ def test_its_gradient_is_that_of_the_value_method_with_a_fresh_target():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_an_update_takes_epochs_times_minibatches_steps():
     method, state, batch = setting()
     after, metrics = jax.jit(partial(pqn.update, method))(state, batch, None, HP, False)

@@ -95,6 +95,7 @@ def test_training_tells_tasks_up_to_a_step_and_evaluation_never(written: str, fu
     assert (np.asarray(jax.jit(play)().env_state.told) == tasks.NONE).all()
 
 
+@pytest.mark.thorough
 def test_each_agent_can_have_a_network_of_its_own():
     own = agents.make(ENV.spec, 4, shared=False)
     params = own.init(jax.random.key(0))

@@ -152,6 +152,7 @@ def test_epsilon_anneals_linearly_and_stays():
     np.testing.assert_allclose(got, [1.0, 0.525, 0.05, 0.05], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_hard_targets_are_copied_every_interval_and_stand_still_between():
     exp = build("seeds=1", "algo.target_interval=3", "algo.target_tau=1.0")
     after = {n: trained(exp, n)[1].learner for n in (2, 3, 4)}

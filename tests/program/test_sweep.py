@@ -102,6 +102,7 @@ def test_groups_are_whole_runs_and_together_the_same_sweep(whole: Path, grouped:
     assert all(set(runs) == {"seed_0", "seed_1"} for runs in marl[0].values())
 
 
+@pytest.mark.thorough
 def test_a_resumed_sweep_skips_what_is_finished(grouped: Path, capsys: pytest.CaptureFixture[str]):
     before = {path: path.stat().st_mtime_ns for path in grouped.rglob("metrics.jsonl")}
     assert train.train([f"resume={grouped}"]) == 0

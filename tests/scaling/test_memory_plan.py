@@ -76,6 +76,7 @@ def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: li
     assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
 
 
+@pytest.mark.thorough
 def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(grouping, "measure", lambda exp, largest: {})
     few = ["sweep.lr=[0.1,0.2,0.3]"]
@@ -90,6 +91,7 @@ def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, cap
         memory_plan.runs_that_fit(needed._replace(available=1024))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("seconds", "total_steps", "groups", "timed"),
     [

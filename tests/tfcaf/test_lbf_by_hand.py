@@ -9,6 +9,7 @@ import qllm_envs
 from qllm_jax.tfcaf import load
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n_agents", "n_foods"), [(1, 1), (2, 3), (4, 3), (9, 2)])
 def test_weights_are_a_fair_share_in_any_state(n_agents, n_foods):
     env = qllm_envs.make("lbf", n_agents=n_agents, n_foods=n_foods)

@@ -12,6 +12,8 @@ from qllm_jax.tfcaf.semantics import rollouts
 from qllm_jax.tfcaf.static.check import check
 from qllm_jax.tfcaf.verdict import Verdict, printable
 
+pytestmark = pytest.mark.thorough
+
 BAD = {f"{table}_{name}": each for table in ("SIZES", "STATES", "CUTS") for name, each in vars(training)[table].items()}
 BAD |= wider.BAD | wider.BAD_SLOW
 NOTED = training.NOTED | wider.NOTED | wider.NOTED_SLOW
