@@ -128,9 +128,8 @@ class Session:
         self.record("eval", results.metrics(scores))
         shown = jax.tree.map(lambda x: x[self.learning], scores)
         shares = "".join(f", {each.mean():.0%} {name}" for name, each in results.known(shown).items())
-        counted = stats.count(len(self.learning), self.unit) + (
-            f", {len(self.failures)} failed" if self.failures else ""
-        )
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        counted = stats.count(len(self.learning), self.unit) + failed
         self.progress.print(
             f"step {self.env_steps:>11,}: return {stats.format_number(shown.returns.mean()):>9}{shares} "
             f"(mean of {episodes} evaluation episodes, {counted}; {self.elapsed_s:,.0f} s)"

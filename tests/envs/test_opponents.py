@@ -190,7 +190,6 @@ def test_advantages_by_hand():
 TINY = ["--generations", "2", "--updates", "1", "--games", "2", "--snapshots", "1", "--hidden", "4", "--horizon", "3"]
 
 
-@pytest.mark.thorough
 def test_a_tiny_training_gives_the_same_file_twice_and_another_for_another_seed(tmp_path: Path, capsys, monkeypatch):
     # The programs of the three trainings are the same, and are compiled once.
     compiled, programs = generations.compiled, {}
