@@ -116,6 +116,15 @@ def test_names_of_wandb_are_texts_whatever_they_look_like(name: str):
     assert config.load([f"wandb.project={name}", f"wandb.group={name}"]).wandb.group == name
 
 
+@pytest.mark.parametrize("file", ["a,b.py", "2024", "[x].npz"])
+def test_paths_given_to_a_learner_are_texts_whatever_they_look_like(file: str):
+    keys = ("function", "task", "data")
+    loaded = config.load(["algo=matched_mca", "+algo.learner.task=x", *(f"algo.learner.{key}={file}" for key in keys)])
+    assert [loaded.algo.learner[key] for key in keys] == [file] * 3
+    composed = config.compose("generate", ["llm=replay", f"llm.transcript={file}"])
+    assert composed.llm.transcript == file
+
+
 @pytest.mark.parametrize(("override", "sentence"), SENTENCES)
 def test_composing_refuses(override: str, sentence: str):
     with pytest.raises(UserError) as error:

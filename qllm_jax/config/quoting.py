@@ -8,8 +8,9 @@ from hydra.errors import HydraException
 
 # Keys whose value is a text, whatever it looks like.
 TEXTS = (
-    *("run_dir", "resume", "algo.mixer.function", "hydra.sweep.dir", "llm.model"),
-    *("wandb.project", "wandb.entity", "wandb.group"),
+    *("run_dir", "resume", "hydra.sweep.dir", "wandb.project", "wandb.entity", "wandb.group"),
+    *("algo.mixer.function", "algo.learner.function", "algo.learner.task", "algo.learner.data"),
+    *("llm.model", "llm.transcript"),
 )
 
 
