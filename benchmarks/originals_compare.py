@@ -18,7 +18,7 @@ from qllm_jax import learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.core.types import Hp
 from qllm_jax.core.value_norm import ValueStats
-from qllm_jax.learners import Core, Learner, LearnerState, actor_critic, base
+from qllm_jax.learners import Core, Learner, LearnerState, actor_critic, optimization
 from qllm_jax.mixers import Mixer, tfcaf
 
 SMALLEST = 1e-3  # of the largest number: what is below is not compared with itself, but with this
@@ -64,10 +64,10 @@ def core_of(case: Case) -> Core:
     keep = optax.GradientTransformation(
         lambda params: optax.tree.zeros_like(params), lambda updates, state, params=None: (updates, updates)
     )
-    made = base.OPTIMIZERS[case.optimizer]
-    base.OPTIMIZERS[name] = lambda lr: optax.chain(keep, made(lr))
+    made = optimization.OPTIMIZERS[case.optimizer]
+    optimization.OPTIMIZERS[name] = lambda lr: optax.chain(keep, made(lr))
     agent = agents.make(env.spec, batches.HIDDEN, agent_id=True, last_action=case.last_action)
-    return Core(env, agent, mixer_of(case), name, case.standardize)
+    return Core(env, agent, mixer_of(case), name, case.standardize, reward_scale=1.0)
 
 
 def mixer_of(case: Case) -> Mixer | None:
@@ -95,7 +95,7 @@ def ours(core: Core, case: Case, theirs: Theirs) -> tuple[Learner, LearnerState]
 def draw_last_actions(core: Core, state: LearnerState, numbers: Numbers) -> None:
     """Give the original the actions that ours draws in the last slot."""
     key = jax.random.split(state.key)[1]
-    played = actor_critic.play_back(core, state.params["agent"], key, batches.ours(numbers))
+    played = actor_critic.unroll_policy(core, state.params["agent"], key, batches.ours(numbers))
     numbers.action[:, -1] = played.action[-1]
 
 

@@ -50,7 +50,7 @@ def sized(n_agents: int, obs_dim: int, state_dim: int, n_actions: int) -> Env:
 def core_of(env: Env, hidden_dim: int = 16, mixer: dict[str, Any] | None = None, last_action: bool = False) -> Core:
     agent = agents.make(env.spec, hidden_dim, last_action=last_action)
     mixed = mixers.make(spec=env.spec, **mixer) if mixer else None
-    return Core(env, agent, mixed, "adam", standardize=False)
+    return Core(env, agent, mixed, "adam", standardize=False, reward_scale=1.0)
 
 
 def count(learner: Learner) -> int:

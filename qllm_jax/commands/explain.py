@@ -16,7 +16,7 @@ from qllm_jax.core import lockstep
 from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners.base import Credit
+from qllm_jax.learners.base import CreditWeights
 from qllm_jax.mixers import MixerInputs
 from qllm_jax.mixers.influence import Effect, Influence, influence
 from qllm_jax.program.experiment import Experiment
@@ -68,14 +68,14 @@ def outputs(out: str | None, run: str, overwrite: bool) -> tuple[Path, Path]:
     return picture, files.new_file(str(picture.with_suffix(".json")), (".json",), overwrite)
 
 
-def credit_of(exp: Experiment) -> Credit:
+def credit_of(exp: Experiment) -> CreditWeights:
     """The credit weights of a method. UserError for one without a mixer."""
     if exp.learner.credit is None:
         raise UserError(f"{exp.config.algo.name} has no mixer, so it has no credit weights to explain")
     return exp.learner.credit
 
 
-def explanation_of(run: LoadedRun, credit: Credit, index: int, key: int, episodes: int) -> Explanation:
+def explanation_of(run: LoadedRun, credit: CreditWeights, index: int, key: int, episodes: int) -> Explanation:
     """Play greedy episodes of the run at `index`; the first is the one that `render` draws with the same `key`."""
     params = jax.tree.map(lambda x: x[index], run.params)
     play_all = jax.jit(lambda p, k: play(run.exp, credit, p, k, episodes))
@@ -86,7 +86,7 @@ def explanation_of(run: LoadedRun, credit: Credit, index: int, key: int, episode
 
 
 def play(
-    exp: Experiment, credit: Credit, params: Params, key: jax.Array, episodes: int
+    exp: Experiment, credit: CreditWeights, params: Params, key: jax.Array, episodes: int
 ) -> tuple[Episode, MixerInputs, jax.Array]:
     """Greedy episodes, inputs of the mixer, leaves (episodes, ...), and weights of the first. The key is consumed."""
     terminal = exp.config.env["time_limit_is_terminal"]

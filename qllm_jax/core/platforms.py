@@ -9,7 +9,7 @@ rounding, which tests check on a CPU:
     rollouts                     rollout.py                       rollout_gpu.py
     the agents' step in them     agents.py, agent_network.py      agent_step.py
     unrolls over episodes        agents.py, gru.py                gru_unroll.py
-    lambda returns               a loop over steps (rlax)         shifts by 1, 2, 4 ... steps (learners/base.py)
+    lambda returns               a loop over steps (rlax)         shifts by 1, 2, 4 ... steps (learners/targets.py)
     a draw among the actions     argmax                           comparisons one after the other (rollout.py)
 
 Rollouts and unrolls are chosen where the parts of a program are built, `experiment.build`: tracing both forms would

@@ -6,7 +6,8 @@ from typing import Any
 from qllm_envs import parts
 from qllm_jax.config import LEARNERS
 from qllm_jax.errors import UserError
-from qllm_jax.learners.base import OPTIMIZERS, Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.optimization import OPTIMIZERS
 
 __all__ = ["OPTIMIZERS", "Core", "Learner", "LearnerState", "make", "names"]
 

@@ -12,15 +12,15 @@ from jaxtyping import Array, Bool, Float, Int
 from qllm_envs import View
 from qllm_jax.core.rollout import Policy, softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base, policy
-from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
+from qllm_jax.learners import base, batches, optimization, policy, targets
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
 
 # (state, key, batch, recent episodes or None, hp) -> state and metrics. The key is consumed.
 Step = Callable[[LearnerState, jax.Array, Episode, Any, Hp], tuple[LearnerState, dict[str, Array]]]
 
 
-class Played(NamedTuple):
-    """A time-major batch with the outputs of the policy that learns from it."""
+class PolicyOutputs(NamedTuple):
+    """Outputs in a time-major batch of the policy that learns from it."""
 
     view: View  # leaves (T+1, B, ...)
     logits: Float[Array, "slots batch agents actions"]
@@ -37,7 +37,7 @@ def learner(
     n_critic_keys: int = 1,
     target_networks: tuple[str, ...] = ("critic",),
     n_recent: int = 0,
-    credit: Credit | None = None,
+    credit: CreditWeights | None = None,
 ) -> Learner:
     """The method that takes `step` in each update, after standardizing rewards and before updating its targets.
 
@@ -47,8 +47,7 @@ def learner(
     def init(key: jax.Array, choice: Choice = None) -> LearnerState:
         key, key_agent, *keys = jax.random.split(key, 2 + n_critic_keys)
         params = {"agent": core.agent.init(key_agent), "critic": init_critic(tuple(keys), choice)}
-        optimizer = base.OPTIMIZERS[core.optimizer](1.0)
-        opt_state = {name: optimizer.init(group) for name, group in params.items()}
+        opt_state = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
         return base.initial_state(params, target_networks, opt_state, key)
 
     return Learner(init, partial(update, core, step), softmax_sampled, act_in_evaluation, n_recent, credit)
@@ -58,21 +57,21 @@ def update(
     core: Core, step: Step, state: LearnerState, batch: Episode, recent: Any, hp: Hp, copy_target: Bool[Array, ""]
 ) -> tuple[LearnerState, dict[str, Array]]:
     """One update of a method."""
-    stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
+    stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
     if recent is not None:
-        stats, recent = base.standardize_rewards(core, stats, recent)
+        stats, recent = targets.standardize_rewards(core, stats, recent)
     key, key_step = jax.random.split(state.key)
     state, metrics = step(state, key_step, batch, recent, hp)
-    target_params = base.update_targets(state.params, state.target_params, hp, copy_target)
+    target_params = optimization.update_targets(state.params, state.target_params, hp, copy_target)
     return state._replace(target_params=target_params, reward_stats=stats, key=key), metrics
 
 
-def play_back(core: Core, params: Params, key: jax.Array, batch: Episode) -> Played:
+def unroll_policy(core: Core, params: Params, key: jax.Array, batch: Episode) -> PolicyOutputs:
     """Unroll the policy `params` over a batch. The key is consumed."""
-    view = base.views(core.env, batch)
+    view = batches.views(core.env, batch)
     logits, pull_back = policy.unroll_to_learn(core, params, batch)
     action = policy.actions_of_slots(key, policy.distribution(logits, view.avail), batch.action_t)
-    return Played(view, logits, pull_back, action)
+    return PolicyOutputs(view, logits, pull_back, action)
 
 
 def critic_step(
@@ -105,5 +104,5 @@ def policy_step(
 def _step(core: Core, state: LearnerState, group: str, lr: Array, hp: Hp, grads: Params) -> LearnerState:
     """One optimizer step of one group."""
     old = (state.params[group], state.opt_state[group])
-    params, opt_state = base.gradient_step(core, lr, hp.grad_clip, *old, grads)
+    params, opt_state = optimization.gradient_step(core, lr, hp.grad_clip, *old, grads)
     return state._replace(params=state.params | {group: params}, opt_state=state.opt_state | {group: opt_state})

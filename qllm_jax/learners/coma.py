@@ -11,14 +11,14 @@ from jaxtyping import Array, Float, Int
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Episode, Hp, Params
-from qllm_jax.learners import actor_critic, base, critics, policy
+from qllm_jax.learners import actor_critic, batches, critics, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 
 PART = "learner 'coma'"
 
 
-class Coma(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -49,7 +49,7 @@ def make(
     agents' actions and the agent's number, as in epymarl; pymarl's sees the observation and all last actions too.
     `bootstrap_end` is a fault of epymarl: the value after the last step counts although the episode ended there.
     """
-    method = Coma(
+    method = Method(
         core=core,
         critic=Critic(options.integer(PART, "critic_dim", critic_dim), core.env.spec.n_actions),
         critic_lr=options.rate(PART, "critic_lr", critic_lr),
@@ -65,18 +65,18 @@ def make(
 
 
 def step(
-    method: Coma, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
+    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the critic, and one of the policy against the critic as it was before. The key is consumed."""
     del recent
     core = method.core
-    view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, batch)
+    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
 
     def critic_loss(params: Params) -> tuple[jax.Array, jax.Array]:
         q = action_values(method, params, view, action)[:-1]  # (T, B, N, A)
-        error = taken(q, batch.action_t) - returns
-        return base.masked_mean(jnp.mean(error**2, -1), batch.mask_t), q
+        error = batches.chosen_values(q, batch.action_t) - returns
+        return batches.masked_mean(jnp.mean(error**2, -1), batch.mask_t), q
 
     state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
@@ -94,44 +94,39 @@ def policy_loss(
     """-(advantage log pi + weight entropy), mean over agents and the steps that happened; and the entropy."""
     pi = policy.distribution(logits[:-1], view.avail[:-1])
     gain = advantage(q, jnp.asarray(pi.probs), batch.action_t) * pi.log_prob(batch.action_t)  # (T, B, N)
-    entropy = base.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
-    return -base.masked_mean(jnp.mean(gain, -1), batch.mask_t) - entropy_weight * entropy, entropy
+    entropy = batches.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    return -batches.masked_mean(jnp.mean(gain, -1), batch.mask_t) - entropy_weight * entropy, entropy
 
 
 def advantage(
     q: Float[Array, "*lead actions"], probs: Float[Array, "*lead actions"], action: Int[Array, "*lead"]
 ) -> Float[Array, "*lead"]:
     """Eq. 4: the value of an agent's action less what its policy would have got in its place. No gradient."""
-    return jax.lax.stop_gradient(taken(q, action) - jnp.sum(probs * q, -1))
-
-
-def taken(q: Float[Array, "*lead actions"], action: Int[Array, "*lead"]) -> Float[Array, "*lead"]:
-    """The values of the actions taken."""
-    return jnp.sum(q * jax.nn.one_hot(action, q.shape[-1]), -1)
+    return jax.lax.stop_gradient(batches.chosen_values(q, action) - jnp.sum(probs * q, -1))
 
 
 def returns_of(
-    method: Coma, target_params: Params, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
+    method: Method, target_params: Params, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
 ) -> Float[Array, "time batch agents"]:
     """Returns of each agent, from the target critic's values of the actions taken."""
-    value = taken(action_values(method, target_params, view, action), action)  # (T+1, B, N)
+    value = batches.chosen_values(action_values(method, target_params, view, action), action)  # (T+1, B, N)
     of_agents = jax.vmap(lambda episode, value: agent_returns(method, episode, value, hp), (None, 1), 1)
     return jax.vmap(of_agents, (1, 1), 1)(batch, value)
 
 
-def agent_returns(method: Coma, episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
+def agent_returns(method: Method, episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:
     """n-step returns, or TD(lambda), of one agent in one episode."""
     if method.bootstrap_end:
         episode = episode._replace(terminated_t=episode.terminated_t.at[-1].set(False))
     if method.n_step == 0:
-        return base.lambda_returns(episode, value, hp)
+        return targets.lambda_returns(episode, value, hp)
     discount_t = hp.gamma * (1.0 - episode.terminated_t) * episode.mask_t
     reward_t = episode.reward_t * episode.mask_t
     return jnp.asarray(rlax.n_step_bootstrapped_returns(reward_t, discount_t, value[1:], method.n_step))
 
 
 def action_values(
-    method: Coma, params: Params, view: View, action: Int[Array, "slots batch agents"]
+    method: Method, params: Params, view: View, action: Int[Array, "slots batch agents"]
 ) -> Float[Array, "slots batch agents actions"]:
     """Q_i(s, (a_-i, .)) of all samples. The last actions of slot t are those of slot t-1; slot 0 has none."""
     last = jnp.concatenate([jnp.full_like(action[:1], -1), action[:-1]])
@@ -143,7 +138,7 @@ def action_values(
 
 
 def inputs_of(
-    method: Coma, state: jax.Array, obs: jax.Array, action: Int[Array, " agents"], last: Int[Array, " agents"]
+    method: Method, state: jax.Array, obs: jax.Array, action: Int[Array, " agents"], last: Int[Array, " agents"]
 ) -> critics.Inputs:
     """The critic's input for one sample."""
     n_agents, n_actions = action.shape[0], method.critic.n_outputs
@@ -158,7 +153,7 @@ def inputs_of(
     return own, shared
 
 
-def zero_inputs(method: Coma) -> critics.Inputs:
+def zero_inputs(method: Method) -> critics.Inputs:
     """A sample to shape the critic's parameters by."""
     spec = method.core.env.spec
     none = jnp.zeros((spec.n_agents,), jnp.int32)

@@ -12,8 +12,8 @@ from qllm_envs import View
 from qllm_jax.core import lockstep
 from qllm_jax.core.rewards import RewardStats
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base
-from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
+from qllm_jax.learners import base, batches, optimization, targets
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
 from qllm_jax.mixers import MixerInputs
 
 # (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
@@ -27,18 +27,18 @@ def learner(
     init_params: Callable[[jax.Array, Choice], Params],
     loss: Loss,
     target_networks: tuple[str, ...] = ("agent", "mixer"),
-    credit: Credit | None = None,
+    credit: CreditWeights | None = None,
     rewards: Rewards | None = None,
 ) -> Learner:
     """The method that takes one step on `loss` in each update. `target_networks` names those with a target copy.
 
     `rewards` is what the rewards of a batch become; None: standardized, if the configuration says so.
     """
-    learned = rewards or (lambda state, batch: base.standardize_rewards(core, state.reward_stats, batch))
+    learned = rewards or (lambda state, batch: targets.standardize_rewards(core, state.reward_stats, batch))
 
     def init(key: jax.Array, choice: Choice = None) -> LearnerState:
         params = init_params(key, choice)
-        return base.initial_state(params, target_networks, base.OPTIMIZERS[core.optimizer](1.0).init(params))
+        return base.initial_state(params, target_networks, optimization.init_optimizer(core, params))
 
     def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
@@ -46,8 +46,8 @@ def learner(
         gradient = jax.grad(partial(loss_of_batch, core, loss), has_aux=True)
         on_batch = lambda batch: gradient(state.params, state.target_params, batch, hp)
         grads, metrics = lockstep.call_on_prefix(on_batch, batch) if core.env.spec.ends_early else on_batch(batch)
-        params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
-        target = base.update_targets(params, state.target_params, hp, copy_target)
+        params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+        target = optimization.update_targets(params, state.target_params, hp, copy_target)
         return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
 
     return Learner(init, update, credit=credit)
@@ -57,7 +57,7 @@ def loss_of_batch(
     core: Core, loss: Loss, params: Params, target_params: Params, batch: Episode, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Loss of a time-major batch, and metrics."""
-    return loss(params, target_params, batch, base.views(core.env, batch), hp)
+    return loss(params, target_params, batch, batches.views(core.env, batch), hp)
 
 
 def taken_and_best(
@@ -75,4 +75,4 @@ def mixer_inputs(
     q: Float[Array, "slots agents actions"], action: Int[Array, "slots agents"], view: View
 ) -> MixerInputs:
     """Inputs of the mixer in all slots of one episode; leaves (T+1, ...)."""
-    return jax.vmap(base.mixer_inputs)(q, action, view)
+    return jax.vmap(batches.mixer_inputs)(q, action, view)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from qllm_envs import View
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, double_q
+from qllm_jax.learners import batches, double_q, targets
 from qllm_jax.learners.base import Core, Learner
 
 
@@ -26,11 +26,11 @@ def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of the agents' mean squared TD errors over a time-major batch, and metrics."""
-    q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
+    q, target_q = batches.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     over_episodes = jax.vmap(values_and_returns, (1, 1, 1, 1, None), 1)
     value, returns = over_episodes(q, target_q, view, batch, hp)  # (T, B, N) each
     error = value - jax.lax.stop_gradient(returns)
-    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    mean = lambda x: batches.agents_mean(x, batch.mask_t)
     loss = mean(error**2)
     return loss, {"loss": loss, "q": mean(value), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
 
@@ -46,7 +46,7 @@ def values_and_returns(
     value = double_q.mixer_inputs(q, taken, view).chosen_q[:-1]
     target = double_q.mixer_inputs(target_q, best, view).chosen_q  # (T+1, N)
     if (credit_t := episode.credit_t) is None:
-        return value, jax.vmap(base.lambda_returns, (None, 1, None), 1)(episode, target, hp)
+        return value, targets.agent_returns(episode, target, hp)
     team = episode._replace(credit_t=None)
-    one = lambda reward_t, target: base.lambda_returns(team._replace(reward_t=reward_t), target, hp)
+    one = lambda reward_t, target: targets.lambda_returns(team._replace(reward_t=reward_t), target, hp)
     return value, jax.vmap(one, (1, 1), 1)(credit_t, target)

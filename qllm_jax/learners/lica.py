@@ -12,7 +12,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.initializers import dense
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import actor_critic, base, policy
+from qllm_jax.learners import actor_critic, batches, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState
 
 PART = "learner 'lica'"
@@ -42,7 +42,7 @@ class LicaNetwork(nn.Module):
         return dense(size, f"{name}_out")(nn.relu(dense(width, f"{name}_hidden")(state)))
 
 
-class Lica(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -63,7 +63,7 @@ def make(
     """`critic_lr` None is algo.lr; the targets are TD(lambda) with algo.td_lambda. UserError for a bad value."""
     embed_dim = options.integer(PART, "embed_dim", embed_dim)
     hypernet_dim = options.integer(PART, "hypernet_dim", hypernet_dim)
-    method = Lica(
+    method = Method(
         core=core,
         critic=LicaNetwork(embed_dim, hypernet_dim),
         critic_lr=options.rate(PART, "critic_lr", critic_lr),
@@ -81,12 +81,12 @@ def make(
 
 
 def step(
-    method: Lica, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
+    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
-    view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, batch)
+    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
@@ -96,33 +96,33 @@ def step(
 
 
 def returns_of(
-    method: Lica, target_params: Params, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
+    method: Method, target_params: Params, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
 ) -> Float[Array, "time batch"]:
     """TD(lambda) of the target critic at the actions taken."""
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
-    return jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, values(method, target_params, view.state, chosen), hp)
+    return targets.batch_returns(batch, values(method, target_params, view.state, chosen), hp)
 
 
 def critic_loss(
-    method: Lica, params: Params, batch: Episode, view: View, returns: Float[Array, "time batch"]
+    method: Method, params: Params, batch: Episode, view: View, returns: Float[Array, "time batch"]
 ) -> Float[Array, ""]:
     """Squared error at the actions taken."""
     chosen = jax.nn.one_hot(batch.action_t, method.core.env.spec.n_actions)
-    return base.masked_mean((values(method, params, view.state[:-1], chosen) - returns) ** 2, batch.mask_t)
+    return batches.masked_mean((values(method, params, view.state[:-1], chosen) - returns) ** 2, batch.mask_t)
 
 
 def policy_loss(
-    method: Lica, logits: jax.Array, params: Params, batch: Episode, view: View
+    method: Method, logits: jax.Array, params: Params, batch: Episode, view: View
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """-(value of all agents' probabilities) - adaptive entropy bonus; and the entropy. Logits are over slots."""
     pi = policy.distribution(logits[:-1], view.avail[:-1])
     value = values(method, params, view.state[:-1], jnp.asarray(pi.probs))
-    entropy = base.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
-    return -base.masked_mean(value, batch.mask_t) - method.entropy_weight * policy.adaptive_bonus(entropy), entropy
+    entropy = batches.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    return -batches.masked_mean(value, batch.mask_t) - method.entropy_weight * policy.adaptive_bonus(entropy), entropy
 
 
 def values(
-    method: Lica, params: Params, state: Float[Array, "time batch state"], chosen: jax.Array
+    method: Method, params: Params, state: Float[Array, "time batch state"], chosen: jax.Array
 ) -> Float[Array, "time batch"]:
     """Values of all samples; `chosen` (T, B, N, A) holds one-hot actions or probabilities."""
     one = lambda state, chosen: cast(jax.Array, method.critic.apply(params, state, chosen))

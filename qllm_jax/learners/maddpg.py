@@ -13,14 +13,14 @@ from jaxtyping import Array, Float
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import actor_critic, base, critics, policy
+from qllm_jax.learners import actor_critic, batches, critics, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 
 PART = "learner 'maddpg'"
 
 
-class Maddpg(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -43,7 +43,7 @@ def make(
 
     `released_mask` is a fault of epymarl: steps that end the task are not learned from, steps of padding are.
     """
-    method = Maddpg(
+    method = Method(
         core=core,
         critic=Critic(options.integer(PART, "critic_dim", critic_dim), 1),
         critic_lr=options.rate(PART, "critic_lr", critic_lr),
@@ -57,19 +57,24 @@ def make(
         zeros = inputs_of(jnp.zeros((spec.state_dim,)), jnp.zeros((spec.n_agents, spec.n_actions)))
         return critics.init(method.critic, keys[0], zeros)
 
-    act_in_evaluation, targets = policy.in_evaluation(PART, evaluation), ("agent", "critic")
-    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation, target_networks=targets)
+    return actor_critic.learner(
+        core,
+        init_critic,
+        partial(step, method),
+        policy.in_evaluation(PART, evaluation),
+        target_networks=("agent", "critic"),
+    )
 
 
 def step(
-    method: Maddpg, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
+    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
     if method.released_mask:
         batch = batch._replace(mask_t=1.0 - batch.terminated_t)
-    view = base.views(core.env, batch)
+    view = batches.views(core.env, batch)
     returns = returns_of(method, state.target_params, batch, view, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
@@ -80,47 +85,46 @@ def step(
 
 
 def returns_of(
-    method: Maddpg, target_params: dict[str, Params], batch: Episode, view: View, hp: Hp
+    method: Method, target_params: dict[str, Params], batch: Episode, view: View, hp: Hp
 ) -> Float[Array, "time batch agents"]:
     """Targets from the target critics' values of the target policies' most likely joint actions."""
-    (logits,) = base.unroll(method.core, (target_params["agent"],), batch)
+    (logits,) = batches.unroll(method.core, (target_params["agent"],), batch)
     likely = jax.nn.one_hot(policy.distribution(logits, view.avail).mode(), logits.shape[-1])
     value = jax.vmap(jax.vmap(partial(values, method, target_params["critic"])))(view.state, likely)
-    of_agents = jax.vmap(base.lambda_returns, (None, 1, None), 1)
-    return jax.vmap(of_agents, (1, 1, None), 1)(batch, value, hp)
+    return targets.batch_returns(batch, value, hp)
 
 
 def critic_loss(
-    method: Maddpg, params: Params, batch: Episode, view: View, returns: Float[Array, "time batch agents"]
+    method: Method, params: Params, batch: Episode, view: View, returns: Float[Array, "time batch agents"]
 ) -> Float[Array, ""]:
     """Squared error at the actions taken, mean over agents and steps."""
     joint = jax.nn.one_hot(batch.action_t, method.core.env.spec.n_actions)
     value = jax.vmap(jax.vmap(partial(values, method, params)))(view.state[:-1], joint)  # (T, B, N)
-    return base.masked_mean(jnp.mean((value - returns) ** 2, -1), batch.mask_t)
+    return batches.agents_mean((value - returns) ** 2, batch.mask_t)
 
 
 def policy_loss(
-    method: Maddpg, key: jax.Array, logits: jax.Array, params: Params, batch: Episode, view: View
+    method: Method, key: jax.Array, logits: jax.Array, params: Params, batch: Episode, view: View
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """-(value of a drawn joint action) + penalty; and the entropy. Logits are over slots. The key is consumed."""
     logits, avail = logits[:-1], view.avail[:-1]
     joint = policy.straight_through(key, logits, avail)  # (T, B, N, A)
     value = jax.vmap(jax.vmap(partial(values_by_own_action, method, params)))(view.state[:-1], joint)
-    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    mean = lambda x: batches.agents_mean(x, batch.mask_t)
     squares = jnp.sum(jnp.where(avail, logits**2, 0.0), -1) / jnp.sum(avail, -1)
     entropy = mean(policy.distribution(logits, avail).entropy())
     return -mean(value) + method.logit_penalty * mean(squares), entropy
 
 
 def values(
-    method: Maddpg, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
+    method: Method, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
 ) -> Float[Array, " agents"]:
     """Values of the joint action by the critics of all agents, one sample."""
     return critics.apply(method.critic, params, inputs_of(state, joint)).squeeze(-1)
 
 
 def values_by_own_action(
-    method: Maddpg, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
+    method: Method, params: Params, state: Float[Array, " state"], joint: Float[Array, "agents actions"]
 ) -> Float[Array, " agents"]:
     """`values`, each with a gradient by the agent's own action only."""
     own, shared = inputs_of(state, joint)

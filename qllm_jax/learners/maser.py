@@ -13,7 +13,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base, double_q, value
+from qllm_jax.learners import base, batches, double_q, targets, value
 from qllm_jax.learners.base import Core, Learner
 
 PART = "learner 'maser'"
@@ -82,15 +82,15 @@ def td_loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The team's TD loss with intrinsic rewards in its targets, and the weighted auxiliary losses."""
-    q, target_q = base.unroll(method.core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
+    q, target_q = batches.unroll(method.core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     of_episode = partial(episode_terms, method, params, target_params)
     terms = jax.vmap(of_episode, (1, 1, 1, 1, None), 1)(q, target_q, view, batch, hp)
-    mean = lambda x: base.masked_mean(x, batch.mask_t)
+    mean = lambda x: batches.masked_mean(x, batch.mask_t)
     error, individual = terms.q_tot - terms.returns, mean(terms.individual)
     loss = mean(error**2) + AUXILIARY * (method.ind * individual + method.mix * jnp.mean(terms.auxiliary))
     metrics = {"loss": loss, "q_tot": mean(terms.q_tot), "target": mean(terms.returns), "td_abs": mean(jnp.abs(error))}
     metrics |= {"individual_loss": individual, "intrinsic": mean(terms.intrinsic)}
-    return loss, metrics | {base.SUSPECT: base.suspect(terms.target_tot)}
+    return loss, metrics | {base.SUSPECT: batches.suspect(terms.target_tot)}
 
 
 def episode_terms(
@@ -108,11 +108,11 @@ def episode_terms(
     intrinsic = -jax.lax.stop_gradient(apart)
     team_intrinsic = jnp.mean(intrinsic, -1)
     reward_t = episode.reward_t + method.lam * team_intrinsic
-    returns = base.lambda_returns(episode._replace(reward_t=reward_t), target_tot, hp)
+    returns = targets.lambda_returns(episode._replace(reward_t=reward_t), target_tot, hp)
 
     share = jax.nn.softmax(target.chosen_q[1:], -1)  # of the team's reward, (T, N)
     own_reward_t = share * reward_t[:, None] + method.lam * intrinsic
-    own_targets = lambda reward_t, chosen_q: base.lambda_returns(episode._replace(reward_t=reward_t), chosen_q, hp)
+    own_targets = lambda reward_t, chosen_q: targets.lambda_returns(episode._replace(reward_t=reward_t), chosen_q, hp)
     own_error = online.chosen_q[:-1] - jax.vmap(own_targets, 1, 1)(own_reward_t, target.chosen_q)
 
     auxiliary = jnp.zeros(goal.shape)

@@ -20,9 +20,9 @@ from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import asking as asking_options
-from qllm_jax.learners import base, double_q, iql, offline, reward_credit, tasks
+from qllm_jax.learners import batches, double_q, iql, offline, reward_credit, targets, tasks
 from qllm_jax.learners.base import Core, Labelling, Learner, LearnerState
-from qllm_jax.learners.reward_credit import RewardCredit, Step
+from qllm_jax.learners.reward_credit import RewardCredit, Transition
 from qllm_jax.tfcaf import TaskFunction
 
 PART = "learner 'mca'"
@@ -59,7 +59,7 @@ def make(
     check_source_of_credit(critic, data, task)
     functions = [function] if isinstance(function, str) else function
     has_function = critic != "llm" and not data
-    credit = reward_credit.make(core.env.spec, functions) if has_function else reward_credit.STORED
+    credit = reward_credit.load(core.env.spec, functions) if has_function else reward_credit.STORED
     widths = (options.integer(PART, "decoder_dim", decoder_dim),)
     widths *= options.integer(PART, "decoder_layers", decoder_layers)
     method = Method(core, credit, Mlp(widths, 1) if credit.n_factors > 1 else None)
@@ -76,7 +76,7 @@ def make(
         data=offline.read(data, core.env, labelled_alone) if data else None,
     )
     steps = options.integer(PART, "task_steps", task_steps)
-    return learner if not task else with_tasks(core, learner, tasks.load(core.env.spec, task), steps)
+    return learner if not task else train_with_tasks(core, learner, tasks.load(core.env.spec, task), steps)
 
 
 def check_source_of_credit(critic: str, data: str, task: str) -> None:
@@ -89,7 +89,7 @@ def check_source_of_credit(critic: str, data: str, task: str) -> None:
         raise UserError(f"algo.learner.task is told to agents that play and learn from a function, not with {given}")
 
 
-def with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps: int) -> Learner:
+def train_with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps: int) -> Learner:
     """The method whose agents are told tasks in training."""
     kept = lambda env_steps: jnp.clip(1.0 - env_steps / task_steps, 0.0, 1.0)
     return learner._replace(
@@ -102,7 +102,7 @@ def with_tasks(core: Core, learner: Learner, function: TaskFunction, task_steps:
 
 def credit_of_batch(method: Method, params: Params, batch: Episode) -> Float[Array, "time batch agents"]:
     """The function's credit of a time-major batch."""
-    return credit_of(method, params, factors_of(method, params, batch, base.views(method.core.env, batch)))
+    return credit_of(method, params, factors_of(method, params, batch, batches.views(method.core.env, batch)))
 
 
 def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
@@ -126,15 +126,15 @@ def with_credit(method: Method, state: LearnerState, batch: Episode) -> tuple[re
         credit = credit_of_batch(method, state.params, batch)
     # 0 after the end, as the team's reward is.
     credit = jnp.where(batch.mask_t[..., None] > 0, jax.lax.stop_gradient(credit), 0.0)
-    stats, credit = base.standardize(method.core, state.reward_stats, credit, batch)
+    stats, credit = targets.standardize(method.core, state.reward_stats, credit, batch)
     return stats, batch._replace(credit_t=credit)
 
 
 def factors_of(method: Method, params: Params, batch: Episode, view: View) -> Float[Array, "time batch agents factors"]:
     """Results of the function in all steps of a time-major batch."""
     before, after = ({name: x[slots] for name, x in view.fields.items()} for slots in (slice(-1), slice(1, None)))
-    step = Step(before, batch.action_t, batch.reward_t, after)
-    return jax.vmap(jax.vmap(partial(method.credit.apply, params.get(CREDIT, {}))))(step)
+    transition = Transition(before, batch.action_t, batch.reward_t, after)
+    return jax.vmap(jax.vmap(partial(method.credit.apply, params.get(CREDIT, {}))))(transition)
 
 
 def credit_of(method: Method, params: Params, factors: Float[Array, "... agents factors"]) -> jax.Array:

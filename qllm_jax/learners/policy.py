@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from qllm_jax.core import options
 from qllm_jax.core.rollout import Policy, epsilon_greedy, softmax_sampled
 from qllm_jax.core.types import Episode, Params
-from qllm_jax.learners import base
+from qllm_jax.learners import batches
 from qllm_jax.learners.base import Core
 
 UNAVAILABLE = -1e10  # logit; finite, as gradients through -inf are NaN
@@ -34,7 +34,7 @@ def unroll_to_learn(
 
     One unroll so serves both the critic, whose targets need the policy, and the policy, whose loss needs the critic.
     """
-    return jax.vjp(lambda params: base.unroll(core, (params,), batch)[0], params)
+    return jax.vjp(lambda params: batches.unroll(core, (params,), batch)[0], params)
 
 
 def distribution(

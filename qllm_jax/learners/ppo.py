@@ -19,7 +19,7 @@ from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.core.value_norm import ValueStats
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, policy
+from qllm_jax.learners import base, batches, optimization, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState
 
 PART = "learner 'ppo'"
@@ -27,7 +27,7 @@ SEES = ("state", "obs")
 EPS = 1e-8  # of the standard deviation of advantages, as rewards may be all alike
 
 
-class Ppo(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -42,7 +42,7 @@ class Ppo(NamedTuple):
     normalize_values: bool
 
 
-class Played(NamedTuple):
+class Rollout(NamedTuple):
     """A time-major batch with what was known when it was played."""
 
     batch: Episode
@@ -73,7 +73,7 @@ def make(
         raise UserError("algo.learner 'ppo' has no mixer: set algo.mixer={}")
     sees = options.choice(PART, "critic_sees", critic_sees, SEES)
     spec = core.env.spec
-    method = Ppo(
+    method = Method(
         core=core,
         critic=core.agent.alike(spec.state_dim if sees == "state" else spec.obs_dim, 1),
         critic_sees=sees,
@@ -90,35 +90,32 @@ def make(
         del choice
         key, key_agent, key_critic = jax.random.split(key, 3)
         params = {"agent": core.agent.init(key_agent), "critic": method.critic.init(key_critic)}
-        optimizer = base.OPTIMIZERS[core.optimizer](1.0)
-        opt_state: dict[str, Any] = {name: optimizer.init(group) for name, group in params.items()}
+        opt_state: dict[str, Any] = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
         return base.initial_state(params, (), opt_state | {"values": value_norm.initial()}, key)
 
-    in_evaluation = policy.in_evaluation(PART, "greedy")
-    return Learner(init, partial(update, method), softmax_sampled, in_evaluation)
+    return Learner(init, partial(update, method), softmax_sampled)
 
 
 def update(
-    method: Ppo, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+    method: Method, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
 ) -> tuple[LearnerState, dict[str, Array]]:
     """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
     del recent, copy_target
-    stats, batch = base.standardize_rewards(method.core, state.reward_stats, batch)
+    stats, batch = targets.standardize_rewards(method.core, state.reward_stats, batch)
     key, key_order = jax.random.split(state.key)
-    played = play_back(method, state, batch, hp)
-    order = base.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
+    rollout = prepare_rollout(method, state, batch, hp)
+    order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
     state = state._replace(reward_stats=stats, key=key)
-    state, metrics = jax.lax.scan(lambda state, rows: step(method, state, take(played, rows), hp), state, order)
-    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
-    return state, base.over_steps(metrics) | {"target": mean(played.returns)}
+    state, metrics = jax.lax.scan(lambda state, rows: step(method, state, take(rollout, rows), hp), state, order)
+    return state, optimization.over_steps(metrics) | {"target": batches.agents_mean(rollout.returns, batch.mask_t)}
 
 
-def take(played: Played, rows: Array) -> Played:
+def take(rollout: Rollout, rows: Array) -> Rollout:
     """Some episodes of a batch."""
-    return jax.tree.map(lambda x: x[:, rows], played)
+    return jax.tree.map(lambda x: x[:, rows], rollout)
 
 
-def unroll_critic(method: Ppo, params: Params, batch: Episode) -> Float[Array, "slots batch agents"]:
+def unroll_critic(method: Method, params: Params, batch: Episode) -> Float[Array, "slots batch agents"]:
     """Outputs of the critic over all slots of a time-major batch."""
     n_agents = method.core.env.spec.n_agents
 
@@ -131,57 +128,56 @@ def unroll_critic(method: Ppo, params: Params, batch: Episode) -> Float[Array, "
     return method.critic.unroll((params,), observe, batch.env_state, batch.action_t)[0].squeeze(-1)
 
 
-def play_back(method: Ppo, state: LearnerState, batch: Episode, hp: Hp) -> Played:
+def prepare_rollout(method: Method, state: LearnerState, batch: Episode, hp: Hp) -> Rollout:
     """The batch with the outputs of the networks before the update, whose policy has played it."""
     core = method.core
     avail = jax.vmap(jax.vmap(lambda state: core.env.view(state).avail))(batch.env_state)
-    (logits,) = base.unroll(core, (state.params["agent"],), batch)
+    (logits,) = batches.unroll(core, (state.params["agent"],), batch)
     pi = policy.distribution(logits[:-1], avail[:-1])
     output = unroll_critic(method, state.params["critic"], batch)
     value = value_norm.denormalize(state.opt_state["values"], output) if method.normalize_values else output
-    of_agent = jax.vmap(base.lambda_returns, (None, 1, None), 1)  # (T, N): agents share the reward
-    returns = jax.vmap(of_agent, (1, 1, None), 1)(batch, value, hp)  # (T, B, N)
+    returns = targets.batch_returns(batch, value, hp)  # (T, B, N)
     advantage = returns - value[:-1]
-    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
+    mean = lambda x: batches.agents_mean(x, batch.mask_t)
     center = advantage - mean(advantage)
     advantage = center / (jnp.sqrt(mean(center**2)) + EPS)
     log_prob = jnp.asarray(pi.log_prob(batch.action_t))
-    return Played(batch, avail, log_prob, output[:-1], returns, advantage)
+    return Rollout(batch, avail, log_prob, output[:-1], returns, advantage)
 
 
-def step(method: Ppo, state: LearnerState, played: Played, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
+def step(method: Method, state: LearnerState, rollout: Rollout, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the policy and one of the critic on a minibatch."""
     values: ValueStats = state.opt_state["values"]
     if method.normalize_values:
-        agents = jnp.broadcast_to(played.batch.mask_t[..., None], played.returns.shape)
-        values = value_norm.update(values, played.returns, agents)
-        target = value_norm.normalize(values, played.returns)
+        agents = jnp.broadcast_to(rollout.batch.mask_t[..., None], rollout.returns.shape)
+        values = value_norm.update(values, rollout.returns, agents)
+        target = value_norm.normalize(values, rollout.returns)
     else:
-        target = played.returns
+        target = rollout.returns
     losses = {
-        "agent": jax.value_and_grad(partial(policy_loss, method, played), has_aux=True),
-        "critic": jax.value_and_grad(partial(critic_loss, method, played, target), has_aux=True),
+        "agent": jax.value_and_grad(partial(policy_loss, method, rollout), has_aux=True),
+        "critic": jax.value_and_grad(partial(critic_loss, method, rollout, target), has_aux=True),
     }
     params, opt_state, metrics, norms, total = {}, {"values": values}, {}, {}, 0.0
     for name, loss in losses.items():
         (value, aux), grads = loss(state.params[name])
         old = state.params[name], state.opt_state[name]
-        params[name], opt_state[name] = base.gradient_step(method.core, hp.lr, hp.grad_clip, *old, grads)
+        params[name], opt_state[name] = optimization.gradient_step(method.core, hp.lr, hp.grad_clip, *old, grads)
         metrics, total = metrics | aux, total + value
         norms[name] = optax.tree.norm(grads)
     metrics |= {"loss": total, "grad_norm": norms["critic"], "policy_grad_norm": norms["agent"]}
     return state._replace(params=params, opt_state=opt_state), metrics
 
 
-def policy_loss(method: Ppo, played: Played, params: Params) -> tuple[Float[Array, ""], dict[str, Array]]:
+def policy_loss(method: Method, rollout: Rollout, params: Params) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The clipped objective and the entropy bonus, and metrics."""
-    batch = played.batch
-    (logits,) = base.unroll(method.core, (params,), batch)
-    pi = policy.distribution(logits[:-1], played.avail[:-1])
-    mean = lambda x: base.masked_mean(jnp.mean(x, -1), batch.mask_t)
-    ratio = jnp.exp(pi.log_prob(batch.action_t) - played.log_prob)
+    batch = rollout.batch
+    (logits,) = batches.unroll(method.core, (params,), batch)
+    pi = policy.distribution(logits[:-1], rollout.avail[:-1])
+    mean = lambda x: batches.agents_mean(x, batch.mask_t)
+    ratio = jnp.exp(pi.log_prob(batch.action_t) - rollout.log_prob)
     clipped = jnp.clip(ratio, 1.0 - method.clip, 1.0 + method.clip)
-    surrogate = mean(jnp.minimum(ratio * played.advantage, clipped * played.advantage))
+    surrogate = mean(jnp.minimum(ratio * rollout.advantage, clipped * rollout.advantage))
     entropy = mean(pi.entropy())
     share = mean(jnp.abs(ratio - 1.0) > method.clip)
     metrics = {"policy_loss": -surrogate, "entropy": entropy, "clipped_share": share}
@@ -189,12 +185,12 @@ def policy_loss(method: Ppo, played: Played, params: Params) -> tuple[Float[Arra
 
 
 def critic_loss(
-    method: Ppo, played: Played, target: Float[Array, "time batch agents"], params: Params
+    method: Method, rollout: Rollout, target: Float[Array, "time batch agents"], params: Params
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The larger of the Huber losses of the output and of the output held near the one before the update; metrics."""
-    output = unroll_critic(method, params, played.batch)[:-1]
-    near = played.value + jnp.clip(output - played.value, -method.value_clip, method.value_clip)
+    output = unroll_critic(method, params, rollout.batch)[:-1]
+    near = rollout.value + jnp.clip(output - rollout.value, -method.value_clip, method.value_clip)
     huber = lambda x: optax.losses.huber_loss(x, target, delta=method.huber_delta)
-    mean = lambda x: base.masked_mean(jnp.mean(x, -1), played.batch.mask_t)
+    mean = lambda x: batches.agents_mean(x, rollout.batch.mask_t)
     loss = mean(jnp.maximum(huber(output), huber(near)))
     return loss, {"value_loss": loss, "td_abs": mean(jnp.abs(output - target))}

@@ -13,13 +13,13 @@ from jaxtyping import Array, Bool, Float
 
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base, value
+from qllm_jax.learners import base, batches, optimization, targets, value
 from qllm_jax.learners.base import Core, Learner, LearnerState
 
 PART = "learner 'pqn'"
 
 
-class Pqn(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -34,40 +34,40 @@ def make(core: Core, *, epochs: int = 4, minibatches: int = 16) -> Learner:
     """
     base.require_mixer(core, "pqn")
     epochs = options.integer(PART, "epochs", epochs)
-    method = Pqn(core, epochs, options.integer(PART, "minibatches", minibatches))
+    method = Method(core, epochs, options.integer(PART, "minibatches", minibatches))
 
     def init(key: jax.Array, choice: Choice = None) -> LearnerState:
         key, key_params = jax.random.split(key)
         params = value.init_params(core, key_params, choice)
-        return base.initial_state(params, (), base.OPTIMIZERS[core.optimizer](1.0).init(params), key)
+        return base.initial_state(params, (), optimization.init_optimizer(core, params), key)
 
     return Learner(init, partial(update, method), credit=value.credit(core))
 
 
 def update(
-    method: Pqn, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+    method: Method, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
 ) -> tuple[LearnerState, dict[str, Array]]:
     """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
     del recent, copy_target
     core = method.core
-    stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
+    stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
     key, key_order = jax.random.split(state.key)
 
     def step(state: LearnerState, rows: Array) -> tuple[LearnerState, dict[str, Array]]:
         part = jax.tree.map(lambda x: x[:, rows], batch)
         grads, metrics = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)
-        params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+        params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
         slot, episode = metrics[base.SUSPECT] // len(rows), rows[metrics[base.SUSPECT] % len(rows)]
         metrics |= {"grad_norm": optax.tree.norm(grads), base.SUSPECT: slot * batch.reward_t.shape[1] + episode}
         return state._replace(params=params, opt_state=opt_state), metrics
 
-    order = base.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
+    order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
     state, metrics = jax.lax.scan(step, state._replace(reward_stats=stats, key=key), order)
-    return state, base.over_steps(metrics)
+    return state, optimization.over_steps(metrics)
 
 
 def loss(core: Core, params: Params, batch: Episode, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:
     """`value.td_loss` with the network itself in the place of its target."""
-    (q,) = base.unroll(core, (params["agent"],), batch)
+    (q,) = batches.unroll(core, (params["agent"],), batch)
     both = lambda x: (x, jax.lax.stop_gradient(x))
-    return value.td_loss_of_values(core, both(params), both(q), batch, base.views(core.env, batch), hp)
+    return value.td_loss_of_values(core, both(params), both(q), batch, batches.views(core.env, batch), hp)

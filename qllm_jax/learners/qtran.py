@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, double_q
+from qllm_jax.learners import batches, double_q, targets
 from qllm_jax.learners.base import Core, Learner
 
 PART = "learner 'qtran'"
@@ -90,12 +90,10 @@ def loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """L_td + lambda_opt L_opt + lambda_nopt L_nopt over a time-major batch (equations 4 to 7), and metrics."""
-    observe = lambda state: jax.vmap(method.core.env.view)(state).obs
-    networks = (params["agent"], target_params["agent"])
-    online, target = method.core.agent.unroll_hidden(networks, observe, batch.env_state, batch.action_t)
+    online, target = batches.unroll_hidden(method.core, (params["agent"], target_params["agent"]), batch)
     of_episode = partial(episode_values, method, params["joint"], target_params["joint"])
     got = jax.vmap(of_episode, (1, 1, 1, 1, None), 1)(online, target, view, batch, hp)  # (T, B) each
-    mean = lambda x: base.masked_mean(x, batch.mask_t)
+    mean = lambda x: batches.masked_mean(x, batch.mask_t)
     error = got.joint - got.returns
     # The joint value is fixed in both penalties: the agents move towards it, not it towards them.
     fixed = jax.lax.stop_gradient
@@ -122,12 +120,6 @@ def episode_values(
     of_taken, offset = joint(params, view.state, hidden, taken)
     of_best, _ = joint(params, view.state, hidden, best)
     bootstrap, _ = joint(target_params, view.state, target_hidden, best)
-    returns = jax.lax.stop_gradient(base.lambda_returns(episode, bootstrap, hp))
-    sums = of_actions(q, taken)[:-1], of_actions(q, best)[:-1]
+    returns = jax.lax.stop_gradient(targets.lambda_returns(episode, bootstrap, hp))
+    sums = jnp.sum(batches.chosen_values(q[:-1], taken[:-1]), -1), jnp.sum(batches.chosen_values(q[:-1], best[:-1]), -1)
     return Values(of_taken[:-1], of_best[:-1], offset[:-1], *sums, returns)
-
-
-def of_actions(q: Float[Array, "slots agents actions"], action: Int[Array, "slots agents"]) -> Float[Array, " slots"]:
-    """Sum of the agents' values of their actions."""
-    # A product with the one-hot instead of a gather: its gradient is a product too, not a scatter.
-    return jnp.sum(q * jax.nn.one_hot(action, q.shape[-1]), (-2, -1))

@@ -15,15 +15,15 @@ from jaxtyping import Array, Float, Int
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import actor_critic, base, critics, policy
-from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
+from qllm_jax.learners import actor_critic, base, batches, critics, policy, targets
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 PART = "learner 'riit'"
 
 
-class Riit(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -46,7 +46,7 @@ def make(
 
     UserError for a bad value, or without a mixer.
     """
-    method = Riit(
+    method = Method(
         core=core,
         mixer=base.require_state_value_mixer(core, "riit"),
         critic=Critic(options.integer(PART, "critic_dim", critic_dim), 1),
@@ -73,12 +73,12 @@ def make(
 
 
 def step(
-    method: Riit, state: LearnerState, key: jax.Array, batch: Episode, recent: Episode, hp: Hp
+    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: Episode, hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
     """A step of the critic off-policy, one on-policy, and one of the policy. The key is consumed."""
     core = method.core
     state, off_policy = off_policy_step(method, state, batch, hp)
-    view, logits, pull_back, action = actor_critic.play_back(core, state.params["agent"], key, recent)
+    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, recent)
     state, metrics = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
@@ -88,47 +88,49 @@ def step(
     return state, metrics | of_policy | {base.SUSPECT: suspect}
 
 
-def off_policy_step(method: Riit, state: LearnerState, batch: Episode, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
+def off_policy_step(
+    method: Method, state: LearnerState, batch: Episode, hp: Hp
+) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the critic on one-step targets; the policy is not touched."""
     # No action was taken after the last step. Where the episode did not end there, the step is left out: this spares
     # an unroll of the policy over the replay, whose only use would be that action.
     known = batch._replace(mask_t=batch.mask_t.at[-1].multiply(batch.terminated_t[-1]))
     action = jnp.concatenate([batch.action_t, batch.action_t[-1:]])
-    view = base.views(method.core.env, batch)
+    view = batches.views(method.core.env, batch)
     return critic_step(method, state, known, view, action, hp._replace(td_lambda=jnp.zeros_like(hp.td_lambda)))
 
 
 def critic_step(
-    method: Riit, state: LearnerState, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
+    method: Method, state: LearnerState, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
 ) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the critic towards TD(lambda) of the target critic at the actions taken (SARSA, not a maximum)."""
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
     value = team_values(method, state.target_params["critic"], chosen, action, view)  # (T+1, B)
-    returns = jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, value, hp)
+    returns = targets.batch_returns(batch, value, hp)
 
     def critic_loss(params: Params) -> tuple[jax.Array, None]:
         error = team_values(method, params, chosen, action, view)[:-1] - returns
-        return 0.5 * base.masked_mean(error**2, batch.mask_t), None
+        return 0.5 * batches.masked_mean(error**2, batch.mask_t), None
 
     state, _, metrics = actor_critic.critic_step(method.core, state, critic_loss, method.critic_lr, hp)
-    metrics |= {"target": base.masked_mean(returns, batch.mask_t), base.SUSPECT: base.suspect(value)}
+    metrics |= {"target": batches.masked_mean(returns, batch.mask_t), base.SUSPECT: batches.suspect(value)}
     return state, metrics
 
 
 def policy_loss(
-    method: Riit, logits: Float[Array, "slots batch agents actions"], params: Params, view: View, batch: Episode
+    method: Method, logits: Float[Array, "slots batch agents actions"], params: Params, view: View, batch: Episode
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """-(mixed value of all agents' probabilities) - adaptive entropy bonus; and the entropy. Logits are over slots."""
     view = jax.tree.map(lambda x: x[:-1], view)
     pi = policy.distribution(logits[:-1], view.avail)
     value = team_values(method, params, jnp.asarray(pi.probs), batch.action_t, view)
-    entropy = base.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    entropy = batches.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
     bonus = method.entropy_weight * policy.adaptive_bonus(entropy)
-    return -base.masked_mean(value, batch.mask_t) - bonus, entropy
+    return -batches.masked_mean(value, batch.mask_t) - bonus, entropy
 
 
 def team_values(
-    method: Riit, params: Params, chosen: jax.Array, action: jax.Array, view: View
+    method: Method, params: Params, chosen: jax.Array, action: jax.Array, view: View
 ) -> Float[Array, "time batch"]:
     """Mixed values of all samples; `chosen` (..., N, A) holds one-hot actions or probabilities."""
     one = lambda chosen, action, view: method.mixer.apply(
@@ -138,7 +140,7 @@ def team_values(
 
 
 def mixer_inputs(
-    method: Riit, params: Params, chosen: Float[Array, "agents actions"], action: Int[Array, " agents"], view: View
+    method: Method, params: Params, chosen: Float[Array, "agents actions"], action: Int[Array, " agents"], view: View
 ) -> MixerInputs:
     """Inputs of the mixer for one sample: the agents' critics in the place of their Q-values."""
     value = critics.apply(method.critic, params["agents"], inputs_of(view.obs, chosen)).squeeze(-1)
@@ -150,17 +152,16 @@ def inputs_of(obs: Float[Array, "agents obs"], chosen: Float[Array, "agents acti
     return {"obs": obs, "id": jnp.eye(obs.shape[0]), "action": chosen}, {}
 
 
-def credit(method: Riit) -> Credit:
+def credit(method: Method) -> CreditWeights:
     """d(team value)/d(agent's critic)."""
     weights = lambda params, inputs: slopes(method.mixer, params["critic"]["mixer"], inputs)
-    return Credit(partial(credit_inputs, method), weights)
+    return CreditWeights(partial(credit_inputs, method), weights)
 
 
-def credit_inputs(method: Riit, params: Params, episode: Episode) -> MixerInputs:
+def credit_inputs(method: Method, params: Params, episode: Episode) -> MixerInputs:
     """Inputs of the mixer in every slot, at the actions taken; in the last one at the most likely ones."""
     view = jax.vmap(method.core.env.view)(episode.env_state)
-    observe = lambda state: method.core.env.view(state).obs
-    (logits,) = method.core.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)
+    logits = batches.unroll_episode(method.core, params["agent"], episode)
     likely = policy.distribution(logits[-1:], view.avail[-1:]).mode()
     action = jnp.concatenate([episode.action_t, likely])  # (T+1, N)
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)

@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_envs import Env, EnvState, Spec, Step, View, outside
-from qllm_jax.errors import UserError
-from qllm_jax.tfcaf import TaskFunction, find, task_from_source
-from qllm_jax.tfcaf.loading.source import Source
+from qllm_envs import Env, EnvState, Spec, Step, View
+from qllm_jax.tfcaf import TaskFunction, task_from_source
+from qllm_jax.tfcaf.loading.lookup import find_for_env
 
 NONE = -1  # in place of a task
 MOST_DROPPED = 0.9  # share of an agent's steps in which it is not told the task of an episode with tasks, at the end
@@ -31,19 +30,9 @@ class Tasked(NamedTuple):
     dropped: Float[Array, ""]  # share of the steps in which an agent is told none all the same
 
 
-def source_of(spec: Spec, task: str) -> Source:
-    """Return the text of a task function by name or path. UserError if there is none."""
-    if task == spec.made_by and outside.parse(spec.made_by):
-        raise UserError(
-            f"environment {spec.made_by!r} has no task function in the library: give algo.learner.task=FILE.py, which "
-            "python -m qllm_jax.generate kind=task writes"
-        )
-    return find(task, "task")
-
-
 def load(spec: Spec, task: str) -> TaskFunction:
     """Load a task function by name or path. UserError for one that does not exist or breaks the contract."""
-    found = source_of(spec, task)
+    found = find_for_env(spec, task, "task")
     return task_from_source(found.text, found.file, spec)._replace(name=found.name)
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from qllm_envs import View
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base, double_q
-from qllm_jax.learners.base import Core, Credit, Learner
+from qllm_jax.learners import base, batches, double_q, targets
+from qllm_jax.learners.base import Core, CreditWeights, Learner
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 
@@ -31,7 +31,7 @@ def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
-    q, target_q = base.unroll(core, (params["agent"], target_params["agent"]), batch)
+    q, target_q = batches.unroll(core, (params["agent"], target_params["agent"]), batch)
     return td_loss_of_values(core, (params, target_params), (q, target_q), batch, view, hp)
 
 
@@ -50,12 +50,12 @@ def td_loss_of_values(
         return team_values(mixer, params[0]["mixer"], params[1]["mixer"], q, target_q, view, action_t)
 
     q_tot, target_tot = jax.vmap(episode_values, 1, 1)(*values, view, batch.action_t)  # (T+1, B) each
-    returns = jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, target_tot, hp)  # (T, B)
+    returns = targets.batch_returns(batch, target_tot, hp)  # (T, B)
     error = q_tot[:-1] - jax.lax.stop_gradient(returns)
-    mean = lambda x: base.masked_mean(x, batch.mask_t)
+    mean = lambda x: batches.masked_mean(x, batch.mask_t)
     loss = mean(error**2)
     metrics = {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
-    return loss, metrics | {base.SUSPECT: base.suspect(q_tot, target_tot)}
+    return loss, metrics | {base.SUSPECT: batches.suspect(q_tot, target_tot)}
 
 
 def team_values(
@@ -72,16 +72,15 @@ def team_values(
     return mix(params, online), mix(target_params, target)
 
 
-def credit(core: Core) -> Credit:
+def credit(core: Core) -> CreditWeights:
     """dQ_tot/dq_i of the chosen actions. UserError without a mixer."""
     mixer = base.require_mixer(core, "value")
-    return Credit(partial(credit_inputs, core), lambda params, inputs: slopes(mixer, params["mixer"], inputs))
+    return CreditWeights(partial(credit_inputs, core), lambda params, inputs: slopes(mixer, params["mixer"], inputs))
 
 
 def credit_inputs(core: Core, params: Params, episode: Episode) -> MixerInputs:
     """Inputs of the mixer at the actions taken in every slot; in the last one, where none was taken, at greedy ones."""
-    observe = lambda state: core.env.view(state).obs
-    (q,) = core.agent.unroll((params["agent"],), observe, episode.env_state, episode.action_t)  # (T+1, N, A)
+    q = batches.unroll_episode(core, params["agent"], episode)  # (T+1, N, A)
     view = jax.vmap(core.env.view)(episode.env_state)
     greedy = jnp.argmax(jnp.where(view.avail[-1], q[-1], -jnp.inf), -1)
     action = jnp.concatenate([episode.action_t, greedy[None]])  # (T+1, N)

@@ -17,15 +17,15 @@ from qllm_jax.core import options
 from qllm_jax.core.initializers import Dense
 from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base, policy
-from qllm_jax.learners.base import Core, Credit, Learner, LearnerState
+from qllm_jax.learners import base, batches, optimization, policy, targets
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 PART = "learner 'vmix'"
 HEAD = Dense(1)  # an agent's own value, from its hidden state
 
 
-class Vmix(NamedTuple):
+class Method(NamedTuple):
     """The parts and the checked options of the method. All static."""
 
     core: Core
@@ -36,7 +36,7 @@ class Vmix(NamedTuple):
 
 def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01, evaluation: str = "greedy") -> Learner:
     """On-policy where batch and buffer are one rollout. UserError for a bad value, or without a mixer."""
-    method = Vmix(
+    method = Method(
         core=core,
         mixer=base.require_state_value_mixer(core, "vmix"),
         value_weight=options.number(PART, "value_weight", value_weight, low=0),
@@ -51,7 +51,7 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
             "mixer": base.init_mixer(core, method.mixer, key_mixer, key_env, choice),
         }
         # There is no target network: the returns are made with the network that learns them.
-        return base.initial_state(params, (), base.OPTIMIZERS[core.optimizer](1.0).init(params))
+        return base.initial_state(params, (), optimization.init_optimizer(core, params))
 
     return Learner(
         init=init,
@@ -63,37 +63,37 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
 
 
 def update(
-    method: Vmix, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
+    method: Method, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
 ) -> tuple[LearnerState, dict[str, Array]]:
     """One step of the one optimizer."""
     del recent, copy_target
     core = method.core
-    stats, batch = base.standardize_rewards(core, state.reward_stats, batch)
-    view = base.views(core.env, batch)
+    stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
+    view = batches.views(core.env, batch)
     total = lambda params: loss(method, params, batch, view, hp)
     grads, metrics = jax.grad(total, has_aux=True)(state.params)
-    params, opt_state = base.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+    params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
     return LearnerState(params, {}, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
 
 
-def loss(method: Vmix, params: Params, batch: Episode, view: View, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:
+def loss(
+    method: Method, params: Params, batch: Episode, view: View, hp: Hp
+) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Policy gradient, squared error of the team value and entropy bonus over a time-major batch; and metrics."""
-    observe = lambda state: jax.vmap(method.core.env.view)(state).obs
-    networks = (params["agent"],)
-    ((hidden, logits),) = method.core.agent.unroll_hidden(networks, observe, batch.env_state, batch.action_t)
+    ((hidden, logits),) = batches.unroll_hidden(method.core, (params["agent"],), batch)
     inputs = jax.vmap(jax.vmap(partial(mixer_inputs, params)))(hidden, view)
     value = jax.vmap(jax.vmap(method.mixer.apply, (None, 0)), (None, 0))(params["mixer"], inputs)  # (T+1, B)
-    returns = jax.lax.stop_gradient(jax.vmap(base.lambda_returns, (1, 1, None), 1)(batch, value, hp))
+    returns = jax.lax.stop_gradient(targets.batch_returns(batch, value, hp))
     error = returns - value[:-1]  # (T, B): the advantage of all agents alike
     pi = policy.distribution(logits[:-1], view.avail[:-1])
-    mean = lambda x: base.masked_mean(x, batch.mask_t)
+    mean = lambda x: batches.masked_mean(x, batch.mask_t)
     log_prob = jnp.mean(pi.log_prob(batch.action_t), -1)
     policy_loss = -mean(jax.lax.stop_gradient(error) * log_prob)
     entropy = mean(jnp.mean(pi.entropy(), -1))
     total = policy_loss + method.value_weight * mean(error**2) - method.entropy_weight * entropy
     metrics = {"loss": total, "policy_loss": policy_loss, "entropy": entropy}
     metrics |= {"target": mean(returns), "td_abs": mean(jnp.abs(error))}
-    return total, metrics | {base.SUSPECT: base.suspect(value)}
+    return total, metrics | {base.SUSPECT: batches.suspect(value)}
 
 
 def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: View) -> MixerInputs:
@@ -102,15 +102,14 @@ def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: Vi
     return MixerInputs(value, jax.lax.stop_gradient(value), jnp.zeros(value.shape, jnp.int32), view.state, view.fields)
 
 
-def credit(method: Vmix) -> Credit:
+def credit(method: Method) -> CreditWeights:
     """dV_tot/dv_i."""
     weights = lambda params, inputs: slopes(method.mixer, params["mixer"], inputs)
-    return Credit(partial(credit_inputs, method), weights)
+    return CreditWeights(partial(credit_inputs, method), weights)
 
 
-def credit_inputs(method: Vmix, params: Params, episode: Episode) -> MixerInputs:
+def credit_inputs(method: Method, params: Params, episode: Episode) -> MixerInputs:
     """Inputs of the mixer in every slot."""
-    observe = lambda state: method.core.env.view(state).obs
-    networks = (params["agent"],)
+    networks, observe = (params["agent"],), partial(batches.observe, method.core.env)
     ((hidden, _),) = method.core.agent.unroll_hidden(networks, observe, episode.env_state, episode.action_t)
     return jax.vmap(partial(mixer_inputs, params))(hidden, jax.vmap(method.core.env.view)(episode.env_state))

@@ -13,7 +13,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
-from qllm_jax.learners import base, double_q, value
+from qllm_jax.learners import base, batches, double_q, targets, value
 from qllm_jax.learners.base import Core, Learner
 from qllm_jax.mixers import Mixer, MixerInputs
 
@@ -82,15 +82,15 @@ def td_loss(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The mixer's weighted and the central network's plain masked mean of squared errors, one target for both."""
     networks = (params["agent"], params["central_agent"], target_params["central_agent"])
-    q, central_q, target_q = base.unroll(method.core, networks, batch)  # (T+1, B, N, A) each
+    q, central_q, target_q = batches.unroll(method.core, networks, batch)  # (T+1, B, N, A) each
     of_episode = partial(episode_values, method, params, target_params)
     got = jax.vmap(of_episode, (1, 1, 1, 1, 1, None), 1)(q, central_q, target_q, view, batch, hp)  # (T, B) each
-    mean = lambda x: base.masked_mean(x, batch.mask_t)
+    mean = lambda x: batches.masked_mean(x, batch.mask_t)
     error, central_error = got.q_tot - got.returns, got.q_hat - got.returns
     mixed, central = mean(got.weight * error**2), mean(central_error**2)
     metrics = {"loss": mixed + central, "central_loss": central, "weight": mean(got.weight), "q_tot": mean(got.q_tot)}
     metrics |= {"target": mean(got.returns), "td_abs": mean(jnp.abs(error))}
-    return mixed + central, metrics | {base.SUSPECT: base.suspect(got.q_tot, got.q_hat)}
+    return mixed + central, metrics | {base.SUSPECT: batches.suspect(got.q_tot, got.q_hat)}
 
 
 def episode_values(
@@ -104,7 +104,7 @@ def episode_values(
     q_tot = mix(params["mixer"], double_q.mixer_inputs(q, taken, view))[:-1]
     q_hat = centrally(params["central"], double_q.mixer_inputs(central_q, taken, view))[:-1]
     target = centrally(target_params["central"], double_q.mixer_inputs(target_q, best, view))  # (T+1,)
-    returns = jax.lax.stop_gradient(base.lambda_returns(episode, target, hp))
+    returns = jax.lax.stop_gradient(targets.lambda_returns(episode, target, hp))
     greedy = jnp.all(taken == best, -1)[:-1]
     full = counts_in_full(method.weighting, q_tot, returns, greedy, target[:-1])
     return Values(q_tot, q_hat, returns, jnp.where(full, 1.0, method.alpha))

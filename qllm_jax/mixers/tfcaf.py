@@ -5,19 +5,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from qllm_envs import Spec, outside
+from qllm_envs import Spec
 from qllm_jax.config import split_control
-from qllm_jax.core.types import Params
+from qllm_jax.core import choosing
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import controls
 from qllm_jax.mixers.base import Mixer, MixerInputs
 from qllm_jax.mixers.controls import Control
-from qllm_jax.tfcaf import CreditFunction, find, from_source
-from qllm_jax.tfcaf.loading.source import Source
-
-CHOICE = "choice"  # name of the parameter of `choosing`; checkpoints hold it
+from qllm_jax.tfcaf import CreditFunction, from_source
+from qllm_jax.tfcaf.loading.lookup import find_for_env
 
 
 def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> Mixer:
@@ -29,26 +26,10 @@ def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> 
     `qllm_jax.run.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
     """
     factor = resolve_scale(scale, spec.n_agents)
-    check_has_function(spec, function)
     control = split_control(function)[1]
     spoil = controls.find(control) if control else None
-    found = source_of(spec, function)
+    found = find_for_env(spec, function)
     return from_credit(from_source(found.text, found.file, spec), factor, spoil)
-
-
-def source_of(spec: Spec, function: str = "") -> Source:
-    """Return the text that `make` loads for the option `function`. UserError if there is none."""
-    check_has_function(spec, function)
-    return find(split_control(function)[0] or spec.name)
-
-
-def check_has_function(spec: Spec, function: str) -> None:
-    """UserError if `function` is the name of an environment from outside, of which the library has none."""
-    if function in ("", spec.made_by) and outside.parse(spec.made_by):
-        raise UserError(
-            f"environment {spec.made_by!r} has no credit function in the library: give algo.mixer.function=FILE.py, "
-            "which python -m qllm_jax.generate writes, or another method, such as algo=matched_qmix"
-        )
 
 
 def from_credit(credit: CreditFunction, scale: float, control: Control | None = None) -> Mixer:
@@ -76,30 +57,21 @@ def from_credit(credit: CreditFunction, scale: float, control: Control | None = 
 
 
 def from_credits(credits: Sequence[CreditFunction], scale: float) -> Mixer:
-    """Return the mixer that chooses among several credit functions, see `choosing`."""
-    return choosing([from_credit(credit, scale) for credit in credits])
+    """Return the mixer that chooses among several credit functions, see `choose`."""
+    return choose([from_credit(credit, scale) for credit in credits])
 
 
-def choosing(each: Sequence[Mixer]) -> Mixer:
+def choose(each: Sequence[Mixer]) -> Mixer:
     """One mixer of K that learn nothing: each run uses the one that its `choice`, a one-hot (K,), marks.
 
     `choice` is the third argument of `init` and a parameter without a gradient, so it never changes. Under a vmap over
     runs all K mixers are evaluated for all runs.
     """
 
-    def init(key: jax.Array, inputs: MixerInputs, choice: Float[Array, " functions"]) -> Params:
-        # Copied: an argument that a compiled function returned as it came would be donated with the state.
-        params = {CHOICE: jnp.array(choice, jnp.float32)}
-        own = {str(i): one.init(key, inputs) for i, one in enumerate(each)}
-        return params | {i: fixed for i, fixed in own.items() if fixed}
-
-    def apply(params: dict, inputs: MixerInputs) -> jax.Array:
-        branches = [partial(one.apply, params.get(str(i), {})) for i, one in enumerate(each)]
-        return jax.lax.switch(jnp.argmax(params[CHOICE]), branches, inputs)
-
-    together = lambda name: tuple(part for one in each for part in getattr(one, name))
-    credits_ = together("credits")
-    return Mixer(init, apply, sources=together("sources"), credits=credits_, programs=together("programs"))
+    init = lambda key, inputs, choice: choosing.params_of([one.init(key, inputs) for one in each], choice)
+    apply = partial(choosing.call, [one.apply for one in each])
+    sources, credits, programs = (choosing.joined(each, field) for field in ("sources", "credits", "programs"))
+    return Mixer(init, apply, sources=sources, credits=credits, programs=programs)
 
 
 def resolve_scale(scale: str | float, n_agents: int) -> float:

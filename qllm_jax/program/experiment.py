@@ -27,11 +27,12 @@ from qllm_jax.core.agents import Agent
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
-from qllm_jax.learners import Core, Learner, base, reward_credit, tasks
+from qllm_jax.learners import Core, Learner, base, tasks
 from qllm_jax.mixers import Mixer, tfcaf
 from qllm_jax.program import compiled, devices, run_axis
 from qllm_jax.program.devices import Pool
 from qllm_jax.program.one_run import RunState, Sizes
+from qllm_jax.tfcaf.loading.lookup import find_for_env
 from qllm_jax.tfcaf.loading.source import Source
 
 
@@ -173,7 +174,7 @@ def make_mixer(config: Config, env: Env) -> Mixer | None:
             check_mixer(name, mixer, env)
             trust.remember(name)
         return mixer
-    return tfcaf.choosing([mixers.make(name, env.spec, **options | {"function": function}) for function in functions])
+    return tfcaf.choose([mixers.make(name, env.spec, **options | {"function": function}) for function in functions])
 
 
 def check_mixer(name: str, mixer: Mixer, env: Env) -> None:
@@ -197,11 +198,11 @@ def credit_functions(config: Config, env: Env) -> list[Source]:
     part = function_part(config.algo)
     if not part:
         return []
-    source_of = tfcaf.source_of if part == "mixer" else reward_credit.source_of
+    kind = "value" if part == "mixer" else "reward"
     functions = config.sweep.tfcaf or [given_function(config.algo)]
     # A function and its controls are one text.
-    found = list(dict.fromkeys(source_of(env.spec, function) for function in functions))
-    return [*found, tasks.source_of(env.spec, task)] if (task := given_task(config.algo)) else found
+    found = list(dict.fromkeys(find_for_env(env.spec, function, kind) for function in functions))
+    return [*found, find_for_env(env.spec, task, "task")] if (task := given_task(config.algo)) else found
 
 
 def make_learner(config: Config, core: Core) -> Learner:

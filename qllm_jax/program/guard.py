@@ -1,7 +1,8 @@
 """The guard of training: a step along a gradient that is not finite is not made, and its run learns no more.
 
 NaN and infinity go from credit weights to the loss, and from there to the gradient, whose norm decides in
-`base.gradient_step`. Parameters and moments stay as they were, targets approach them; other runs are not touched.
+`optimization.gradient_step`. Parameters and moments stay as they were, targets approach them; other runs are not
+touched.
 """
 
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def none(env_state: EnvState) -> Fault:
 
 
 def frozen(fault: Fault, hp: Hp) -> Hp:
-    """Numbers of a run; after a fault without a clip, so that `base.gradient_step` makes no step."""
+    """Numbers of a run; after a fault without a clip, so that `optimization.gradient_step` makes no step."""
     return hp._replace(grad_clip=jnp.where(fault.env_steps == NONE, hp.grad_clip, jnp.nan))
 
 

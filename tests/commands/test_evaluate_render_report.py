@@ -54,7 +54,7 @@ def first_seed(params: Params) -> Params:
 
 
 def weights_of(run: LoadedRun, episode: Episode, mixer: mixers.Mixer, params: Params) -> np.ndarray:
-    core = Core(run.exp.env, run.exp.agent, mixer, "adam", standardize=False)
+    core = Core(run.exp.env, run.exp.agent, mixer, "adam", standardize=False, reward_scale=1.0)
     both = {"agent": first_seed(run.params["agent"]), "mixer": params}
     return np.asarray(jax.jit(partial(base.credit_weights, value.credit(core)))(both, episode))
 

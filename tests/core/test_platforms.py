@@ -11,7 +11,7 @@ import qllm_envs
 from qllm_jax import config
 from qllm_jax.core import agents, lockstep, platforms, rollout, rollout_gpu
 from qllm_jax.core.rows import rows_of
-from qllm_jax.learners import base
+from qllm_jax.learners import targets
 from qllm_jax.program import experiment, one_run
 
 pytestmark = pytest.mark.thorough
@@ -111,7 +111,7 @@ def test_lambda_returns_need_no_loop(length: int, lambda_: float):
     discount_t = 0.99 * (jax.random.uniform(keys[2], (length,)) > 0.05)  # 0 where an episode ends
     expected = rlax.lambda_returns(reward_t, discount_t, value_t, lambda_)
     np.testing.assert_allclose(
-        base._doubled(reward_t, discount_t, value_t, jnp.float32(lambda_)), expected, rtol=1e-5, atol=1e-5
+        targets._doubled(reward_t, discount_t, value_t, jnp.float32(lambda_)), expected, rtol=1e-5, atol=1e-5
     )
 
 

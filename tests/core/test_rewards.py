@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.core import rewards
-from qllm_jax.learners import base
+from qllm_jax.learners import targets
 
 
 def test_merged_moments_are_those_of_all_rewards_together():
@@ -44,7 +44,7 @@ def test_a_scale_multiplies_rewards_where_they_are_not_standardized():
     batch, stats = SimpleNamespace(reward_t=jnp.array([[2.0], [4.0]])), rewards.initial()
     batch._replace = lambda **changed: SimpleNamespace(**changed)
     core = lambda scale: cast(Any, SimpleNamespace(standardize=False, reward_scale=scale))
-    same, scaled = (base.standardize_rewards(core(scale), stats, cast(Any, batch)) for scale in (1.0, 0.5))
+    same, scaled = (targets.standardize_rewards(core(scale), stats, cast(Any, batch)) for scale in (1.0, 0.5))
     assert same[1] is batch
     assert scaled[1].reward_t.tolist() == [[1.0], [2.0]]
     assert scaled[0] is stats

@@ -27,7 +27,7 @@ def weighted(params: dict, inputs: MixerInputs) -> jnp.ndarray:
 
 def core() -> Core:
     agent = agents.make(ENV.spec, 4)._replace(unroll=lambda networks, *_: (Q,) * len(networks))
-    return Core(ENV, agent, Mixer(lambda key, inputs: {}, weighted), "adam", standardize=False)
+    return Core(ENV, agent, Mixer(lambda key, inputs: {}, weighted), "adam", standardize=False, reward_scale=1.0)
 
 
 def batch(mask: list[float]) -> Episode:

@@ -41,9 +41,9 @@ TABLE = {
 }
 
 
-def method(env=None, **changes) -> coma.Coma:
+def method(env=None, **changes) -> coma.Method:
     env = env or probe(3, None, lambda state, actions: 1.0)
-    parts = coma.Coma(core_of(env, 4), Critic(8, env.spec.n_actions), None, 10, 0.001, False, False, False)
+    parts = coma.Method(core_of(env, 4), Critic(8, env.spec.n_actions), None, 10, 0.001, False, False, False)
     return parts._replace(**changes)
 
 

@@ -23,7 +23,7 @@ from probes import probe
 
 from qllm_jax import learners
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, lica, policy
+from qllm_jax.learners import batches, lica, policy
 from qllm_jax.program import compiled
 
 
@@ -54,7 +54,7 @@ def numpy_critic(params, state, chosen) -> float:
 def setting(ends_at: int | None = 3):
     """The method's parts, a fresh state whose targets differ from it, and a batch."""
     env = probe(4, ends_at, lambda state, actions: 1.0 + state.t)
-    parts = lica.Lica(core_of(env, 4), lica.LicaNetwork(3, 5), None, 0.5)
+    parts = lica.Method(core_of(env, 4), lica.LicaNetwork(3, 5), None, 0.5)
     learner = learners.make("lica", parts.core, embed_dim=3, hypernet_dim=5)
     state = fresh(learner)
     other = {"critic": fresh(learner, 1).params["critic"]}
@@ -75,7 +75,7 @@ def test_the_critic_equals_numpy_on_actions_and_on_probabilities():
 
 def test_the_targets_are_td_lambda_of_the_target_critic_at_the_actions_taken():
     parts, _, state, batch = setting()
-    view = base.views(parts.core.env, batch)
+    view = batches.views(parts.core.env, batch)
     action = jnp.concatenate([batch.action_t, jnp.full((1, 2, 2), 1)])
     target = state.target_params["critic"]
     returns = jax.jit(lambda: lica.returns_of(parts, target, batch, view, action, hp(td_lambda=0.8)))()
@@ -88,7 +88,7 @@ def test_the_targets_are_td_lambda_of_the_target_critic_at_the_actions_taken():
 
 def test_the_policy_s_loss_is_the_value_of_its_probabilities_and_a_bonus_of_constant_size():
     parts, _, state, batch = setting()
-    view = base.views(parts.core.env, batch)
+    view = batches.views(parts.core.env, batch)
     logits = jax.random.normal(jax.random.key(5), (5, 2, 2, 3))
     loss = jax.jit(lambda logits: lica.policy_loss(parts, logits, state.params["critic"], batch, view))
     probs, mask = np.asarray(jax.nn.softmax(logits)), np.asarray(batch.mask_t)

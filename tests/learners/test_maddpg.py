@@ -20,7 +20,7 @@ from probes import probe
 
 from qllm_jax import learners
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, critics, maddpg, policy
+from qllm_jax.learners import batches, critics, maddpg, policy
 from qllm_jax.learners.critics import Critic
 from qllm_jax.program import compiled
 
@@ -65,7 +65,7 @@ def test_draws_have_the_softmax_s_frequencies():
 
 def setting(env, **changes):
     """The method's parts, a fresh state whose targets differ from it, and a batch."""
-    parts = maddpg.Maddpg(core_of(env, 4), Critic(8, 1), None, 0.001, False)._replace(**changes)
+    parts = maddpg.Method(core_of(env, 4), Critic(8, 1), None, 0.001, False)._replace(**changes)
     learner = learners.make("maddpg", parts.core, critic_dim=8, released_mask=parts.released_mask)
     state = fresh(learner)
     return parts, learner, state._replace(target_params=fresh(learner, 1).params), batch_of(env)
@@ -84,9 +84,9 @@ def numpy_critic(params, agent: int, state, joint) -> float:
 def test_targets_are_one_step_and_use_the_target_policy_s_most_likely_joint_action():
     env = probe(3, None, lambda state, actions: 1.0 + state.t, avail=(True, False, True))
     parts, _, state, batch = setting(env)
-    view = base.views(env, batch)
+    view = batches.views(env, batch)
     got = jax.jit(lambda: maddpg.returns_of(parts, state.target_params, batch, view, hp()))()
-    (logits,) = base.unroll(parts.core, (state.target_params["agent"],), batch)
+    (logits,) = batches.unroll(parts.core, (state.target_params["agent"],), batch)
     best = np.where(np.asarray(view.avail), np.asarray(logits), -np.inf).argmax(-1)
     for t, b, i in np.ndindex(3, 2, 2):
         value = numpy_critic(state.target_params["critic"], i, view.state[t + 1, b], np.eye(3)[best[t + 1, b]])

@@ -13,7 +13,7 @@ from samples import numpy_mlp
 from qllm_jax import learners
 from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
-from qllm_jax.learners import LearnerState, base, maser
+from qllm_jax.learners import LearnerState, base, batches, maser, optimization
 from qllm_jax.program import compiled
 
 QMIX = {"name": "qmix", "embed_dim": 4, "hypernet_layers": 1}
@@ -103,7 +103,7 @@ def step(mode: str):
     method = maser.Method(core, maser.Mlp((8,), 3), mode, **WEIGHTS)
 
     def loss(params: dict, target_params: dict, batch: Episode):
-        return maser.td_loss(method, params, target_params, batch, base.views(core.env, batch), hp())
+        return maser.td_loss(method, params, target_params, batch, batches.views(core.env, batch), hp())
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
@@ -130,7 +130,7 @@ def test_without_its_additions_it_is_the_value_learner():
     core, state, batch = setting("qmix")
     update = {name: jax.jit(learners.make(name, core, **o).update) for name, o in (("maser", NOTHING), ("value", {}))}
     plain = {name: state.params[name] for name in ("agent", "mixer")}
-    opt_state = base.OPTIMIZERS["adam"](1.0).init(plain)
+    opt_state = optimization.OPTIMIZERS["adam"](1.0).init(plain)
     value = LearnerState(plain, state.target_params, opt_state, state.reward_stats)
     mine, metrics = update["maser"](state, batch, None, hp(), jnp.asarray(True))
     its, expected = update["value"](value, batch, None, hp(), jnp.asarray(True))

@@ -61,7 +61,7 @@ def updated(learner: Learner, batch, n: int = 3) -> tuple[LearnerState, dict]:
 
 def credited_by(core: Core, function: str):
     """Batches with the credit of a function, as it is given."""
-    method = mca.Method(core, reward_credit.make(core.env.spec, [function]), None)
+    method = mca.Method(core, reward_credit.load(core.env.spec, [function]), None)
     state = LearnerState({}, {}, None, rewards.initial())
     return jax.jit(lambda batch: mca.with_credit(method, state, batch)[1])
 
@@ -137,7 +137,7 @@ def test_a_network_of_factors_is_fitted_to_the_team_s_return(tmp_path: Path):
     state, last = updated(learner, batch, 150)
     assert last["return_error"] < 0.3 * first["return_error"]
     # The first factor says whether the agent brought the reward about.
-    method = mca.Method(core, reward_credit.make(DUTY.spec, [str(file)]), mca.Mlp((8,), 1))
+    method = mca.Method(core, reward_credit.load(DUTY.spec, [str(file)]), mca.Mlp((8,), 1))
     right, wrong = mca.credit_of(method, state.params, jnp.array([[1.0, 1.0], [0.0, 1.0]]))
     assert right > wrong + 0.5
 
@@ -183,11 +183,11 @@ def test_a_function_of_another_kind_is_refused(tmp_path: Path):
 
 
 def test_runs_of_a_sweep_choose_among_functions(written: str):
-    credit = reward_credit.make(DUTY.spec, ["duty", written, "duty:team"])
+    credit = reward_credit.load(DUTY.spec, ["duty", written, "duty:team"])
     view = DUTY.view(DUTY.reset(jax.random.key(0)))
-    step = reward_credit.Step(view.fields, jnp.zeros(3, jnp.int32), jnp.float32(1.0), view.fields)
+    step = reward_credit.Transition(view.fields, jnp.zeros(3, jnp.int32), jnp.float32(1.0), view.fields)
     for i, name in enumerate(("duty", written, "duty:team")):
         chosen = credit.apply(credit.init(jax.random.key(1), jnp.eye(3)[i]), step)
-        alone = reward_credit.make(DUTY.spec, [name])
+        alone = reward_credit.load(DUTY.spec, [name])
         np.testing.assert_allclose(chosen, alone.apply(alone.init(jax.random.key(1), None), step))
     assert len(credit.sources) == 3

@@ -19,9 +19,9 @@ from qllm_jax.program import compiled
 HP = hp(td_lambda=0.95, lr=1e-2)
 
 
-def method_of(core, **changes) -> ppo.Ppo:
+def method_of(core, **changes) -> ppo.Method:
     critic = core.agent.alike(core.env.spec.state_dim, 1)
-    return ppo.Ppo(core, critic, "state", 1, 1, 0.2, 0.2, 0.1, 0.01, True)._replace(**changes)
+    return ppo.Method(core, critic, "state", 1, 1, 0.2, 0.2, 0.1, 0.01, True)._replace(**changes)
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def test_parameters_are_two_networks_of_one_kind(sees: str, inputs: int):
     assert count(learners.make("ppo", core, critic_sees=sees)) == network(20, 5) + network(inputs, 1)
 
 
-def networks(method: ppo.Ppo, params, batch) -> tuple[np.ndarray, np.ndarray]:
+def networks(method: ppo.Method, params, batch) -> tuple[np.ndarray, np.ndarray]:
     """Values (T+1, B, N) and probabilities (T+1, B, N, A), stepped one slot at a time."""
     env, values, probs = method.core.env, [], []
     hiddens = [agent.initial_hidden(2) for agent in (method.core.agent, method.critic)]
@@ -56,7 +56,7 @@ def networks(method: ppo.Ppo, params, batch) -> tuple[np.ndarray, np.ndarray]:
 
 def test_returns_and_advantages_are_those_of_gae_by_hand():
     _, method, state, batch = setting()
-    played = jax.jit(partial(ppo.play_back, method))(state, batch, HP)
+    played = jax.jit(partial(ppo.prepare_rollout, method))(state, batch, HP)
     value, probs = networks(method, state.params, batch)  # nothing is normalized before the first update
     mask, reward, ends = np.asarray(batch.mask_t), np.asarray(batch.reward_t), np.asarray(batch.terminated_t, int)
     one = lambda b, n: by_hand(reward[:, b], ends[:, b], mask[:, b], value[:, b, n], 0.9, 0.95)
@@ -77,7 +77,7 @@ def test_losses_are_clipped_by_hand():
     draw = lambda: jnp.asarray(rng.normal(size=(4, 2, 2)), jnp.float32)
     avail = jnp.ones((5, 2, 2, method.core.env.spec.n_actions), bool)
     target = draw()
-    played = ppo.Played(batch, avail, jnp.log(jnp.full((4, 2, 2), 0.4)), draw(), draw(), draw())
+    played = ppo.Rollout(batch, avail, jnp.log(jnp.full((4, 2, 2), 0.4)), draw(), draw(), draw())
     (policy_loss, seen) = jax.jit(partial(ppo.policy_loss, method, played))(other.params["agent"])
     critic_loss, _ = jax.jit(partial(ppo.critic_loss, method, played, target))(other.params["critic"])
     value, probs = networks(method, other.params, batch)
@@ -129,7 +129,7 @@ def test_an_update_takes_epochs_times_minibatches_steps_each_on_its_episodes():
     after, metrics = jax.jit(partial(ppo.update, many))(state, batch, None, HP, False)
     assert int(after.opt_state["agent"][0].count) == int(after.opt_state["critic"][0].count) == 6
     assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
-    played = jax.jit(partial(ppo.play_back, method))(state, batch, HP)
+    played = jax.jit(partial(ppo.prepare_rollout, method))(state, batch, HP)
     one = ppo.take(played, jnp.array([1]))
     np.testing.assert_array_equal(one.advantage[:, 0], played.advantage[:, 1])
 

@@ -12,7 +12,7 @@ from probes import probe
 
 from qllm_jax import learners
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, pqn, value
+from qllm_jax.learners import base, batches, optimization, pqn, value
 from qllm_jax.program import compiled
 
 HP = hp(td_lambda=0.3)
@@ -22,13 +22,13 @@ HP = hp(td_lambda=0.3)
 def setting(ends_at: int = 3):
     env = probe(4, ends_at, lambda state, actions: 1.0 + state.t)
     core = core_of(env, 4, {"name": "vdn"})
-    return pqn.Pqn(core, 3, 2), fresh(learners.make("pqn", core)), batch_of(env)
+    return pqn.Method(core, 3, 2), fresh(learners.make("pqn", core)), batch_of(env)
 
 
 def test_the_loss_is_by_hand_that_of_summed_values_towards_its_own_greedy_ones():
     method, state, batch = setting()
     got, _ = jax.jit(partial(pqn.loss, method.core))(state.params, batch, HP)
-    (q,) = base.unroll(method.core, (state.params["agent"],), batch)  # all actions are available
+    (q,) = batches.unroll(method.core, (state.params["agent"],), batch)  # all actions are available
     taken = np.take_along_axis(np.asarray(q[:-1]), np.asarray(batch.action_t)[..., None], -1)[..., 0].sum(-1)
     best, mask = np.asarray(q.max(-1).sum(-1)), np.asarray(batch.mask_t)
     reward, ends = np.asarray(batch.reward_t), np.asarray(batch.terminated_t, int)
@@ -38,7 +38,7 @@ def test_the_loss_is_by_hand_that_of_summed_values_towards_its_own_greedy_ones()
 
 def test_its_gradient_is_that_of_the_value_method_with_a_fresh_target():
     method, state, batch = setting()
-    params, view = state.params, base.views(method.core.env, batch)
+    params, view = state.params, batches.views(method.core.env, batch)
     ours = jax.grad(lambda params: pqn.loss(method.core, params, batch, HP)[0])
     of_value = jax.grad(lambda params: value.td_loss(method.core, params, state.params, batch, view, HP)[0])
     for a, b in zip(*map(jax.tree.leaves, (jax.jit(ours)(params), jax.jit(of_value)(params))), strict=True):
@@ -52,10 +52,10 @@ def test_an_update_takes_epochs_times_minibatches_steps():
     assert int(after.opt_state[0].count) == 6
     assert after.target_params == {}
     assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
-    one = pqn.Pqn(method.core, 1, 1)
+    one = pqn.Method(method.core, 1, 1)
     once, _ = jax.jit(partial(pqn.update, one))(state, batch, None, HP, False)
     grads = jax.jit(jax.grad(lambda params: pqn.loss(method.core, params, batch, HP)[0]))(state.params)
-    expected, _ = base.gradient_step(method.core, HP.lr, HP.grad_clip, state.params, state.opt_state, grads)
+    expected, _ = optimization.gradient_step(method.core, HP.lr, HP.grad_clip, state.params, state.opt_state, grads)
     for a, b in zip(*map(jax.tree.leaves, (once.params, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -63,7 +63,7 @@ def test_an_update_takes_epochs_times_minibatches_steps():
 def test_the_state_to_blame_is_one_of_the_batch():
     method, state, batch = setting()
     spoiled = batch._replace(reward_t=batch.reward_t.at[1, 1].set(jnp.nan))
-    two = pqn.Pqn(method.core, 1, 2)
+    two = pqn.Method(method.core, 1, 2)
     after, metrics = jax.jit(partial(pqn.update, two))(state, spoiled, None, HP, False)
     assert not np.isfinite(metrics["loss"])
     assert int(metrics[base.SUSPECT]) % 2 == 1  # slots come first: odd indices are those of the second episode

@@ -13,7 +13,7 @@ from samples import numpy_mlp
 import qllm_envs
 from qllm_jax import learners
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, qtran
+from qllm_jax.learners import batches, qtran
 from qllm_jax.program import compiled
 
 
@@ -39,7 +39,7 @@ def loss_of(opt_weight: float = 1.0, nopt_weight: float = 0.1):
     method = setting()[0]._replace(opt_weight=opt_weight, nopt_weight=nopt_weight)
 
     def loss(params: dict, target_params: dict, batch):
-        return qtran.loss(method, params, target_params, batch, base.views(method.core.env, batch), hp())
+        return qtran.loss(method, params, target_params, batch, batches.views(method.core.env, batch), hp())
 
     return jax.jit(loss)
 

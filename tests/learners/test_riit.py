@@ -24,7 +24,7 @@ from probes import probe
 from qllm_jax import learners
 from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, riit
+from qllm_jax.learners import base, batches, riit
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers.tfcaf import from_credit
 from qllm_jax.program import compiled
@@ -60,9 +60,9 @@ def test_parameters_equal_the_paper_s_table(task: str):
     assert count(learners.make("riit", core_of(sized(*sizes), hidden, QMIX, last_action))) == expected
 
 
-def method(env, mixer=None, hidden: int = 4) -> riit.Riit:
+def method(env, mixer=None, hidden: int = 4) -> riit.Method:
     core = core_of(env, hidden, mixer or VDN)
-    return riit.Riit(core, base.require_mixer(core, "riit"), Critic(8, 1), None, 0.03)
+    return riit.Method(core, base.require_mixer(core, "riit"), Critic(8, 1), None, 0.03)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def played():
     return env, learner, fresh(learner), batch_of(env)
 
 
-def team_values(parts: riit.Riit, params, batch: Episode) -> np.ndarray:
+def team_values(parts: riit.Method, params, batch: Episode) -> np.ndarray:
     """Sum of the critics of the actions taken, (T+1, B), one sample at a time; action 0 after the end."""
-    view = base.views(parts.core.env, batch)
+    view = batches.views(parts.core.env, batch)
     action = jnp.concatenate([batch.action_t, jnp.zeros_like(batch.action_t[:1])])
     out = np.zeros(action.shape[:2])
     for t, b, i in np.ndindex(*action.shape):
@@ -93,7 +93,7 @@ def test_the_critic_s_loss_is_td_lambda_of_the_summed_critics_by_hand():
     state = state._replace(target_params={"critic": other})
     action = jnp.concatenate([batch.action_t, jnp.zeros_like(batch.action_t[:1])])
     step = jax.jit(
-        lambda state: riit.critic_step(parts, state, batch, base.views(env, batch), action, hp(td_lambda=0.6))
+        lambda state: riit.critic_step(parts, state, batch, batches.views(env, batch), action, hp(td_lambda=0.6))
     )
     got = step(state)[1]["loss"]
     value, target = team_values(parts, state.params["critic"], batch), team_values(parts, other, batch)
@@ -144,7 +144,7 @@ def test_the_policy_climbs_the_mixed_value_of_its_probabilities():
     parts = method(env)._replace(entropy_weight=0.5, critic=Priced())  # pyright: ignore[reportArgumentType]
     batch, logits = batch_of(env), jnp.log(jnp.array([[0.25, 0.75, 0.6], [0.5, 0.5, 0.1]]))
     logits = jnp.broadcast_to(logits[None, None], (2, 2, 2, 3))
-    view = base.views(env, batch)
+    view = batches.views(env, batch)
     loss, entropy = riit.policy_loss(parts, logits, {"agents": {}, "mixer": {}}, view, batch)
     plain = -np.mean([(p * np.log(p)).sum() for p in (np.array([0.25, 0.75]), np.array([0.5, 0.5]))])
     np.testing.assert_allclose(entropy, plain, rtol=1e-5)

@@ -10,7 +10,8 @@ from probes import probe
 from qllm_jax import learners, mixers
 from qllm_jax.core import agents
 from qllm_jax.learners import Core
-from qllm_jax.learners.base import lambda_returns, mixer_inputs
+from qllm_jax.learners.batches import mixer_inputs
+from qllm_jax.learners.targets import lambda_returns
 from qllm_jax.learners.value import td_loss, team_values
 from qllm_jax.program import compiled
 
@@ -53,7 +54,7 @@ def test_the_target_is_the_target_network_s_value_of_the_online_network_s_best_a
 
 
 def core(env, agent, mixer: str) -> Core:
-    return Core(env, agent, mixers.make(mixer, env.spec), "adam", standardize=False)
+    return Core(env, agent, mixers.make(mixer, env.spec), "adam", standardize=False, reward_scale=1.0)
 
 
 def trained(

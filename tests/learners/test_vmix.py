@@ -23,7 +23,7 @@ from probes import probe
 
 from qllm_jax import learners
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, vmix
+from qllm_jax.learners import base, batches, vmix
 from qllm_jax.program import compiled
 
 QMIX, VDN = {"name": "qmix"}, {"name": "vdn"}
@@ -46,11 +46,11 @@ def test_parameters_are_the_agents_network_a_second_head_and_qmix(sizes: tuple[i
 def setting(mixer: str, ends_at: int = 3, **changes):
     env = probe(4, ends_at, lambda state, actions: 1.0 + state.t)
     core = core_of(env, 4, {"name": mixer})
-    parts = vmix.Vmix(core, base.require_mixer(core, "vmix"), 0.1, 0.01)._replace(**changes)
+    parts = vmix.Method(core, base.require_mixer(core, "vmix"), 0.1, 0.01)._replace(**changes)
     return env, parts, fresh(learners.make("vmix", core)).params, batch_of(env)
 
 
-def heads(parts: vmix.Vmix, params, batch) -> tuple[np.ndarray, np.ndarray]:
+def heads(parts: vmix.Method, params, batch) -> tuple[np.ndarray, np.ndarray]:
     """Values (T+1, B, N) and probabilities (T+1, B, N, A), stepped one slot at a time."""
     agent, env, values, probs = parts.core.agent, parts.core.env, [], []
     last, hidden = jnp.full((2, 2), -1), agent.initial_hidden(2)
@@ -66,7 +66,7 @@ def heads(parts: vmix.Vmix, params, batch) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_loss_is_by_hand_that_of_summed_values_and_one_advantage_for_all_agents():
     env, parts, params, batch = setting("vdn")
-    got, metrics = jax.jit(partial(vmix.loss, parts))(params, batch, base.views(env, batch), hp(td_lambda=0.8))
+    got, metrics = jax.jit(partial(vmix.loss, parts))(params, batch, batches.views(env, batch), hp(td_lambda=0.8))
     value, probs = heads(parts, params, batch)
     mask, team = np.asarray(batch.mask_t), value.sum(-1)
     reward, ends = np.asarray(batch.reward_t), np.asarray(batch.terminated_t, int)
@@ -84,7 +84,7 @@ def test_the_loss_is_by_hand_that_of_summed_values_and_one_advantage_for_all_age
 
 def test_the_policy_gradient_does_not_move_the_values():
     env, parts, params, batch = setting("qmix", value_weight=0.0)
-    view = base.views(env, batch)
+    view = batches.views(env, batch)
     grads = jax.jit(jax.grad(lambda params: vmix.loss(parts, params, batch, view, hp(td_lambda=0.8))[0]))(params)
     moved = {name: any((leaf != 0).any() for leaf in jax.tree.leaves(grads[name])) for name in grads}
     assert moved == {"agent": True, "value": False, "mixer": False}
@@ -93,13 +93,13 @@ def test_the_policy_gradient_does_not_move_the_values():
 def test_padding_changes_nothing():
     env, parts, params, batch = setting("qmix", ends_at=2)
     spoiled = batch._replace(action_t=batch.action_t.at[2:].set(1), reward_t=batch.reward_t.at[2:].set(99.0))
-    view = base.views(env, batch)
+    view = batches.views(env, batch)
     slope = jax.jit(jax.grad(lambda params, batch: vmix.loss(parts, params, batch, view, hp(td_lambda=0.8))[0]))
     for a, b in zip(jax.tree.leaves(slope(params, batch)), jax.tree.leaves(slope(params, spoiled)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def credit_weights(parts: vmix.Vmix):
+def credit_weights(parts: vmix.Method):
     return jax.jit(partial(base.credit_weights, vmix.credit(parts)))
 
 

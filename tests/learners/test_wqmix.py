@@ -13,7 +13,7 @@ from samples import numpy_mlp
 from qllm_jax import learners
 from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
-from qllm_jax.learners import base, wqmix
+from qllm_jax.learners import base, batches, wqmix
 from qllm_jax.program import compiled
 
 QMIX = {"name": "qmix", "embed_dim": 4, "hypernet_dim": 4}
@@ -93,7 +93,7 @@ def loss_of(weighting: str, alpha: float):
     method = wqmix.Method(core, central, weighting, alpha)
 
     def loss(params: dict, target_params: dict, batch: Episode):
-        return wqmix.td_loss(method, params, target_params, batch, base.views(core.env, batch), hp())
+        return wqmix.td_loss(method, params, target_params, batch, batches.views(core.env, batch), hp())
 
     return jax.jit(loss)
 

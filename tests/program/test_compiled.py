@@ -177,7 +177,7 @@ def test_evaluation_keeps_the_best_parameters():
 def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
     env = probe(3, None, lambda state, actions: 1.0)._replace(won=lambda state: state.cue > 0)
     agent = agents.make(env.spec, 4)
-    learner = learners.make("value", Core(env, agent, mixers.make("vdn", env.spec), "adam", False))
+    learner = learners.make("value", Core(env, agent, mixers.make("vdn", env.spec), "adam", False, 1.0))
     program = compiled.make(env, agent, learner, compiled.Sizes(4, 4, 8, 1, True, 0.0))
     numbers = Hp(*(jnp.ones(2) for _ in Hp._fields))
     clock, state, metrics = program.chunk(*program.init(jax.random.key(0), jnp.arange(2)), numbers, jnp.asarray(1))

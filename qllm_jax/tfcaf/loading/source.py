@@ -10,6 +10,7 @@ from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 _LIBRARY = Path(__file__).parents[1] / "library"
+NOUNS: dict[Kind, str] = {"value": "credit function", "reward": "function of reward credit", "task": "task function"}
 
 
 class Source(NamedTuple):
@@ -38,8 +39,7 @@ def find(name_or_path: str, kind: Kind = "value") -> Source:
     path = files.expanded(name_or_path)
     if path.suffix == ".py" and path.is_file():
         return Source(path.stem, str(path), _read(path), kind)
-    what = {"value": "credit function", "reward": "function of reward credit", "task": "task function"}[kind]
-    raise UserError(f"{what} {name_or_path!r} {_problem(path, name_or_path, kind)}")
+    raise UserError(f"{NOUNS[kind]} {name_or_path!r} {_problem(path, name_or_path, kind)}")
 
 
 def _problem(path: Path, name: str, kind: Kind) -> str:
