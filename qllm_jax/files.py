@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,24 @@ def make_folder(path: Path, exist_ok: bool = False) -> None:
         raise UserError(f"the folder {str(path)!r} cannot be made: {error.strerror}") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a reader never sees a part of it. UserError if the folder is gone."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to, which takes its place at the end: a reader never sees a part of it.
+
+    UserError if the folder is gone.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         temporary.replace(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} cannot be written: its folder is gone") from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole text file or nothing. UserError if the folder is gone."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:

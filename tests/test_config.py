@@ -254,3 +254,18 @@ def test_a_buffer_must_hold_the_newest_episodes_that_a_learner_asks_for():
     asked = config.load(["algo=matched_riit", "algo.buffer_episodes=32", "algo.learner.recent_episodes=40"])
     with pytest.raises(UserError, match=r"algo.buffer_episodes=32 must hold the 40 newest episodes, from which"):
         experiment.build(asked)
+
+
+@pytest.mark.parametrize("name", ["mappo", "coma", "vmix", "pqn_vdn"])
+def test_methods_that_learn_on_policy_refuse_episodes_of_older_policies(name: str):
+    build = lambda *more: experiment.build(config.load([f"algo=matched_{name}", "n_agents=2", *more]))
+    n_envs = build("algo.n_envs=16").config.algo
+    assert n_envs.batch_episodes == n_envs.buffer_episodes == 16
+    with pytest.raises(UserError, match=r"learns from the newest rollout alone: .* must be equal, got 16, 16 and 32"):
+        build("algo.n_envs=16", "algo.buffer_episodes=32")
+
+
+@pytest.mark.parametrize("given", ["algo.epsilon_end=0.5", "sweep.epsilon_start=[0,0.5]"])
+def test_ppo_plays_the_policy_that_it_learns(given: str):
+    with pytest.raises(UserError, match=r"algo.epsilon_start and algo.epsilon_end must be 0, got 0.5"):
+        experiment.build(config.load(["algo=matched_mappo", "n_agents=2", given]))

@@ -57,10 +57,8 @@ def arrays(episodes: Episode) -> dict[str, np.ndarray]:
 
 def write(path: Path, content: dict[str, np.ndarray], described: dict[str, Any]) -> None:
     """Write both files, the NPZ first: a dataset without a sidecar is not one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(temporary, "wb") as file:
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **content)  # pyright: ignore[reportArgumentType]
-    temporary.replace(path)
     files.write_atomically(sidecar(path), json.dumps(described, indent=1) + "\n")
 
 

@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 def integer(part: str, option: str, value: Any, low: int = 1) -> int:
     """An integer of at least `low`."""
-    return _told(lambda: options.integer(part, option, value, low))
+    return _as_user_error(lambda: options.integer(part, option, value, low))
 
 
 def number(part: str, option: str, value: Any, low: float, high: float = options.LARGEST) -> float:
     """A finite number from `low` to `high`, both included."""
-    return _told(lambda: options.number(part, option, value, low, high))
+    return _as_user_error(lambda: options.number(part, option, value, low, high))
 
 
 def rate(part: str, option: str, value: Any) -> float | None:
@@ -27,20 +27,22 @@ def rate(part: str, option: str, value: Any) -> float | None:
     if value is None:
         return None
     allowed = "a positive number or null (algo.lr)"
-    return _told(lambda: options.number(part, option, value, options.SMALLEST, allowed=allowed))
+    return _as_user_error(lambda: options.number(part, option, value, options.SMALLEST, allowed=allowed))
 
 
 def flag(part: str, option: str, value: Any) -> bool:
     """True or False."""
-    return _told(lambda: options.flag(part, option, value, allowed="true or false"))  # as configurations spell them
+    return _as_user_error(
+        lambda: options.flag(part, option, value, allowed="true or false")
+    )  # as configurations spell them
 
 
 def choice(part: str, option: str, value: Any, allowed: Iterable[T]) -> T:
     """One of `allowed`, of the same type: true is not 1."""
-    return _told(lambda: options.choice(part, option, value, allowed))
+    return _as_user_error(lambda: options.choice(part, option, value, allowed))
 
 
-def _told(check: Callable[[], T]) -> T:
+def _as_user_error(check: Callable[[], T]) -> T:
     # One rule and sentence for both packages; environments know nothing of this package's errors.
     try:
         return check()

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from qllm_jax.errors import UserError
+
 
 class Rows(NamedTuple):
     """A tree of arrays as one row of 32-bit integers, bit for bit."""
@@ -19,8 +21,11 @@ class Rows(NamedTuple):
 
 
 def rows_of(example: Any) -> Rows:
-    """Return the row of trees like `example`, whose leaves are numbers of 32 bits, smaller integers or flags."""
+    """Return the row of trees like `example`. UserError if a leaf has more than 32 bits a number."""
     leaves, structure = jax.tree.flatten(example)
+    for leaf in leaves:
+        if leaf.dtype.itemsize > 4:
+            raise UserError(f"states of an environment must hold numbers of at most 32 bits, got {leaf.dtype}")
     sizes = [math.prod(leaf.shape) for leaf in leaves]
 
     def pack(tree: Any) -> Int[Array, " numbers"]:
@@ -35,8 +40,22 @@ def rows_of(example: Any) -> Rows:
 
 
 def _as_integers(x: jax.Array) -> jax.Array:
-    return jax.lax.bitcast_convert_type(x, jnp.int32) if x.dtype.itemsize == 4 else x.astype(jnp.int32)
+    return (
+        jax.lax.bitcast_convert_type(x, _integer_like(x.dtype)).astype(jnp.int32)
+        if _has_bits(x.dtype)
+        else x.astype(jnp.int32)
+    )
 
 
 def _from_integers(x: jax.Array, dtype: Any) -> jax.Array:
-    return jax.lax.bitcast_convert_type(x, dtype) if dtype.itemsize == 4 else x.astype(dtype)
+    return jax.lax.bitcast_convert_type(x.astype(_integer_like(dtype)), dtype) if _has_bits(dtype) else x.astype(dtype)
+
+
+def _has_bits(dtype: Any) -> bool:
+    """True where the bits are kept; False: a smaller integer or a flag, whose value is."""
+    return dtype.itemsize == 4 or jnp.issubdtype(dtype, jnp.floating)
+
+
+def _integer_like(dtype: Any) -> Any:
+    """The integer of as many bits."""
+    return jnp.dtype(f"int{8 * dtype.itemsize}")

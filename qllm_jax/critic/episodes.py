@@ -12,7 +12,7 @@ from qllm_envs.core import Field
 DIGITS = 3  # of a number that is no integer
 
 
-class Told(NamedTuple):
+class PlayedEpisode(NamedTuple):
     """One episode of L steps as arrays of the host, without padding."""
 
     fields: dict[str, np.ndarray]  # leaves (L+1, ...)
@@ -25,11 +25,11 @@ class Told(NamedTuple):
         return bool(np.any(self.reward_t != 0))
 
 
-def trimmed(fields: dict[str, Any], action_t: Any, reward_t: Any, mask_t: Any) -> Told:
+def trimmed(fields: dict[str, Any], action_t: Any, reward_t: Any, mask_t: Any) -> PlayedEpisode:
     """Return an episode without the steps after its end."""
     steps = int(np.sum(mask_t))
     slots = {name: np.asarray(values)[: steps + 1] for name, values in fields.items()}
-    return Told(slots, np.asarray(action_t)[:steps], np.asarray(reward_t)[:steps])
+    return PlayedEpisode(slots, np.asarray(action_t)[:steps], np.asarray(reward_t)[:steps])
 
 
 def draw_order(spec: Spec, task: str, rng: np.random.Generator) -> Int[np.ndarray, " agents"]:
@@ -51,14 +51,14 @@ def undone(given: np.ndarray, order: Int[np.ndarray, " agents"]) -> np.ndarray:
     return own
 
 
-def describe(told: Told, spec: Spec, order: Int[np.ndarray, " agents"]) -> str:
+def describe(episode: PlayedEpisode, spec: Spec, order: Int[np.ndarray, " agents"]) -> str:
     """Return the lines of an episode: the state at first, then of each step actions, reward, and fields that changed.
 
     Rows of agents are in the order of the question.
     """
-    fields = {name: _in_order(spec, name, values, order) for name, values in told.fields.items()}
+    fields = {name: _in_order(spec, name, values, order) for name, values in episode.fields.items()}
     lines = [" ".join(["state 0:", *(f"{name}={compact(values[0])}" for name, values in fields.items())])]
-    for t, (action, reward) in enumerate(zip(told.action_t, told.reward_t, strict=True)):
+    for t, (action, reward) in enumerate(zip(episode.action_t, episode.reward_t, strict=True)):
         lines.append(f"step {t}: actions={compact(action[order])} reward={compact(reward)}")
         changed = [f"{name}={compact(x[t + 1])}" for name, x in fields.items() if _differs(x[t], x[t + 1])]
         lines.append(" ".join([f"state {t + 1}:", *(changed or ["as before"])]))

@@ -65,12 +65,12 @@ def opened(exp: Experiment, path: Path) -> Iterator[Between | None]:
     with transcripts.opened(folder / transcripts.NAME) as transcript:
         if not transcript.records:
             _start(exp, asking, llm, transcript)
-        told = Texts(**transcript.records[0]["texts"])
+        prompt_texts = Texts(**transcript.records[0]["texts"])
         budget = Budget(asking.max_calls, asking.max_tokens, asking.max_usd, asking.max_minutes)
         client = Client(llm, transcript, budget, folder, print)
         seeds = tuple(run.seed for run in run_axis.runs(exp.config))
         outcomes = questions.recorded(transcript.records)
-        critic = Critic(exp, asking, Asker(client, told, exp.env.spec, asking.bound, outcomes, seeds), answers)
+        critic = Critic(exp, asking, Asker(client, prompt_texts, exp.env.spec, asking.bound, outcomes, seeds), answers)
         yield Between(asking.interval, critic.work)
 
 
@@ -101,9 +101,9 @@ def llm_settings(asking: Asking) -> dict[str, Any]:
 
 def _start(exp: Experiment, asking: Asking, llm: Llm, transcript: Transcript) -> None:
     """Write the first record, and for a replay the replies of the other transcript."""
-    told = texts.build(exp.env.spec, exp.config.env["name"], asking.bound)
+    prompt_texts = texts.build(exp.env.spec, exp.config.env["name"], asking.bound)
     model = {"model": llm.model, "parameters": llm.parameters}
-    transcripts.append(transcript, "start", task=exp.env.spec.task, texts=told._asdict(), **model)
+    transcripts.append(transcript, "start", task=exp.env.spec.task, texts=prompt_texts._asdict(), **model)
     if llm.parameters.get("provider") == "replay":
         source = replay.find((asking.llm_options or {}).get("transcript"))
         for record in transcripts.read(source)[0]:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from qllm_envs import Spec
 from qllm_jax.critic import answers, episodes, faults, texts
 from qllm_jax.critic.answers import Fault
-from qllm_jax.critic.episodes import Told
+from qllm_jax.critic.episodes import PlayedEpisode
 from qllm_jax.critic.texts import Texts
 from qllm_jax.llm import client as clients
 from qllm_jax.llm import transcript as transcripts
@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
     run: int
     number: int
-    told: Told
+    episode: PlayedEpisode
     order: Int[np.ndarray, " agents"]  # of the agents in the question, see `episodes.draw_order`
     text: str
 
@@ -100,8 +100,8 @@ def _asked(asker: Asker, question: Question) -> Outcome:
             reply = _reply(asker.client, Request(QuestionId(question.run, question.number, attempt), "", user), asker)
         except _UnansweredError as failure:
             return Outcome(failure.fault.label, failure.fault.problem, None, "")
-        n_steps, n_agents = question.told.action_t.shape
-        options: dict[str, Any] = {"is_paid": question.told.is_paid, "bound": asker.bound}
+        n_steps, n_agents = question.episode.action_t.shape
+        options: dict[str, Any] = {"is_paid": question.episode.is_paid, "bound": asker.bound}
         found = answers.parse(reply.text, n_agents, n_steps, **options, is_cut_off=reply.is_cut_off)
         if isinstance(found, answers.Answer):
             credit = episodes.undone(found.credit, question.order)

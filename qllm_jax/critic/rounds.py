@@ -114,16 +114,16 @@ class Critic:
         if self.ended or not (numbers != NOTHING).any():
             return []
         spec, found = self.exp.env.spec, []
-        batch, fields, credit = jax.device_get(self.exp.program.told(state.runs, jnp.asarray(numbers)))
+        batch, fields, credit = jax.device_get(self.exp.program.stored_episodes(state.runs, jnp.asarray(numbers)))
         for r, q in np.argwhere(numbers != NOTHING):
             of_steps = (x[r, q] for x in (batch.action_t, batch.reward_t, batch.mask_t))
-            told = episodes.trimmed({name: x[r, q] for name, x in fields.items()}, *of_steps)
+            episode = episodes.trimmed({name: x[r, q] for name, x in fields.items()}, *of_steps)
             rng = np.random.default_rng([self.exp.config.seed, self.runs[r].seed, int(numbers[r, q])])
             order = episodes.draw_order(spec, self.asker.texts.task, rng)
-            text = texts.question(self.asker.texts, told, spec, order)
-            found.append(Question(int(r), int(numbers[r, q]), told, order, text))
+            text = texts.question(self.asker.texts, episode, spec, order)
+            found.append(Question(int(r), int(numbers[r, q]), episode, order, text))
             if self.answers is not None:
-                self.answers[int(r), int(numbers[r, q])] = credit[r, q][: len(told.reward_t)][:, order]
+                self.answers[int(r), int(numbers[r, q])] = credit[r, q][: len(episode.reward_t)][:, order]
         return found
 
     def _nothing_given(self, shape: tuple[int, ...]) -> Credits:

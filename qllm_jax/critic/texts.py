@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 from qllm_envs import Spec
 from qllm_jax.critic import episodes
-from qllm_jax.critic.episodes import Told
+from qllm_jax.critic.episodes import PlayedEpisode
 from qllm_jax.generation import prompts
 
 QUOTED_CHARS = 4000  # at the end of an unusable answer, which the model gets to see again
@@ -29,10 +29,10 @@ def build(spec: Spec, name: str, bound: float) -> Texts:
     return Texts(task, system, prompts.read("critic/question"), prompts.read("critic/again"))
 
 
-def question(texts: Texts, told: Told, spec: Spec, order: Int[np.ndarray, " agents"]) -> str:
+def question(texts: Texts, episode: PlayedEpisode, spec: Spec, order: Int[np.ndarray, " agents"]) -> str:
     """Return the question about one episode."""
-    given = {"steps": str(len(told.reward_t)), "total": episodes.compact(np.sum(told.reward_t))}
-    given |= {"episode": episodes.describe(told, spec, order), "n_agents": str(spec.n_agents)}
+    given = {"steps": str(len(episode.reward_t)), "total": episodes.compact(np.sum(episode.reward_t))}
+    given |= {"episode": episodes.describe(episode, spec, order), "n_agents": str(spec.n_agents)}
     return prompts.render(texts.question, "critic/question", **given)
 
 

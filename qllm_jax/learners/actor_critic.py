@@ -37,6 +37,7 @@ def learner(
     n_critic_keys: int = 1,
     target_networks: tuple[str, ...] = ("critic",),
     n_recent: int = 0,
+    on_policy: bool = False,
     credit: CreditWeights | None = None,
 ) -> Learner:
     """The method that takes `step` in each update, after standardizing rewards and before updating its targets.
@@ -50,7 +51,15 @@ def learner(
         opt_state = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
         return base.initial_state(params, target_networks, opt_state, key)
 
-    return Learner(init, partial(update, core, step), softmax_sampled, act_in_evaluation, n_recent, credit)
+    return Learner(
+        init,
+        partial(update, core, step),
+        softmax_sampled,
+        act_in_evaluation,
+        n_recent=n_recent,
+        on_policy=on_policy,
+        credit=credit,
+    )
 
 
 def update(

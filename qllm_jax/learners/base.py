@@ -61,12 +61,14 @@ class Learner(NamedTuple):
     act: Policy = epsilon_greedy  # in training, on the outputs of the network params["agent"]
     act_in_evaluation: Policy = epsilon_greedy
     n_recent: int = 0
+    on_policy: bool = False  # learns from the newest rollout alone, which is then batch and buffer
+    explores: bool = True  # False: `act` must be the policy that learns, so epsilon must be 0
     credit: CreditWeights | None = None  # None: the method has no mixer
     sources: tuple[str, ...] = ()  # texts of the functions that it reads, as those of a mixer
     programs: tuple[str, ...] = ()  # digests of their traced programs
     # (env steps so far) -> the environment that is played in training; None: the one that is evaluated
     training_env: Callable[[Int[Array, ""]], Env] | None = None
-    n_told: int = 0  # the last numbers of an observation, which are 0 but in training: see tasks.py
+    n_task_inputs: int = 0  # the last numbers of an observation, which are 0 but in training: see tasks.py
     # (params, time-major batch) -> credit (T, B, N) that a function gives
     reward_credit: Callable[[Params, Episode], Array] | None = None
     labelling: Labelling | None = None  # None: no critic

@@ -43,7 +43,7 @@ def make(
     bootstrap_end: bool = False,
     evaluation: str = "greedy",
 ) -> Learner:
-    """On-policy where batch and buffer are one rollout. UserError for a bad value.
+    """Learns on-policy. UserError for a bad value.
 
     `critic_lr` None is algo.lr. `n_step` 0: TD(lambda) with algo.td_lambda. The critic sees the state, the other
     agents' actions and the agent's number, as in epymarl; pymarl's sees the observation and all last actions too.
@@ -61,7 +61,7 @@ def make(
     )
     init_critic = lambda keys, choice: critics.init(method.critic, keys[0], zero_inputs(method))
     act_in_evaluation = policy.in_evaluation(PART, evaluation)
-    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation)
+    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation, on_policy=True)
 
 
 def step(

@@ -96,7 +96,7 @@ def train_with_tasks(core: Core, learner: Learner, function: TaskFunction, task_
         sources=(*learner.sources, function.source),
         programs=(*learner.programs, function.program),
         training_env=lambda env_steps: tasks.in_training(core.env, function, kept(env_steps)),
-        n_told=1 + function.n_tasks,
+        n_task_inputs=1 + function.n_tasks,
     )
 
 

@@ -65,7 +65,7 @@ def make(
     entropy_weight: float = 0.01,
     normalize_values: bool = True,
 ) -> Learner:
-    """On-policy where batch and buffer are one rollout. `td_lambda` is the lambda of the advantages (GAE).
+    """Learns on-policy. `td_lambda` is the lambda of the advantages (GAE).
 
     Minibatches are of whole episodes. UserError for a bad value, or with a mixer.
     """
@@ -93,7 +93,7 @@ def make(
         opt_state: dict[str, Any] = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
         return base.initial_state(params, (), opt_state | {"values": value_norm.initial()}, key)
 
-    return Learner(init, partial(update, method), softmax_sampled)
+    return Learner(init, partial(update, method), softmax_sampled, on_policy=True, explores=False)
 
 
 def update(

@@ -28,7 +28,7 @@ class Method(NamedTuple):
 
 
 def make(core: Core, *, epochs: int = 4, minibatches: int = 16) -> Learner:
-    """On-policy where batch and buffer are one rollout. Minibatches are of whole episodes.
+    """Learns on-policy. Minibatches are of whole episodes.
 
     UserError for a bad value, or without a mixer.
     """
@@ -41,7 +41,7 @@ def make(core: Core, *, epochs: int = 4, minibatches: int = 16) -> Learner:
         params = value.init_params(core, key_params, choice)
         return base.initial_state(params, (), optimization.init_optimizer(core, params), key)
 
-    return Learner(init, partial(update, method), credit=value.credit(core))
+    return Learner(init, partial(update, method), credit=value.credit(core), on_policy=True)
 
 
 def update(

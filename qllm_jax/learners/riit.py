@@ -85,7 +85,8 @@ def step(
     # The newest episodes count after the batch.
     later = batch.mask_t.shape[1] * (batch.mask_t.shape[0] + 1) + metrics[base.SUSPECT]
     suspect = jnp.where(jnp.isfinite(off_policy["loss"]), later, off_policy[base.SUSPECT])
-    return state, metrics | of_policy | {base.SUSPECT: suspect}
+    of_replay = {f"off_policy_{name}": off_policy[name] for name in ("loss", "grad_norm")}
+    return state, metrics | of_replay | of_policy | {base.SUSPECT: suspect}
 
 
 def off_policy_step(

@@ -35,7 +35,7 @@ class Method(NamedTuple):
 
 
 def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01, evaluation: str = "greedy") -> Learner:
-    """On-policy where batch and buffer are one rollout. UserError for a bad value, or without a mixer."""
+    """Learns on-policy. UserError for a bad value, or without a mixer."""
     method = Method(
         core=core,
         mixer=base.require_state_value_mixer(core, "vmix"),
@@ -59,6 +59,7 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
         act=softmax_sampled,
         act_in_evaluation=policy.in_evaluation(PART, evaluation),
         credit=credit(method),
+        on_policy=True,
     )
 
 

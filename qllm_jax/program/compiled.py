@@ -31,7 +31,8 @@ class Program(NamedTuple):
     evaluate: Callable[[Clock, RunState, int], tuple[RunState, Scores]]  # (R, episodes), keeps the best
     # Of methods with a critic. (runs, Q answers for each run) -> runs, and where they landed (R, Q)
     relabel: Callable[[RunState, Credits], tuple[RunState, Array]]
-    told: Callable[[RunState, Array], tuple[Episode, dict[str, Array], Array]]  # (runs, numbers (R, Q)): `one_run.told`
+    # (runs, numbers (R, Q)): see `one_run.stored_episodes`
+    stored_episodes: Callable[[RunState, Array], tuple[Episode, dict[str, Array], Array]]
     play: Callable[..., Scores]  # (params (R, ...), keys (R,), episodes, epsilon) -> (R, episodes)
     pool: Pool = ONE_DEVICE  # the devices that may share the runs of a call
 
@@ -48,7 +49,7 @@ def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, pool: Pool = ON
         chunk=jax.jit(split(chunk, (*state, SHARDED, REPLICATED), (*state, SHARDED)), donate_argnums=1),
         evaluate=jax.jit(split(evaluate, (*state, STATIC_ARG), (SHARDED, SHARDED)), static_argnums=2, donate_argnums=1),
         relabel=jax.jit(split(relabel, (SHARDED, SHARDED), (SHARDED, SHARDED)), donate_argnums=0),
-        told=jax.jit(split(told, (SHARDED, SHARDED), SHARDED)),
+        stored_episodes=jax.jit(split(stored_episodes, (SHARDED, SHARDED), SHARDED)),
         play=jax.jit(split(play, (SHARDED, SHARDED, STATIC_ARG, REPLICATED), SHARDED), static_argnums=2),
         pool=pool,
     )
@@ -146,9 +147,9 @@ def relabel(parts: Parts, runs: RunState, given: Credits) -> tuple[RunState, Arr
     return jax.vmap(one_run.relabel)(runs, given)
 
 
-def told(parts: Parts, runs: RunState, numbers: Array) -> tuple[Episode, dict[str, Array], Array]:
-    """Stored episodes (R, Q, ...) by number, see `one_run.told`."""
-    return jax.vmap(partial(one_run.told, parts))(runs, numbers)
+def stored_episodes(parts: Parts, runs: RunState, numbers: Array) -> tuple[Episode, dict[str, Array], Array]:
+    """Stored episodes (R, Q, ...) by number, see `one_run.stored_episodes`."""
+    return jax.vmap(partial(one_run.stored_episodes, parts))(runs, numbers)
 
 
 def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Scores]:

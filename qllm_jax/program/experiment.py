@@ -110,12 +110,30 @@ def check_learner(config: Config, env: Env, learner: Learner) -> None:
             f"algo.gradient_steps must be 1 with algo.learner {name!r}, which learns from the newest "
             f"{learner.n_recent} episodes, got {algo.gradient_steps}"
         )
+    check_on_policy(config, learner)
     if learner.data is not None and (stored := len(learner.data.mask_t)) < algo.batch_episodes:
         given = f"algo.batch_episodes={algo.batch_episodes}"
         raise UserError(f"{given} must be at most the {stored} episodes of algo.learner.data")
     # The last rollout may go over the end.
     if config.total_steps > (most := 2**31 - 1 - algo.n_envs * env.spec.horizon):
         raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
+
+
+def check_on_policy(config: Config, learner: Learner) -> None:
+    """UserError if a method that learns on-policy would learn from episodes that another policy has played."""
+    algo, sweep = config.algo, config.sweep
+    name, sizes = algo.learner["name"], (algo.n_envs, algo.batch_episodes, algo.buffer_episodes)
+    if learner.on_policy and len(set(sizes)) > 1:
+        raise UserError(
+            f"algo.learner {name!r} learns from the newest rollout alone: algo.n_envs, algo.batch_episodes and "
+            f"algo.buffer_episodes must be equal, got {sizes[0]}, {sizes[1]} and {sizes[2]}"
+        )
+    epsilons = (algo.epsilon_start, algo.epsilon_end, *(sweep.epsilon_start or ()), *(sweep.epsilon_end or ()))
+    if not learner.explores and any(epsilons):
+        raise UserError(
+            f"algo.learner {name!r} plays the policy that it learns: algo.epsilon_start and algo.epsilon_end must be "
+            f"0, got {max(epsilons)}"
+        )
 
 
 def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:

@@ -22,7 +22,7 @@ class Fault(NamedTuple):
     """The first update of a run that was not finite. Leaves gain a leading axis R under vmap."""
 
     env_steps: Int[Array, ""]  # of the run at that update, NONE: all were finite
-    of_loss: Bool[Array, ""]  # the loss was not finite; False: only its gradient
+    of_loss: Bool[Array, ""]  # a loss was not finite; False: only its gradient
     located: Bool[Array, ""]  # `env_state` is known; False: the method has no mixer
     env_state: EnvState  # the state in which the team value was not finite, or largest
 
@@ -50,7 +50,7 @@ def after_update(
     is_first = ~all_finite & (fault.env_steps == NONE)
     found = Fault(
         clock.env_steps,
-        ~jnp.isfinite(logged["loss"]),
+        ~jnp.all(jnp.stack([jnp.isfinite(value) for name, value in logged.items() if name.endswith("loss")])),
         jnp.asarray(SUSPECT in metrics),
         state_at(episodes, metrics[SUSPECT]) if SUSPECT in metrics else fault.env_state,
     )

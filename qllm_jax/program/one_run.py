@@ -142,7 +142,7 @@ def relabel(run: RunState, given: Credits) -> tuple[RunState, Array]:
     return run._replace(storage=storage, labels=labelled), landed
 
 
-def told(parts: Parts, run: RunState, number: Array) -> tuple[Episode, dict[str, Array], Array]:
+def stored_episodes(parts: Parts, run: RunState, number: Array) -> tuple[Episode, dict[str, Array], Array]:
     """Stored episodes (Q, ...) by number, their fields (Q, T+1, ...), and their credit (Q, T, N) by the rule.
 
     Credit is as it is stored, if there is no rule. Numbers that are not stored give any episode.

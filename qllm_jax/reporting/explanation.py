@@ -11,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from qllm_envs.core import Key
+from qllm_jax import files
 from qllm_jax.mixers.influence import Influence
 from qllm_jax.reporting import explanation_charts as charts
 from qllm_jax.reporting import frames
@@ -96,15 +97,15 @@ def draw(explained: Explanation, out: Path) -> None:
 
 def save(figure: Any, out: Path) -> None:
     """Write a figure atomically, in the format of the suffix; a PNG in 256 colors, which is a third of its size."""
-    temporary, suffix = out.with_name(out.name + ".tmp"), out.suffix[1:].lower()
-    if suffix == "png":
+    suffix = out.suffix[1:].lower()
+    with files.replacing(out) as temporary:
+        if suffix != "png":
+            figure.savefig(temporary, format=suffix, dpi=DPI)
+            return
         figure.dpi = DPI
         figure.canvas.draw()
         image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
         in_palette(image).save(temporary, "PNG", optimize=True, dpi=(DPI, DPI))
-    else:
-        figure.savefig(temporary, format=suffix, dpi=DPI)
-    temporary.replace(out)
 
 
 def in_palette(image: Image.Image) -> Image.Image:

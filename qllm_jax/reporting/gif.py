@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from qllm_jax import files
 from qllm_jax.reporting.style import PANEL, PAPER
 
 LAST_FRAME_MS = 2000
@@ -14,12 +15,11 @@ LAST_FRAME_MS = 2000
 def write_gif(frames: list[Image.Image], out: Path, fps: float) -> None:
     """Write an endless animation, atomically."""
     frames = share_palette(frames)
-    temporary = out.with_name(out.name + ".tmp")
     frame_ms = round(1000 / fps)
     durations = [frame_ms] * (len(frames) - 1) + [max(frame_ms, LAST_FRAME_MS)]
     options: dict[str, Any] = {"duration": durations, "loop": 0}
-    frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], **options)
-    temporary.replace(out)
+    with files.replacing(out) as temporary:
+        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], **options)
 
 
 def share_palette(frames: list[Image.Image]) -> list[Image.Image]:

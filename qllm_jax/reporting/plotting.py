@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FixedLocator
 from PIL import Image
 
+from qllm_jax import files
 from qllm_jax.reporting.style import GRID_COLOR
 
 DPI = 200
@@ -76,9 +77,8 @@ def legend_below(figure: Figure, grid: Sequence[Axes]) -> None:
 
 def save(figure: Figure, out: Path) -> None:
     """Write the picture atomically, in the format of the suffix."""
-    temporary = out.with_name(out.name + ".tmp")
-    figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=DPI)
-    temporary.replace(out)
+    with files.replacing(out) as temporary:
+        figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=DPI)
 
 
 def save_small(figure: Figure, out: Path) -> None:
@@ -86,6 +86,5 @@ def save_small(figure: Figure, out: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=SMALL_DPI)
     palette = Image.open(picture).convert("RGB").quantize(SMALL_COLORS, dither=Image.Dither.NONE)
-    temporary = out.with_name(out.name + ".tmp")
-    palette.save(temporary, format="PNG", optimize=True)
-    temporary.replace(out)
+    with files.replacing(out) as temporary:
+        palette.save(temporary, format="PNG", optimize=True)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import MixerInputs
 from qllm_jax.program import guard, run_axis
@@ -123,8 +124,6 @@ def write(path: Path, exp: Experiment, failures: Mapping[int, Failure]) -> Path:
     for name in ("env_steps", "cause", "text", "state", "weights", "bias"):
         columns[name] = [getattr(each, name) for each in failures.values()]
     columns["fields"] = [json.dumps(each.fields) for each in failures.values()]
-    file, temporary = path / FILE, path / f"{FILE}.tmp"
-    with open(temporary, "wb") as opened:
+    with files.replacing(path / FILE) as temporary, open(temporary, "wb") as opened:
         np.savez(opened, **columns)
-    temporary.replace(file)
-    return file
+    return path / FILE

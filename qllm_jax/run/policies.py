@@ -70,16 +70,17 @@ def policy_of(run: LoadedRun, index: int) -> Policy:
     exp = run.exp
     params: Any = jax.tree.map(lambda x: x[index], run.params["agent"])
     draw, epsilon = exp.learner.act_in_evaluation, exp.config.algo.eval_epsilon
-    n_told = exp.learner.n_told
-    spec = exp.env.spec._replace(obs_dim=exp.env.spec.obs_dim - n_told)
-    step = partial(untold_step, exp.agent.step, n_told) if n_told else exp.agent.step
+    n_task_inputs = exp.learner.n_task_inputs
+    spec = exp.env.spec._replace(obs_dim=exp.env.spec.obs_dim - n_task_inputs)
+    step = partial(step_without_task, exp.agent.step, n_task_inputs) if n_task_inputs else exp.agent.step
     return Policy(spec, params, step, exp.agent.initial_hidden, draw, epsilon)
 
 
-def untold_step(
-    step: Callable[..., tuple[jax.Array, jax.Array]], n_told: int, params: Params, hidden: jax.Array, obs: jax.Array,
+def step_without_task(
+    step: Callable[..., tuple[jax.Array, jax.Array]], n_task_inputs: int, params: Params, hidden: jax.Array,
+    obs: jax.Array,
     last_action: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """The step of agents that are told no task: see learners/tasks.py."""
-    told = jnp.zeros((*obs.shape[:-1], n_told), obs.dtype)
+    told = jnp.zeros((*obs.shape[:-1], n_task_inputs), obs.dtype)
     return step(params, hidden, jnp.concatenate([obs, told], -1), last_action)

@@ -63,6 +63,14 @@ def metrics(scores: Scores) -> dict[str, Any]:
     return fields
 
 
+def as_compared(mean: np.ndarray, best: np.ndarray, now_best: np.ndarray) -> np.ndarray:
+    """Mean returns (R,) of an evaluation as the program compared them with each run's best, before and after it.
+
+    The program's sum may differ in the last bit, and `best_steps` must find the evaluation whose parameters it kept.
+    """
+    return np.where(now_best > best, now_best, np.minimum(mean, now_best))
+
+
 def known(scores: Scores) -> dict[str, Any]:
     """The arrays of `RATES` that the task has, by name."""
     return {name: each for name in RATES if (each := getattr(scores, name)) is not None}

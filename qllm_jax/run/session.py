@@ -120,12 +120,16 @@ class Session:
     def evaluate(self) -> None:
         """Play greedy episodes with every run; the program keeps each run's best parameters."""
         episodes, started = self.exp.config.eval_episodes, time.monotonic()
+        best = np.asarray(self.state.best_return)[: self.exp.n_runs]
         self.state, scores = self.exp.program.evaluate(self.clock, self.state, episodes)
         scores = without_spare_runs(scores, self.exp)
         if not self._has_evaluated:  # it was compiled
             self.progress.skip(time.monotonic() - started)
         self._has_evaluated = True
-        self.record("eval", results.metrics(scores))
+        fields = results.metrics(scores)
+        now_best = np.asarray(self.state.best_return)[: self.exp.n_runs]
+        fields["return"] = results.as_compared(fields["return"], best, now_best)
+        self.record("eval", fields)
         shown = jax.tree.map(lambda x: x[self.learning], scores)
         shares = "".join(f", {each.mean():.0%} {name}" for name, each in results.known(shown).items())
         failed = f", {len(self.failures)} failed" if self.failures else ""

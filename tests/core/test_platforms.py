@@ -11,6 +11,7 @@ import qllm_envs
 from qllm_jax import config
 from qllm_jax.core import agents, lockstep, platforms, rollout, rollout_gpu
 from qllm_jax.core.rows import rows_of
+from qllm_jax.errors import UserError
 from qllm_jax.learners import targets
 from qllm_jax.program import experiment, one_run
 
@@ -80,6 +81,7 @@ def test_rows_keep_every_bit():
     floats = jnp.array([[np.nan, -0.0], [np.inf, 1e-40]], jnp.float32)
     tree = {
         "floats": floats,
+        "half": jnp.array([np.nan, 0.25, 1.75], jnp.bfloat16),
         "flag": jnp.array([True, False]),
         "small": jnp.array([-128, 127], jnp.int8),
         "byte": jnp.array(255, jnp.uint8),
@@ -94,6 +96,11 @@ def test_rows_keep_every_bit():
     assert jax.tree.map(lambda x: (bits(x[1]), x.dtype, x.shape[1:]), back) == jax.tree.map(
         lambda x: (bits(x), x.dtype, x.shape), tree
     )
+
+
+def test_rows_refuse_what_has_more_than_32_bits():
+    with pytest.raises(UserError, match=r"must hold numbers of at most 32 bits, got key<fry>"):
+        rows_of({"key": jax.random.key(0)})
 
 
 @pytest.mark.parametrize("n_actions", [1, 5, rollout.MOST_COMPARED + 1])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import qllm_envs
 from qllm_jax.critic import episodes, texts
-from qllm_jax.critic.episodes import Told
+from qllm_jax.critic.episodes import PlayedEpisode
 
 LBF = qllm_envs.make("lbf", rows=5, cols=5, coop=True, horizon=5).spec
 FIELDS = {
@@ -17,7 +17,7 @@ FIELDS = {
     "food_level": np.array([[3, 3], [3, 3], [3, 0]], np.int32),
     "last_action": np.array([[-1, -1], [4, 0], [0, 5]], np.int32),
 }
-TOLD = Told(FIELDS, np.array([[4, 0], [0, 5]]), np.array([0, 0.5], np.float32))
+EPISODE = PlayedEpisode(FIELDS, np.array([[4, 0], [0, 5]]), np.array([0, 0.5], np.float32))
 
 IN_ORDER = """\
 state 0: agent_pos=[[0,1],[4,4]] agent_level=[1,2] food_pos=[[1,2],[3,3]] food_level=[3,3] last_action=[-1,-1]
@@ -36,7 +36,7 @@ state 2: food_pos=[[1,2],[-1,-1]] food_level=[3,0] last_action=[5,0]"""
 
 @pytest.mark.parametrize(("order", "text"), [([0, 1], IN_ORDER), ([1, 0], SWAPPED)])
 def test_an_episode_in_words(order: list[int], text: str):
-    assert episodes.describe(TOLD, LBF, np.array(order)) == text
+    assert episodes.describe(EPISODE, LBF, np.array(order)) == text
 
 
 def test_padding_is_left_out():
@@ -80,7 +80,7 @@ def test_questions_exist_for_all_tasks_and_begin_alike(name: str):
 
 def test_a_repair_says_what_is_wrong_and_what_was_answered():
     built = texts.build(LBF, "lbf", 10.0)
-    asked = texts.question(built, TOLD, LBF, np.arange(2))
+    asked = texts.question(built, EPISODE, LBF, np.arange(2))
     assert IN_ORDER in asked
     assert "2 lists of 2 numbers" in asked
     again = texts.again(built, asked, "{{nonsense}}", "there is no JSON object")

@@ -61,7 +61,7 @@ def asked(path: Path) -> list[tuple]:
 
 def test_the_program_is_traced_once_however_often_the_critic_is_asked(exp: Experiment, run: Path):
     assert len(asked(run)) == len(set(asked(run))) == 2 * 2 * 3  # runs, questions, rounds: at steps 6, 24 and 42
-    for program in (exp.program.chunk, exp.program.relabel, exp.program.told):
+    for program in (exp.program.chunk, exp.program.relabel, exp.program.stored_episodes):
         assert program._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
     records = [json.loads(line) for line in (run / folder.METRICS).read_text().splitlines()]
     shares = [record["labelled_share"] for record in records if record["event"] == "train"]

@@ -27,7 +27,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.learners import base, batches, riit
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers.tfcaf import from_credit
-from qllm_jax.program import compiled
+from qllm_jax.program import compiled, guard
 from qllm_jax.tfcaf import from_source
 
 QMIX = {"name": "qmix", "hypernet_layers": 1}
@@ -128,6 +128,19 @@ def test_off_policy_a_last_step_counts_only_if_the_episode_ended_there(ends: boo
     slope = jax.jit(jax.grad(loss))(batch.reward_t)
     assert (slope[0] != 0).all()
     assert ((slope[1] != 0) == ends).all()
+
+
+def test_a_critic_step_on_the_replay_that_is_not_finite_shows_in_the_metrics(played):
+    env, learner, state, batch = played
+    spoiled = batch._replace(reward_t=batch.reward_t.at[0, 0].set(jnp.nan))
+    after, metrics = jax.jit(partial(learner.update, state))(spoiled, batch, hp(), jnp.bool_(False))
+    assert not np.isfinite(metrics["off_policy_loss"])
+    assert not np.isfinite(metrics["off_policy_grad_norm"])
+    assert np.isfinite(metrics["loss"])
+    clock = compiled.Clock(*[jnp.int32(1)] * 3)
+    fault, _ = guard.after_update(guard.none(env.reset(jax.random.key(0))), clock, (batch, batch), metrics)
+    assert fault.of_loss
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
 
 
 def test_padding_changes_nothing(played):

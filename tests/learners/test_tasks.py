@@ -77,7 +77,7 @@ def test_tasks_are_told_in_a_share_of_episodes_and_steps(kept: float, function):
 def test_training_tells_tasks_up_to_a_step_and_evaluation_never(written: str, function):
     env = tasks.with_tasks(ENV, function)
     learner = learners.make("mca", core_of(env, 4), function="duty:team", task=written, task_steps=64)
-    assert learner.n_told == 4
+    assert learner.n_task_inputs == 4
     assert len(learner.sources) == len(learner.programs) == 2
     sizes = compiled.Sizes(8, 8, 24, 1, True, 0.0)
     parts = one_run.Parts(env, core_of(env, 4).agent, learner, sizes)
