@@ -34,6 +34,7 @@ from qllm_jax.program.devices import Pool
 from qllm_jax.program.one_run import RunState, Sizes
 from qllm_jax.tfcaf.loading.lookup import find_for_env
 from qllm_jax.tfcaf.loading.source import Source
+from qllm_jax.tfcaf.static.vocabulary import Kind
 
 
 class Experiment(NamedTuple):
@@ -216,7 +217,7 @@ def credit_functions(config: Config, env: Env) -> list[Source]:
     part = function_part(config.algo)
     if not part:
         return []
-    kind = "value" if part == "mixer" else "reward"
+    kind: Kind = "value" if part == "mixer" else "reward"
     functions = config.sweep.tfcaf or [given_function(config.algo)]
     # A function and its controls are one text.
     found = list(dict.fromkeys(find_for_env(env.spec, function, kind) for function in functions))

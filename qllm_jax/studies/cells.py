@@ -1,4 +1,4 @@
-"""Cells of a study: one task with one method. Each has a configuration of its own and a hash that identifies it."""
+"""Cells of a study: one task with one method. Its configuration and the texts of its functions identify a cell."""
 
 import hashlib
 import json
@@ -8,9 +8,20 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import qllm_envs
+from qllm_envs import Env
 from qllm_jax import config as configs
-from qllm_jax.config import MACHINE_KEYS, AlgoConfig, Config, Sweep, function_name, given_function, with_function
+from qllm_jax.config import (
+    MACHINE_KEYS,
+    AlgoConfig,
+    Config,
+    Sweep,
+    function_name,
+    function_part,
+    given_function,
+    with_function,
+)
 from qllm_jax.errors import UserError
+from qllm_jax.program import experiment
 from qllm_jax.studies import wanted
 from qllm_jax.studies.plan import Study
 
@@ -25,6 +36,12 @@ class Cell(NamedTuple):
     config: Config
     hash: str  # `hash_of` the configuration
     trained_by: str | None = None  # another study, whose result it has; None: its own
+    functions: tuple[str, ...] = ()  # SHA-256 of the texts of its credit function and of its task function
+
+    @property
+    def identity(self) -> str:
+        """`identity_of` the cell."""
+        return identity_of(self.hash, self.functions)
 
     @property
     def name(self) -> str:
@@ -47,15 +64,40 @@ def unsorted_cells(study: Study) -> Iterator[Cell]:
     for task, method, priority, overrides, trained_by in wanted.cells(study):
         try:
             config = compose(overrides)
+            functions = functions_of(config)
         except UserError as error:
             raise UserError(f"{study.path}: {task} with {method}: {error}") from error
-        yield Cell(task, method, priority, overrides, config, hash_of(config), trained_by)
+        yield Cell(task, method, priority, overrides, config, hash_of(config), trained_by, functions)
 
 
 @cache
 def compose(overrides: tuple[str, ...]) -> Config:
     """`config.load`, which takes a tenth of a second, once for each list of overrides."""
     return configs.load(list(overrides))
+
+
+def functions_of(config: Config) -> tuple[str, ...]:
+    """SHA-256 of the texts of the functions that a configuration loads. UserError for one that does not exist."""
+    if not function_part(config.algo):
+        return ()
+    env = _make_env(json.dumps(config.env, sort_keys=True), config.n_agents)
+    return tuple(digest(source.text.encode()) for source in experiment.credit_functions(config, env))
+
+
+@cache
+def _make_env(options: str, n_agents: int | None) -> Env:
+    """`experiment.make_env`, once for each environment."""
+    return experiment.make_env(json.loads(options), n_agents)
+
+
+def digest(text: bytes) -> str:
+    """SHA-256 of the text of a function."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def identity_of(config_hash: str, functions: Sequence[str]) -> str:
+    """The key by which a cell is found again: an edited function is another cell, as another configuration is."""
+    return ":".join((config_hash, *functions))
 
 
 def content(config: Config) -> dict[str, Any]:

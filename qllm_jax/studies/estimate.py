@@ -25,9 +25,9 @@ def rates(work: Work) -> list[Rate]:
         if result := results.read(work.results, cell):
             run_steps = result["env_steps"] * result["runs_at_once"]
             found.append(Rate(cell.task, cell.method, result["wall_s"] / run_steps))
-    missing = {(cell.task, cell.hash): cell for cell in work.missing()}
+    missing = {(cell.task, cell.identity): cell for cell in work.missing()}
     for trained in trainings.found_in(work.runs, {cell.task for cell in missing.values()}):
-        cells = [missing.get((trained.path.parent.name, each)) for each in trained.hashes.values()]
+        cells = [missing.get((trained.path.parent.name, each)) for each in trained.identities.values()]
         steps, seconds = trained.progress() if any(cells) else (0, 0.0)
         found += [Rate(cell.task, cell.method, seconds / steps) for cell in cells if cell and steps]
     return found

@@ -3,7 +3,6 @@
 What a machine changes (wall_s, provenance) comes last. All else depends on the configuration and the code alone.
 """
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -50,9 +49,14 @@ def _is_whole(found: dict[str, Any]) -> bool:
 
 
 def is_done(root: Path, cell: Cell) -> bool:
-    """True if the cell has a result of the configuration that the study asks for."""
+    """True if the cell has a result of the configuration that the study asks for, with the function as it is now."""
     found = read(root, cell)
-    return found is not None and found["config_hash"] == cell.hash
+    return found is not None and is_of(found, cell)
+
+
+def is_of(found: dict[str, Any], cell: Cell) -> bool:
+    """True if the content of a result file is the cell's."""
+    return found["config_hash"] == cell.hash and set(found.get("credit_functions", {}).values()) <= set(cell.functions)
 
 
 def write(root: Path, study: str, cell: Cell, found: Trained) -> Path:
@@ -70,11 +74,17 @@ def compact(value: Any) -> str:
 
 
 def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
-    """The content of a cell's result file. `NonFiniteError` if one of its seeds failed."""
+    """The content of a cell's result file.
+
+    `NonFiniteError` if one of its seeds failed, UserError if its function was edited while it was trained.
+    """
     records = folder.records(found.path)
     result = results.read_finished(found.path, records)
     assert result is not None, found.path
-    label = next(label for label, each in found.hashes.items() if each == cell.hash)
+    labels = [label for label, each in found.identities.items() if each == cell.identity]
+    if not labels:
+        raise UserError(f"{found.path} has not the cell's function, which was edited meanwhile: start the study again")
+    (label,) = labels
     own = results.by_label(result)[label]
     if failure := results.failure_text(own.get("failed", ())):
         raise NonFiniteError(f"{failure}; its states are in {nonfinite.FILE} in {found.path}")
@@ -129,12 +139,12 @@ def random_policy(per_run: dict[str, Any], n_seeds: int) -> dict[str, list[float
 
 def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
     """SHA-256 of the text that the cell was trained with, by the name of the function; {} without one."""
-    files_by_label = dict(zip(found.hashes, folder.function_files(found.config), strict=False))
+    files_by_label = dict(zip(found.identities, folder.function_files(found.config), strict=False))
     path = found.path / files_by_label[label]
     if not path.is_file():
         return {}
     name = function_name(given_function(cell.config.algo) or outside.label(cell.config.env["name"]))
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {name: of_cells.digest(path.read_bytes())}
 
 
 def critic(found: Trained) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ from qllm_jax.scaling.training import train_all
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies import estimate, results, trainings
 from qllm_jax.studies.cells import Cell
-from qllm_jax.studies.trainings import Trained, Training
+from qllm_jax.studies.trainings import Training
 from qllm_jax.studies.work import Work
 
 
@@ -171,8 +171,7 @@ def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict
             out_of_time = time.monotonic() >= choices.stop_at
             return (Ended.OUT_OF_TIME if out_of_time else Ended.INTERRUPTED), {}
         print(f"\n{outcome.text}")
-        config = trainings.recorded(path)
-        found = Trained(path, config, of_cells.configurations(config))
+        found = trainings.trained(path, trainings.recorded(path))
     failed = {}
     for cell in training.cells:
         try:

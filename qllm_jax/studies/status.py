@@ -22,15 +22,15 @@ def describe(work: Work) -> str:
 def states(work: Work) -> dict[str, str]:
     """The state of each cell, by name.
 
-    It is done, running or stopped at a share, failed, missing, of another configuration, or not yet in the study that
-    trains it.
+    It is done, running or stopped at a share, failed, missing, of another configuration or function, or not yet in the
+    study that trains it.
     """
     missing = work.missing()
     shares: dict[tuple[str, str], float] = {}
     for found in trainings.furthest_first(trainings.found_in(work.runs, {cell.task for cell in missing})):
-        for each in found.hashes.values():
+        for each in found.identities.values():
             shares.setdefault((found.path.parent.name, each), found.progress()[0] / found.run_steps)
-    left = {cell.name: unfinished(work, cell, shares.get((cell.task, cell.hash))) for cell in missing}
+    left = {cell.name: unfinished(work, cell, shares.get((cell.task, cell.identity))) for cell in missing}
     return {cell.name: left.get(cell.name, "done") for cell in work.cells}
 
 
@@ -44,7 +44,9 @@ def unfinished(work: Work, cell: Cell, share: float | None) -> str:
         return "failed"
     if share is not None:
         return f"stopped at {share:.0%}"
-    return "missing" if results.read(work.results, cell) is None else "other configuration"
+    if (found := results.read(work.results, cell)) is None:
+        return "missing"
+    return "other configuration" if found["config_hash"] != cell.hash else "other function"
 
 
 def table(work: Work, words: dict[str, str]) -> list[str]:
@@ -80,7 +82,7 @@ def times(work: Work) -> Iterator[str]:
     """The wall time of all cells so far, and what the others will take."""
     used, missing = 0.0, work.missing_here()
     for cell in work.cells:
-        if (result := results.read(work.results, cell)) and result["config_hash"] == cell.hash:
+        if (result := results.read(work.results, cell)) and results.is_of(result, cell):
             used += result["wall_s"] * len(result["seeds"]) / result["runs_at_once"]
     left = trainings.to_do(missing, {cell.name for cell in missing}, work.runs)
     used += sum(training.found.progress()[1] for training in left if training.found)

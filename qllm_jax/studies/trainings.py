@@ -1,6 +1,6 @@
 """Trainings of a study: the run folders that hold cells, and the trainings that are still to do.
 
-A folder's cells are found by the hashes of its configurations, not by its name. So a training that was cut off is
+A folder's cells are found by its configurations and functions, not by its name. So a training that was cut off is
 continued whatever else was added to the study or finished since, and a folder of an edited study is left as it is.
 """
 
@@ -27,7 +27,7 @@ class Trained(NamedTuple):
 
     path: Path
     config: Config  # as recorded
-    hashes: dict[str, str]  # of each configuration, by label
+    identities: dict[str, str]  # of the cell of each configuration, by label: see `cells.identity_of`
 
     @property
     def finished(self) -> bool:
@@ -97,7 +97,24 @@ def found_in(root: Path, tasks: Collection[str]) -> Iterator[Trained]:
                 config = recorded(file.parent)
             except UserError:
                 continue
-            yield Trained(file.parent, config, of_cells.configurations(config))
+            yield trained(file.parent, config)
+
+
+def trained(path: Path, config: Config) -> Trained:
+    """The training of a run folder."""
+    return Trained(path, config, identities(path, config))
+
+
+def identities(path: Path, config: Config) -> dict[str, str]:
+    """The identity of each configuration of a run folder, by label, with the functions that the folder holds."""
+    task = [path / folder.TASK] if configs.given_task(config.algo) else []
+    found = {}
+    for (label, config_hash), name in zip(
+        of_cells.configurations(config).items(), folder.function_files(config), strict=False
+    ):
+        functions = [of_cells.digest(file.read_bytes()) for file in (path / name, *task) if file.is_file()]
+        found[label] = of_cells.identity_of(config_hash, functions)
+    return found
 
 
 def to_do(missing: Sequence[Cell], wanted: Collection[str], root: Path) -> list[Training]:
@@ -105,15 +122,15 @@ def to_do(missing: Sequence[Cell], wanted: Collection[str], root: Path) -> list[
 
     Finished folders come first, as they are only read. A folder that is continued also gives cells that are not wanted.
     """
-    left = {(cell.task, cell.hash): cell for cell in missing}
+    left = {(cell.task, cell.identity): cell for cell in missing}
     order = {cell.name: i for i, cell in enumerate(missing)}
     read, train = [], []
     for found in furthest_first(found_in(root, {cell.task for cell in missing})):
-        keys = [(found.path.parent.name, each) for each in found.hashes.values()]
+        keys = [(found.path.parent.name, each) for each in found.identities.values()]
         held = [left.pop(key) for key in keys if key in left]
         if any(cell.name in wanted for cell in held):
             (read if found.finished else train).append(Training(held, found))
-    rest = [cell for cell in missing if (cell.task, cell.hash) in left and cell.name in wanted]
+    rest = [cell for cell in missing if (cell.task, cell.identity) in left and cell.name in wanted]
     train += [Training(held) for held in of_cells.merged(rest)]
     train.sort(key=lambda training: (training.priority, min(order[cell.name] for cell in training.cells)))
     return read + train
@@ -125,7 +142,7 @@ def furthest_first(found: Iterator[Trained]) -> list[Trained]:
 
 
 def new_folder(training: Training, root: Path) -> Path:
-    """A folder without a run: TASK/METHODS, with a number if there is a run of another configuration."""
+    """A folder without a run: TASK/METHODS, with a number if there is another run."""
     task, _, methods = training.name.partition("/")
     if len(methods) > MAX_NAME:
         methods = f"{methods[:MAX_NAME]}_{hashlib.sha256(methods.encode()).hexdigest()[:8]}"

@@ -16,6 +16,7 @@ from qllm_jax import study
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 from qllm_jax.studies import cells, plan, results, runner, status, trainings, work
+from qllm_jax.studies.report import measured
 from qllm_jax.studies.runner import Choices, Ended
 from qllm_jax.studies.work import Work
 
@@ -201,6 +202,27 @@ def test_an_edited_study_is_trained_beside_what_was_there(done: Path, tmp_path: 
     assert training.found is None
     assert trainings.new_folder(training, edited.runs) == edited.runs / "climbing" / f"{TOGETHER.name}-2"
     assert set(status.states(make(path)).values()) == {"done"}
+
+
+def test_an_edited_function_is_another_cell(done: Path, tmp_path: Path):
+    edited = make(copy(done, tmp_path / "function"))
+    for cell in edited.cells:  # as if results and run folder were of an older text
+        result = results.path_of(edited.results, cell.task, cell.method)
+        content = json.loads(result.read_text())
+        assert set(content["credit_functions"].values()) == set(cell.functions)
+        result.write_text(json.dumps(content | {"credit_functions": {"matrix_climbing": "0" * 64}}))
+    for file in (edited.runs / TOGETHER / folder.TFCAFS).glob("**/*.py"):
+        file.write_text(f"{file.read_text()}# edited\n")
+    assert set(status.states(edited).values()) == {"other function"}
+    assert measured.read(edited.study, edited.results).edited() == [(cell.task, cell.method) for cell in edited.cells]
+    (training,) = trainings.to_do(edited.missing(), {cell.name for cell in edited.cells}, edited.runs)
+    assert training.found is None
+
+
+def test_a_function_that_does_not_exist_is_named_before_anything_is_trained(tmp_path: Path):
+    content = {**CONTENT, "methods": {"qllm": {"set": ["algo=matched_qllm", "algo.mixer.function=nope.py"]}}}
+    with pytest.raises(UserError, match=r"two.yaml: climbing with qllm: credit function 'nope.py' does not exist"):
+        make(tmp_path / "nope", content | {"cells": [{"tasks": ["climbing"], "methods": ["qllm"]}]})
 
 
 def test_a_refused_function_fails_its_cell_alone(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -8,12 +8,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qllm_jax import files
+from qllm_jax.config import split_control
 from qllm_jax.errors import UserError
 from qllm_jax.stats import SHARE
 from qllm_jax.stats.intervals import ANY, Bounds
 from qllm_jax.studies import results, wanted
+from qllm_jax.studies.cells import digest
 from qllm_jax.studies.plan import Study, TaskEntry
 from qllm_jax.studies.wanted import Wanted
+from qllm_jax.tfcaf import find
+from qllm_jax.tfcaf.static.vocabulary import Kind
 
 
 class Result(NamedTuple):
@@ -79,6 +83,10 @@ class Measured(NamedTuple):
         asked = {(cell.task, cell.method): cell.overrides for cell in wanted.cells(self.study)}
         return [pair for pair, overrides in asked.items() if made_by.get(pair, overrides) != overrides]
 
+    def edited(self) -> list[tuple[str, str]]:
+        """Cells whose credit function is not the text any more that their result was made with."""
+        return [pair for pair, result in self.results.items() if function_was_edited(result.content)]
+
     def of_others(self) -> dict[str, list[tuple[str, str]]]:
         """Cells with a result that other studies have trained, by the study."""
         found: dict[str, list[tuple[str, str]]] = {}
@@ -86,6 +94,20 @@ class Measured(NamedTuple):
             if cell.trained_by and (cell.task, cell.method) in self.results:
                 found.setdefault(cell.trained_by, []).append((cell.task, cell.method))
         return found
+
+
+def function_was_edited(content: dict[str, Any]) -> bool:
+    """True if the credit function of a result is not the text that it was trained with, or exists no more."""
+    algo, digests = content["config"]["algo"], content.get("credit_functions", {}).values()
+    kinds: dict[str, Kind] = {"mixer": "value", "learner": "reward"}
+    for part, kind in kinds.items():
+        if digests and (function := algo.get(part, {}).get("function")):
+            try:
+                found = find(split_control(function)[0], kind)
+            except UserError:
+                return True
+            return digest(found.text.encode()) not in digests
+    return False
 
 
 def read(study: Study, folder: Path) -> Measured:

@@ -12,8 +12,11 @@ from qllm_jax.studies.report.tables import NONE, markdown, steps_text
 HARDWARE = ("platform", "python", "devices", "versions")
 
 
+EDITED = "another text of their credit function than there is now"
+
+
 def missing(data: Measured) -> str:
-    """Name the cells without a result by priority, and the results that other overrides made."""
+    """Name the cells without a result by priority, and the results that other overrides or texts of functions made."""
     cells: dict[tuple[int, str, str], list[str]] = {}
     for cell in data.missing():
         others = f", trained by study {cell.trained_by}" if cell.trained_by else ""
@@ -22,9 +25,10 @@ def missing(data: Measured) -> str:
     by_priority = sorted(cells.items(), key=lambda item: (item[0][0], order.index(item[0][1]), item[0][2]))
     lines = [f"- {data.task_label(t)}: {'; '.join(names)} (priority {p}{o})" for (p, t, o), names in by_priority]
     parts = ["These cells have no result yet.", "\n".join(lines)] if lines else ["No cell is without a result."]
-    if outdated := data.outdated():
-        parts.append("These results were made with other overrides than the study gives now.")
-        parts.append("\n".join(f"- {data.task_label(t)}: {data.method_label(m)}" for t, m in outdated))
+    for pairs, what in ((data.outdated(), "other overrides than the study gives now"), (data.edited(), EDITED)):
+        if pairs:
+            parts.append(f"These results were made with {what}.")
+            parts.append("\n".join(f"- {data.task_label(t)}: {data.method_label(m)}" for t, m in pairs))
     return "\n\n".join(parts)
 
 
