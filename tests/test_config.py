@@ -14,6 +14,9 @@ from qllm_jax.tfcaf import gates
 
 SENTENCES = [
     ("n_agent=3", "unknown key 'n_agent': did you mean 'n_agents'?"),
+    ("lr=3", "unknown key 'lr': did you mean 'algo.lr'?"),
+    ("env.n_agent=3", "unknown key 'env.n_agent': did you mean 'n_agents'?"),
+    ("algo=VDM", "algo 'VDM' does not exist: did you mean 'matched_vdn'?"),
     ("algo.lrr=3", "unknown key 'algo.lrr': did you mean 'lr'?"),
     ("+colour=3", "unknown key 'colour': choose from algo, devices, env,"),
     ("+algo.colour=3", "unknown key 'algo.colour': choose from agent, agent_id, batch_episodes,"),
@@ -44,14 +47,17 @@ SENTENCES = [
     ("algo.mixr={}", "unknown key 'algo.mixr': did you mean 'mixer'?"),
     (
         "algo.mixer={name:tfcaf,width:3}",
-        "unknown key 'algo.mixer.width': choose from function, name, scale, or add it: +algo.mixer.width=...",
+        "unknown key 'algo.mixer.width': choose from function, name, scale, or add it if algo.mixer.name=tfcaf",
     ),
     ("algo.lr={", "algo.lr must be a valid number, got '{'"),
     ("env=5", "Config group override must be a string or a list. Got int (in: env=5)"),
     ("sweep.lr=[]", "sweep.lr must hold at least one value, got []"),
     ("sweep.lr=[0.1,1e-1]", "sweep.lr must not hold 0.1 twice, got [0.1, 0.1]"),
     ("sweep.lr=0.1", "sweep.lr must be a valid list, got 0.1"),
-    ("sweep.lr=0.1,0.2", "Ambiguous value for argument 'sweep.lr=0.1,0.2': write a list as key=[1,2]"),
+    (
+        "sweep.lr=0.1,0.2",
+        "Ambiguous value for argument 'sweep.lr=0.1,0.2': for one training each add --multirun; a list is",
+    ),
     ("sweep.gama=[1]", "unknown key 'sweep.gama': did you mean 'gamma'?"),
     ("sweep=rl", "sweep 'rl' does not exist: choose from lr, none"),
     ("group=0", "group must be auto or an integer of at least 1, got 0"),

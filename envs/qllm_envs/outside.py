@@ -120,7 +120,7 @@ def _of_file(part: str, reference: Reference) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ValueError(f"{part} cannot be imported: {_reason(error)}") from error
+        raise ValueError(f"{part} cannot be imported: {reason(error)}") from error
     return module
 
 
@@ -135,10 +135,10 @@ def _of_module(part: str, reference: Reference) -> ModuleType:
         if missing and f"{reference.location}.".startswith(f"{missing}."):
             where = f"in {os.getcwd()} or among the installed packages"
             raise ValueError(f"{part}: there is no module {missing!r} {where}") from error
-        raise ValueError(f"{part} cannot be imported: {_reason(error)}") from error
+        raise ValueError(f"{part} cannot be imported: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The error in one line, with the file and the line of its cause."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SyntaxError):

@@ -89,8 +89,9 @@ def _check_signature(kind: Kind, name: str, make: Callable[..., Any], options: I
 def suggest(name: object, allowed: Iterable[str]) -> str:
     """The tail of an error sentence: a near match if there is one, then all choices."""
     choices = sorted(allowed)
-    near = difflib.get_close_matches(str(name), choices, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    hint = f"did you mean {by_lower[near[0]]!r}? " if near else ""
     return f"{hint}choose from {', '.join(choices) or '(none)'}"
 
 

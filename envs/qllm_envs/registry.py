@@ -40,7 +40,15 @@ def untested(name: str, /, **options: Any) -> Env:
     """Return the environment `name` as `make` does, without a look at its shapes."""
     if name == football_engine.NAME:
         raise ValueError(football_engine.REFUSAL)
-    env = parts.find(KIND, name, options)(**options)
+    make = parts.find(KIND, name, options)
+    try:
+        env = make(**options)
+    except ValueError:
+        raise
+    except Exception as error:
+        if not parts.reference(KIND, name):
+            raise
+        raise ValueError(f"environment {name!r} cannot be made: {outside.reason(error)}") from error
     if not isinstance(env, Env):
         raise ValueError(f"environment {name!r} must return a qllm_envs.Env, got a {type(env).__name__}")
     return env._replace(spec=env.spec._replace(options=options, made_by=name))

@@ -24,7 +24,7 @@ from qllm_jax import compile_cache, config, files, process
 from qllm_jax.commands import train
 from qllm_jax.config import outside, quoting
 from qllm_jax.errors import UserError
-from qllm_jax.run import folder
+from qllm_jax.run import folder, results
 
 JOBS = "jobs"  # the folder of the jobs' records, beside the run folders
 # An empty folder for each run, in which Hydra writes nothing.
@@ -94,7 +94,10 @@ def table(records: list[dict[str, Any]]) -> list[str]:
     """One line per job: the overrides that not all jobs share, then its folder or its error."""
     shared = set.intersection(*(set(record["overrides"]) for record in records))
     names = [" ".join(o for o in record["overrides"] if o not in shared) for record in records]
-    ended = (f"failed: {r['error']}" if r["error"] else f"{r['folder']}  return {r['return']:.4g}" for r in records)
+    ended = (
+        f"failed: {r['error']}" if r["error"] else f"{r['folder']}  return {r['return']:.4g}{r.get('of', '')}"
+        for r in records
+    )
     width = max(map(len, names))
     return ["", *(f"{name:<{width}}  {end}" for name, end in zip(names, ended, strict=True))]
 
@@ -106,13 +109,13 @@ def job(is_command: bool, composed: DictConfig) -> float:
     hydra = HydraConfig.get()
     chosen, output = list(hydra.overrides.task), Path(hydra.runtime.output_dir)
     compile_cache.enable()
-    record = {"overrides": chosen, "folder": str(output), "error": "", "return": float("nan")}
+    record = {"overrides": chosen, "folder": str(output), "error": "", "return": float("nan"), "of": ""}
     try:
         record["folder"] = config.load(chosen).run_dir or str(output)
         others = [override for override in chosen if not override.startswith("run_dir=")]
         if train.train([*others, f"run_dir={quoting.quoted(record['folder'])}"]) == 130:
             raise KeyboardInterrupt
-        record["return"] = final_return(Path(record["folder"]))
+        record["return"], record["of"] = final_return(Path(record["folder"]))
         return record["return"]
     except BaseException as error:
         record["error"] = str(error) or type(error).__name__
@@ -123,8 +126,15 @@ def job(is_command: bool, composed: DictConfig) -> float:
         files.write_atomically(jobs / f"{hydra.job.num:04d}.json", json.dumps(record) + "\n")
 
 
-def final_return(path: Path) -> float:
-    """Mean final return over seeds of a finished run, or of the best configuration of a sweep. NaN: a seed failed."""
+def final_return(path: Path) -> tuple[float, str]:
+    """Mean final return over seeds of a finished run, or of the best configuration of a sweep and which that is.
+
+    NaN: a seed of each configuration failed.
+    """
     result = files.read_json(path / folder.RESULT)
-    means = [each["return"]["mean"] for each in result.get("configurations", [result])]
-    return max((mean for mean in means if mean is not None), default=float("nan"))
+    means = {label: each["return"]["mean"] for label, each in results.by_label(result).items()}
+    known = {label: mean for label, mean in means.items() if mean is not None}
+    if not known:
+        return float("nan"), ""
+    best = max(known, key=lambda label: known[label])
+    return known[best], f" (the best of {len(means)} configurations: {best})" if best else ""

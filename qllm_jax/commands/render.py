@@ -43,6 +43,8 @@ def render(arguments: list[str]) -> int:
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
     run = load.load_run(path, options["which"])
+    if options["upload"]:
+        wandb_log.check_film(run.exp.config, run.path)  # before the time to draw it is spent
     gated.note_unverified(run.exp)
     index = index_of(run, options["configuration"], options["seed"])
     film = film_of(run, index, key)

@@ -27,9 +27,9 @@ def report(arguments: list[str]) -> int:
 
 def write(paths: list[str], out: str, overwrite: bool, untrained: bool) -> str:
     """Draw the curves of runs into the new file `out`. Return the table in Markdown, and what to know of it."""
-    picture = files.new_file(out, SUFFIXES, overwrite)
     distinct = dict.fromkeys(str(Path(path)) for path in paths)
     panels = comparison.make_panels([entry for path in distinct for entry in comparison.read(path)])
+    picture = files.new_file(out, SUFFIXES, overwrite)
     curves.draw(panels, picture, untrained)
     return "\n".join([table(panels), "", *notes(panels), f"curves: {picture}"])
 
@@ -92,6 +92,8 @@ def notes(panels: list[Panel]) -> Iterator[str]:
         differ = [f"{name} ({', '.join(f'{v:,}' for v in values)})" for name, values in varied.items()]
         if differ:
             yield f"{panel.title}: the runs differ in {', '.join(differ)}."
+        for algo, settings in comparison.differing(runs).items():
+            yield f"{panel.title}: the runs of {algo} differ in {', '.join(settings)}."
         if any(entry.configuration for entry in runs):
             yield f"{panel.title}: the wall time of a sweep is that of all its configurations together."
         if any(entry.failed for entry in runs):

@@ -13,7 +13,8 @@ from qllm_jax.studies import plan, report, runner, status, work
 from qllm_jax.studies.report import figures
 from qllm_jax.studies.runner import Choices, Ended, Report
 
-DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf, "docs": "docs/studies"}
+DOCS = Path("docs") / "studies"
+DEFAULTS = {"results": None, "run_dir": None, "only": "*", "max_hours": math.inf, "docs": None}
 MACHINE = ("devices", "unroll", "group", "memory_gib", "wandb.mode", "wandb.project", "wandb.entity", "wandb.group")
 ACTIONS = ("status", "report")
 
@@ -35,7 +36,10 @@ def study(arguments: list[str]) -> int:
     loaded = plan.load(name)
     figures.entries(loaded)  # a mistake there is found now, not after hours of training
     if action == ["report"]:
-        print(report.write(loaded, work.results_folder(loaded, options["results"]), Path(options["docs"])))
+        found = work.results_folder(loaded, options["results"])
+        # The page of a study of your own stands beside its results, that of one in configs/study in the documentation.
+        own = DOCS if loaded.name in plan.names() else found
+        print(report.write(loaded, found, Path(options["docs"] or own)))
         return 0
     found = work.make(loaded, options["results"], options["run_dir"])
     if action:

@@ -24,5 +24,5 @@ def full_name(override: str) -> str:
 def nearest(group: str, name: str) -> str:
     """Return the choice that is most like a name that is none: of methods a matched one, if there is one like it."""
     short = {n.removeprefix(MATCHED): n for n in group_names(group) if n.startswith(MATCHED)}
-    near = difflib.get_close_matches(name, short, n=1)
+    near = difflib.get_close_matches(name.lower(), short, n=1)
     return short[near[0]] if near else name

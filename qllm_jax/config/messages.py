@@ -1,5 +1,6 @@
 """Sentences for mistakes in a configuration: they name the key, its value and what is allowed."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +39,7 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
         full = re.search(r"full_key: (\S+)", text)
         return unknown_key(full.group(1) if full else found.group(1), overrides, root)
     if text.startswith("Ambiguous value"):
-        return f"{text.splitlines()[0]}: write a list as key=[1,2]"
+        return f"{text.splitlines()[0]}: for one training each add --multirun; a list is written as key=[1,2]"
     full = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0].rstrip(".")
     first = re.sub(r"^Value (.*) of type '\w+' could not be converted to (\w+)$", r"\1 is not of type \2", first)
@@ -61,7 +62,20 @@ def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> st
         whole = hydra.compose(root, overrides=chosen)
         node = OmegaConf.select(whole, parent) if parent else whole
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
+    if elsewhere := _same_key(whole, leaf, siblings):
+        return f"unknown key {key!r}: did you mean {elsewhere!r}?"
     groups = [] if parent or root != ROOT else ["experiment"]
     # The options of a part depend on its name, so those of another one are added.
-    added = f", or add it: +{key}=..." if parent in ("algo.mixer", "algo.learner") else ""
+    name = node.get("name") if isinstance(node, DictConfig) and parent in ("algo.mixer", "algo.learner") else None
+    added = f", or add it if {parent}.name={name} has it: +{key}=..." if name else ""
     return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}{added}"
+
+
+def _same_key(whole: Any, leaf: str, siblings: Sequence[str]) -> str:
+    """The full key of that name, or nearly, in another group or in none; "" if there is none, or one beside it."""
+    if difflib.get_close_matches(leaf, siblings, n=1):
+        return ""
+    inside = {str(key): f"{group}.{key}" for group in ("env", "algo") for key in whole.get(group) or {}}
+    full = inside | {str(key): str(key) for key in whole}
+    near = difflib.get_close_matches(leaf, full, n=1, cutoff=0.8)
+    return full[near[0]] if near else ""

@@ -26,9 +26,9 @@ def make(spec: Spec, *, function: str = "", scale: str | float = "n_agents") -> 
     `qllm_jax.run.gated`. Raises `TfcafError`, a `UserError`, for a function that breaks the contract.
     """
     factor = resolve_scale(scale, spec.n_agents)
+    found = find_for_env(spec, function)
     control = split_control(function)[1]
     spoil = controls.find(control) if control else None
-    found = find_for_env(spec, function)
     return from_credit(from_source(found.text, found.file, spec), factor, spoil)
 
 

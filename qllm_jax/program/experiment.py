@@ -36,6 +36,8 @@ from qllm_jax.tfcaf.loading.lookup import find_for_env
 from qllm_jax.tfcaf.loading.source import Source
 from qllm_jax.tfcaf.static.vocabulary import Kind
 
+MOST_NUMBERS = 2**28  # of one state: 1 GiB, of which a rollout holds one for each step
+
 
 class Experiment(NamedTuple):
     """All parts that a command needs to train, evaluate or draw a configuration."""
@@ -255,4 +257,6 @@ def make_env(env: dict[str, Any], n_agents: int | None) -> Env:
     except ValueError as error:
         raise UserError(str(error)) from error
     trust.remember(env["name"])
+    if (numbers := max(found.spec.state_dim, found.spec.n_agents * found.spec.obs_dim)) > MOST_NUMBERS:
+        raise UserError(f"{found.spec.task} is too large: a state, or what all agents see, has {numbers:,} numbers")
     return found

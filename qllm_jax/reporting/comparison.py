@@ -1,13 +1,15 @@
 """Runs to compare, read from their folders: curves and results, in panels of comparable returns."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from qllm_jax.config import Config, env_options
+from qllm_jax import config as configs
+from qllm_jax.config import Config, env_options, function_name, given_function
 from qllm_jax.program import experiment, run_axis
 from qllm_jax.run import folder, results, stored_logs
 
@@ -16,7 +18,7 @@ class Entry(NamedTuple):
     """One configuration of a run folder: its curves and results."""
 
     path: Path
-    config: Config
+    config: Config  # as recorded
     task: str  # `Spec.task`
     n_agents: int
     steps: Int[np.ndarray, " evals"]
@@ -40,6 +42,7 @@ class Panel(NamedTuple):
 def read(run_dir: str) -> list[Entry]:
     """Read a run folder: one entry for each configuration. UserError if it is not a run."""
     path, config = folder.load(run_dir)
+    recorded = configs.read(path / folder.CONFIG)  # `config` names the copies of functions in the folder
     records = folder.records(path)
     groups = [group for group in folder.log_folders(path) if (group / folder.TIMING).is_file()]
     timing = [stored_logs.timing(group) for group in groups]
@@ -53,7 +56,7 @@ def read(run_dir: str) -> list[Entry]:
         steps, curves = evaluations(own, [runs[i].seed for i in indices])
         entry = Entry(
             path=path,
-            config=config,
+            config=recorded,
             task=spec.task,
             n_agents=spec.n_agents,
             steps=steps,
@@ -108,12 +111,44 @@ def options(entry: Entry) -> dict[str, str]:
 
 
 def labels(entries: list[Entry]) -> list[str]:
-    """Algorithm and configuration of each entry, with its folder if two entries share them."""
-    names = [f"{entry.config.algo.name} {entry.configuration}".rstrip() for entry in entries]
+    """Algorithm and configuration of each entry, with its credit function or its folder if two entries share them."""
+    functions: dict[str, set[str]] = {}
+    for entry in entries:
+        functions.setdefault(entry.config.algo.name, set()).add(function_of(entry))
+    function = lambda entry: function_of(entry) if len(functions[entry.config.algo.name]) > 1 else ""
+    words = [(entry.config.algo.name, function(entry), entry.configuration) for entry in entries]
+    names = [" ".join(filter(None, each)) for each in words]
     folders = list(dict.fromkeys(entry.path for entry in entries))
     short = [path.name for path in folders]
     shown = {path: path.name if short.count(path.name) == 1 else str(path) for path in folders}
     return [n if names.count(n) == 1 else f"{n} ({shown[e.path]})" for n, e in zip(names, entries, strict=True)]
+
+
+def function_of(entry: Entry) -> str:
+    """Name of the credit function of an entry, with its control; "" for a method or a sweep without one."""
+    return "" if entry.configuration else function_name(given_function(entry.config.algo))
+
+
+def differing(entries: list[Entry]) -> dict[str, list[str]]:
+    """Settings of `algo` in which the runs of one algorithm differ, with their values, by the algorithm."""
+    by_algo: dict[str, list[dict[str, Any]]] = {}
+    for config in {entry.path: entry.config for entry in entries}.values():
+        by_algo.setdefault(config.algo.name, []).append(flat(asdict(config.algo), "algo."))
+    found: dict[str, list[str]] = {}
+    for algo, settings in by_algo.items():
+        for key in dict.fromkeys(key for each in settings for key in each if key != "algo.eval_epsilon"):
+            values = [str(each.get(key, "-")) for each in settings]
+            if len(set(values)) > 1:
+                found.setdefault(algo, []).append(f"{key} ({', '.join(values)})")
+    return found
+
+
+def flat(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested settings by their full keys."""
+    found = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def unfinished_mark(entry: Entry) -> str:

@@ -138,8 +138,10 @@ def load(path: str) -> tuple[Path, Config]:
     """
     folder = zoo.path_of(path) if zoo.is_name(path) else files.expanded(path)
     if not (folder / CONFIG).is_file():
-        nearby = sorted(str(p.parent) for p in folder.parent.glob(f"*/{CONFIG}")) if folder.parent.is_dir() else []
-        choices = f"runs there: {', '.join(nearby)}" if nearby else f"there are no runs in {str(folder.parent)!r}"
+        inside, beside = (sorted(str(p.parent) for p in each.glob(f"*/{CONFIG}")) for each in (folder, folder.parent))
+        nearby = inside or beside
+        place = folder if inside else folder.parent
+        choices = f"runs in {place}: {', '.join(nearby)}" if nearby else f"there are no runs in {str(folder.parent)!r}"
         raise UserError(f"{path!r} is not the folder of a run (it has no {CONFIG}); {choices}")
     recorded = configs.read(folder / CONFIG)
     check_files(folder, recorded)

@@ -48,14 +48,20 @@ class Failure(NamedTuple):
         return {"env_steps": self.env_steps, "cause": self.cause}
 
 
-def find(exp: Experiment, fault: Fault) -> dict[int, Failure]:
-    """Failures of the runs, by index. `fault` has leaves (R, ...)."""
+def find(exp: Experiment, fault: Fault, reward_t: jax.Array) -> dict[int, Failure]:
+    """Failures of the runs, by index. `fault` has leaves (R, ...); `reward_t` holds the rewards that are replayed."""
     steps = np.asarray(fault.env_steps)[: exp.n_runs]
     indices = np.flatnonzero(steps != guard.NONE)
     if not len(indices):
         return {}
-    fault = jax.device_get(fault)
-    return {int(i): failure(exp, int(i), jax.tree.map(lambda x: x[i], fault)) for i in indices}  # noqa: B023
+    fault, reward_t = jax.device_get((fault, reward_t))
+    found = {int(i): failure(exp, int(i), jax.tree.map(lambda x: x[i], fault)) for i in indices}  # noqa: B023
+    return {i: each if np.isfinite(reward_t[i]).all() else of_reward(exp, each) for i, each in found.items()}
+
+
+def of_reward(exp: Experiment, found: Failure) -> Failure:
+    """A failure that a reward explains."""
+    return found._replace(cause="reward", text=f"a reward of {exp.env.spec.task} is not finite")
 
 
 def failure(exp: Experiment, index: int, fault: Fault) -> Failure:

@@ -45,7 +45,7 @@ class Session:
         self.sinks = sinks
         self.progress = log.Progress(exp.config.total_steps, self.env_steps, self.unit)
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
-        self.failures = nonfinite.find(exp, self.state.fault)
+        self.failures = nonfinite.find(exp, self.state.fault, self.state.storage.reward_t)
         self._elapsed, self._started = host.elapsed_s, started
         self._saved_at, self._saving_s = -math.inf, 0.0  # end and duration of the last checkpoint
         self._has_evaluated = False
@@ -100,7 +100,7 @@ class Session:
         """Report the runs that have failed since the last call, and store what they saw."""
         if int((np.asarray(self.state.fault.env_steps)[: self.exp.n_runs] != guard.NONE).sum()) == len(self.failures):
             return
-        before, self.failures = self.failures, nonfinite.find(self.exp, self.state.fault)
+        before, self.failures = self.failures, nonfinite.find(self.exp, self.state.fault, self.state.storage.reward_t)
         file = nonfinite.write(self.path, self.exp, self.failures)
         if self.learning:
             found = nonfinite.describe(self.exp, self.failures, [i for i in self.failures if i not in before])

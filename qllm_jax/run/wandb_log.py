@@ -32,10 +32,18 @@ def check(settings: WandbConfig) -> None:
         raise refusal(error) from error
 
 
-def refusal(error: Exception) -> UserError:
+def refusal(error: Exception, mode: str = "online") -> UserError:
     """The sentence for what wandb refuses."""
     reason = str(error).strip().partition("\n")[0].rstrip(".")
-    return UserError(f"wandb: {reason}; wandb.mode=offline needs no account, also with resume=RUN")
+    hint = "; wandb.mode=offline needs no account, also with resume=RUN" if mode == "online" else ""
+    return UserError(f"wandb: {reason}{hint}")
+
+
+def check_film(config: Config, folder: Path) -> None:
+    """UserError if a film of a run cannot be sent, as it has no wandb runs or wandb refuses."""
+    if config.wandb.mode == "disabled":
+        raise UserError(f"{folder} has no wandb runs: train with wandb.mode=offline or online, or without upload=true")
+    check(config.wandb)
 
 
 def make(config: Config, folder: Path) -> Sink:
@@ -48,7 +56,7 @@ def make(config: Config, folder: Path) -> Sink:
     try:
         runs = [start(wandb, config, folder, i, run) for i, run in enumerate(run_axis.runs(config))]
     except wandb.Error as error:
-        raise refusal(error) from error
+        raise refusal(error, config.wandb.mode) from error
 
     def write(records: list[dict[str, Any]]) -> None:
         for run, record in zip(runs, records, strict=True):
@@ -104,9 +112,7 @@ def sync_line(config: Config, folder: Path) -> str:
 
 def send_film(config: Config, folder: Path, index: int, film: Path, env_steps: int) -> None:
     """Send a film to the wandb run at `index` on the run axis. UserError if there is none."""
-    if config.wandb.mode == "disabled":
-        raise UserError(f"{folder} has no wandb runs: train with wandb.mode=offline or online, or without upload=true")
-    check(config.wandb)
+    check_film(config, folder)
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -118,4 +124,4 @@ def send_film(config: Config, folder: Path, index: int, film: Path, env_steps: i
         started.log({AXIS: env_steps, "episode": wandb.Video(str(film), format="gif")})
         started.finish()
     except wandb.Error as error:
-        raise refusal(error) from error
+        raise refusal(error, config.wandb.mode) from error

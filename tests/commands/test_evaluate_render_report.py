@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -230,6 +231,27 @@ def test_a_task_with_winners_has_a_curve_of_battles_won(tiny_run: Path, tmp_path
     curves.draw([panel], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 1.9 * picture.height * 5.6 / 4.2  # both side by side
+
+
+def test_runs_of_one_method_are_named_by_what_differs(tiny_run: Path):
+    (entry,) = comparison.read(str(tiny_run))
+    algo = entry.config.algo
+    mixer = {**algo.mixer, "function": "my/mine.py"}
+    others = [replace(algo, mixer=mixer), replace(algo, lr=0.01, gamma=0.9)]
+    entries = [
+        entry,
+        *(entry._replace(path=Path(f"{i}"), config=replace(entry.config, algo=each)) for i, each in enumerate(others)),
+    ]
+    assert comparison.labels(entries) == [
+        "matched_qllm mpe_spread (tiny)",
+        "matched_qllm mine",
+        "matched_qllm mpe_spread (1)",
+    ]
+    found = comparison.differing(entries)
+    function = "algo.mixer.function (mpe_spread, my/mine.py, mpe_spread)"
+    assert found == {
+        algo.name: [function, f"algo.lr ({algo.lr}, {algo.lr}, 0.01)", f"algo.gamma ({algo.gamma}, {algo.gamma}, 0.9)"]
+    }
 
 
 def test_curves_of_a_sweep_are_named_by_what_differs_and_can_begin_after_the_untrained_team(

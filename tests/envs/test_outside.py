@@ -32,6 +32,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
+def test_an_environment_whose_code_fails_is_named_with_its_line(tmp_path: Path):
+    file = tmp_path / "guess.py"
+    file.write_text("def make(*, size: int = 3):\n    return size + 1\n")
+    with pytest.raises(ValueError, match=r"guess.py:make' cannot be made: .*guess.py, line 2: TypeError: "):
+        registry.make(f"{file}:make", size="abc")
+
+
 def test_a_reference_is_a_module_or_a_file_with_a_function():
     assert outside.parse("a.b:make") == ("a.b", "make")
     assert outside.parse("some folder/b.py:build") == ("some folder/b.py", "build")

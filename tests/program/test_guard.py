@@ -152,13 +152,14 @@ def test_a_failed_seed_leaves_its_configuration_without_a_mean():
     assert block["return_per_seed"] == [0.5, 2.5, 4.5, None]
 
 
-def failure_of(overrides: list[str], of_loss: bool, located: bool = True) -> nonfinite.Failure:
+def failure_of(overrides: list[str], of_loss: bool, located: bool = True, reward: float = 0.0) -> nonfinite.Failure:
     """The failure of the first run, made up: it failed at step 75 in the state after both agents chose action 2."""
     exp = experiment.build(config.load([*SMALL, *overrides]))
     state = exp.env.reset(jax.random.key(0))._replace(last_action=jnp.full(2, 2, jnp.int32))
     every = lambda x: jnp.stack([x] * exp.n_runs)
     fault = guard.Fault(jnp.int32(75), jnp.bool_(of_loss), jnp.bool_(located), state)
-    (found, _) = nonfinite.find(exp, jax.tree.map(every, fault)).values()
+    rewards = jnp.full((exp.n_runs, 4, 2), reward)
+    (found, _) = nonfinite.find(exp, jax.tree.map(every, fault), rewards).values()
     return found
 
 
@@ -171,6 +172,11 @@ def test_a_learned_mixer_that_diverges_and_a_method_without_one_are_named():
     found = failure_of(["algo=matched_iql", "algo.mixer={}"], of_loss=True, located=False)
     assert found.text == "the loss of matched_iql is not finite"
     assert np.isnan(found.state).all()
+
+
+def test_a_reward_that_is_not_finite_is_named():
+    found = failure_of(["algo=matched_vdn"], of_loss=True, reward=np.nan)
+    assert (found.cause, found.text) == ("reward", "a reward of matrix_climbing is not finite")
 
 
 def test_a_function_that_the_run_does_not_use_is_only_mentioned(functions: list[Path]):

@@ -1,6 +1,7 @@
 """One wandb run for each run of a folder: it is continued with the folder, and its steps are environment steps."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,10 +93,12 @@ def test_a_wandb_that_refuses_is_one_sentence(fake: Fake, tmp_path: Path, monkey
         raise RuntimeError("no answer from the server.\nwhile retrying: ...")
 
     monkeypatch.setattr(fake, "init", refuse)
-    with pytest.raises(
-        UserError, match=r"^wandb: no answer from the server; wandb.mode=offline needs no account, also"
-    ):
-        wandb_log.make(make(tmp_path / "a"), tmp_path / "a")
+    settings = make(tmp_path / "a")
+    with pytest.raises(UserError, match=r"^wandb: no answer from the server$"):
+        wandb_log.make(settings, tmp_path / "a")
+    online = replace(settings, wandb=replace(settings.wandb, mode="online"))
+    with pytest.raises(UserError, match=r"server; wandb.mode=offline needs no account, also with resume=RUN$"):
+        wandb_log.make(online, tmp_path / "a")
 
 
 def test_who_is_not_logged_in_is_told_before_anything_is_made_or_changed(fake: Fake, tmp_path: Path):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from qllm_jax import stats
+from qllm_jax.studies import plan
 from qllm_jax.studies.report import over_tasks, provenance, tables
 from qllm_jax.studies.report.figures import KINDS, FigureEntry
 from qllm_jax.studies.report.measured import Measured
@@ -33,6 +34,7 @@ ASKED = (
     "Questions that the training of a cell asked, all seeds together, one an episode; the episodes that got a label, "
     "and the faults of the others. All other methods asked none."
 )
+STATISTICS = "What each statistic is: docs/statistics.md of qllm_jax"
 STEPS = (
     "Env steps of the first evaluation from which the mean of any 3 consecutive evaluations is at or above the "
     "threshold: the median over seeds, and how many of them have one. `>`: half of them or more have none within their "
@@ -43,11 +45,14 @@ STEPS = (
 def text(data: Measured, head: str, pictures: Pictures) -> str:
     """Return the whole page."""
     name, total = data.study.name, len(data.results) + len(data.missing())
-    note = f"<!-- Made by `python -m qllm_jax.study {name} report`. Edit results/{name}/head.md instead. -->"
+    is_ours = name in plan.names()
+    given = name if is_ours else data.study.path.name
+    note = f"<!-- Made by `python -m qllm_jax.study {given} report`. Edit results/{name}/head.md instead. -->"
+    explained = "[What each statistic is](../statistics.md)" if is_ours else STATISTICS
     count = f"{len(data.results)} of {total} cells (a task with a method) have a result"
     if data.results:
         rest = ", and [those without are named](#missing)" if data.missing() else ""
-        parts = [f"{count}{rest}. [What each statistic is](../statistics.md).", *sections(data, pictures)]
+        parts = [f"{count}{rest}. {explained}.", *sections(data, pictures)]
     else:
         parts = [f"{count}.", *section("Missing", provenance.missing(data))]
     return "\n\n".join(part for part in (note, f"# {data.study.plan.title}", head.strip(), *parts) if part) + "\n"
