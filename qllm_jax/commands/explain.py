@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import cli, files
 from qllm_jax.commands import render
 from qllm_jax.commands.report import SUFFIXES
-from qllm_jax.core import lockstep
-from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners.base import CreditWeights
@@ -23,7 +20,7 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import explanation
 from qllm_jax.reporting.explanation import Explanation
 from qllm_jax.run import folder, gated, load
-from qllm_jax.run.final_evaluation import check_key_number, final_keys
+from qllm_jax.run.final_evaluation import check_key_number, final_keys, greedy_episodes
 from qllm_jax.run.load import LoadedRun
 
 DEFAULTS: dict[str, Any] = {
@@ -89,10 +86,7 @@ def play(
     exp: Experiment, credit: CreditWeights, params: Params, key: jax.Array, episodes: int
 ) -> tuple[Episode, MixerInputs, jax.Array]:
     """Greedy episodes, inputs of the mixer, leaves (episodes, ...), and weights of the first. The key is consumed."""
-    terminal = exp.config.env["time_limit_is_terminal"]
-    act = exp.learner.act_in_evaluation
-    one = lambda key: rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), terminal)
-    played = lockstep.vmap(one)(jax.random.split(key, episodes))
+    played = greedy_episodes(exp, params, key, episodes)
     inputs = jax.vmap(partial(credit.inputs, params))(played)  # (episodes, T+1, ...)
     first = jax.tree.map(lambda x: x[0], inputs)
     return played, inputs, jax.vmap(partial(credit.weights, params))(first)

@@ -1,12 +1,12 @@
 """`render`: play one episode of a run and draw it with the credit weights of its agents."""
 
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from qllm_jax import cli, files, stats
-from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base
@@ -16,7 +16,7 @@ from qllm_jax.reporting import frames
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.gif import write_gif
 from qllm_jax.run import folder, gated, load, wandb_log
-from qllm_jax.run.final_evaluation import check_key_number, final_keys
+from qllm_jax.run.final_evaluation import check_key_number, final_keys, greedy_episodes
 from qllm_jax.run.load import LoadedRun
 
 DEFAULTS = {
@@ -81,9 +81,7 @@ def film_of(run: LoadedRun, index: int, key: int) -> Film:
     """Play one greedy episode of the run at `index`. UserError if a credit weight is not finite."""
     exp = run.exp
     params = jax.tree.map(lambda x: x[index], run.params)
-    # The first episode of `evaluate` with seed=<key>.
-    episode_key = jax.random.split(final_keys(exp, key)[index], 1)[0]
-    episode, weights = jax.device_get(jax.jit(lambda p, k: record(exp, p, k))(params, episode_key))
+    episode, weights = jax.device_get(jax.jit(partial(record, exp))(params, final_keys(exp, key)[index]))
     return film(run, index, episode, weights)
 
 
@@ -102,8 +100,6 @@ def film(run: LoadedRun, index: int, episode: Episode, weights: Float[np.ndarray
 
 
 def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"] | None]:
-    """A greedy episode and its credit weights (see `Credit`), if the method has any. The key is consumed."""
-    terminal = exp.config.env["time_limit_is_terminal"]
-    act = exp.learner.act_in_evaluation
-    episode = rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), terminal)
+    """A greedy episode and its credit weights (see `CreditWeights`), if the method has any. The key is consumed."""
+    episode = jax.tree.map(lambda x: x[0], greedy_episodes(exp, params, key, 1))
     return episode, base.credit_weights(exp.learner.credit, params, episode) if exp.learner.credit else None

@@ -61,5 +61,4 @@ def take(storage: Storage, rows: Int[Array, " batch"]) -> Episode:
 def latest(storage: Storage, stored: Int[Array, ""], n: int) -> Episode:
     """The `n` newest episodes, oldest first, time-major. At least `n` must have been written."""
     capacity = jax.tree.leaves(storage)[0].shape[0]
-    rows = (stored - n + jnp.arange(n)) % capacity
-    return jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 0), storage)
+    return take(storage, (stored - n + jnp.arange(n)) % capacity)

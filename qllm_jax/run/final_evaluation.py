@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.core.types import Scores
+from qllm_jax.core import lockstep
+from qllm_jax.core.rollout import rollout
+from qllm_jax.core.types import Episode, Params, Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import FINAL_STREAM, stream
@@ -26,6 +28,17 @@ def check_key_number(name: str, number: int) -> int:
     if not 0 <= number < 2**32:
         raise UserError(f"{name} must be at least 0 and less than 2^32, got {number}")
     return number
+
+
+def greedy_episodes(exp: Experiment, params: Params, key: jax.Array, n: int) -> Episode:
+    """Episodes (n, ...) of one run's parameters without exploration. The key is consumed.
+
+    With the key of `final_keys`, the first is the first of `evaluate`, if that plays without epsilon too.
+    """
+    terminal = exp.config.env["time_limit_is_terminal"]
+    act = exp.learner.act_in_evaluation
+    one = lambda key: rollout(exp.env, exp.agent, act, params["agent"], key, jnp.zeros(()), terminal)
+    return lockstep.vmap(one)(jax.random.split(key, n))
 
 
 def final_scores(exp: Experiment, params: Any, episodes: int, epsilon: float) -> tuple[Scores, Scores]:

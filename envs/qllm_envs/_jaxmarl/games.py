@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from qllm_envs._jaxmarl import facts
 
-SEE = "see docs/jaxmarl.md"
-
 
 class Family(NamedTuple):
     """Common facts of some environments of JaxMARL."""
