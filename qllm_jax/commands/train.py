@@ -1,4 +1,4 @@
-"""`train`: make or open the run folder, then train. The host loop is run/loop.py; groups are scaling/training.py."""
+"""`train`: make or open the run folder, then train: run/loop.py has the host loop, scaling/train_groups.py groups."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import finish, folder, gated, load, results, tensorboard_log, wandb_log, zoo
 from qllm_jax.scaling import grouping, hosts
-from qllm_jax.scaling.training import is_finished, train_all
+from qllm_jax.scaling.train_groups import is_finished, train_all
 
 CHANGEABLE = ("total_steps", "devices", "unroll", "wandb.mode", "tensorboard")  # keys that may be given with resume=
 COMPILING = "compiling (about 30 s the first time; later starts find the programs in the cache)"

@@ -50,7 +50,7 @@ def _verdict(path: str, env: Mapping[str, Any], kind: Kind) -> Verdict:
 
 def table(verdict: Verdict, file: str) -> list[str]:
     """Return the lines of the table of a verdict."""
-    lines = [f"{verdict.code} at {verdict.layer}: {file} {CODES[verdict.code]}", f"sha256 {verdict.sha256}"]
+    lines = [f"{verdict.code} at {verdict.layer}: {file}: {CODES[verdict.code]}", f"sha256 {verdict.sha256}"]
     if not verdict.ok:
         at = "" if verdict.line is None else f"line {verdict.line}: {verdict.report.get('line_text', '').strip()}"
         lines += [line for line in (verdict.problem, at, f"what to do: {verdict.hint}") if line]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qllm_jax.generation.training import Result
+from qllm_jax.generation.trial_training import Result
 from qllm_jax.stats import format_number, mean_with_interval, welch
 from qllm_jax.stats.intervals import Difference
 

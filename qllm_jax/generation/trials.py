@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from qllm_jax.errors import UserError
 from qllm_jax.generation.standing import describe, standings
-from qllm_jax.generation.training import Plan, Result, train
+from qllm_jax.generation.trial_training import Plan, Result, train
 from qllm_jax.generation.types import Candidate, Choice, Pool, Select
 from qllm_jax.generation.work import device_work
 from qllm_jax.llm import transcript as transcripts

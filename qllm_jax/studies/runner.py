@@ -22,7 +22,7 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import folder, gated, wandb_log
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.scaling import grouping
-from qllm_jax.scaling.training import train_all
+from qllm_jax.scaling.train_groups import train_all
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies import estimate, results, trainings
 from qllm_jax.studies.cells import Cell

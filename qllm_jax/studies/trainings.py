@@ -15,7 +15,7 @@ from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.run import folder, stored_logs
-from qllm_jax.scaling.training import is_finished
+from qllm_jax.scaling.train_groups import is_finished
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
 

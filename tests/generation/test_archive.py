@@ -13,7 +13,7 @@ from scripted import arguments, fenced, function, gates, is_evaluator, judgement
 from qllm_jax.generate import generate
 from qllm_jax.generation import archive, likeness, settings, trials
 from qllm_jax.generation.archive import SAME_TREE
-from qllm_jax.generation.training import Result
+from qllm_jax.generation.trial_training import Result
 from qllm_jax.generation.types import Attempt, Candidate, Likeness, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client

@@ -1,7 +1,7 @@
 """Short trainings in words: ranks with what the seeds do not show, curves, and the use of the credit."""
 
 from qllm_jax.generation.standing import compare, describe, standings
-from qllm_jax.generation.training import Result
+from qllm_jax.generation.trial_training import Result
 
 # Three seeds. 1 and 2 overlap; 3 is worse than both at step 100, where it stopped.
 RESULTS = {

@@ -6,9 +6,9 @@ from scripted import judgement
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
-from qllm_jax.generation import evaluator, training, trials
+from qllm_jax.generation import evaluator, trial_training, trials
 from qllm_jax.generation.prompts import Prompts
-from qllm_jax.generation.training import Plan, Result
+from qllm_jax.generation.trial_training import Plan, Result
 from qllm_jax.generation.types import Attempt, Candidate, Pool, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
@@ -38,7 +38,7 @@ POOL = Pool(1, None, (candidate(1, EQUAL), candidate(2, FIRST)))
 def three() -> tuple[list[Result], float, int]:
     """Results, return of the random policy, and calls of `check`."""
     checks = []
-    results, random = training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1))
+    results, random = trial_training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1))
     return results, random, len(checks)
 
 
@@ -68,7 +68,7 @@ def test_the_gradient_goes_where_the_weights_are(three: tuple[list[Result], floa
 
 
 def test_groups_are_functions_and_their_runs_the_same_seeds():
-    exp = training._experiment(PLAN, [EQUAL, FIRST, SECOND])
+    exp = trial_training._experiment(PLAN, [EQUAL, FIRST, SECOND])
     runs = run_axis.runs(exp.config)
     assert [(run.values["tfcaf"], run.seed) for run in runs] == [
         (f"function {i}", seed) for i in range(3) for seed in range(PLAN.seeds)
@@ -79,7 +79,7 @@ def test_groups_are_functions_and_their_runs_the_same_seeds():
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_a_function_side_by_side_learns_what_it_learns_alone(three: tuple[list[Result], float, int]):
-    (alone,), _ = training.train(PLAN, [FIRST], lambda: None)
+    (alone,), _ = trial_training.train(PLAN, [FIRST], lambda: None)
     n = len(three[0][1].steps)
     np.testing.assert_allclose(three[0][1].returns, alone.returns[:n], atol=1e-3)
 

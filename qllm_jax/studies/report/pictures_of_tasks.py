@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from qllm_jax import stats
 from qllm_jax.reporting import curves, plotting
 from qllm_jax.reporting.style import RANDOM_COLOR, Look
-from qllm_jax.studies.report import training
+from qllm_jax.studies.report import curve_areas
 from qllm_jax.studies.report.figures import FigureEntry
 from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, metrics_of, random_mean
 
@@ -86,14 +86,14 @@ def draw_bar(axes: Axes, y: float, result: Result, random: float, look: Look) ->
 
 def draw_auc_by_agents(data: Measured, entry: FigureEntry, looks: dict[str, Look]) -> Figure | str:
     """Mean score over training, with its 95% interval, over the number of agents."""
-    spans = {task: training.span(data.row(task)) for task in entry.tasks if data.row(task, entry.methods)}
+    spans = {task: curve_areas.span(data.row(task)) for task in entry.tasks if data.row(task, entry.methods)}
     if not spans:
         return "no result yet"
     figure, (axes,) = grid_of(1)
     shown = [method for method in entry.methods if any((task, method) in data.results for task in spans)]
     for i, method in enumerate(shown):
         points = sorted(
-            (data.results[task, method].content["n_agents"], training.areas(data.results[task, method], span))
+            (data.results[task, method].content["n_agents"], curve_areas.areas(data.results[task, method], span))
             for task, span in spans.items()
             if (task, method) in data.results
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from qllm_jax import stats
 from qllm_jax.stats.intervals import Difference
-from qllm_jax.studies.report import training
+from qllm_jax.studies.report import curve_areas
 from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, metrics_of, random_mean
 
 NONE, NO_BREAK = "-", "\u00a0"
@@ -59,8 +59,8 @@ def areas(data: Measured) -> str:
     rows = []
     for task in data.tasks:
         row = data.row(task)
-        metric, scale, over = metric_of(row), scale_of(row), training.span(row)
-        texts = {method: interval_text(training.areas(r, over), metric, scale) for method, r in row.items()}
+        metric, scale, over = metric_of(row), scale_of(row), curve_areas.span(row)
+        texts = {method: interval_text(curve_areas.areas(r, over), metric, scale) for method, r in row.items()}
         rows.append([name_of(data, task, metric), " to ".join(map(steps_text, over)), *in_columns(data, texts)])
     return markdown(["task", "env steps", *labels(data)], rows)
 
@@ -72,7 +72,7 @@ def steps_to_threshold(data: Measured) -> str:
         threshold, row = data.entry(task).threshold, data.row(task)
         if threshold is not None:
             metric, scale = metric_of(row), scale_of(row)
-            texts = {m: reached_text(training.steps_to(r, threshold), int(r.steps[-1])) for m, r in row.items()}
+            texts = {m: reached_text(curve_areas.steps_to(r, threshold), int(r.steps[-1])) for m, r in row.items()}
             rows.append([name_of(data, task, metric), number(threshold, metric, scale), *in_columns(data, texts)])
     return markdown(["task", "threshold", *labels(data)], rows) if rows else ""
 

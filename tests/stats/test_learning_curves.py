@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from qllm_jax.stats import training
+from qllm_jax.stats import learning_curves
 
 STEPS = np.array([0, 100, 200, 300])
 
 
 def test_the_area_is_the_mean_over_env_steps():
     curves = np.array([[0.0, 1.0, 1.0, 1.0], [4.0, 4.0, 4.0, 4.0]])
-    np.testing.assert_allclose(training.area(STEPS, curves, 0, 300), [(0.5 + 1 + 1) / 3, 4])
+    np.testing.assert_allclose(learning_curves.area(STEPS, curves, 0, 300), [(0.5 + 1 + 1) / 3, 4])
     # To 150: a triangle of 50, and a rectangle of 50 that ends between two evaluations.
-    np.testing.assert_allclose(training.area(STEPS, curves, 0, 150), [(50 + 50) / 150, 4])
+    np.testing.assert_allclose(learning_curves.area(STEPS, curves, 0, 150), [(50 + 50) / 150, 4])
     with pytest.raises(ValueError, match="no evaluations from 0 to 400 env steps: they are at 0 to 300"):
-        training.area(STEPS, curves, 0, 400)
+        learning_curves.area(STEPS, curves, 0, 400)
 
 
 def test_steps_to_a_threshold_are_those_from_which_it_is_held():
@@ -29,5 +29,5 @@ def test_steps_to_a_threshold_are_those_from_which_it_is_held():
         ],
         float,
     )
-    assert training.steps_to(steps, curves, 1.0).tolist() == [30, np.inf, 30, 10, np.inf]
-    assert training.steps_to(steps[:2], curves[:, :2], 0.0).tolist() == [np.inf] * 5  # too few to say
+    assert learning_curves.steps_to(steps, curves, 1.0).tolist() == [30, np.inf, 30, 10, np.inf]
+    assert learning_curves.steps_to(steps[:2], curves[:, :2], 0.0).tolist() == [np.inf] * 5  # too few to say

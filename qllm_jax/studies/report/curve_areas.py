@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qllm_jax.stats import training
+from qllm_jax.stats import learning_curves
 from qllm_jax.studies.report.measured import Result
 
 Span = tuple[int, int]
@@ -20,9 +20,9 @@ def areas(result: Result, over: Span) -> np.ndarray:
     curves = result.curves[result.metric]
     if over[0] >= over[1]:
         return curves[:, np.searchsorted(result.steps, over[1])]
-    return training.area(result.steps, curves, *over)
+    return learning_curves.area(result.steps, curves, *over)
 
 
 def steps_to(result: Result, threshold: float) -> np.ndarray:
     """Return the env steps at which each seed holds a threshold; infinity if it does not."""
-    return training.steps_to(result.steps, result.curves[result.metric], threshold)
+    return learning_curves.steps_to(result.steps, result.curves[result.metric], threshold)
