@@ -138,7 +138,7 @@ def load(path: str) -> tuple[Path, Config]:
     """
     folder = zoo.path_of(path) if zoo.is_name(path) else files.expanded(path)
     if not (folder / CONFIG).is_file():
-        inside, beside = (sorted(str(p.parent) for p in each.glob(f"*/{CONFIG}")) for each in (folder, folder.parent))
+        inside, beside = (sorted(str(p.parent) for p in each.glob(f"*/{META}")) for each in (folder, folder.parent))
         nearby = inside or beside
         place = folder if inside else folder.parent
         choices = f"runs in {place}: {', '.join(nearby)}" if nearby else f"there are no runs in {str(folder.parent)!r}"
