@@ -79,7 +79,8 @@ def test_each_run_of_a_sweep_begins_with_its_credit_function():
 
 @pytest.mark.parametrize("algo", [name for name in config.group_names("algo") if name.startswith("matched_qllm_")])
 def test_each_method_hands_the_choice_to_its_mixer(algo: str):
-    exp = build("seeds=1", f"algo={algo}", "algo.buffer_episodes=32", "sweep.tfcaf=[mpe_spread,mpe_spread_paper]")
+    sizes = (f"algo.{size}=32" for size in ("n_envs", "batch_episodes", "buffer_episodes"))  # as on-policy methods need
+    exp = build("seeds=1", f"algo={algo}", *sizes, "sweep.tfcaf=[mpe_spread,mpe_spread_paper]")
     _, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     params = state.learner.params
     assert params.get("critic", params)["mixer"]["choice"].shape == (2, 2)
