@@ -23,6 +23,10 @@ SMALL = [
 ]  # fmt: skip
 
 
+# One rollout is the batch and the buffer, as methods need that learn on-policy, and as many as RIIT's newest episodes.
+ONE_ROLLOUT = ("algo.n_envs=32", "algo.batch_episodes=32", "algo.buffer_episodes=32")
+
+
 @functools.cache  # tests of one configuration share its compiled programs
 def build(*overrides: str) -> experiment.Experiment:
     return experiment.build(config.load([*SMALL, *overrides]))
@@ -52,7 +56,7 @@ SLOW = [pytest.param(f"matched_{name}", marks=pytest.mark.slow) for name in NAME
 
 @pytest.mark.parametrize("algo", ["matched_qllm", *SLOW])
 def test_run_i_of_many_equals_run_i_alone(algo: str):
-    needed = ["algo.buffer_episodes=32"] if algo == "matched_riit" else []
+    needed = ONE_ROLLOUT if algo in ("matched_riit", "matched_coma", "matched_vmix") else ()
     exp = build("seeds=2", f"algo={algo}", *needed)
     _, together, _, returns = trained(exp, 6)
     for i in (0, 1):
@@ -79,8 +83,7 @@ def test_each_run_of_a_sweep_begins_with_its_credit_function():
 
 @pytest.mark.parametrize("algo", [name for name in config.group_names("algo") if name.startswith("matched_qllm_")])
 def test_each_method_hands_the_choice_to_its_mixer(algo: str):
-    sizes = (f"algo.{size}=32" for size in ("n_envs", "batch_episodes", "buffer_episodes"))  # as on-policy methods need
-    exp = build("seeds=1", f"algo={algo}", *sizes, "sweep.tfcaf=[mpe_spread,mpe_spread_paper]")
+    exp = build("seeds=1", f"algo={algo}", *ONE_ROLLOUT, "sweep.tfcaf=[mpe_spread,mpe_spread_paper]")
     _, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     params = state.learner.params
     assert params.get("critic", params)["mixer"]["choice"].shape == (2, 2)
@@ -228,7 +231,7 @@ PRESETS = [
 @pytest.mark.parametrize("algo", PRESETS)
 def test_no_preset_has_what_must_not_be_compiled(algo: str):
     """In fresh runs and in one iteration: two traces, as programs loop over the same functions."""
-    exp = build("seeds=2", f"algo={algo}", "algo.buffer_episodes=32")  # RIIT needs as many
+    exp = build("seeds=2", f"algo={algo}", *ONE_ROLLOUT)
     clock, state = jax.eval_shape(exp.program.init, exp.root, exp.seeds)
     assert_allowed(exp.program.init.trace(exp.root, exp.seeds).jaxpr.jaxpr, "init")  # pyright: ignore
     parts = one_run.Parts(
@@ -259,7 +262,7 @@ def test_no_program_has_what_must_not_be_compiled():
 @pytest.mark.parametrize("algo", ["qmix", "vmix", "coma"])
 def test_every_kind_of_method_takes_a_network_without_memory(algo: str):
     """Value-based, with a second head on what the network remembers, and an actor with a critic."""
-    exp = build("env=matrix_climbing", f"algo={algo}", "algo.agent=mlp", "algo.depth=2", "seeds=1")
+    exp = build("env=matrix_climbing", f"algo={algo}", "algo.agent=mlp", "algo.depth=2", "seeds=1", *ONE_ROLLOUT)
     state = jax.eval_shape(exp.program.init, exp.root, exp.seeds, exp.choice)
     _, runs, metrics = jax.eval_shape(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     assert {"layer_0", "core", "head"} <= set(runs.learner.params["agent"]["params"])
