@@ -12,6 +12,7 @@ without its test. The compiler needs the extra `cuda12` (3 GB), but neither a GP
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import jaxmarl_qmix
 import systems
+import workload
 from workload import Sizes
 
 from qllm_jax import config
@@ -73,6 +75,12 @@ def theirs(job: dict[str, Any]) -> tuple[dict[str, int], Any, tuple[Any, ...], i
     return named, entered.advance, (*inputs, jnp.asarray(1)), settings["NUM_STEPS"]
 
 
+def overrides(args: argparse.Namespace, algo: str, more: Sequence[str] = ()) -> list[str]:
+    """The arguments of `qllm_jax.train` for one system."""
+    given = [*args.overrides, *more]
+    return given if algo == jaxmarl_qmix.NAME else [*workload.as_learned(algo, given), f"algo={algo}"]
+
+
 def load(overrides: list[str]) -> Config:
     """The configuration of one program on one GPU."""
     return config.load([*overrides, "devices=1"])
@@ -85,7 +93,7 @@ def compare(args: argparse.Namespace, more: list[str]) -> list[dict[str, Any]]:
     for system in [*args.algos, *([jaxmarl_qmix.NAME] if args.jaxmarl else [])]:
         print(f"{', '.join(more) or 'compiling'}: {system}", file=sys.stderr, flush=True)
         job = {"system": system, "device": args.device, "launches": args.launches, "jaxmarl": str(args.jaxmarl)}
-        job |= {"overrides": [*args.overrides, *more, f"algo={system}"], "sizes": sizes(settings)._asdict()}
+        job |= {"overrides": overrides(args, system, more), "sizes": sizes(settings)._asdict()}
         found = systems.in_process(__file__, job)
         for line in found.pop("launches"):
             print(line)
@@ -155,7 +163,7 @@ def arguments() -> argparse.Namespace:
 def refusal(args: argparse.Namespace) -> str | None:
     """Return a sentence if these arguments cannot be compiled, else None."""
     try:
-        settings = [load([*args.overrides, f"algo={algo}"]) for algo in args.algos]
+        settings = [load(overrides(args, algo)) for algo in args.algos]
     except UserError as error:
         return str(error)
     if args.jaxmarl:

@@ -43,7 +43,16 @@ def overrides(algo: str, sizes: Sizes) -> list[str]:
     """Return the arguments of `qllm_jax.train`."""
     algorithm = [f"algo={algo}", f"algo.n_envs={sizes.envs}", f"algo.batch_episodes={sizes.batch}"]
     algorithm += [f"algo.hidden_dim={sizes.hidden}", f"algo.buffer_episodes={sizes.buffer}"]
-    return [*algorithm, "env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
+    task = ["env=mpe_spread", f"n_agents={sizes.agents}", f"seeds={sizes.seeds}"]
+    return [*as_learned(algo, algorithm), *task]
+
+
+def as_learned(algo: str, arguments: list[str]) -> list[str]:
+    """Leave out the sizes of batch and replay if the preset learns on-policy: both are its newest rollout."""
+    preset = config.load([f"algo={algo}"]).algo
+    if preset.buffer_episodes > preset.n_envs:
+        return arguments
+    return [each for each in arguments if not each.startswith(("algo.batch_episodes=", "algo.buffer_episodes="))]
 
 
 def matmul_flops(function: Callable[..., Any], *inputs: Any) -> int:

@@ -28,7 +28,7 @@ MAX_WORDS = 1200  # of the README: two screens
 MAX_SENTENCES = 5  # of a paragraph
 TINY = [
     "total_steps=400", "log_interval=200", "eval_interval=200", "eval_episodes=2", "algo.hidden_dim=4", "seeds=2",
-    "algo.batch_episodes=2", "algo.buffer_episodes=8", "algo.n_envs=2", "final_episodes=4", "env.horizon=4",
+    "algo.batch_episodes=2", "algo.buffer_episodes=2", "algo.n_envs=2", "final_episodes=4", "env.horizon=4",
 ]  # fmt: skip
 FILLED = {"TASK": "lbf_10x10_3p_3f", "ALGORITHM": "matched_vdn", "NAME": "3m"}  # words that stand for others
 

@@ -1,5 +1,6 @@
 """Kernels of a program for a GPU: counted right in a text, and few in the programs that XLA compiles."""
 
+import argparse
 import importlib.util
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def test_gpu_program_compares_with_the_first(load, monkeypatch, capsys, tmp_path
     assert "| 3 | 2 | matched_qmix | 130 | +30 | 25 x 2 | 1 | 1 |" in text
     assert jobs[1]["overrides"] == ["seeds=2", "n_agents=3", "algo=matched_qmix"]
     assert jobs[1]["sizes"]["agents"] == 3
+
+
+def test_gpu_program_gives_no_replay_to_methods_on_policy(load):
+    module = load("gpu_program", "seeds=5", "algo.buffer_episodes=1000")
+    args = argparse.Namespace(overrides=["seeds=5", "algo.buffer_episodes=1000"])
+    assert module.overrides(args, "matched_coma") == ["seeds=5", "algo=matched_coma"]
+    assert module.overrides(args, "matched_vdn") == [*args.overrides, "algo=matched_vdn"]
 
 
 @pytest.mark.slow

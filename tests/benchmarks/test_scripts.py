@@ -91,6 +91,13 @@ def test_floor_is_the_products_that_qmix_needs(load):
     assert workload.iteration_flops(exp) == 2 * products
 
 
+@pytest.mark.parametrize(("algo", "sizes"), [("matched_vdn", (8, 32, 1000)), ("matched_coma", (8, 8, 8))])
+def test_methods_on_policy_keep_one_rollout_as_batch_and_replay(algo, sizes, load):
+    workload = load("workload")
+    found = workload.build(algo, workload.Sizes(agents=3)).config.algo
+    assert (found.n_envs, found.batch_episodes, found.buffer_episodes) == sizes
+
+
 def test_flops_of_loops_and_branches(load):
     def function(x):
         x = jax.lax.scan(lambda c, _: (c @ c, None), x, None, length=3)[0]
