@@ -79,9 +79,9 @@ def _run(generation: Generation, llm: Llm) -> ExitCode:
             archives.write(path, transcript.records)
     _print(f"\n{outcome.write(path, result, text, verdict)}\n")
     if verdict is not None and not verdict.ok:
-        again = f"python -m qllm_jax.generate resume={path}"
         raise UserError(
-            f"the chosen function does not pass the gates any more: {brief(verdict.problem)}; again: {again}"
+            f"the chosen function does not pass the gates any more: {brief(verdict.problem)}. Try again if this "
+            f"machine was busy: {folder.resume_command(path)}. Begin a new generation if the gates have changed since"
         )
     _print(_ending(generation, result, stop))
     if stop is not None:
@@ -139,7 +139,8 @@ def _selection(generation: Generation, client: Client, archive: Archive | None) 
 def _verify_for(generation: Generation) -> Verify:
     given = generation.settings
     env = environment(given.env, given.n_agents)
-    return lambda source, file: gates.verify(source, file, env, given.kind)
+    verify = lambda source, file: gates.verify(source, file, env, given.kind)
+    return attempts.with_factors(verify, given.factors) if given.kind == "reward" else verify
 
 
 def _within_limits(verify: Verify, client: Client) -> Verify:
@@ -175,9 +176,9 @@ def _ending(generation: Generation, result: Outcome, stop: Stop | None) -> str:
     if stop is not None and stop.code == ExitCode.WAITING:
         lines.append("waiting for answers: paste each prompt into a new chat, save the answer as the file beside it")
         lines += [f"  {line}" for line in stop.reason.split("\n")]
-        lines.append(f"then: python -m qllm_jax.generate resume={path}")
+        lines.append(f"then: {folder.resume_command(path)}")
     elif stop is not None:
-        lines.append(f"stopped: {stop.reason}; go on: python -m qllm_jax.generate resume={path}")
+        lines.append(f"stopped: {stop.reason}; go on: {folder.resume_command(path)}")
     return "\n".join(lines)
 
 

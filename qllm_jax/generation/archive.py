@@ -100,7 +100,8 @@ def _repeated(
         for place, earlier in distinct.items():
             apart = likeness.difference(ours, outputs_of(earlier))
             if apart <= tolerance:
-                return Likeness(place, f"weights and bias differ by {apart:.2%} at most on {len(ours)} probe states")
+                why = f"weights and bias differ by {apart:.2%} of the largest weight at most"
+                return Likeness(place, f"{why}, on {len(ours)} probe states")
     return None
 
 

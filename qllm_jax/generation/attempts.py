@@ -37,6 +37,20 @@ def examine(verify: Verify, signature: Signature, id_: RequestId, reply: Reply, 
     return first if first.verdict.ok else next((attempt for attempt in attempts if attempt.verdict.ok), first)
 
 
+def with_factors(verify: Verify, wanted: bool) -> Verify:
+    """Return `verify` for reward credit: it refuses factors where credit was asked for, and the other way round."""
+    hint = "return factors of shape (n_agents, f), f of 2 or more" if wanted else "return one number an agent"
+
+    def with_shape(source: str, file: str) -> Verdict:
+        verdict = verify(source, file)
+        if not verdict.ok or (verdict.report["credit"]["factors"] > 1) == wanted:
+            return verdict
+        problem = "the function returns credit and not factors" if wanted else "the function returns factors"
+        return Verdict("SHAPE", "L6", problem, None, hint, sha256(source), {})
+
+    return with_shape
+
+
 def recorded(verify: Verify, transcript: Transcript) -> Verify:
     """Return `verify` with its verdicts stored: a text is verified once, and a replay verifies no candidate."""
 

@@ -73,19 +73,45 @@ def _fewest_repairs(pool: Pool) -> Choice:
 
 def parse(answer: str, shown: Mapping[int, Candidate]) -> tuple[Choice | None, str]:
     """Parse the choice in an answer: (choice, ""), or (None, problem). Text around the JSON object is ignored."""
-    found = [item for item in json_objects(answer[-PARSED_CHARS:]) if "choice" in item]
-    if not found:
+    item = _object(answer[-PARSED_CHARS:])
+    if item is None:
         return None, 'there is no JSON object with the key "choice"'
-    item = found[-1]
     number = _number(item["choice"])
     if number is None or number not in shown:
         return None, f"choice is {_shown(item['choice'])}, which is none of the numbers {', '.join(map(str, shown))}"
     text = {key: _sentences(item.get(key)) for key in ("reason", "advice", "igm_reason")}
-    igm = item.get("igm")
-    if isinstance(igm, str):
-        igm = {"true": True, "on": True, "false": False, "off": False}.get(igm.strip().lower())
-    igm = igm if isinstance(igm, bool) else None
-    return Choice(shown[number], "the evaluator", text["reason"], text["advice"], igm, text["igm_reason"]), ""
+    igm, note = _gate(item.get("igm"))
+    why = "" if igm is None else text["igm_reason"]  # it would explain what the function has by itself
+    return Choice(shown[number], "the evaluator", text["reason"], text["advice"], igm, why, note), ""
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The last JSON object with a choice in a text, itself or else one level down; literals of Python count, too."""
+    for words in (text, _as_json(text)):
+        found = list(json_objects(words))
+        inner = [value for item in found for value in item.values() if isinstance(value, dict)]
+        for items in (found, inner):
+            if chosen := [item for item in items if "choice" in item]:
+                return chosen[-1]
+    return None
+
+
+def _as_json(text: str) -> str:
+    """Text with Python's names of constants as JSON has them, and without commas before a closing bracket."""
+    for python, in_json in (("True", "true"), ("False", "false"), ("None", "null")):
+        text = re.sub(rf":\s*{python}\b", f": {in_json}", text)
+    return re.sub(r",\s*(?=[}\]])", "", text)
+
+
+def _gate(value: Any) -> tuple[bool | None, str]:
+    """The decision on the IGM gate and "", or None and a note if a value is given that decides nothing."""
+    if value is None or isinstance(value, bool):
+        return value, ""
+    words = set(re.findall(r"[a-z]+", value.lower())) if isinstance(value, str) else set()
+    is_on, is_off = bool(words & {"true", "on", "yes"}), bool(words & {"false", "off", "no", "not"})
+    if is_on != is_off:
+        return is_on, ""
+    return None, f"as its author set it: the evaluator's igm, {_shown(value)}, is neither true nor false"
 
 
 def _sentences(value: Any) -> str:
@@ -103,10 +129,11 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """The number in 2, "2" or "Candidate 2"; None in any other value."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    digits = re.findall(r"\d{1,6}", value) if isinstance(value, str) else []
+    """The number in 2, 2.0, "2", "Candidate 2" or "Function 2 (round 1)"; None in any other value."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value) if value == value // 1 else None
+    text = value if isinstance(value, str) else ""
+    digits = re.findall(r"(?:candidate|function)\s*#?(\d{1,6})", text, re.IGNORECASE) or re.findall(r"\d{1,6}", text)
     return int(digits[0]) if len(digits) == 1 else None
 
 

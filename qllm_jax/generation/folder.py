@@ -1,6 +1,7 @@
 """The folder of a generation: created, copied for a replay, or reopened. Its transcript begins with all settings."""
 
 import re
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
     texts = prompts.build(env, config.env["name"], config.asked, config.select, config.hints, config.factors)
     path = files.expanded(config.run_dir) if config.run_dir else _default_path(config, llm.model)
     _make(path, config)
-    chosen = [override for override in overrides if re.match(r"(env[=.]|n_agents=)", override)]
+    chosen = [override for override in overrides if re.match(r"[+~]*(env[=.]|n_agents=)", override)]
     with transcripts.opened(path / transcripts.NAME) as transcript:
         transcripts.append(
             transcript,
@@ -97,6 +98,11 @@ def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
     return generation, llm
 
 
+def resume_command(path: Path) -> str:
+    """The command that goes on with a generation."""
+    return shlex.join(["python", "-m", "qllm_jax.generate", f"resume={path}"])
+
+
 def _read(path: Path) -> Generation:
     records, _ = transcripts.read(path / transcripts.NAME)
     start = records[0]
@@ -118,7 +124,7 @@ def _read(path: Path) -> Generation:
 
 def _make(path: Path, config: Settings) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"run_dir {str(path)!r} exists already: go on with resume={path}, or choose another run_dir")
+        raise UserError(f"run_dir {str(path)!r} exists already: go on with {resume_command(path)}, or choose another")
     files.make_folder(path, exist_ok=True)
     files.write_atomically(path / CONFIG, settings.to_yaml(config))
 

@@ -108,8 +108,14 @@ def outputs(source: str, task: Task) -> Outputs:
 
 
 def difference(ours: Outputs, theirs: Outputs) -> float:
-    """Return the largest difference of a weight or a bias, in units of the largest weight of the second."""
-    return float(np.max(np.abs(ours - theirs)) / max(np.max(np.abs(theirs[:, :-1])), np.finfo(np.float32).tiny))
+    """Return the largest difference of a weight or a bias, in units of the second's largest weight in that state.
+
+    The unit is at least the median of that over states, as weights may vanish in a state. It is not the largest of all
+    states: weights that grow with distances are so large in the corners that nothing in play would count.
+    """
+    largest = np.max(np.abs(theirs[:, :-1]), axis=-1)
+    unit = np.maximum(largest, max(float(np.median(largest)), np.finfo(np.float32).tiny))
+    return float(np.max(np.max(np.abs(ours - theirs), axis=-1) / unit))
 
 
 def _states(task: Task, is_flat: bool) -> States:

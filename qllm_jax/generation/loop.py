@@ -6,6 +6,9 @@ from qllm_jax.generation import coder as coders
 from qllm_jax.generation.coder import Coder
 from qllm_jax.generation.evaluator import by_rule
 from qllm_jax.generation.types import Attempt, Candidate, Choice, Pool, Select
+from qllm_jax.llm.types import StoppedError
+
+NOT_SET = "the generation stopped before the gate was as the evaluator wanted it"
 
 
 def run(coder: Coder, select: Select, k: int, rounds: int, on_choice: Callable[[int, Choice], None]) -> None:
@@ -24,7 +27,12 @@ def run(coder: Coder, select: Select, k: int, rounds: int, on_choice: Callable[[
         n_duplicates = sum(candidate.last.like is not None for candidate in candidates)
         pool = make_pool(round_, best and best.candidate, candidates)
         if pool.by_number():
-            best = coders.set_igm(coder, round_, _with_earlier_reason(select(pool), best))
+            best = _with_earlier_reason(select(pool), best)
+            try:
+                best = coders.set_igm(coder, round_, best)
+            except (StoppedError, KeyboardInterrupt):  # the choice stands
+                on_choice(round_, best._replace(note=NOT_SET))
+                raise
             on_choice(round_, best)
 
 

@@ -27,7 +27,7 @@ class Spent(NamedTuple):
     """Sums over the records of a transcript."""
 
     calls: int
-    tokens: int  # of the replies that report them
+    tokens: int  # of the replies and failed requests that report them
     unreported: int  # replies that do not
     usd: float | None  # None: the price or a count is unknown
     largest_tokens: int  # of one reply: an estimate for the next one
@@ -60,7 +60,7 @@ def ask(client: Client, request: Request) -> Reply:
         except (StoppedError, UserError):  # no request was made
             raise
         except NoAnswerError as failure:
-            transcripts.add_failure(client.transcript, request, failure.problem)
+            transcripts.add_failure(client.transcript, request, failure.problem, failure.usage)
             client.log(f"{request.id}: {failure.problem}")
             if not failure.transient:
                 raise StoppedError(failure.problem) from failure
@@ -87,14 +87,17 @@ def cost(usage: Usage, price: Price | None) -> float | None:
 
 
 def spent(records: Iterable[dict[str, Any]], price: Price | None) -> Spent:
-    """Sum over the records of a transcript. A failed request counts as a call of unknown cost, which is left out."""
+    """Sum over the records of a transcript. What a failed request cost counts if the server reports it."""
     records = list(records)
-    usages = [Usage(**record["reply"]["usage"]) for record in records if record["kind"] == "reply"]
+    counts = [record["reply"]["usage"] for record in records if record["kind"] == "reply"]
+    failures = [record for record in records if record["kind"] == "failure"]
+    counts += [record["usage"] for record in failures if "usage" in record]
+    usages = [Usage(**count) for count in counts]
     totals = [usage.total for usage in usages if usage.total is not None]
     costs = [cost(usage, price) for usage in usages]
     known = [usd for usd in costs if usd is not None]
     return Spent(
-        calls=sum(record["kind"] in ("reply", "failure") for record in records),
+        calls=sum(record["kind"] == "reply" for record in records) + len(failures),
         tokens=sum(totals),
         unreported=len(usages) - len(totals),
         usd=sum(known) if len(known) == len(costs) and price is not None else None,

@@ -64,13 +64,15 @@ def _choice(data: dict[str, Any], body: str) -> dict[str, Any]:
         if error:
             lasting = isinstance(error, dict) and error.get("code") in LASTING
             problem = f"the answer has no message but {brief(json.dumps(error))!r}"
-            raise NoAnswerError(problem, transient=not lasting)
+            raise NoAnswerError(problem, transient=not lasting, usage=_usage(data.get("usage")))
     choices = [choice for choice in choices if isinstance(choice.get("message"), dict)]
     if not choices:
         raise NoAnswerError(f"the answer has no message but {brief(body)!r}", transient=True)
     choice = next((choice for choice in choices if choice["message"].get("content")), choices[0])
     if (finish := _str(choice.get("finish_reason")) or "").lower() in BROKEN:
-        raise NoAnswerError(f"the server broke the answer off: {finish}", transient=True)
+        raise NoAnswerError(
+            f"the server broke the answer off: {finish}", transient=True, usage=_usage(data.get("usage"))
+        )
     return choice
 
 

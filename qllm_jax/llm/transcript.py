@@ -99,9 +99,10 @@ def append(transcript: Transcript, kind: str, **fields: Any) -> None:
     transcript.records.append(json.loads(json.dumps(record)))
 
 
-def add_failure(transcript: Transcript, request: Request, problem: str) -> None:
-    """Store a request that got no usable reply."""
-    append(transcript, "failure", place=list(request.id), problem=problem)
+def add_failure(transcript: Transcript, request: Request, problem: str, usage: Usage | None = None) -> None:
+    """Store a request that got no usable reply, with its tokens if the server reports them."""
+    counted = {} if usage is None or usage.total is None else {"usage": usage._asdict()}
+    append(transcript, "failure", place=list(request.id), problem=problem, **counted)
 
 
 def add_reply(transcript: Transcript, request: Request, digest: str, reply: Reply) -> None:

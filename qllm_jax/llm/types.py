@@ -68,11 +68,12 @@ class Llm(NamedTuple):
 
 
 class NoAnswerError(Exception):
-    """A request without a usable reply: the problem in one sentence, and whether and when to retry it."""
+    """A request without a usable reply: the problem in one sentence, whether and when to retry it, and what it cost."""
 
-    def __init__(self, problem: str, *, transient: bool, wait_s: float | None = None):
+    def __init__(self, problem: str, *, transient: bool, wait_s: float | None = None, usage: Usage | None = None):
         super().__init__(problem)
         self.problem, self.transient, self.wait_s = problem, transient, wait_s
+        self.usage = usage  # None: the server reports none
 
 
 class StoppedError(Exception):

@@ -47,7 +47,7 @@ def test_trees_and_outputs_are_compared_and_decisions_kept(client: Client):
     sources = [weighted(1.0), weighted(1.0, "renamed"), weighted(1.005), weighted(1.05), weighted(1.055)]
     likes = [made.judge(written(i, source)).like for i, source in enumerate(sources, start=1)]
     first, fourth = "round_1_candidate_1_try_0", "round_1_candidate_4_try_0"
-    outputs = "weights and bias differ by 0.{}% at most on 5 probe states"
+    outputs = "weights and bias differ by 0.{}% of the largest weight at most, on 5 probe states"
     assert likes == [
         None,
         Likeness(first, SAME_TREE),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from scripted import fenced, function, gates
 
 from qllm_jax.generation import attempts
@@ -29,6 +30,19 @@ def test_a_text_is_verified_once_and_the_first_answer_is_as_the_stored_one(tmp_p
         verify = attempts.recorded(lambda source, file: verified.append((source, file)) or VERDICT, lines)
         assert verify("src", "a.py") == verify("src", "b.py") == READ_BACK
     assert verified == [("src", "a.py")]
+
+
+@pytest.mark.parametrize(("wanted", "returned", "code"), [(True, 1, "SHAPE"), (False, 3, "SHAPE"), (True, 3, "OK")])
+def test_factors_are_refused_where_credit_was_asked_for_and_the_other_way_round(wanted: bool, returned: int, code: str):
+    passed = Verdict("OK", "L8", "", None, "", sha256("src"), {"credit": {"factors": returned}})
+    found = attempts.with_factors(lambda source, file: passed, wanted)("src", "a.py")
+    assert found.code == code
+    if code != "OK":
+        assert found.problem == (
+            "the function returns credit and not factors" if wanted else "the function returns factors"
+        )
+    refused = attempts.with_factors(lambda source, file: VERDICT, wanted)("src", "a.py")
+    assert refused == VERDICT
 
 
 def test_of_several_functions_in_a_reply_the_last_that_passes_counts():

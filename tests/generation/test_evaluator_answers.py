@@ -26,6 +26,11 @@ USABLE = {
     "number_with_name": answer(choice="Function 3"),
     "line_breaks_in_strings": answer(reason="r").replace('"r"', '"\n r\n"'),
     "other_keys": answer(confidence=0.9),
+    "number_as_float": answer(choice=3.0),
+    "number_with_name_and_round": answer(choice="Function 3 (round 1)"),
+    "one_level_down": json.dumps({"result": FULL}),
+    "trailing_comma": answer().replace("}", ",\n}"),
+    "literals_of_python": answer().replace("false", "False"),
 }
 
 
@@ -67,12 +72,17 @@ def test_unusable_answers(text: str, sentence: str):
 
 @pytest.mark.parametrize(
     ("igm", "decided"),
-    [(True, True), ("on", True), ("False", False), ("OFF", False), (None, None), ("maybe", None), (1, None)],
-)
+    [(True, True), ("on", True), ("yes", True), ("IGM on", True), ("True.", True), ("False", False), ("OFF", False),
+     (None, None), ("maybe", None), ("not on", None), (1, None)],
+)  # fmt: skip
 def test_the_gate_is_parsed_leniently_and_unchanged_without_a_decision(igm: Any, decided: bool | None):
     choice, _ = parse(answer(igm=igm), SHOWN)
     assert choice is not None
     assert choice.igm is decided
+    assert choice.igm_reason == ("" if decided is None else "i")
+    is_unclear = decided is None and igm is not None
+    unclear = f"as its author set it: the evaluator's igm, {igm!r}, is neither true nor false"
+    assert choice.note == (unclear if is_unclear else "")
 
 
 def test_words_of_another_shape_are_no_words():

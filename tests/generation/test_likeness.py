@@ -83,4 +83,8 @@ def test_outputs_on_probe_states_and_their_difference():
     np.testing.assert_allclose(found[0], np.tile(np.array([0.25, 0.5, 0.1], np.float32), (n_states, 1)))
     apart = [likeness.difference(one, found[0]) for one in found[:3]]
     np.testing.assert_allclose(apart, [0.0, 0.02, 0.2], rtol=1e-5)
+    large = np.array([[1.0, 2.0, 0.0], [1.0, 1.0, 0.0], [500.0, 1000.0, 0.0]], np.float32)  # the last is a corner
+    assert likeness.difference(large + np.array([[0.0, 1.0, 0.0], [0.0] * 3, [0.0] * 3], np.float32), large) == 0.5
+    vanishing = large * np.array([[1.0], [1.0], [0.0]], np.float32)
+    assert likeness.difference(vanishing + 0.1, vanishing) == pytest.approx(0.1)  # of the median largest weight
     np.testing.assert_allclose(found[3], np.tile(np.array([0.25, 0.5, 0.1], np.float32), (len(found[3]), 1)), rtol=1e-6)

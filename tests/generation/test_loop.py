@@ -14,7 +14,7 @@ from qllm_jax.generation.prompts import MESSAGES, Prompts, read
 from qllm_jax.generation.types import Attempt, Choice, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, Reply, Request, Usage
+from qllm_jax.llm.types import Llm, Reply, Request, StoppedError, Usage
 from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.verdict import Verdict
 
@@ -36,8 +36,9 @@ class History(NamedTuple):
 
 @pytest.fixture
 def run_loop(tmp_path: Path) -> Callable[..., History]:
-    def run(script: Script, k: int = 2, rounds: int = 1, repairs: int = 1, judged: bool = True) -> History:
-        history = History([], [], [], [], [])
+    def run(script: Script, k: int = 2, rounds: int = 1, repairs: int = 1, judged: bool = True,
+            choices: list[tuple[int, Choice]] | None = None) -> History:  # fmt: skip
+        history = History([], [], [] if choices is None else choices, [], [])
 
         def answer(request: Request, folder: Path, seconds: float | None) -> Reply:
             del folder, seconds
@@ -252,6 +253,22 @@ def test_igm_on_and_negative_weights_go_back_to_the_coder(run_loop):
     assert "positive" in history.best
     assert igm_gate.read(history.best)
     assert history.choices[-1][1].note == ""
+
+
+def test_a_stop_while_the_gate_is_set_keeps_the_evaluators_choice(run_loop):
+    def script(request: Request) -> str:
+        if str(request.id) == "round_1_candidate_2_try_1":  # the rewrite
+            raise StoppedError("max_calls=3 is reached")
+        answers = {"round_1_candidate_2_try_0": fenced(function("negative", "False"))}
+        return scripted({**answers, "round_1_evaluator_try_0": verdict(2, True, igm_reason="a sum")})(request)
+
+    choices: list[tuple[int, Choice]] = []
+    with pytest.raises(StoppedError):
+        run_loop(script, choices=choices)
+    ((round_, choice),) = choices
+    assert (round_, choice.candidate.number, choice.by, choice.reason) == (1, 2, "the evaluator", "r")
+    assert igm_gate.read(choice.candidate.source) is False
+    assert choice.note == "the generation stopped before the gate was as the evaluator wanted it"
 
 
 def test_a_function_that_cannot_be_made_monotone_keeps_the_gate_that_it_passed_with(run_loop):

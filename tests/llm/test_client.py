@@ -33,6 +33,13 @@ def test_spent_by_hand():
     assert spent([{"kind": "start"}], PRICE) == Spent(0, 0, 0, 0.0, 0, 0.0)
 
 
+def test_a_failed_request_counts_by_the_tokens_that_the_server_reports():
+    failure = {"kind": "failure", "usage": Usage(3000, 1000, None, None)._asdict()}
+    used = spent([*RECORDS, failure], PRICE)
+    assert (used.calls, used.tokens, used.unreported, used.largest_tokens) == (4, 9000, 0, 4000)
+    assert used.usd == pytest.approx(0.014 + 0.013)
+
+
 def test_what_is_unknown_is_not_zero():
     assert spent(RECORDS, None).usd is None
     used = spent([*RECORDS, reply(None, None)], PRICE)

@@ -92,6 +92,12 @@ def test_what_is_no_answer_is_told_on_one_short_line(body: str, sentence: str):
     assert len(caught.value.problem) < 500
 
 
+def test_what_a_broken_answer_cost_is_told():
+    with pytest.raises(NoAnswerError, match="broke the answer off") as caught:
+        replies.parse(str(completion("x", finish="error", usage=(1000, 200)).body), "m")
+    assert caught.value.usage == Usage(1000, 200, None, None)
+
+
 def test_blank_lines_and_a_byte_order_mark_before_the_json_do_not_matter():
     body = str(completion("code").body)
     for head in ("\n" * 100, "\ufeff", "\r\n \n"):

@@ -29,6 +29,18 @@ def test_extraction(reply: object, code: str):
         assert caught.value.code == code
 
 
+TASKS = "TASKS = 2\n\n\ndef assign(state):\n    return jnp.zeros(3, int)\n"
+
+
+@pytest.mark.parametrize("code", [CODE, TASKS], ids=["value", "task"])
+def test_functions_of_every_kind_are_found_alike(code: str):
+    entry = code[code.index("def ") :].split(":")[0]
+    assert extract(f"```python\n{code}") == code  # never closed, and complete
+    assert extract(f"```python\n{code}```\nLater:\n```python\n{entry}:\n    ...\n```\n") == code
+    quoted = code.replace(":\n    return", ':\n    """Not <think> about it."""\n    return')
+    assert extract(f"```python\n{quoted}```\n") == quoted
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

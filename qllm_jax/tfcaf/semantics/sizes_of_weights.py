@@ -38,7 +38,7 @@ def verify(checked: Checked, outcome: Outcome, kinds: list[str], counts: Rows) -
         problem = f"no weight is above {largest:.1e}, times the number of agents, on {rows} states that play reaches"
         hint = f"bring weights to the order of 1: between {LEAST:g} and {MOST:g}, times the number of agents"
         raise TfcafError("SCALE", checked.end, problem, hint)
-    _verify_signs(checked, outcome.weights, kinds)
+    _verify_signs(checked, outcome.weights, np.abs(weights).max(), kinds)
 
 
 def are_moderate(outcome: Outcome) -> Bool[np.ndarray, " states"]:
@@ -79,8 +79,11 @@ def _verify_most(
         raise TfcafError("SCALE", checked.end, problem, hint)
 
 
-def _verify_signs(checked: Checked, weights: Float[np.ndarray, "states agents"], kinds: list[str]) -> None:
-    negative: Bool[np.ndarray, " states"] = weights.min(-1) < -SLACK * np.abs(weights).max()
+def _verify_signs(
+    checked: Checked, weights: Float[np.ndarray, "states agents"], in_play: float, kinds: list[str]
+) -> None:
+    # Rounding is told from a sign by the weights of the same state and of play, as corners of the ranges have larger.
+    negative: Bool[np.ndarray, " states"] = weights.min(-1) < -SLACK * np.maximum(np.abs(weights).max(-1), in_play)
     if checked.igm and negative.any():
         row = int(negative.argmax())
         problem = f"a weight is {weights[row].min():.3g} on a state {kinds[row]}, while IGM is True"

@@ -11,7 +11,9 @@ import tokenize
 from collections.abc import Iterator
 from typing import NamedTuple
 
-ENTRY = re.compile(r"^[ \t]*def[ \t]+(credit|QLLMNetwork|assign)\b", re.MULTILINE)
+from qllm_jax.tfcaf.static.vocabulary import ENTRIES
+
+ENTRY = re.compile(rf"^[ \t]*def[ \t]+({'|'.join(sorted(ENTRIES))})\b", re.MULTILINE)
 DEFINITION = re.compile(r"^[ \t]*def[ \t]+\w+", re.MULTILINE)
 
 MAX_CHARS = 2**15  # of a text that is split into tokens; a function has less
@@ -83,7 +85,7 @@ def is_complete(text: str) -> bool:
                 brackets.append(word)
             elif word in _BRACKETS and (not brackets or brackets.pop() != _BRACKETS[word]):
                 return False
-            is_inside = is_inside or (before == "def" and word in ("credit", "QLLMNetwork"))
+            is_inside = is_inside or (before == "def" and word in ENTRIES)
             returns = returns or (is_inside and word == "return")
             before = word
     except (tokenize.TokenError, SyntaxError, ValueError):

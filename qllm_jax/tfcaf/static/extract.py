@@ -64,14 +64,14 @@ def split_reasoning(text: str) -> tuple[str, str, bool]:
     """Split a text with tags of reasoning: (reasoning, answer, True if it ends within its reasoning).
 
     Some servers drop the opening tag, so that all text before a closing tag is reasoning. A tag in a string or a
-    comment of a complete block of code is text.
+    comment of a complete block of code is text, and so is one between backticks.
     """
     reasoning, answer, start, inside = [], [], 0, False
     quoted = _quoted(text) if _REASONING_TAG.search(text) else []
     for tag in _REASONING_TAG.finditer(text):
         if inside and not tag["closing"]:
             continue  # an opening tag within reasoning is part of it
-        if any(first <= tag.start() < stop for first, stop in quoted):
+        if any(first <= tag.start() < stop for first, stop in quoted) or _is_inline_code(text, tag):
             continue
         part = text[start : tag.start()]
         if inside:
@@ -84,6 +84,11 @@ def split_reasoning(text: str) -> tuple[str, str, bool]:
         start, inside = tag.end(), not tag["closing"]
     (reasoning if inside else answer).append(text[start:])
     return "\n".join(part.strip() for part in reasoning if part.strip()), "".join(answer), inside
+
+
+def _is_inline_code(text: str, tag: re.Match[str]) -> bool:
+    """True for a tag between backticks: prose about the tag."""
+    return text[max(tag.start() - 1, 0) : tag.start()] == "`" == text[tag.end() : tag.end() + 1]
 
 
 def _quoted(text: str) -> list[tuple[int, int]]:

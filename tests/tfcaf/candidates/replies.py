@@ -16,6 +16,7 @@ REPLIES: dict[str, tuple[object, str]] = {
     "3_nothing_but_thoughts": ("<think>First, the landmarks.", "EXTRACT"),
     "4_think_tag_with_bad_fence_then_good": (f"<think>Maybe {DRAFT} no.</think>\nDone:\n{FENCED}", "OK"),
     "4_think_tag_without_its_beginning": (f"Maybe {DRAFT} no.\n</think>\n{FENCED}", "OK"),
+    "4_think_tags_in_inline_code": (f"I will not use `<think>` tags.\n{FENCED}No `</think>` is needed.", "OK"),
     "5_two_fences_last_is_example_call": (f"{FENCED}Call it so:\n```python\nw, b = credit(state)\n```\n", "OK"),
     "5_two_versions_last_counts": (f"{DRAFT}Better:\n{FENCED}", "OK"),
     "6_indented_def_in_fence": (

@@ -130,6 +130,9 @@ OUTPUTS = {
     "119_negative_where_agents_are_far": Candidate(
         credit("return 1.0 - x ** 2, 0.0", before="IGM = True\n"), "NONMONO", 4
     ),
+    "119_negative_beside_large_weights_of_corners": Candidate(
+        credit("return jnp.exp(2.0 * jnp.abs(x)) - 1.2, 0.0", before="IGM = True\n"), "NONMONO", 4, "IGM"
+    ),
     "119_negative_and_meant": Candidate(credit("return x, 0.0", before="IGM = False\n"), "OK", says="negative"),
     "121_sort_permutes_agents": Candidate(credit("return jnp.sort(x ** 2) + 1.0, 0.0"), "OK", says="swap"),
     "122_weights_1e8": Candidate(
