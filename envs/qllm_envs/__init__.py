@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qllm_envs.check import EnvContractError, check_env
     from qllm_envs.core import Bar, Entries, Env, EnvState, Field, Line, Scene, Shape, Spec, StateBlock, Step, View
-    from qllm_envs.registry import defaults, make, names, source_digest
+    from qllm_envs.registry import defaults, make, names, options_of, source_digest
 
 __all__ = [
     "Bar",
@@ -29,10 +29,11 @@ __all__ = [
     "defaults",
     "make",
     "names",
+    "options_of",
     "source_digest",
 ]
 
-_IN_REGISTRY = ("defaults", "make", "names", "source_digest")
+_IN_REGISTRY = ("defaults", "make", "names", "options_of", "source_digest")
 _HOMES = {"check_env": "check", "EnvContractError": "check", **dict.fromkeys(_IN_REGISTRY, "registry")}  # others: core
 
 

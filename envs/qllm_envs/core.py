@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
-EnvState = Any  # a pytree of arrays of static shapes and dtypes, private to the environment; a replay buffer keeps it
+# A pytree of arrays of static shapes and of numbers of at most 32 bits, private to the environment. A replay buffer
+# keeps it, so that a key in it must be its numbers, `jax.random.key_data(key)`.
+EnvState = Any
 
 
 class Field(NamedTuple):
@@ -76,7 +78,8 @@ class Spec(NamedTuple):
     reward: str  # one sentence that defines the team reward
     source: str  # paper or package that defines the task
     task: str  # short name of the game with its sizes (mpe_spread_n6), for run folders, plots and tables
-    ends_early: bool = False  # True if an episode may terminate before the horizon; programs then skip the steps after
+    # True if an episode may terminate: programs then skip the steps after. False: `Step.terminated` is a constant.
+    ends_early: bool = False
     state_layout: tuple[StateBlock, ...] = ()  # `View.state` in terms of the fields; consecutive, S entries in all
     # Set by `qllm_envs.make`: `make(made_by, **options)` is this task. `made_by` may be a reference, module:function.
     options: Mapping[str, Any] = MappingProxyType({})

@@ -34,9 +34,10 @@ def make(
     Agents walk one cell a step. One with empty hands that enters the cell of a waiting parcel picks it up; a parcel is
     delivered when its carrier enters its destination. Each parcel pays 1 / `n_parcels`, so that all of them pay 1.
 
-    An agent that heads for a hazard, for the cell of another agent, or for a cell that another one enters too crashes,
-    as does the other agent; so do two that would swap cells. They stay where they were. Each agent that crashes costs
-    `crash_cost`, and with `crash_ends` a crash ends the episode. The episode is won once all parcels are delivered.
+    An agent that heads for a hazard, for the cell of an agent that stays, or for a cell that another one enters too,
+    crashes, as does the other agent; so do two that would swap cells. They stay where they were. Each agent that
+    crashes costs `crash_cost`, and with `crash_ends` a crash ends the episode. The episode is won once all parcels are
+    delivered.
     """
     rules = Rules(
         n_agents=options.integer(NAME, "n_agents", n_agents, low=1),

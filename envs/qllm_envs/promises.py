@@ -19,13 +19,15 @@ class Promise(NamedTuple):
 HINTS = {
     "spec": "state sizes, names, fields and the layout of the flat state in the Spec as the functions have them",
     "shapes and dtypes": "return arrays of the types in qllm_envs.core, and write for jax.jit: jnp.where in place of "
-    "if, no float() or int() of an array, no NumPy on arrays; step.state must have the structure of reset's state",
+    "if, no float() or int() of an array, no NumPy on arrays; step.state and notable states must have the structure of "
+    "reset's state; spec.ends_early is True unless step.terminated is a constant",
     "scene": "return a Scene of Python numbers whose shapes lie in its bounds; it is drawn on the host",
     "pure functions": "compute from the arguments alone: draw from the key, change no global variable and no argument",
     "views": "keep numbers finite, fields in the ranges of their Field, and an action available to each agent",
     "layout of the state": "let spec.state_layout give the entries of view.state in order, from the named fields",
     "end of the episode": "count steps in the state; truncated is True in step number spec.horizon, terminated where "
     "the task ended before, and then spec.ends_early is True",
+    "notable states": "return states of the same structure as reset's, whose fields lie in their ranges, by phrases",
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qllm_envs import check, football_engine, outside, parts
-from qllm_envs.core import Env
+from qllm_envs.core import Env, Spec
 
 KIND = parts.Kind("qllm_envs", Path(__file__).parent, "environment", entry_points="qllm_jax.environments")
 
@@ -22,6 +22,14 @@ def defaults(name: str) -> dict[str, Any]:
     """Default values of the options of an environment. `ValueError` for a name that does not exist."""
     given = inspect.signature(parts.find(KIND, name, None)).parameters.values()
     return {option.name: option.default for option in given if option.default is not option.empty}
+
+
+def options_of(spec: Spec) -> dict[str, Any]:
+    """All options of the environment of a spec, those that were not given too."""
+    try:
+        return {**defaults(spec.made_by or spec.name), **spec.options}
+    except ValueError:  # it is known to the caller alone
+        return dict(spec.options)
 
 
 def make(name: str, /, **options: Any) -> Env:

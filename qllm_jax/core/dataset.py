@@ -11,9 +11,9 @@ Arrays of the NPZ, with E episodes, T steps, N agents, A actions, O numbers of a
     number (E,) int32            of the episode: a run counts those that it stores, from 0
     obs (E, T+1, N, O)           avail (E, T+1, N, A) bool                 field/NAME (E, T+1, ...)
 
-The JSON has `format`, `version`, `task`, the sizes, where the episodes are from, and `explanations`, a list of objects
-with `run`, `number`, `text` and `agents` (agent i of the text is agent `agents[i]`). Training reads the arrays before
-`obs`; the rest is computed from the state, for other programs.
+The JSON has `format`, `version`, `task`, `environment` (its name and options), the sizes, where the episodes are from,
+and `explanations`, a list of objects with `run`, `number`, `text` and `agents` (agent i of the text is agent
+`agents[i]`). Training reads the arrays before `obs`; the rest is computed from the state, for other programs.
 """
 
 import json
@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import qllm_envs
 from qllm_envs import Env, Spec
 from qllm_jax import files
 from qllm_jax.core.types import Episode
@@ -46,7 +47,8 @@ def describe(spec: Spec, state: Any) -> dict[str, Any]:
     leaves = jax.tree_util.tree_leaves_with_path(state)
     named = [{"name": jax.tree_util.keystr(path), **_kind(leaf.shape, leaf.dtype)} for path, leaf in leaves]
     sizes = {size: getattr(spec, size) for size in SIZES}
-    return {"format": FORMAT, "version": VERSION, "task": spec.task, **sizes, STATE: named}
+    head = {"format": FORMAT, "version": VERSION, "task": spec.task, "environment": _game(spec)}
+    return {**head, **sizes, STATE: named}
 
 
 def arrays(episodes: Episode) -> dict[str, np.ndarray]:
@@ -92,7 +94,22 @@ def check_sidecar(path: Path, env: Env) -> dict[str, Any]:
             what = "states of other arrays" if key == STATE else f"{key}={found.get(key)!r}"
             has = f"{env.spec.task}" if key == STATE else f"{wanted[key]!r}"
             raise UserError(f"{path} has {what}, and the environment {has}: train on the task of the dataset")
+    if found.get("environment", wanted["environment"]) != wanted["environment"]:  # older files do not tell
+        theirs, ours = _apart(found["environment"], wanted["environment"])
+        raise UserError(f"{path} was played with {theirs}, and the task has {ours}: train on the task of the dataset")
     return found
+
+
+def _game(spec: Spec) -> dict[str, Any]:
+    """Name and all options of an environment, as JSON reads them back."""
+    found = {"name": spec.made_by or spec.name, **qllm_envs.options_of(spec)}
+    return json.loads(json.dumps(found, default=str))
+
+
+def _apart(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, ...]:
+    """The options in which two games differ, in words, of each."""
+    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+    return tuple(", ".join(f"{key}={game.get(key)!r}" for key in keys) for game in (theirs, ours))
 
 
 def _state(env: Env) -> Any:

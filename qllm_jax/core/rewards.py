@@ -22,7 +22,7 @@ def initial() -> RewardStats:
 def update(
     stats: RewardStats, rewards: Float[Array, "time batch *agents"], counted_t: Bool[Array, " time"] | None = None
 ) -> RewardStats:
-    """Merge a batch into the moments (Chan et al. 1979; unbiased batch variance).
+    """Merge a batch into the moments (Chan et al. 1979; unbiased batch variance, 0 of a single reward).
 
     Replayed rewards count again, as in epymarl and in the paper's release. `counted_t` marks the steps that count, None
     all of them: epymarl cuts a batch to its longest episode, and padding within that length counts as rewards of 0.
@@ -33,13 +33,13 @@ def update(
         count, n_agents = jnp.sum(steps) * jnp.float32(rewards.shape[1]), rewards.shape[2]
         weight = steps[:, None, None].astype(rewards.dtype)
         mean = jnp.sum(rewards * weight) / (count * n_agents)
-        var = jnp.sum(jnp.square(rewards - mean) * weight) / ((count - 1) * n_agents)
+        var = jnp.sum(jnp.square(rewards - mean) * weight) / (jnp.maximum(count - 1, 1) * n_agents)
     elif counted_t is None:
-        mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=1), jnp.float32(rewards.size)
+        mean, var, count = jnp.mean(rewards), jnp.var(rewards, ddof=rewards.size > 1), jnp.float32(rewards.size)
     else:
         count = jnp.sum(counted_t) * jnp.float32(rewards.shape[1])
         mean = jnp.sum(rewards * counted_t[:, None]) / count
-        var = jnp.sum(jnp.square(rewards - mean) * counted_t[:, None]) / (count - 1)
+        var = jnp.sum(jnp.square(rewards - mean) * counted_t[:, None]) / jnp.maximum(count - 1, 1)
     total = stats.weight + count
     delta = mean - stats.mean
     squares = stats.var * stats.weight + var * count + delta**2 * stats.weight * count / total

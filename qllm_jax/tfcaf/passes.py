@@ -74,20 +74,20 @@ def shipped_key(source: str, spec: Spec) -> str:
 
 def _subject(source: str, spec: Spec) -> list[Any]:
     fields = {name: [*field._replace(low=str(field.low), high=str(field.high))] for name, field in spec.fields.items()}
-    parts = [program(source), spec.name, options(spec), spec.n_agents, spec.state_dim, spec.horizon, fields]
+    parts = [
+        program(source),
+        spec.name,
+        qllm_envs.options_of(spec),
+        spec.n_agents,
+        spec.state_dim,
+        spec.horizon,
+        fields,
+    ]
     return [*parts, jax.__version__, list(sys.version_info[:2])]
 
 
 def _digest_of(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
-
-
-def options(spec: Spec) -> dict[str, Any]:
-    """Return all options of the environment of a spec, those that were not given too."""
-    try:
-        return {**qllm_envs.defaults(spec.made_by or spec.name), **spec.options}
-    except ValueError:  # it is known to the caller alone
-        return dict(spec.options)
 
 
 def _source(spec: Spec) -> str:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from qllm_jax.core import rewards
 from qllm_jax.learners import targets
@@ -38,6 +39,17 @@ def test_steps_after_the_longest_episode_of_a_batch_do_not_count():
     cut = rewards.update(rewards.initial(), batch[:4])
     counted = rewards.update(rewards.initial(), batch, jax.numpy.arange(6) < 4)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), counted, cut)
+
+
+@pytest.mark.parametrize("agents", [(), (3,)])
+@pytest.mark.parametrize("n_counted", [1, None])
+def test_a_single_reward_leaves_finite_moments(agents: tuple[int, ...], n_counted: int | None):
+    n = 4 if n_counted else 1
+    counted = jnp.arange(n) < n_counted if n_counted else None
+    stats = rewards.update(rewards.initial(), jnp.full((n, 1, *agents), 3.0), counted)
+    np.testing.assert_allclose(stats.mean, 3.0, rtol=1e-3)
+    assert 0.0 < float(stats.var) < 0.01
+    assert np.isfinite(np.asarray(rewards.standardize(stats, jnp.full((n, 1, *agents), 3.0)))).all()
 
 
 def test_a_scale_multiplies_rewards_where_they_are_not_standardized():

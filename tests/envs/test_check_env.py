@@ -97,6 +97,11 @@ def in_scene(bounds=(-1.0, -1.0, 1.0, 1.0), **changes):
     return TOY._replace(scene=lambda _: Scene((sound._replace(**changes),), bounds))
 
 
+def with_key(key, state, actions):
+    sound = step(key, state[0], actions)
+    return sound._replace(state=(sound.state, state[1]))
+
+
 def traced(array):
     return isinstance(array, Tracer)
 
@@ -229,7 +234,51 @@ BROKEN = {
     ),
     "an early end that the spec denies": (
         after_step(terminated=lambda sound: sound.state.t >= 2),
-        "toy: spec.ends_early: expected True, as it ends at step 2, got False",
+        "toy: spec.ends_early: expected True, as step.terminated depends on the state, got False",
+    ),
+    "an end that random play does not reach": (
+        after_step(terminated=lambda sound: sound.state.height.sum() > 100.0),
+        "toy: spec.ends_early: expected True, as step.terminated depends on the state, got False",
+    ),
+    "a key in the state": (
+        TOY._replace(
+            reset=lambda key: (reset(key), key),
+            step=lambda key, state, actions: with_key(key, state, actions),
+            view=lambda state: view(state[0]),
+        ),
+        "toy: state[1], which a replay keeps: expected its numbers, jax.random.key_data(key), got key<fry>",
+    ),
+    "a name that is none": (
+        in_spec(name="my game"),
+        "my game: spec.name: expected an identifier, got 'my game'",
+    ),
+    "a task that leads to another folder": (
+        in_spec(task="../toy"),
+        "toy: spec.task: expected letters, digits, _, - and ., got '../toy'",
+    ),
+    "two actions of one name": (
+        in_spec(action_names=("stay", "climb", "climb")),
+        "toy: spec.action_names: expected different names, got ('stay', 'climb', 'climb')",
+    ),
+    "notable states that cannot be traced": (
+        TOY._replace(notable=lambda key: {"in which all are up": 1 / 0}),
+        "toy: notable: expected a function that JAX can trace, got ZeroDivisionError: division by zero",
+    ),
+    "no notable states": (
+        TOY._replace(notable=lambda key: {}),
+        "toy: notable: expected at least one state, or None in its place, got none",
+    ),
+    "a notable state of another structure": (
+        TOY._replace(notable=lambda key: {"in which all are up": jnp.zeros(2)}),
+        "toy: notable['in which all are up']: expected a state as of reset",
+    ),
+    "a notable state out of range": (
+        TOY._replace(notable=lambda key: {"in which all are up": reset(key)._replace(height=jnp.full(2, 9.0))}),
+        "toy: view.fields['height'] of notable['in which all are up']: expected finite, in [0, 4], got [9.0, 9.0]",
+    ),
+    "a later scene out of bounds": (
+        TOY._replace(scene=lambda state: in_scene(center=(5.0 * int(state.t), 0.0)).scene(state)),
+        "toy: center in scene.shapes: expected in (-1.0, -1.0, 1.0, 1.0), got (5.0, 0.0)",
     ),
     "scene without extent": (
         in_scene(bounds=(0.0, 0.0, 0.0, 0.0)),
