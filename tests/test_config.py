@@ -271,6 +271,13 @@ def test_methods_that_learn_on_policy_refuse_episodes_of_older_policies(name: st
         build("algo.n_envs=16", "algo.buffer_episodes=32")
 
 
+@pytest.mark.parametrize("name", ["ippo", "pqn_vdn", "vmix"])
+def test_a_sweep_over_what_a_method_does_not_read_is_refused(name: str):
+    sentence = r"sweep.target_tau would train equal runs: algo.learner '\w+' does not read target_tau"
+    with pytest.raises(UserError, match=sentence):
+        experiment.build(config.load([f"algo=matched_{name}", "n_agents=2", "sweep.target_tau=[0.1,0.2]"]))
+
+
 @pytest.mark.parametrize("given", ["algo.epsilon_end=0.5", "sweep.epsilon_start=[0,0.5]"])
 def test_ppo_plays_the_policy_that_it_learns(given: str):
     with pytest.raises(UserError, match=r"algo.epsilon_start and algo.epsilon_end must be 0, got 0.5"):

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def study(arguments: list[str]) -> int:
     name, *action = words
     if action and (len(action) > 1 or action[0] not in ACTIONS):
         raise UserError(f"{' '.join(action)!r} cannot follow the name of a study: {suggest(action[0], ACTIONS)}")
+    given = [argument.partition("=")[0] for argument in arguments]
+    if unread := [key for key in given if key in unread_keys(action)]:
+        raise UserError(f"{unread[0]} makes no difference to {' '.join(['study', name, *action])}: leave it out")
     stop_at = time.monotonic() + 3600 * options["max_hours"]
     loaded = plan.load(name)
     figures.entries(loaded)  # a mistake there is found now, not after hours of training
@@ -40,6 +44,8 @@ def study(arguments: list[str]) -> int:
         # The page of a study of your own stands beside its results, that of one in configs/study in the documentation.
         own = DOCS if loaded.name in plan.names() else found
         print(report.write(loaded, found, Path(options["docs"] or own)))
+        if older := status.of_other_cells(loaded, options["results"]):
+            print(f"note: {older}", file=sys.stderr)
         return 0
     found = work.make(loaded, options["results"], options["run_dir"])
     if action:
@@ -55,6 +61,14 @@ def study(arguments: list[str]) -> int:
     for line in status.left_to_others(found):
         print(line)
     return code
+
+
+def unread_keys(action: list[str]) -> tuple[str, ...]:
+    """The keys that an action after a study's name makes no use of."""
+    if not action:
+        return ("docs",)
+    trains = ("only", "max_hours", *MACHINE)
+    return trains + (("docs",) if action == ["status"] else ("run_dir",))
 
 
 def exit_code(outcome: Report, arguments: list[str]) -> int:

@@ -45,7 +45,7 @@ def train(overrides: list[str]) -> int:
         print(f"\n{outcome.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
     if job.is_leader and (line := wandb_log.sync_line(exp.config, path)):
         print(line)
-    return 0 if outcome.finished else outcome.code
+    return 0 if outcome.finished and not outcome.interrupted else outcome.code
 
 
 def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:

@@ -63,6 +63,7 @@ class Learner(NamedTuple):
     n_recent: int = 0
     on_policy: bool = False  # learns from the newest rollout alone, which is then batch and buffer
     explores: bool = True  # False: `act` must be the policy that learns, so epsilon must be 0
+    unread: tuple[str, ...] = ()  # fields of Hp that make no difference: a sweep over one is refused
     credit: CreditWeights | None = None  # None: the method has no mixer
     sources: tuple[str, ...] = ()  # texts of the functions that it reads, as those of a mixer
     programs: tuple[str, ...] = ()  # digests of their traced programs

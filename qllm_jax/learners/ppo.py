@@ -93,7 +93,9 @@ def make(
         opt_state: dict[str, Any] = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
         return base.initial_state(params, (), opt_state | {"values": value_norm.initial()}, key)
 
-    return Learner(init, partial(update, method), softmax_sampled, on_policy=True, explores=False)
+    return Learner(
+        init, partial(update, method), softmax_sampled, on_policy=True, explores=False, unread=("target_tau",)
+    )
 
 
 def update(

@@ -41,7 +41,7 @@ def make(core: Core, *, epochs: int = 4, minibatches: int = 16) -> Learner:
         params = value.init_params(core, key_params, choice)
         return base.initial_state(params, (), optimization.init_optimizer(core, params), key)
 
-    return Learner(init, partial(update, method), credit=value.credit(core), on_policy=True)
+    return Learner(init, partial(update, method), credit=value.credit(core), on_policy=True, unread=("target_tau",))
 
 
 def update(

@@ -60,6 +60,7 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
         act_in_evaluation=policy.in_evaluation(PART, evaluation),
         credit=credit(method),
         on_policy=True,
+        unread=("target_tau",),
     )
 
 

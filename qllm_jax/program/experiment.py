@@ -113,6 +113,8 @@ def check_learner(config: Config, env: Env, learner: Learner) -> None:
             f"algo.gradient_steps must be 1 with algo.learner {name!r}, which learns from the newest "
             f"{learner.n_recent} episodes, got {algo.gradient_steps}"
         )
+    if unread := [key for key in config.sweep.lists if key in learner.unread]:
+        raise UserError(f"sweep.{unread[0]} would train equal runs: algo.learner {name!r} does not read {unread[0]}")
     check_on_policy(config, learner)
     if learner.data is not None and (stored := len(learner.data.mask_t)) < algo.batch_episodes:
         given = f"algo.batch_episodes={algo.batch_episodes}"
@@ -120,6 +122,13 @@ def check_learner(config: Config, env: Env, learner: Learner) -> None:
     # The last rollout may go over the end.
     if config.total_steps > (most := 2**31 - 1 - algo.n_envs * env.spec.horizon):
         raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
+
+
+def learns_never(exp: Experiment) -> bool:
+    """True if training ends with the rollouts that fill the first batch."""
+    algo = exp.config.algo
+    n = compiled.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent)
+    return exp.learner.data is None and n * exp.steps_per_iteration >= exp.config.total_steps
 
 
 def check_on_policy(config: Config, learner: Learner) -> None:

@@ -26,6 +26,7 @@ class Outcome(NamedTuple):
     finished: bool
     text: str
     code: int = INTERRUPTED
+    interrupted: bool = False  # Ctrl-C came in the final evaluation: no further training is to start
 
 
 def train(exp: Experiment, path: Path, stop_at: float = math.inf, open_between: between.Open | None = None) -> Outcome:
@@ -37,6 +38,9 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf, open_between: 
     started = time.monotonic()
     if text := devices.describe(exp.n_runs, exp.program.pool):
         print(text)
+    if experiment.learns_never(exp):
+        first = f"{exp.config.algo.batch_episodes} episodes (algo.batch_episodes)"
+        print(f"note: nothing is learned, as total_steps={exp.config.total_steps} ends before the first {first}")
     try:
         with (
             folder.locked(path),
@@ -49,7 +53,8 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf, open_between: 
             except PausedError as pause:
                 session.save()
                 return Outcome(False, f"paused at step {session.env_steps:,}: {pause}", WAITING)
-            return Outcome(finished, session.finish() if finished else f"stopped at step {session.env_steps:,}")
+            text = session.finish() if finished else f"stopped at step {session.env_steps:,}"
+            return Outcome(finished, text, interrupted=interrupt.requested)
     except OSError as error:
         if error.errno not in files.DISK_ERRORS:
             raise

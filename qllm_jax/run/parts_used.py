@@ -4,7 +4,10 @@ A part that is a file of its own is copied to parts/KEY.py, and its copy is used
 A module stays where it is, as it may need its package: meta.json has its version and the hashes of its files.
 """
 
+import hashlib
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +38,12 @@ def describe(config: Config) -> Used:
             if found.is_file:
                 copies[_copy(key)] = files.read_text(Path(found.location))
     return Used(meta, copies)
+
+
+def digests(meta: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """SHA-256 of the files of each part that `describe` found or meta.json has, wherever they stand."""
+    texts = [json.dumps(sorted((meta[key].get("sha256") or {}).values())) for key in KINDS if key in meta]
+    return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
 def with_own(path: Path, config: Config) -> Config:

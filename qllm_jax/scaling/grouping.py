@@ -46,17 +46,17 @@ def choose(exp: Experiment, n_processes: int = 1) -> Grouping:
     plan = memory_plan.make(exp)
     print(memory_plan.describe(plan))
     if config.group != "auto":
-        return Grouping(memory_plan.split_runs(n_runs, min(config.group, runs_per_process)), {})
+        return Grouping(memory_plan.split_runs(n_runs, min(config.group, runs_per_process), n_processes), {})
     largest = group_size(n_runs, min(memory_plan.runs_that_fit(plan), runs_per_process))
     # A few seeds of one configuration were never slower at once, and their folder has no groups.
     seconds = measure(exp, largest) if config.sweep.lists and largest > 1 else {}
     if not seconds:
-        return Grouping(memory_plan.split_runs(n_runs, largest), {})
+        return Grouping(memory_plan.split_runs(n_runs, largest, n_processes), {})
     fastest = min(seconds, key=lambda size: seconds[size])
     size = fastest if seconds[fastest] < (1 - MIN_GAIN) * seconds[largest] else largest
     timings = ", ".join(f"{n} at once {1e3 * s:.2f} ms" for n, s in seconds.items())
     print(f"an update of one run: {timings}; {size} at once")
-    return Grouping(memory_plan.split_runs(n_runs, size), seconds)
+    return Grouping(memory_plan.split_runs(n_runs, size, n_processes), seconds)
 
 
 def measure(exp: Experiment, largest: int) -> dict[int, float]:

@@ -8,6 +8,7 @@ write one per job, all processes at once). JAX has no public name for that state
 
 import atexit
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -72,6 +73,12 @@ def synchronized(job: Job, name: str) -> Iterator[None]:
         yield
     except BaseException as error:
         failure = str(error) or type(error).__name__
+        # Said now: the exchange waits until the others, which may train for hours, have come to its end.
+        print(
+            f"error in process {job.process} of the job: {failure}; it waits for the others",
+            file=sys.stderr,
+            flush=True,
+        )
         raise
     finally:
         failures = exchange(job, name, failure)

@@ -1,5 +1,6 @@
 """The memory plan of a program before it is compiled, and the number of runs that one device can train at once."""
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -140,12 +141,17 @@ def runs_that_fit(plan: Plan) -> int:
     return min(plan.max_runs, plan.runs)
 
 
-def split_runs(n_runs: int, max_size: int) -> list[tuple[int, int]]:
+def split_runs(n_runs: int, max_size: int, n_processes: int = 1) -> list[tuple[int, int]]:
     """[start, stop) of groups of at most `max_size` runs; of equal size if that takes at most twice as many groups.
 
-    Groups of equal size share one compiled program.
+    Groups of equal size share one compiled program. Several processes get equally many groups, whose sizes differ by at
+    most one run: a second group would keep one process busy while the others wait.
     """
     fewest = -(-n_runs // max_size)
+    if n_processes > 1:
+        n_groups = min(-(-fewest // n_processes) * n_processes, n_runs)
+        bounds = [n_runs * i // n_groups for i in range(n_groups + 1)]
+        return list(itertools.pairwise(bounds))
     n_groups = next((n for n in range(fewest, 2 * fewest + 1) if n_runs % n == 0), None)
     size = max_size if n_groups is None else n_runs // n_groups
     return [(start, min(start + size, n_runs)) for start in range(0, n_runs, size)]

@@ -38,12 +38,12 @@ def train_all(
     if not all(is_finished(folder.group_folder(path, i), exp.config.total_steps) for i in range(n_groups)):
         return Outcome(False, "other processes stopped before the end")
     if not job.is_leader:
-        return Outcome(True, "")
+        return outcome
     final = results.collect_groups(path)
     table = finish.write_results(path, exp.config, exp.env.spec.task, final)
     if len(final.failed) == exp.n_runs:
         raise NonFiniteError(f"all runs of {path} failed:\n{table}")
-    return Outcome(True, table)
+    return outcome._replace(text=table)
 
 
 def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: float = math.inf) -> Outcome:
@@ -70,6 +70,9 @@ def train_groups(exp: Experiment, path: Path, indices: Sequence[int], stop_at: f
             continue
         if not outcome.finished:
             return Outcome(False, f"group {index} {outcome.text}")
+        if outcome.interrupted:
+            is_last = index == indices[-1]
+            return Outcome(is_last, "" if is_last else f"group {index} is finished", interrupted=True)
     return Outcome(True, "")
 
 

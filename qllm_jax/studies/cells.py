@@ -22,6 +22,7 @@ from qllm_jax.config import (
 )
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment
+from qllm_jax.run import parts_used
 from qllm_jax.studies import wanted
 from qllm_jax.studies.plan import Study
 
@@ -36,7 +37,7 @@ class Cell(NamedTuple):
     config: Config
     hash: str  # `hash_of` the configuration
     trained_by: str | None = None  # another study, whose result it has; None: its own
-    functions: tuple[str, ...] = ()  # SHA-256 of the texts of its credit function and of its task function
+    functions: tuple[str, ...] = ()  # SHA-256 of its credit function, its task function, and its parts from outside
 
     @property
     def identity(self) -> str:
@@ -77,11 +78,15 @@ def compose(overrides: tuple[str, ...]) -> Config:
 
 
 def functions_of(config: Config) -> tuple[str, ...]:
-    """SHA-256 of the texts of the functions that a configuration loads. UserError for one that does not exist."""
+    """SHA-256 of the functions that a configuration loads, and of its parts from outside.
+
+    UserError for one that does not exist.
+    """
+    parts = parts_used.digests(parts_used.describe(config).meta)
     if not function_part(config.algo):
-        return ()
+        return parts
     env = _make_env(json.dumps(config.env, sort_keys=True), config.n_agents)
-    return tuple(digest(source.text.encode()) for source in experiment.credit_functions(config, env))
+    return (*(digest(source.text.encode()) for source in experiment.credit_functions(config, env)), *parts)
 
 
 @cache
@@ -96,7 +101,7 @@ def digest(text: bytes) -> str:
 
 
 def identity_of(config_hash: str, functions: Sequence[str]) -> str:
-    """The key by which a cell is found again: an edited function is another cell, as another configuration is."""
+    """The key by which a cell is found again: an edited function or part is another cell, as a configuration is."""
     return ":".join((config_hash, *functions))
 
 

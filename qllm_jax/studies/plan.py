@@ -161,6 +161,9 @@ def load(name_or_path: str) -> Study:
         path = Path(name_or_path)
         if not path.is_file():
             raise UserError(f"there is no study file {name_or_path!r}")
+        shipped = configs.config_dir() / GROUP / f"{path.stem}.yaml"
+        if path.stem in names() and path.resolve() != shipped.resolve():
+            raise UserError(f"{name_or_path}: {path.stem!r} is a study of qllm_jax: give the file another name")
     elif name_or_path in names():
         path = configs.config_dir() / GROUP / f"{name_or_path}.yaml"
     else:

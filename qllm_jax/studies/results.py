@@ -22,6 +22,7 @@ from qllm_jax.studies.trainings import Trained
 
 DIGITS = 6  # significant digits of measurements
 METRICS = ("return", *results.RATES.values())
+FUNCTIONS = "functions"  # SHA-256 of all texts by which a cell is known, see `Cell`
 NEEDED = ("config_hash", "env_steps", "runs_at_once", "seeds", "wall_s")  # keys that every whole result file has
 
 
@@ -56,7 +57,11 @@ def is_done(root: Path, cell: Cell) -> bool:
 
 def is_of(found: dict[str, Any], cell: Cell) -> bool:
     """True if the content of a result file is the cell's."""
-    return found["config_hash"] == cell.hash and set(found.get("credit_functions", {}).values()) <= set(cell.functions)
+    if found["config_hash"] != cell.hash:
+        return False
+    if FUNCTIONS in found:
+        return tuple(found[FUNCTIONS]) == cell.functions
+    return set(found.get("credit_functions", {}).values()) <= set(cell.functions)  # of an older version
 
 
 def write(root: Path, study: str, cell: Cell, found: Trained) -> Path:
@@ -109,6 +114,7 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         "n_agents": spec.n_agents,
         **rounded(measured),
         "credit_functions": credit_functions(cell, found, label),
+        FUNCTIONS: list(cell.functions),
         **critic(found),
         "runs_at_once": len(run_axis.runs(found.config)),
         "wall_s": rounded(found.measured()[1]),

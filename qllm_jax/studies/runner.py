@@ -79,14 +79,14 @@ def run(work: Work, choices: Choices) -> Report:
             if not announce(work, left, number, choices.stop_at):
                 return Report(Ended.OUT_OF_TIME, failed, elsewhere)
             ended, sentences = attempt(work, left[0], choices)
+        failed |= sentences
         if ended in (Ended.INTERRUPTED, Ended.OUT_OF_TIME):
             return Report(ended, failed, elsewhere)
-        failed |= sentences
-        if ended is Ended.FINISHED:
-            number += 1
-            elsewhere.clear()  # a process that had a cell may have ended since
-        elif ended is Ended.ELSEWHERE:
+        if ended is Ended.ELSEWHERE:
             elsewhere += [cell.name for cell in left[0].cells]
+        else:
+            number += ended is Ended.FINISHED
+            elsewhere.clear()  # a process that had a cell may have ended since
         forget_programs()
     return Report(Ended.FAILED if failed else Ended.FINISHED, failed, elsewhere)
 
@@ -160,12 +160,13 @@ def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict
 
     With Ended.FAILED: the sentence of each cell with a seed that failed. The others have results.
     """
-    found = training.found
+    found, interrupted = training.found, False
     if found is None or not found.finished:
         if found and any(map(folder.in_use, {found.path, *folder.log_folders(found.path)})):
             return Ended.ELSEWHERE, {}
         exp, path = open_folder(work, training, choices.machine)
         outcome = train_all(exp, path, stop_at=choices.stop_at, open_between=critic.opened)
+        interrupted = outcome.interrupted
         if not outcome.finished:
             print(f"\n{training.name} {outcome.text}")
             out_of_time = time.monotonic() >= choices.stop_at
@@ -180,6 +181,8 @@ def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict
             failed[cell.name] = str(error)
         else:
             work.forget_failure(cell)
+    if interrupted:
+        return Ended.INTERRUPTED, failed
     return (Ended.FAILED if failed else Ended.FINISHED), failed
 
 

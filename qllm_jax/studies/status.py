@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from qllm_jax.errors import UserError
 from qllm_jax.studies import estimate, plan, results, trainings, wanted
 from qllm_jax.studies import work as of_work
 from qllm_jax.studies.cells import Cell
@@ -32,6 +33,19 @@ def states(work: Work) -> dict[str, str]:
             shares.setdefault((found.path.parent.name, each), found.progress()[0] / found.run_steps)
     left = {cell.name: unfinished(work, cell, shares.get((cell.task, cell.identity))) for cell in missing}
     return {cell.name: left.get(cell.name, "done") for cell in work.cells}
+
+
+def of_other_cells(study: Study, results_dir: str | None) -> str:
+    """A sentence on results that are not of the cells as the study gives them now, "" if all are."""
+    try:
+        work = of_work.make(study, results_dir)
+    except UserError as error:
+        return f"some results may be of other configurations: {error}"
+    found = {cell.name: results.read(work.results, cell) for cell in work.cells}
+    old = [cell.name for cell in work.cells if (read := found[cell.name]) and not results.is_of(read, cell)]
+    if not old:
+        return ""
+    return f"of another configuration or function than the study gives now, and in the report: {', '.join(old)}"
 
 
 def unfinished(work: Work, cell: Cell, share: float | None) -> str:

@@ -422,6 +422,10 @@ def test_commands_keep_the_lines_of_xla_off_the_screen():
         assert done.stdout == f"{expected}\n"
 
 
-def test_a_training_that_ends_within_the_warm_up_leaves_a_checkpoint(tmp_path: Path):
+def test_a_training_that_ends_within_the_warm_up_says_so_and_leaves_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     assert train([*SMALL, "algo.batch_episodes=32", "total_steps=100", "algo=matched_vdn", f"run_dir={tmp_path}"]) == 0
+    said = "note: nothing is learned, as total_steps=100 ends before the first 32 episodes (algo.batch_episodes)"
+    assert said in capsys.readouterr().out
     assert checkpoint.latest(tmp_path / "checkpoints") is not None

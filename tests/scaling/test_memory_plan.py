@@ -76,6 +76,20 @@ def test_groups_are_equal_where_that_is_cheap(n_runs: int, size: int, groups: li
     assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
 
 
+@pytest.mark.parametrize(
+    ("n_runs", "size", "processes", "groups"),
+    [(25, 7, 4, [6, 6, 6, 7]), (9, 5, 2, [4, 5]), (30, 5, 7, [4] * 5 + [5] * 2), (50, 7, 8, [6] * 6 + [7] * 2),
+     (9, 2, 2, [1, 2, 1, 2, 1, 2]), (3, 1, 3, [1, 1, 1])],
+)  # fmt: skip
+def test_processes_get_equally_many_groups(n_runs: int, size: int, processes: int, groups: list[int]):
+    found = memory_plan.split_runs(n_runs, size, processes)
+    sizes = [stop - start for start, stop in found]
+    assert sorted(sizes) == sorted(groups)
+    assert max(sizes) <= size
+    assert len(found) % processes == 0
+    assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
+
+
 @pytest.mark.thorough
 def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(grouping, "measure", lambda exp, largest: {})

@@ -257,15 +257,26 @@ def test_the_figures_of_every_study_are_right(name: str):
     figures.entries(plan.load(name))
 
 
+@pytest.mark.usefixtures("made")
 def test_the_command_writes_the_report_and_finds_a_wrong_figure_before_anything_is_trained(
-    made: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    file = tmp_path / "credit.yaml"
+    file = tmp_path / "made_up.yaml"
     file.write_text(yaml.safe_dump(content(TASKS, METHODS)))
-    (tmp_path / "results").rename(tmp_path / made.name)
+    (tmp_path / "results").rename(tmp_path / "made_up")
     assert command.study([str(file), "report", f"results={tmp_path}", f"docs={tmp_path / 'docs'}"]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "docs" / "credit.md")
-    assert "6 of 6 cells" in (tmp_path / "docs" / "credit.md").read_text()
+    told = capsys.readouterr()
+    assert told.out.strip() == str(tmp_path / "docs" / "made_up.md")
+    assert "note: of another configuration or function than the study gives now, and in the report: " in told.err
+    assert "6 of 6 cells" in (tmp_path / "docs" / "made_up.md").read_text()
     file.write_text(yaml.safe_dump(content(TASKS, METHODS, figures=[{"kind": "bar", "name": "x"}])))
     with pytest.raises(UserError, match="kind 'bar' does not exist"):
         command.study([str(file), f"results={tmp_path}"])
+    with pytest.raises(UserError, match=r"only makes no difference to study .*made_up.yaml report: leave it out"):
+        command.study([str(file), "report", "only=climbing/*"])
+
+
+def test_a_study_of_your_own_has_no_name_of_ours(tmp_path: Path):
+    (tmp_path / "credit.yaml").write_text(yaml.safe_dump(content(TASKS, METHODS)))
+    with pytest.raises(UserError, match="'credit' is a study of qllm_jax: give the file another name"):
+        command.study([str(tmp_path / "credit.yaml"), "status"])

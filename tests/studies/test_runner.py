@@ -1,6 +1,7 @@
 """A study is trained, cut off, continued, edited and shared; its result files do not depend on any of that."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 from qllm_jax import study
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
+from qllm_jax.run.loop import Outcome
 from qllm_jax.studies import cells, plan, results, runner, status, trainings, work
 from qllm_jax.studies.report import measured
 from qllm_jax.studies.runner import Choices, Ended
@@ -209,14 +211,47 @@ def test_an_edited_function_is_another_cell(done: Path, tmp_path: Path):
     for cell in edited.cells:  # as if results and run folder were of an older text
         result = results.path_of(edited.results, cell.task, cell.method)
         content = json.loads(result.read_text())
-        assert set(content["credit_functions"].values()) == set(cell.functions)
-        result.write_text(json.dumps(content | {"credit_functions": {"matrix_climbing": "0" * 64}}))
+        assert set(content["credit_functions"].values()) == set(cell.functions) == set(content["functions"])
+        assert results.is_of({key: value for key, value in content.items() if key != "functions"}, cell)  # older files
+        others = {"credit_functions": {"matrix_climbing": "0" * 64}, "functions": ["0" * 64]}
+        result.write_text(json.dumps(content | others))
     for file in (edited.runs / TOGETHER / folder.TFCAFS).glob("**/*.py"):
         file.write_text(f"{file.read_text()}# edited\n")
     assert set(status.states(edited).values()) == {"other function"}
     assert measured.read(edited.study, edited.results).edited() == [(cell.task, cell.method) for cell in edited.cells]
     (training,) = trainings.to_do(edited.missing(), {cell.name for cell in edited.cells}, edited.runs)
     assert training.found is None
+
+
+def test_ctrl_c_in_the_final_evaluation_ends_a_study_with_the_results_of_that_training(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    study_ = make(copy(done, tmp_path / "late"))
+    for cell in study_.cells:
+        results.path_of(study_.results, cell.task, cell.method).unlink()
+    monkeypatch.setattr(runner, "open_folder", lambda *_: (None, study_.runs / TOGETHER))
+    monkeypatch.setattr(runner, "train_all", lambda *_, **__: Outcome(True, "table", interrupted=True))
+    training = trainings.Training(list(study_.cells))
+    assert runner.train(study_, training, Choices(("*",), math.inf, None)) == (Ended.INTERRUPTED, {})
+    assert set(status.states(study_).values()) == {"done"}
+
+
+@pytest.mark.parametrize("part", ["task function", "mixer"])
+def test_a_cell_is_known_by_all_that_it_reads(part: str, tmp_path: Path):
+    file = tmp_path / "mine.py"
+    if part == "task function":
+        given = ["algo=matched_taca", f"algo.learner.task={file}"]
+        text = "TASKS = 2\n\n\ndef assign(state):\n    return state['last_action'] * 0\n"
+    else:
+        given = ["algo=matched_vdn", f"algo.mixer.name={file}:make"]
+        text = "def make(*_):\n    raise RuntimeError\n"
+    config = cells.compose(("env=matrix_climbing", *given))
+    file.write_text(text)
+    before = cells.functions_of(config)
+    file.write_text(f"{text}# edited\n")
+    after = cells.functions_of(config)
+    assert before[:-1] == after[:-1]
+    assert before[-1] != after[-1]
 
 
 def test_a_function_that_does_not_exist_is_named_before_anything_is_trained(tmp_path: Path):
