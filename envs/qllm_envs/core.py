@@ -149,6 +149,12 @@ class Scene(NamedTuple):
     key: tuple[Key, ...] = ()  # of all shapes but agents, which are numbered; the same in all scenes of a task
 
 
+def undrawn(state: EnvState) -> Scene:
+    """The scene of an environment that has no pictures."""
+    del state
+    raise NotImplementedError("this environment has no scene")
+
+
 class Env(NamedTuple):
     """An environment. All functions but `scene` are pure, and can be traced, vmapped and scanned."""
 
@@ -156,7 +162,7 @@ class Env(NamedTuple):
     reset: Callable[[jax.Array], EnvState]  # (key) -> the first state of an episode; the key is consumed
     step: Callable[[jax.Array, EnvState, Int[Array, " agents"]], Step]  # (key, state, actions); the key is consumed
     view: Callable[[EnvState], View]
-    scene: Callable[[EnvState], Scene]  # on the host, of concrete arrays
+    scene: Callable[[EnvState], Scene] = undrawn  # on the host, of concrete arrays
     won: Callable[[EnvState], Bool[Array, ""]] | None = None  # of the last state of an episode; None: no task to win
     crashed: Callable[[EnvState], Bool[Array, ""]] | None = None  # in the step before a state; None: nothing can crash
     # (key) -> states that good play reaches and random play hardly does, each by a phrase that follows "on a state":

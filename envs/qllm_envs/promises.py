@@ -17,7 +17,8 @@ class Promise(NamedTuple):
 
 # Parts of the contract in the order in which they are checked, with what to do where one is broken.
 HINTS = {
-    "spec": "state sizes, names, fields and the layout of the flat state in the Spec as the functions have them",
+    "spec": "write into the Spec the sizes, names and fields that the functions have, and a state_layout of all "
+    "state_dim numbers",
     "shapes and dtypes": "return arrays of the types in qllm_envs.core, and write for jax.jit: jnp.where in place of "
     "if, no float() or int() of an array, no NumPy on arrays; step.state and notable states must have the structure of "
     "reset's state; spec.ends_early is True unless step.terminated is a constant",

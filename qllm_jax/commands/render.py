@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from qllm_envs.core import undrawn
 from qllm_jax import cli, files, stats
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
@@ -86,8 +87,13 @@ def film_of(run: LoadedRun, index: int, key: int) -> Film:
 
 
 def film(run: LoadedRun, index: int, episode: Episode, weights: Float[np.ndarray, "slots agents"] | None) -> Film:
-    """The steps of an episode that were played, from arrays on the host. UserError if a weight is not finite."""
-    exp, spec = run.exp, run.exp.env.spec
+    """The steps of an episode that were played, from arrays on the host.
+
+    UserError if a weight is not finite, or if the environment draws nothing.
+    """
+    exp, spec, scene = run.exp, run.exp.env.spec, run.exp.env.scene
+    if scene is undrawn:
+        raise UserError(f"{spec.name} has no scene, so it cannot be drawn: give its Env a scene")
     chosen = run_axis.runs(exp.config)[index]
     n_steps = int(episode.mask_t.sum())
     states = [jax.tree.map(lambda x: x[t], episode.env_state) for t in range(n_steps + 1)]  # noqa: B023
@@ -96,7 +102,7 @@ def film(run: LoadedRun, index: int, episode: Episode, weights: Float[np.ndarray
         raise UserError(f"{exp.config.algo.name} gives a credit weight that is not finite")
     name = ", ".join([exp.config.algo.name, *([chosen.label] if chosen.label else []), f"seed {chosen.seed}"])
     title = f"{spec.task}: {name}, {run.which} parameters"
-    return Film(title, tuple(exp.env.scene(state) for state in states), weights, np.asarray(episode.reward_t)[:n_steps])
+    return Film(title, tuple(map(scene, states)), weights, np.asarray(episode.reward_t)[:n_steps])
 
 
 def record(exp: Experiment, params: Params, key: jax.Array) -> tuple[Episode, Float[Array, "slots agents"] | None]:

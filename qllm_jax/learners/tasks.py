@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, EnvState, Spec, Step, View
+from qllm_envs.core import undrawn
 from qllm_jax.tfcaf import TaskFunction, task_from_source
 from qllm_jax.tfcaf.loading.lookup import find_for_env
 
@@ -38,7 +39,7 @@ def load(spec: Spec, task: str) -> TaskFunction:
 
 def with_tasks(env: Env, function: TaskFunction) -> Env:
     """Return the environment whose agents can be told tasks. An episode that begins by its `reset` has none."""
-    notable, won, crashed = env.notable, env.won, env.crashed
+    notable, won, crashed, scene = env.notable, env.won, env.crashed, env.scene
     bare = lambda state: Tasked(
         state, jnp.full((env.spec.n_agents,), NONE, jnp.int32), jnp.bool_(False), jnp.float32(0.0)
     )
@@ -47,7 +48,7 @@ def with_tasks(env: Env, function: TaskFunction) -> Env:
         reset=lambda key: bare(env.reset(key)),
         step=partial(_step, env, function),
         view=partial(_view, env, function.n_tasks),
-        scene=lambda state: env.scene(state.inner),
+        scene=undrawn if scene is undrawn else lambda state: scene(state.inner),
         won=None if won is None else lambda state: won(state.inner),
         crashed=None if crashed is None else lambda state: crashed(state.inner),
         notable=None if notable is None else lambda key: {name: bare(s) for name, s in notable(key).items()},

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from qllm_envs import mpe_spread
+from qllm_envs.core import undrawn
 from qllm_jax import cli, config, mixers, stats, tfcaf
 from qllm_jax.commands import evaluate as evaluation
 from qllm_jax.commands import render
@@ -168,6 +169,10 @@ def test_a_method_without_weights_is_drawn_without_them(
     assert "no weights: matched_coma has no mixer" in capsys.readouterr().out
     with Image.open(tmp_path / render.DEFAULT_OUT) as gif:
         assert gif.n_frames == 4 + 1  # pyright: ignore[reportAttributeAccessIssue]
+    bare = exp._replace(env=exp.env._replace(scene=undrawn))
+    monkeypatch.setattr(load, "load_run", lambda *_: LoadedRun(tmp_path, bare, "best", params, [0], 0, 1))
+    with pytest.raises(UserError, match="mpe_spread has no scene, so it cannot be drawn"):
+        render.render([str(tmp_path)])
 
 
 def test_deeper_color_means_more_credit():

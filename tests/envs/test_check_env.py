@@ -323,6 +323,10 @@ def test_a_view_that_remembers_the_last_step_is_not_pure():
         check_env(env)
 
 
+def test_an_environment_without_pictures_passes():
+    check_env(Env(SPEC, reset, step, view))
+
+
 def test_a_sound_environment_passes_and_a_task_may_end_before_the_horizon():
     check_env(TOY)
     early = after_step(terminated=lambda sound: sound.state.t >= 2, truncated=lambda _: jnp.bool_(False))

@@ -1,10 +1,12 @@
 """The TD loss against arithmetic by hand, and learning on probes whose values are known."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from learning import by_hand, episode, hp
+from learning import batch_of, by_hand, core_of, episode, fresh, hp
 from probes import probe
 
 from qllm_jax import learners, mixers
@@ -141,3 +143,15 @@ def test_update_equals_a_gradient_step_written_out():
     loss, metrics = td_loss(core(env, agent, "vdn"), params, params, batch, view, one)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
+
+
+def test_the_learner_of_the_example_has_half_the_squared_loss_where_errors_are_small():
+    env = probe(4, 2, lambda state, actions: 1.0)
+    batch, losses = batch_of(env), []
+    example = Path(__file__).parents[2] / "examples" / "meeting" / "meeting" / "learner.py"
+    for name, options in (("value", {}), (f"{example}:make", {"delta": 1e6})):
+        learner = learners.make(name, core_of(env, 4, {"name": "vdn"}), **options)
+        state = fresh(learner)
+        update = jax.jit(lambda batch, learner=learner, state=state: learner.update(state, batch, None, hp(), False))
+        losses.append(update(batch)[1]["loss"])
+    np.testing.assert_allclose(2.0 * losses[1], losses[0], rtol=1e-5)

@@ -12,6 +12,7 @@ from qllm_jax.studies.report.tables import NONE, markdown, steps_text
 HARDWARE = ("platform", "python", "devices", "versions")
 
 
+OWN_PATHS = ", both with the `results=` and `run_dir=` with which it was trained."
 EDITED = "another text of their credit function than there is now"
 
 
@@ -35,12 +36,13 @@ def missing(data: Measured) -> str:
 def describe(data: Measured) -> str:
     """Name machines, commands, and the seeds, steps, wall time and commit of each result."""
     name = data.study.name
-    given = name if name in plan.names() else data.study.path.name
+    is_ours = name in plan.names()
+    given = name if is_ours else data.study.path.name
     machines = list(dict.fromkeys(machine_of(result) for result in data.results.values()))
     overrides = next(iter(data.results.values())).content["overrides"]
     parts = [
         f"The numbers of each seed are in `results/{name}`, one file a cell, with its configuration. The first command "
-        "makes what is missing there, the second this page.",
+        "makes what is missing there, the second this page" + ("." if is_ours else OWN_PATHS),
         *(others_text(data, *item) for item in data.of_others().items()),
         f"```text\npython -m qllm_jax.study {given}\npython -m qllm_jax.study {given} report\n```",
         "One cell alone is trained by the `overrides` of its file, for example:",

@@ -3,11 +3,12 @@
 `generation/measurements.py` puts it into words for the evaluator.
 """
 
+import re
 from typing import Any
 
 import numpy as np
 
-from qllm_envs.core import Spec
+from qllm_envs.core import Field, Spec
 from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, STATE
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.sizes_of_weights import LEAST
@@ -77,8 +78,11 @@ def treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) ->
     return bool(np.abs(trial.run(moved).weights - rolled).max() <= ALIKE * np.abs(weights).max())
 
 
-def _is_agents(name: str, field: Any) -> bool:
-    return name.startswith("agent") or "each agent" in field.meaning
+_OF_AGENTS = re.compile(r"\beach agent\b|\bfor agents?\b")  # in a field's meaning, as docs/outside.md says
+
+
+def _is_agents(name: str, field: Field) -> bool:
+    return name.startswith("agent") or _OF_AGENTS.search(field.meaning) is not None
 
 
 def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n_agents: int) -> list[str]:
