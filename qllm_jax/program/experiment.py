@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qllm_envs
-from qllm_envs import Env, parts
+from qllm_envs import Env, EnvContractError, parts
 from qllm_jax import learners, mixers
 from qllm_jax.config import (
     ENV_RUN_KEYS,
@@ -263,6 +263,8 @@ def make_env(env: dict[str, Any], n_agents: int | None) -> Env:
         raise UserError(f"env.time_limit_is_terminal must be true or false, got {limit!r}")
     try:
         found = qllm_envs.make(env["name"], **env_options(environment(env, n_agents)))
+    except EnvContractError as error:
+        raise UserError(f"{error}; all that is broken: python -m qllm_jax.check_env {env['name']}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
     trust.remember(env["name"])
