@@ -103,14 +103,16 @@ def describe_task(spec: Spec, name: str, state: str, sees: str = "The state, as 
 def _task_text(spec: Spec, name: str) -> str:
     """Return the text of a game: its own, or the file of a game of this package. `UserError` if it has none.
 
-    A task whose rules differ from those of the game's others has a file under its own name.
+    A task whose rules differ from those of the game's others has a file under its own name, or under that of the game
+    and of an option that is true.
     """
     if spec.text:
         return spec.text.strip()
     if source_digest(name):
         raise UserError(f"environment {name!r} is not described for a language model: give its Spec a text")
-    own = (prompts_dir() / "tasks" / f"{spec.task}.md").is_file()
-    return fill(f"tasks/{spec.task if own else name}")
+    special = [spec.task, *(f"{name}_{option}" for option, value in spec.options.items() if value is True)]
+    files = (each for each in special if (prompts_dir() / "tasks" / f"{each}.md").is_file())
+    return fill(f"tasks/{next(files, name)}")
 
 
 def fill(name: str, **values: str) -> str:

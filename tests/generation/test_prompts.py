@@ -51,6 +51,13 @@ def test_a_task_without_a_text_is_told_with_its_file():
         prompts.build(env("mpe_spread"), "nowhere", "credit")
 
 
+@pytest.mark.parametrize("name", ["duty", "relay"])
+def test_an_option_that_changes_what_agents_see_has_a_text_of_its_own(name: str):
+    told = {sees: prompts.build(qllm_envs.make(name, sees=sees), name, "credit").coder for sees in (False, True)}
+    assert ["An agent sees whether it is on duty itself" in text for text in told.values()] == [False, True]
+    assert ["An agent that is not on duty has" in text for text in told.values()] == [False, True]
+
+
 def test_a_task_with_rules_of_its_own_has_a_text_of_its_own():
     told = {
         scenario: prompts.build(qllm_envs.make("football_lite", scenario=scenario), "football_lite", "credit").coder
