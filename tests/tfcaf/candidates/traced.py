@@ -131,7 +131,7 @@ OUTPUTS = {
         credit("return 1.0 - x ** 2, 0.0", before="IGM = True\n"), "NONMONO", 4
     ),
     "119_negative_beside_large_weights_of_corners": Candidate(
-        credit("return jnp.exp(2.0 * jnp.abs(x)) - 1.2, 0.0", before="IGM = True\n"), "NONMONO", 4, "IGM"
+        credit("return jnp.exp(jnp.sqrt((pos**2).sum(-1) + 1e-6)) - 1.5, 0.0", before="IGM = True\n"), "NONMONO", 4
     ),
     "119_negative_and_meant": Candidate(credit("return x, 0.0", before="IGM = False\n"), "OK", says="negative"),
     "121_sort_permutes_agents": Candidate(credit("return jnp.sort(x ** 2) + 1.0, 0.0"), "OK", says="swap"),
