@@ -243,7 +243,7 @@ def test_a_folder_is_never_overwritten(tmp_path: Path):
     assert generate(["llm=manual", f"run_dir={path}", "k=1"]) == 4
     before = (path / transcript.NAME).read_bytes()
     for given in (["llm=manual"], ["llm=replay", f"llm.transcript={path}"]):
-        with pytest.raises(UserError, match="exists already: go on with resume="):
+        with pytest.raises(UserError, match=r"exists already: go on with python -m qllm_jax.generate resume="):
             generate([*given, f"run_dir={path}"])
     assert (path / transcript.NAME).read_bytes() == before
 
