@@ -241,11 +241,11 @@ def test_a_cell_is_known_by_all_that_it_reads(part: str, tmp_path: Path):
     file = tmp_path / "mine.py"
     if part == "task function":
         given = ["algo=matched_taca", f"algo.learner.task={file}"]
-        text = "TASKS = 2\n\n\ndef assign(state):\n    return state['last_action'] * 0\n"
+        text = "TASKS = 2\n\n\ndef assign(state):\n    return state['on_duty'].astype(int)\n"
     else:
         given = ["algo=matched_vdn", f"algo.mixer.name={file}:make"]
         text = "def make(*_):\n    raise RuntimeError\n"
-    config = cells.compose(("env=matrix_climbing", *given))
+    config = cells.compose(("env=duty", *given))
     file.write_text(text)
     before = cells.functions_of(config)
     file.write_text(f"{text}# edited\n")
