@@ -9,8 +9,10 @@ from qllm_envs.core import Env, Scene, Spec
 
 def check_scenes(env: Env, key: jax.Array) -> None:
     """Check the pictures of a first state, of one after a step, and of those that good play reaches."""
-    first = turn_of(env, key, key)
-    for state in (first.state, first.step.state, *(env.notable(key).values() if env.notable else ())):
+    key_reset, key_step, key_notable = jax.random.split(key, 3)
+    first = turn_of(env, key_reset, key_step)
+    notable = env.notable(key_notable).values() if env.notable else ()
+    for state in (first.state, first.step.state, *notable):
         _check_scene(env.spec, env.scene(state))
 
 

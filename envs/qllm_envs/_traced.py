@@ -1,4 +1,4 @@
-"""What tracing alone tells of an environment: its spec, and the shapes and dtypes of its functions."""
+"""Checks of an environment by tracing alone: its spec, and the shapes and dtypes of its functions."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -152,7 +152,7 @@ class Scene(NamedTuple):
 def undrawn(state: EnvState) -> Scene:
     """The scene of an environment that has no pictures."""
     del state
-    raise NotImplementedError("this environment has no scene")
+    raise ValueError("this environment has no scene")
 
 
 class Env(NamedTuple):

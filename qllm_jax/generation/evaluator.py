@@ -13,6 +13,7 @@ from qllm_jax.generation.types import INCUMBENT, Candidate, Choice, Pool, Reques
 from qllm_jax.llm.client import Client, ask
 from qllm_jax.llm.replies import brief, json_objects
 from qllm_jax.llm.types import Request
+from qllm_jax.tfcaf.static.extract import TRAILING_COMMA
 
 ATTEMPTS = 2  # at a usable answer, before the rule decides
 REASON_CHARS = 2000  # kept of a reason, and of an advice
@@ -100,7 +101,7 @@ def _as_json(text: str) -> str:
     """Text with Python's names of constants as JSON has them, and without commas before a closing bracket."""
     for python, in_json in (("True", "true"), ("False", "false"), ("None", "null")):
         text = re.sub(rf":\s*{python}\b", f": {in_json}", text)
-    return re.sub(r",\s*(?=[}\]])", "", text)
+    return TRAILING_COMMA.sub("", text)
 
 
 def _gate(value: Any) -> tuple[bool | None, str]:

@@ -1,4 +1,4 @@
-"""What methods compute from a time-major batch of episodes: views, outputs of networks, means, inputs of mixers."""
+"""Quantities of a time-major batch of episodes: views, outputs of networks, means, inputs of mixers."""
 
 from functools import partial
 

@@ -109,7 +109,10 @@ def trained(path: Path, config: Config) -> Trained:
 def identities(path: Path, config: Config) -> dict[str, str]:
     """The identity of each configuration of a run folder, by label, with the functions and parts that it has."""
     task = [path / folder.TASK] if configs.given_task(config.algo) else []
-    parts = parts_used.digests(files.read_json(path / folder.META).get(parts_used.KEY, {}))
+    try:
+        parts = parts_used.digests(files.read_json(path / folder.META).get(parts_used.KEY, {}))
+    except (UserError, AttributeError, TypeError):  # it is cut off or damaged: training says how
+        parts = ()
     found = {}
     for (label, config_hash), name in zip(
         of_cells.configurations(config).items(), folder.function_files(config), strict=False

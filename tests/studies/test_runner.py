@@ -236,6 +236,17 @@ def test_ctrl_c_in_the_final_evaluation_ends_a_study_with_the_results_of_that_tr
     assert set(status.states(study_).values()) == {"done"}
 
 
+@pytest.mark.parametrize("text", [None, "{", '{"parts": 3}'])
+def test_a_run_folder_that_was_cut_off_ends_no_study(text: str | None, done: Path, tmp_path: Path):
+    damaged = make(copy(done, tmp_path / "damaged"))
+    meta = damaged.runs / TOGETHER / folder.META
+    if text is None:
+        meta.unlink()
+    else:
+        meta.write_text(text)
+    assert len(list(trainings.found_in(damaged.runs, {"climbing"}))) == 1
+
+
 @pytest.mark.parametrize("part", ["task function", "mixer"])
 def test_a_cell_is_known_by_all_that_it_reads(part: str, tmp_path: Path):
     file = tmp_path / "mine.py"

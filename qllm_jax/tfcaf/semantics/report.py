@@ -19,6 +19,7 @@ CONSTANT = 1e-6  # relative spread over states below which weights count as cons
 LARGE, SMALL = 1e3, 1e-3  # weights, times the number of agents as in training, that are worth a note
 IDLE = 0.5  # of the states of rollouts without weights that count, which is worth a note
 ALIKE = 1e-4  # of the largest weight
+_OF_AGENTS = re.compile(r"\beach agent\b|\bfor agents?\b")  # in a field's meaning, as docs/outside.md says
 
 
 def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outcome) -> dict[str, Any]:
@@ -76,9 +77,6 @@ def treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) ->
     moved = {name: np.roll(values, 1, axis=1) if name in own else values for name, values in seen.items()}
     rolled = np.roll(weights.reshape(len(weights), spec.n_agents, -1), 1, axis=1).reshape(weights.shape)
     return bool(np.abs(trial.run(moved).weights - rolled).max() <= ALIKE * np.abs(weights).max())
-
-
-_OF_AGENTS = re.compile(r"\beach agent\b|\bfor agents?\b")  # in a field's meaning, as docs/outside.md says
 
 
 def _is_agents(name: str, field: Field) -> bool:

@@ -30,7 +30,7 @@ _REASONING_TAG = re.compile(
     re.IGNORECASE,
 )
 _TOKEN_AFTER_FENCE = re.compile(r"^([ \t]*(?:`{3,}|~{3,}))[ \t]*<\|.*$", re.MULTILINE)  # such as <|im_end|>
-_TRAILING_COMMA = re.compile(r",\s*(?=[}\]])")
+TRAILING_COMMA = re.compile(r",\s*(?=[}\]])")
 _PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 _JSON_START = re.compile(r"[{\[]")
 # How a line of a module begins that is not indented; prose after a function without a fence does not.
@@ -135,7 +135,7 @@ def _rank(answer: str) -> list[str]:
     closed = [part for text in closed for part in (list(filter(ENTRY.search, blocks.heredocs(text))) or [text])]
     in_json = [source for text in (answer, *closed) for source in _from_json(text)]
     if not in_json and _JSON_START.search(answer):
-        in_json = [source for text in (answer, *closed) for source in _from_json(_TRAILING_COMMA.sub("", text))]
+        in_json = [source for text in (answer, *closed) for source in _from_json(TRAILING_COMMA.sub("", text))]
     rest += [part for text in closed[-MAX_ODD:] if (part := _plain(text)) is not None and not blocks.is_complete(text)]
     texts = [*in_json, *rest, *closed]
     whole = [text for text in reversed(texts) if ENTRY.search(text) and blocks.is_complete(text)]
