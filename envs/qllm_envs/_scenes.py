@@ -1,18 +1,14 @@
 """Checks of an environment's pictures: numbers in range, and shapes within the bounds of the scene."""
 
-import jax
+from collections.abc import Iterable
 
-from qllm_envs._plays import turn_of
 from qllm_envs._traced import expect
-from qllm_envs.core import Env, Scene, Spec
+from qllm_envs.core import Env, EnvState, Scene, Spec
 
 
-def check_scenes(env: Env, key: jax.Array) -> None:
-    """Check the pictures of a first state, of one after a step, and of those that good play reaches."""
-    key_reset, key_step, key_notable = jax.random.split(key, 3)
-    first = turn_of(env, key_reset, key_step)
-    notable = env.notable(key_notable).values() if env.notable else ()
-    for state in (first.state, first.step.state, *notable):
+def check_scenes(env: Env, states: Iterable[EnvState]) -> None:
+    """Check the pictures of `states`, whose leaves are arrays on the host, as films give them to `scene`."""
+    for state in states:
         _check_scene(env.spec, env.scene(state))
 
 

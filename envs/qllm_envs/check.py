@@ -5,7 +5,7 @@ state holds, functions are pure and can be jitted, vmapped and scanned, and an e
 task ended it before.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from qllm_envs import _traced, layout, options
 from qllm_envs._plays import Play, Turn, play, turn_of
 from qllm_envs._scenes import check_scenes
 from qllm_envs._traced import EnvContractError, check_spec, expect
-from qllm_envs.core import Env, Spec, View, undrawn
+from qllm_envs.core import Env, EnvState, Spec, View, undrawn
 
 N_PLAYS = 3  # episodes that are played at once, under vmap
 N_SAMPLED = 10  # states of an episode in which the layout of the flat state is compared
@@ -45,14 +45,16 @@ def checks(env: Env, n_steps: int | None, seed: int) -> Iterator[tuple[str, Call
     yield "spec", partial(check_spec, spec)
     yield "shapes and dtypes", partial(_traced.check_shapes, env)
     length = spec.horizon if n_steps is None else min(options.integer("check_env", "n_steps", n_steps, 1), spec.horizon)
-    keys = jax.random.split(jax.random.key(seed), (N_PLAYS, 1 + length))  # the first of a row is for the reset
-    if env.scene is not undrawn:
-        yield "scene", partial(check_scenes, env, keys[0, 0])
+    key_plays, key_notable = jax.random.split(jax.random.key(seed))
+    keys = jax.random.split(key_plays, (N_PLAYS, 1 + length))  # the first of a row is for the reset
     # One program for all that is compared, as compiling takes the time.
-    first, plays = jax.jit(jax.vmap(partial(play, env)))(keys)
+    first, plays, notable = jax.device_get(jax.jit(partial(_reached, env))(keys, key_notable))
+    episode = lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree)
+    if env.scene is not undrawn:
+        states = (episode(first, 0).state, episode(first, 0).step.state, *(state for state, _ in notable.values()))
+        yield "scene", partial(check_scenes, env, states)
     yield "pure functions", partial(_check_functions, env, keys, first)
-    plays = jax.device_get(plays)
-    each = [jax.tree.map(lambda leaf, i=i: leaf[i], plays) for i in range(N_PLAYS)]
+    each = [episode(plays, i) for i in range(N_PLAYS)]
     for title, check in (
         ("views", _check_seen),
         ("layout of the state", _check_layout),
@@ -60,7 +62,14 @@ def checks(env: Env, n_steps: int | None, seed: int) -> Iterator[tuple[str, Call
     ):
         yield title, partial(_check_each, check, spec, each)
     if env.notable is not None:
-        yield "notable states", partial(_check_notable, env, keys[0, 0])
+        yield "notable states", partial(_check_notable, spec, {phrase: view for phrase, (_, view) in notable.items()})
+
+
+def _reached(env: Env, keys: jax.Array, key: jax.Array) -> tuple[Turn, Play, dict[str, tuple[EnvState, View]]]:
+    """First turns and whole episodes (N_PLAYS, ...), and notable states with their views. All keys are consumed."""
+    first, plays = jax.vmap(partial(play, env))(keys)
+    notable = {} if env.notable is None else env.notable(key)
+    return first, plays, {phrase: (state, env.view(state)) for phrase, state in notable.items()}
 
 
 def _check_each(check: Callable[[Spec, Play], None], spec: Spec, plays: Sequence[Play]) -> None:
@@ -145,19 +154,14 @@ def _check_end(spec: Spec, play: Play) -> None:
     expect(cut in right, spec, "first truncation", f"at step {spec.horizon}, the horizon", got)
 
 
-def _check_notable(env: Env, key: jax.Array) -> None:
+def _check_notable(spec: Spec, views: Mapping[str, View]) -> None:
     """Check what agents and credit functions see in the states that good play reaches."""
-    assert env.notable is not None
-    for phrase, view in jax.device_get(jax.jit(lambda key: _views(env, key))(key)).items():
+    for phrase, view in views.items():
         for name, array in view.fields.items():
-            low, high = env.spec.fields[name].low, env.spec.fields[name].high
+            low, high = spec.fields[name].low, spec.fields[name].high
             ok = np.isfinite(array) & (low <= array) & (array <= high)
             what = f"view.fields[{name!r}] of notable[{phrase!r}]"
-            expect(ok.all(), env.spec, what, f"finite, in [{low:g}, {high:g}]", array[~ok][:3].tolist())
+            expect(ok.all(), spec, what, f"finite, in [{low:g}, {high:g}]", array[~ok][:3].tolist())
         for what, array in (("view.obs", view.obs), ("view.state", view.state)):
             ok = np.isfinite(array)
-            expect(ok.all(), env.spec, f"{what} of notable[{phrase!r}]", "finite numbers", array[~ok][:3].tolist())
-
-
-def _views(env: Env, key: jax.Array) -> dict[str, View]:
-    return {phrase: env.view(state) for phrase, state in env.notable(key).items()}  # pyright: ignore
+            expect(ok.all(), spec, f"{what} of notable[{phrase!r}]", "finite numbers", array[~ok][:3].tolist())

@@ -173,8 +173,8 @@ BROKEN = {
         "toy: spec.state_layout: expected 2 entries, got 0",
     ),
     "a layout of another state": (
-        in_view(state=lambda s: late(s, 2.0)),
-        "toy: spec.state_layout at index 2 of the episode: expected the entries of view.state, [2.0",
+        in_view(state=lambda s: late(s, 2.5)),
+        "toy: spec.state_layout at index 2 of the episode: expected the entries of view.state, [2.5",
     ),
     "a layout of what is no field": (
         in_spec(state_layout=(StateBlock((Entries("width", 2),)),)),
