@@ -89,7 +89,7 @@ class CheckedFolder:
     def put(self, key: str, value: bytes) -> None:
         """Store a value, whole or not at all: a disk that refuses is no error."""
         with contextlib.suppress(OSError):
-            files.write_bytes_atomically(self._path / f"{key}{SUFFIX}", hashlib.sha256(value).digest() + value)
+            files.write_atomically(self._path / f"{key}{SUFFIX}", hashlib.sha256(value).digest() + value, private=True)
 
 
 def setting(name: str) -> Any:

@@ -4,9 +4,9 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,35 +43,30 @@ def make_folder(path: Path, exist_ok: bool = False) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, private: bool = False) -> Iterator[Path]:
     """Give a path beside `path` to write to, which takes its place at the end: a reader never sees a part of it.
 
+    Several processes and threads may write the same file: the last one stays. `private`: readable by its owner alone.
     UserError if the folder is gone.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        if private:
+            temporary.touch(mode=0o600, exist_ok=False)
         yield temporary
         temporary.replace(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} cannot be written: its folder is gone") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole text file or nothing. UserError if the folder is gone."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing, readable by its owner alone. Several processes may write the same one."""
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            raise UserError(f"{path} cannot be written: its folder is gone") from error
         raise
+
+
+def write_atomically(path: Path, content: str | bytes, private: bool = False) -> None:
+    """Write a whole file, text in UTF-8, or nothing; see `replacing`. UserError if the folder is gone."""
+    with replacing(path, private) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:

@@ -137,7 +137,7 @@ def store(source: str, spec: Spec, verdict: Verdict) -> None:
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
         where = user_cache.make("verified")
         text = json.dumps({_PROGRAM: program(source), **verdict._asdict()})
-        files.write_bytes_atomically(where / f"{key(source, spec)}.json", f"{sha256(text)}\n{text}".encode())
+        files.write_atomically(where / f"{key(source, spec)}.json", f"{sha256(text)}\n{text}", private=True)
 
 
 @functools.cache

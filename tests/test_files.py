@@ -1,0 +1,56 @@
+"""Files are written whole or not at all, also by several writers at once, and by nobody into a folder that is gone."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from qllm_jax import files
+from qllm_jax.errors import UserError
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path):
+    path = tmp_path / "result.json"
+    texts = ["a" * 100_000, "b" * 100_000]
+
+    def write(text: str) -> set[str]:
+        seen = set()
+        for _ in range(50):
+            files.write_atomically(path, text)
+            seen.add(path.read_text())
+        return seen
+
+    with ThreadPoolExecutor() as pool:
+        seen = set.union(*pool.map(write, texts))
+    assert seen <= set(texts)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path: Path):
+    path = tmp_path / "result.json"
+    files.write_atomically(path, b"before")
+
+    def fail() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise FileNotFoundError("no such input")
+
+    with pytest.raises(FileNotFoundError, match="no such input"):
+        fail()
+    assert path.read_bytes() == b"before"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_folder_that_is_gone_is_named(tmp_path: Path, private: bool):
+    with pytest.raises(UserError, match=r"gone/result\.json cannot be written: its folder is gone"):
+        files.write_atomically(tmp_path / "gone" / "result.json", "", private)
+
+
+def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path):
+    files.write_atomically(tmp_path / "own", "x", private=True)
+    files.write_atomically(tmp_path / "shared", b"x")
+    (tmp_path / "usual").write_text("x")
+    own, shared, usual = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("own", "shared", "usual"))
+    assert (own, shared) == (0o600, usual)
