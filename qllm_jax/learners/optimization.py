@@ -43,10 +43,12 @@ def gradient_step(
 def update_targets(params: Params, target_params: Params, hp: Hp, copy_target: Bool[Array, ""]) -> Params:
     """Move the target networks a share `target_tau` towards `params` if `copy_target`, else not at all.
 
-    `params` may hold networks that have no target.
+    `params` may hold networks that have no target. Where both are equal they stay so to the last bit: numbers that a
+    run fixes, as the seed of a control's noise, must not drift by rounding.
     """
     online = {name: params[name] for name in target_params}
-    return optax.incremental_update(online, target_params, jnp.where(copy_target, hp.target_tau, 0.0))
+    moved = optax.incremental_update(online, target_params, jnp.where(copy_target, hp.target_tau, 0.0))
+    return jax.tree.map(lambda new, now, before: jnp.where(now == before, before, new), moved, online, target_params)
 
 
 def minibatches(part: str, key: jax.Array, batch: Episode, epochs: int, count: int) -> Int[Array, "steps rows"]:

@@ -18,7 +18,7 @@ from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
 
 NOISE = 1.0  # standard deviation of the logarithm of a noisy weight
-SALTS = 2**16  # whole numbers that a float32 holds exactly, also after the rounding of a target update
+SALTS = 2**16  # whole numbers that a float32 holds exactly
 
 Weights = Float[Array, " agents"]
 Bias = Float[Array, ""]

@@ -11,10 +11,11 @@ from probes import probe
 
 from qllm_jax import learners, mixers
 from qllm_jax.core import agents
-from qllm_jax.learners import Core
+from qllm_jax.learners import Core, optimization
 from qllm_jax.learners.batches import mixer_inputs
 from qllm_jax.learners.targets import lambda_returns
 from qllm_jax.learners.value import td_loss, team_values
+from qllm_jax.mixers import controls
 from qllm_jax.program import compiled
 
 
@@ -155,3 +156,13 @@ def test_the_learner_of_the_example_has_half_the_squared_loss_where_errors_are_s
         update = jax.jit(lambda batch, learner=learner, state=state: learner.update(state, batch, None, hp(), False))
         losses.append(update(batch)[1]["loss"])
     np.testing.assert_allclose(2.0 * losses[1], losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.01, 5e-4])
+def test_numbers_that_a_run_fixes_never_drift_in_the_targets(tau: float):
+    fixed = {"mixer": {"salt": jnp.arange(0.0, controls.SALTS, 97)}, "agent": jnp.array([1.0, 2.0])}
+    params = {**fixed, "agent": jnp.array([2.0, 2.0])}
+    move = lambda _, targets: optimization.update_targets(params, targets, hp(target_tau=tau), jnp.bool_(True))
+    targets = jax.jit(lambda: jax.lax.fori_loop(0, 2000, move, fixed))()
+    np.testing.assert_array_equal(targets["mixer"]["salt"], fixed["mixer"]["salt"])
+    np.testing.assert_allclose(targets["agent"], [2.0 - (1.0 - tau) ** 2000, 2.0], rtol=1e-4)
