@@ -147,18 +147,11 @@ def train(
     """
     named = {"env": env, "algo": algo, "n_agents": n_agents, "seeds": seeds, "total_steps": total_steps}
     given = overrides({**named, "run_dir": run_dir, **others}, settings)
-    config = configs.load(given)
     compile_cache.enable()
     with process.in_32_bits():
-        if config.resume:
-            path = folder.load(config.resume)[0]
-        elif config.run_dir:
-            path = Path(config.run_dir).expanduser()
-        else:
-            path = _new_path(config)
-            given.append(f"run_dir={path}")
-        if command.train(given):
-            raise KeyboardInterrupt
+        code, path = command.train_in_folder(given)
+    if code:
+        raise KeyboardInterrupt
     return Run(path)
 
 
@@ -239,10 +232,3 @@ def as_text(key: str, value: Any, nested: bool = False) -> str:
 def _with_env(env: Part, n_agents: int | None, options: Mapping[str, Any]) -> Config:
     keys = {"env": env, "n_agents": n_agents, **{f"env.{key}": value for key, value in options.items()}}
     return configs.load(overrides(keys))
-
-
-def _new_path(config: Config) -> Path:
-    """A folder in `runs` that does not exist yet, as the command names it."""
-    path = folder.default_path(config, experiment.make_env(config.env, config.n_agents).spec.task)
-    taken = [each for each in range(1, 1000) if not path.with_name(f"{path.name}-{each}").exists()]
-    return path.with_name(f"{path.name}-{taken[0]}") if path.exists() else path

@@ -13,7 +13,7 @@ import pytest
 
 import qllm_envs
 import qllm_jax as qj
-from qllm_jax import api
+from qllm_jax import api, config
 from qllm_jax.core.rollout import rollout
 from qllm_jax.run import load, policies
 
@@ -45,12 +45,12 @@ def test_the_lines_of_the_page_run(
     pytest.importorskip("pandas")
     trained = []
 
-    def train(overrides: list[str]) -> int:  # a training of these lines takes minutes
+    def train_in_folder(overrides: list[str]) -> tuple[int, Path]:  # a training of these lines takes minutes
+        config.load(overrides)
         trained.append(overrides)
-        shutil.copytree(tiny_run, "runs/python")
-        return 0
+        return 0, Path(shutil.copytree(tiny_run, "runs/python"))
 
-    monkeypatch.setattr(api.command, "train", train)
+    monkeypatch.setattr(api.command, "train_in_folder", train_in_folder)
     monkeypatch.chdir(tmp_path)
     exec(compile(script, "from_python.py", "exec"), {})
     assert trained == [["env=mpe_spread", "n_agents=3", "seeds=2", "total_steps=200000", "run_dir=runs/python"]]

@@ -20,6 +20,11 @@ COMPILING = "compiling (about 30 s the first time; later starts find the program
 
 def train(overrides: list[str]) -> int:
     """Compose the configuration, make or open the run folder, train. Return the exit code."""
+    return train_in_folder(overrides)[0]
+
+
+def train_in_folder(overrides: list[str]) -> tuple[int, Path]:
+    """`train`. Also return the run folder."""
     config = configs.load(overrides)
     devices.use_cores()
     job, config = hosts.join(config.hosts), replace(config, hosts=HostsConfig())
@@ -28,7 +33,7 @@ def train(overrides: list[str]) -> int:
         raise UserError("several processes need a folder that all of them see: give run_dir=FOLDER or resume=FOLDER")
     if text := end_of_finished(config, overrides):
         print(text)
-        return 0
+        return 0, folder.load(str(config.resume))[0]
     opened = None
     with hosts.synchronized(job, "folder"):
         if job.is_leader:
@@ -45,7 +50,7 @@ def train(overrides: list[str]) -> int:
         print(f"\n{outcome.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
     if job.is_leader and (line := wandb_log.sync_line(exp.config, path)):
         print(line)
-    return 0 if outcome.finished and not outcome.interrupted else outcome.code
+    return (0 if outcome.finished and not outcome.interrupted else outcome.code), path
 
 
 def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:

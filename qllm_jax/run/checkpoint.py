@@ -38,6 +38,7 @@ from qllm_jax.program.one_run import RunState
 SUMS = "SHA256SUMS"
 KEPT = 2  # newest checkpoints
 WRITING = "writing"  # the folder of a checkpoint that is not complete
+UNREAD: Any = ocp.PLACEHOLDER  # in place of an array that is not read
 
 
 class TrainState(NamedTuple):
@@ -122,8 +123,17 @@ def remove_incomplete(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def without_replay(like: TrainState) -> TrainState:
+    """`like` for a `restore` that does not read the replay, most of a checkpoint: `UNREAD` in place of its arrays."""
+    unread = jax.tree.map(lambda _: UNREAD, like.runs.storage)
+    return like._replace(runs=like.runs._replace(storage=unread))
+
+
 def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
-    """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`). UserError if shapes differ."""
+    """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`), but for UNREAD arrays.
+
+    UserError if shapes differ.
+    """
     with quiet_orbax():
         metadata = ocp.metadata(str(path))
         if not any(name.startswith("runs/fault/") for name in leaves_by_name(metadata.metadata)):
@@ -176,9 +186,10 @@ def host_counters(metadata: Any) -> HostState:
 
 def check_shapes(path: Path, stored: Any, like: TrainState) -> None:
     """UserError that names the first array whose stored shape differs from the expected one."""
+    expected = {name: None if leaf is UNREAD else stored_shape(leaf) for name, leaf in leaves_by_name(like).items()}
+    unread = {name for name, shape in expected.items() if shape is None}
     found = {name: tuple(leaf.shape) for name, leaf in leaves_by_name(stored).items()}
-    expected = {name: stored_shape(leaf) for name, leaf in leaves_by_name(like).items()}
-    for name in sorted(found.keys() | expected.keys()):
+    for name in sorted((found.keys() | expected.keys()) - unread):
         have, want = found.get(name), expected.get(name)
         if have != want:
             raise UserError(

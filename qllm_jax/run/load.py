@@ -62,7 +62,7 @@ def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
     """Load the runs of one folder of checkpoints, or of the zoo. UserError if it has no checkpoint yet."""
     if zoo.is_entry(path):
         return load_entry(exp, path, which)
-    found = newest_checkpoint(exp, path)
+    found = newest_checkpoint(exp, path, with_replay=False)
     if found is None:
         interval = exp.config.eval_interval
         raise UserError(f"{str(path)!r} has no checkpoint yet: the first one is written at step {interval:,}")
@@ -99,16 +99,17 @@ def note_failed(exp: Experiment, path: Path, runs: RunState) -> None:
         print(f"note: runs of {path} failed, their parameters are those before: {'; '.join(failed)}", file=sys.stderr)
 
 
-def newest_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState] | None:
+def newest_checkpoint(exp: Experiment, path: Path, with_replay: bool = True) -> tuple[TrainState, HostState] | None:
     """Read the newest whole checkpoint of a run folder; None if there is none at all.
 
-    Damaged ones are skipped with a note. UserError if all are damaged, or if one does not fit the run.
+    `with_replay=False` leaves the replay out, see `checkpoint.without_replay`. Damaged ones are skipped with a note.
+    UserError if all are damaged, or if one does not fit the run.
     """
     skipped: list[str] = []
     for found in checkpoint.newest_first(path / folder.CHECKPOINTS):
         problem = checkpoint.damage(found)
         try:
-            state = None if problem else read_checkpoint(exp, found)
+            state = None if problem else read_checkpoint(exp, found, with_replay)
         except UserError:
             raise
         except Exception as error:  # orbax raises what its parsers raise
@@ -119,7 +120,7 @@ def newest_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostStat
             return state
         # A run that is training removes a checkpoint when there are newer ones: then read those.
         if not found.exists():
-            return newest_checkpoint(exp, path)
+            return newest_checkpoint(exp, path, with_replay)
         skipped.append(f"{found} is damaged ({problem})")
     if skipped:
         raise none_whole(path, skipped)
@@ -144,14 +145,18 @@ def check_resumable(path: Path) -> None:
             stored_logs.check_without_checkpoint(group, (group / folder.RESULT).is_file())
 
 
-def read_checkpoint(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
-    """Read a checkpoint of any number of devices onto those of the experiment. UserError if it does not fit the run."""
+def read_checkpoint(exp: Experiment, path: Path, with_replay: bool) -> tuple[TrainState, HostState]:
+    """Read a checkpoint of any number of devices onto those of the experiment. UserError if it does not fit the run.
+
+    `with_replay=False` leaves the replay out, see `checkpoint.without_replay`.
+    """
+    asked = (lambda like: like) if with_replay else checkpoint.without_replay
     expected = TrainState(*shapes(exp.program, exp.root, exp.seeds, exp.choice))
     rows, stored_rows = len(exp.seeds), exp.n_runs + checkpoint.host_state(path).spare
     if stored_rows == rows:
-        return checkpoint.restore(path, expected)
+        return checkpoint.restore(path, asked(expected))
     like = expected._replace(runs=devices.with_n_runs(expected.runs, stored_rows))
-    (clock, runs), host = checkpoint.restore(path, like)
+    (clock, runs), host = checkpoint.restore(path, asked(like))
     indices = jnp.minimum(jnp.arange(rows), exp.n_runs - 1)  # spare runs are copies of the last run
-    move = lambda x, like: jax.device_put(x[indices], like.sharding)
+    move = lambda x, like: x if x is checkpoint.UNREAD else jax.device_put(x[indices], like.sharding)
     return TrainState(clock, jax.tree.map(move, runs, expected.runs)), host

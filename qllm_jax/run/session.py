@@ -77,7 +77,7 @@ class Session:
         """Train one chunk: iterations until each run has at least `goal` environment steps."""
         n = -(-(goal - self.env_steps) // self.exp.steps_per_iteration)
         self.clock, self.state, means = self.exp.program.chunk(self.clock, self.state, self.exp.hp, jnp.asarray(n))
-        metrics = {name: np.asarray(value)[: self.exp.n_runs] for name, value in means.items()}
+        metrics = {name: value[: self.exp.n_runs] for name, value in jax.device_get(means).items()}  # in one transfer
         self._find_failures()
         self.record("train", {"updates": np.full(self.exp.n_runs, int(self.clock.updates)), **metrics})
         if learning := self.learning:

@@ -37,6 +37,15 @@ def test_a_field_that_a_version_did_not_have_is_none(tmp_path: Path):
     np.testing.assert_array_equal(found.steps[0], np.ones(2))
 
 
+def test_arrays_that_are_not_asked_for_are_not_read(tmp_path: Path):
+    path = tmp_path / "whole"
+    ocp.save(str(path), Whole(Old(jnp.arange(3.0)), (jnp.ones(2), jnp.zeros(4))))
+    like = Whole(Old(jnp.zeros(3)), (checkpoint.UNREAD, checkpoint.UNREAD))
+    found = checkpoint.as_here(ocp.load(str(path), checkpoint.as_stored(like, ocp.metadata(str(path)).metadata)), like)
+    np.testing.assert_array_equal(found.inner.kept, np.arange(3.0))
+    assert tuple(found.steps) == like.steps
+
+
 def test_a_field_with_an_array_must_be_there():
     like = New(jnp.zeros(3), jnp.zeros(1))
     assert list(checkpoint.as_stored(like, {"kept": None})) == ["kept", "added"]
