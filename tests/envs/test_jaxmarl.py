@@ -128,6 +128,15 @@ def test_an_end_is_jaxmarls_and_is_no_reset(name: str):
         assert bool(found.step["truncated"][-1]) == (found.n_steps == spec.horizon)
 
 
+def test_a_battle_without_a_winner_ends_where_jaxmarls_does():
+    name = "HeuristicEnemySMAX"
+    their, horizon = peer(name)._env, ours(name).spec.horizon
+    with jax.numpy_rank_promotion("allow"):
+        start = their.reset(jax.random.key(0))[1]
+    ends_in = lambda step: bool(their.is_terminal(start.replace(step=step - 1)))  # JaxMARL counts a step after it
+    assert (ends_in(horizon - 1), ends_in(horizon)) == (False, True)
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in GAMES if name != SPEAKER])
 def test_each_keeps_the_contract(name: str):
     qllm_envs.check_env(ours(name))

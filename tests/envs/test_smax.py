@@ -127,6 +127,21 @@ def test_ranges_of_fields_hold_in_games_and_all_of_them_are_reached():
     assert fields["enemy_shield"].max() == 1
 
 
+def test_shares_of_health_and_shield_are_at_most_1_whatever_they_round_to():
+    stalkers = make("smax", scenario="2s3z")  # whose health at the start rounds to more than its most
+    assert stalkers.view(stalkers.reset(KEY)).fields["agent_health"].max() == 1
+    env = task()
+    start: Any = env.reset(KEY)
+    shield = start.pool - start.recharge.health
+
+    def recharged(share):
+        health = start.recharge.health * share
+        state = start._replace(pool=health + shield, recharge=start.recharge._replace(health=health))
+        return env.view(state).fields["agent_shield"]
+
+    assert jax.vmap(recharged)(jnp.linspace(0.1, 1.0, 50)).max() == 1
+
+
 def test_a_win_needs_a_survivor():
     env = task()
     state = env.reset(KEY)

@@ -47,7 +47,7 @@ SWITCH = Family(
 )
 SMAX = Family(
     "SMAX (Rutherford et al. 2024, arxiv.org/abs/2311.10090)",
-    horizon=lambda env: env.max_steps,
+    horizon=lambda env: env.max_steps + 1,  # as in MPE
     ends_early=True,
     shared=True,
     actions=facts.smax_actions,

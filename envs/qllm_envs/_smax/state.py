@@ -118,8 +118,8 @@ def force(rules: Rules, state: State) -> Force:
     return Force(
         pos=jnp.clip(state.pos, 0.0, MAP_SIZE),  # a push may put a unit beyond the wall until it moves again
         alive=state.pool > 0,
-        health=share,
-        shield=jnp.where(most_shield > 0, shield / jnp.maximum(most_shield, 1.0), 0.0),
+        health=jnp.minimum(share, 1.0),  # shares round to numbers above 1
+        shield=jnp.where(most_shield > 0, jnp.clip(shield / jnp.maximum(most_shield, 1.0), 0.0, 1.0), 0.0),
         types=types,
         points=share * row(table.points) + shield,
     )

@@ -29,7 +29,7 @@ class Games:
     def __init__(self, task: str, n_games: int, n_processes: int | None = None, limit: int = LIMIT) -> None:
         """Start the processes. ValueError if the engine is missing, a task does not exist, or a number is too small."""
         self.n_agents, self.n_games = n_agents_of(task), n_games
-        processes = min(n_games, n_processes or os.cpu_count() or 1)
+        processes = min(n_games, (os.cpu_count() or 1) if n_processes is None else n_processes)
         if processes < 1:
             raise ValueError(f"football_engine needs at least 1 game in 1 process, got {n_games} and {n_processes}")
         if not game.installed():
