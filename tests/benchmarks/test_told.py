@@ -12,6 +12,7 @@ from qllm_jax.program import experiment
 TINY = ["env=duty", "n_agents=2", "env.horizon=2", "seeds=2", "algo.hidden_dim=4", "devices=1"]
 
 
+@pytest.mark.thorough
 def test_teams_are_scored_with_and_without_tasks():
     told = importlib.import_module("benchmarks.told")
     exp = experiment.build(config.load([*TINY, "algo=matched_taca"]))

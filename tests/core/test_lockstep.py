@@ -107,13 +107,13 @@ def short_episodes() -> Episode:
     )
 
 
-# One method for each loss, of which one is tried in every run; the methods that share the loss of QPLEX are slow.
+# One method for each loss, of which one is tried in every run; other methods that share the loss of QLLM are slow.
 @pytest.mark.parametrize(
     "algo",
     [
-        "qplex",
+        "qllm",
         *(pytest.param(x, marks=pytest.mark.thorough) for x in ("iql", "owqmix", "maser")),
-        *(pytest.param(x, marks=pytest.mark.slow) for x in ("qmix", "qllm")),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("qmix", "qplex")),
     ],
 )
 def test_an_update_from_a_prefix_is_the_update_from_all_steps(algo: str, monkeypatch: pytest.MonkeyPatch):

@@ -337,7 +337,8 @@ def test_a_part_of_an_episode_is_checked_without_its_end():
     check_env(after_step(truncated=lambda _: jnp.bool_(False)), n_steps=HORIZON - 1)
 
 
-LARGE = ("football_lite", "smax", "rware")  # which take longest to compile
+# Which take longest to compile, or have tests of their contract elsewhere.
+LARGE = ("football_lite", "smax", "rware", "lbf", "couriers", "jaxmarl", "mpe_adversary", "mpe_tag")
 
 
 @pytest.mark.parametrize(

@@ -180,5 +180,6 @@ def test_bad_options_are_one_sentence():
             make("couriers", **options)
 
 
+@pytest.mark.thorough
 def test_the_smallest_game_keeps_the_contract():
     check_env(make("couriers", n_agents=1, n_hazards=0, n_parcels=1, rows=2, cols=2))

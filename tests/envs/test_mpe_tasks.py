@@ -19,6 +19,7 @@ def test_it_keeps_the_contract_against_any_opponent(name, opponent):
     check_env(make(name, opponent=opponent))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", OPPOSED)
 def test_it_keeps_the_contract_with_the_papers_options(name):
     check_env(make(name, opponent_action_order="paper", drop_last_reward=True))
