@@ -96,6 +96,12 @@ def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch: pytest.MonkeyPatc
     assert tfcaf.find("~/mine.py").file == str(tmp_path / "mine.py")
 
 
+def test_a_credit_function_for_a_mixer_that_reads_none_is_refused():
+    sentence = "algo.mixer.function: the mixer 'vdn' reads no credit function: choose a method that does"
+    with pytest.raises(UserError, match=sentence):
+        config.load(["algo=vdn", "algo.mixer.function=my_function.py"])
+
+
 def test_the_bare_name_of_a_method_is_its_matched_preset():
     matched = [name for name in config.group_names("algo") if name.startswith("matched_")]
     for name in matched:

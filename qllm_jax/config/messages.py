@@ -67,6 +67,8 @@ def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> st
     groups = [] if parent or root != ROOT else ["experiment"]
     # The options of a part depend on its name, so those of another one are added.
     name = node.get("name") if isinstance(node, DictConfig) and parent in ("algo.mixer", "algo.learner") else None
+    if key == "algo.mixer.function" and name and ":" not in name:
+        return f"{key}: the mixer {name!r} reads no credit function: choose a method that does, as algo=matched_qllm"
     added = f", or add it if {parent}.name={name} has it: +{key}=..." if name else ""
     return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}{added}"
 
