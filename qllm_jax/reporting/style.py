@@ -5,7 +5,7 @@ The colors of an environment's own shapes are in its `scene` function (`envs/qll
 
 from collections.abc import Iterable
 from functools import cache
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ Color = tuple[int, int, int]
 CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CURVE_DASHES = ("-", "-.", ":")  # "--" is the random policy; with the colors: 21 looks, one for each method
 CURVE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+OWN_LOOKS = ("qllm", "qmix", "vdn")  # methods with the first colors: alike in all pictures, whatever is beside them
 BAND_ALPHA = 0.18  # opacity of the 95% band of a curve
 RANDOM_COLOR, GRID_COLOR = "gray", "#dddddd"
 
@@ -43,12 +44,14 @@ class Look(NamedTuple):
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Return a look for each name, different for the first 21."""
+    """Return a look for each name, different for 21. The methods of `OWN_LOOKS` have the same in every picture."""
     known = [(color, dash) for dash, color in product(CURVE_DASHES, CURVE_COLORS)]
     distinct = list(dict.fromkeys(names))
-    return {
-        name: Look(*known[i % len(known)], CURVE_MARKERS[i % len(CURVE_MARKERS)]) for i, name in enumerate(distinct)
-    }
+    by_method = {name.removeprefix("matched_"): name for name in distinct}
+    own = {by_method[method]: i for i, method in enumerate(OWN_LOOKS) if method in by_method}
+    free = [*range(len(OWN_LOOKS), len(known))] + [i for i in range(len(OWN_LOOKS)) if i not in own.values()]
+    numbers = own | dict(zip((name for name in distinct if name not in own), cycle(free), strict=False))
+    return {name: Look(*known[i], CURVE_MARKERS[i % len(CURVE_MARKERS)]) for name, i in numbers.items()}
 
 
 class Scale(NamedTuple):
