@@ -19,7 +19,7 @@ from qllm_jax.commands.generate import ExitCode
 from qllm_jax.run import zoo as library
 from qllm_jax.stats import welch
 from qllm_jax.studies import plan, report
-from qllm_jax.studies.report import measured
+from qllm_jax.studies.report import measured, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -113,7 +113,7 @@ def test_the_commands_run_in_order(every: bool, tmp_path: Path, monkeypatch: pyt
             config.load(arguments)
             continue
         resumes = any(argument.startswith("resume=") for argument in arguments)
-        tiny = TINY if name == "train" and not resumes else []
+        tiny = [] if name != "train" else ["total_steps=800"] if resumes else TINY
         run = getattr(importlib.import_module(f"qllm_jax.{name}"), name)
         # By hand, a generation ends with questions that wait for answers. One that asks a server is a text block.
         expected = ExitCode.WAITING if name == "generate" else 0
@@ -144,6 +144,11 @@ def test_commands_that_are_not_run_compose():
                 config.compose("generate", found)
             composed += 1
     assert composed > 20
+
+
+def test_the_mixer_of_the_page_is_the_example_s():
+    mixer = (ROOT / "examples" / "meeting" / "meeting" / "mixer.py").read_text().partition('"""\n\n')[2]
+    assert fences(DOCS / "outside.md", "python").startswith(mixer)
 
 
 def test_benchmarks_accept_the_arguments_that_captions_name(monkeypatch: pytest.MonkeyPatch):
@@ -222,18 +227,44 @@ def test_the_readme_is_two_screens():
     assert len(README.read_text().split()) <= MAX_WORDS
 
 
-def test_pages_count_the_differences_to_vdn():
+def comparisons() -> tuple[list[str], int]:
+    """Rows of the table of differences between QLLM and VDN on benchmarks, and how many intervals exclude 0."""
     diagnostics = {"duty", "relay", "modes", "spectators"}
-    found = {}
+    rows, n_significant = {}, 0
     for name in ("credit", "paper", "anchor", "football"):
         data = measured.read(plan.load(name), ROOT / "results" / name)
-        for row in map(data.row, data.tasks):
-            if {"qllm", "vdn"} <= set(row) and row["qllm"].content["config"]["env"]["name"] not in diagnostics:
-                key = row["qllm"].content["config_hash"]  # studies may share a cell
-                found[key] = welch(row["qllm"].scores, row["vdn"].scores).significant
-    counted = f"({sum(found.values())} of {len(found)} intervals exclude 0"
+        for task in data.tasks:
+            row = {method: result for method, result in data.row(task).items() if method in ("qllm", "vdn")}
+            key = row["qllm"].content["config_hash"] if len(row) == 2 else None  # studies may share a cell
+            if key is None or key in rows or row["qllm"].content["config"]["env"]["name"] in diagnostics:
+                continue
+            metric, found = measured.metric_of(row), welch(row["qllm"].scores, row["vdn"].scores)
+            n_significant += found.significant
+            difference = tables.difference_text(found, metric, tables.scale_of(row))
+            of = tables.name_of(data, task, metric), tables.seeds_and_steps(row)
+            rows[key] = f"| [{name}](studies/{name}.md) | {' | '.join(of)} | {difference} |"
+    return [*rows.values()], n_significant
+
+
+def test_pages_have_the_differences_to_vdn():
+    rows, n_significant = comparisons()
+    assert "\n".join(rows) in (DOCS / "results.md").read_text()
+    counted = f"{n_significant} of {len(rows)} intervals exclude 0"
     for page in (README, DOCS / "results.md"):
         assert counted in " ".join(page.read_text().split())
+
+
+def test_the_readme_has_the_results_of_the_study_and_the_best_of_a_row_in_bold():
+    data = measured.read(plan.load("credit"), ROOT / "results" / "credit")
+    (table,) = re.findall(r"^\| task \| steps \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", README.read_text(), re.MULTILINE)
+    tasks = {tables.name_of(data, task, measured.metric_of(data.row(task))): task for task in data.tasks}
+    for line in table.splitlines():
+        name, steps, *shown = [cell.strip() for cell in line.strip("|").split("|")]
+        columns = ("qllm", "shuffled", "vdn", "qmix")
+        row = {method: data.row(tasks[name])[method] for method in columns}
+        texts = tables.final_texts(row, measured.metric_of(row))
+        assert shown[:-1] == [texts[method].replace(tables.NO_BREAK, " ") for method in columns], name
+        assert {tables.steps_text(each.content["env_steps"]) for each in row.values()} == {steps}, name
 
 
 def test_the_site_lists_every_page():

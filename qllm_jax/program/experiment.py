@@ -186,7 +186,12 @@ def init(exp: Experiment) -> tuple[Clock, RunState]:
     clock, runs = exp.program.init(exp.root, exp.seeds, exp.choice)
     if exp.learner.data is None:
         return clock, runs
-    put = lambda like, x: jax.device_put(np.broadcast_to(x, like.shape), like.sharding)
+
+    def put(empty: jax.Array, x: np.ndarray) -> jax.Array:
+        shape, sharding = empty.shape, empty.sharding
+        empty.delete()  # frees its memory before the dataset takes its place
+        return jax.device_put(np.broadcast_to(x, shape), sharding)
+
     return clock, runs._replace(storage=jax.tree.map(put, runs.storage, exp.learner.data))
 
 

@@ -29,14 +29,20 @@ def final(data: Measured) -> tuple[str, int]:
         row = data.row(task)
         comparisons += len(row) - 1
         for metric in metrics_of(row):
-            scale = scale_of(row, metric)
-            own = {method: result.final[metric] for method, result in row.items() if metric in result.final}
-            texts = {method: interval_text(scores, metric, scale) for method, scores in own.items()}
-            if metric == metric_of(row) and (best := leader(row)):
-                texts[best] = f"**{texts[best]}**"
-            random = number(random_mean(row, metric), metric, scale)
-            rows.append([name_of(data, task, metric), seeds_and_steps(row), *in_columns(data, texts), random])
+            random = number(random_mean(row, metric), metric, scale_of(row, metric))
+            texts = in_columns(data, final_texts(row, metric))
+            rows.append([name_of(data, task, metric), seeds_and_steps(row), *texts, random])
     return markdown(["task", "seeds, steps", *labels(data), "random"], rows), comparisons
+
+
+def final_texts(row: Mapping[str, Result], metric: str) -> dict[str, str]:
+    """Return each method's mean with its interval, that of the leader in bold if methods are compared by `metric`."""
+    scale = scale_of(row, metric)
+    own = {method: result.final[metric] for method, result in row.items() if metric in result.final}
+    texts = {method: interval_text(scores, metric, scale) for method, scores in own.items()}
+    if metric == metric_of(row) and (best := leader(row)):
+        texts[best] = f"**{texts[best]}**"
+    return texts
 
 
 def differences(data: Measured, reference: str) -> tuple[str, int]:
