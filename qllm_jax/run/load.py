@@ -145,7 +145,7 @@ def check_resumable(path: Path) -> None:
             stored_logs.check_without_checkpoint(group, (group / folder.RESULT).is_file())
 
 
-def read_checkpoint(exp: Experiment, path: Path, with_replay: bool) -> tuple[TrainState, HostState]:
+def read_checkpoint(exp: Experiment, path: Path, with_replay: bool = True) -> tuple[TrainState, HostState]:
     """Read a checkpoint of any number of devices onto those of the experiment. UserError if it does not fit the run.
 
     `with_replay=False` leaves the replay out, see `checkpoint.without_replay`.
