@@ -20,6 +20,7 @@ import jax
 from jax._src import compilation_cache
 
 from qllm_jax import files, user_cache
+from qllm_jax.errors import UserError
 
 MIN_COMPILE_S = 0.1  # keeps the five programs of a run, not the dozens of small ones
 MAX_AGE_DAYS = 30
@@ -88,7 +89,7 @@ class CheckedFolder:
 
     def put(self, key: str, value: bytes) -> None:
         """Store a value, whole or not at all: a disk that refuses is no error."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):
             files.write_atomically(self._path / f"{key}{SUFFIX}", hashlib.sha256(value).digest() + value, private=True)
 
 

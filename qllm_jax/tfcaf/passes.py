@@ -32,6 +32,7 @@ import numpy as np
 import qllm_envs
 from qllm_envs.core import Spec
 from qllm_jax import files, user_cache
+from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 _PACKAGE = Path(__file__).parent
@@ -134,7 +135,7 @@ def _stored(source: str, spec: Spec) -> Verdict | None:
 
 def store(source: str, spec: Spec, verdict: Verdict) -> None:
     """Store a pass; without a folder that can be written, the next load verifies again."""
-    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+    with contextlib.suppress(OSError, UserError, RuntimeError):  # RuntimeError: there is no home
         where = user_cache.make("verified")
         text = json.dumps({_PROGRAM: program(source), **verdict._asdict()})
         files.write_atomically(where / f"{key(source, spec)}.json", f"{sha256(text)}\n{text}", private=True)
