@@ -248,7 +248,8 @@ def comparisons() -> tuple[list[str], int]:
 
 def test_pages_have_the_differences_to_vdn():
     rows, n_significant = comparisons()
-    assert "\n".join(rows) in (DOCS / "results.md").read_text()
+    table = "\n".join(rows)
+    assert table in (DOCS / "results.md").read_text(), f"the rows of the table are:\n{table}"
     counted = f"{n_significant} of {len(rows)} intervals exclude 0"
     for page in (README, DOCS / "results.md"):
         assert counted in " ".join(page.read_text().split())
@@ -295,6 +296,13 @@ def first_column(page: Path, header: str) -> list[str]:
 )
 def test_tables_list_what_there_is(page: Path, header: str, group: str):
     assert sorted(first_column(page, header)) == sorted(config.group_names(group))
+
+
+def test_the_table_of_keys_has_their_defaults():
+    shown = dict(re.findall(r"`(\w+)` \(([\d,]+)\)", (DOCS / "use.md").read_text()))
+    assert set(shown) == {"seeds", "seed", "total_steps", "eval_interval", "log_interval"}
+    found = config.load([])
+    assert {key: f"{getattr(found, key):,}" for key in shown} == shown
 
 
 def test_the_table_of_the_library_lists_every_function():
