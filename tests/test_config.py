@@ -1,6 +1,7 @@
 """Every mistake in a configuration is one sentence that names the key and what is allowed."""
 
 import functools
+import re
 from pathlib import Path
 
 import jax
@@ -100,6 +101,22 @@ def test_a_credit_function_for_a_mixer_that_reads_none_is_refused():
     sentence = "algo.mixer.function: the mixer 'vdn' reads no credit function: choose a method that does"
     with pytest.raises(UserError, match=sentence):
         config.load(["algo=vdn", "algo.mixer.function=my_function.py"])
+
+
+@pytest.mark.parametrize(
+    ("given", "swept"),
+    [
+        ("algo.lr=1e-3", "sweep.lr=[1e-3,1e-2]"),
+        ("algo.gamma=0.9", "sweep.gamma=[0.9]"),
+        ("algo.mixer.function=duty", "sweep.tfcaf=[relay]"),
+    ],
+)
+def test_a_value_beside_a_list_that_replaces_it_is_refused(given: str, swept: str):
+    given_key, swept_key = (each.partition("=")[0] for each in (given, swept))
+    sentence = f"{given_key} has no effect beside {swept_key}, whose values replace it: leave it out"
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        config.load([given, swept])
+    assert config.load([given]).sweep.lists == {}
 
 
 def test_the_bare_name_of_a_method_is_its_matched_preset():

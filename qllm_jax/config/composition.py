@@ -25,7 +25,18 @@ MAX_ALIASES = 20  # of one file of YAML
 
 def load(overrides: list[str]) -> Config:
     """Compose and validate `key=value` overrides. UserError names the mistake and what is allowed."""
-    return from_dict(compose(ROOT, overrides))
+    config = from_dict(compose(ROOT, overrides))
+    _check_replaced(config, overrides)
+    return config
+
+
+def _check_replaced(config: Config, overrides: list[str]) -> None:
+    """UserError for a key of `algo` that is given beside a list of the sweep, whose values replace it."""
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    for swept in config.sweep.lists:
+        keys = ("algo.mixer.function", "algo.learner.function") if swept == "tfcaf" else (f"algo.{swept}",)
+        for key in given.intersection(keys):
+            raise UserError(f"{key} has no effect beside sweep.{swept}, whose values replace it: leave it out")
 
 
 def compose(root: str, overrides: list[str]) -> DictConfig:
