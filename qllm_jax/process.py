@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -74,6 +75,24 @@ def find_device() -> None:
 def owns_signals() -> bool:
     """True if signals are ours to handle: this is a command, and its main thread, which alone gets signals."""
     return IS_COMMAND.get() and threading.current_thread() is threading.main_thread()
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt for SIGTERM too, which schedulers of clusters send, if signals are ours to handle."""
+    if not owns_signals():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from qllm_jax import process
 from qllm_jax.config import environment
 from qllm_jax.errors import UserError
 from qllm_jax.generation import archive as archives
@@ -15,6 +16,7 @@ from qllm_jax.generation import source as sources
 from qllm_jax.generation.archive import Archive
 from qllm_jax.generation.attempts import Verify
 from qllm_jax.generation.coder import Coder
+from qllm_jax.generation.evaluator import by_rule
 from qllm_jax.generation.folder import Generation
 from qllm_jax.generation.outcome import TFCAF, Outcome, Progress
 from qllm_jax.generation.types import Attempt, Choice, Select
@@ -32,10 +34,11 @@ from qllm_jax.tfcaf.verdict import Verdict
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command. 2, a mistake of the user, is `cli.main`'s."""
+    """Exit codes of the command. 2 is `cli.main`'s, for a UserError."""
 
     DONE = 0
     NONE_PASSED = 1
+    ERROR = 2
     STOPPED = 3
     WAITING = 4
     INTERRUPTED = 130
@@ -60,19 +63,23 @@ def generate(overrides: list[str]) -> ExitCode:
         generation, llm = folder.create(config, overrides)
     given = generation.settings
     _print(f"{given.env['name']}: k={given.k}, rounds={given.rounds}, {llm.model}, folder {generation.path}")
-    with locked(generation.path):
+    with locked(generation.path), process.sigterm_interrupts():
         return _run(generation, llm)
 
 
 def _run(generation: Generation, llm: Llm) -> ExitCode:
-    """Run until the end or a stop, write the files of the outcome, and print how it ended."""
+    """Run until the end or a stop, write the files of the outcome, and print how it ended.
+
+    UserError for a mistake or a machine that ended it, after the files are written.
+    """
     path, progress = generation.path, Progress([], [])
     with transcripts.opened(path / transcripts.NAME) as transcript:
         client = Client(llm, transcript, generation.settings.budget, path, _print)
         stop = _run_rounds(generation, client, progress)
         best = progress.choices[-1][1] if progress.choices else None
         if stop is not None and stop.code != ExitCode.WAITING:  # one that waits needs no function yet
-            best = loop.best_when_stopped(best, progress.attempts)
+            trained = partial(trials.best_stored, transcript) if generation.settings.select == "train" else by_rule
+            best = loop.best_when_stopped(best, progress.attempts, trained)
         result = Outcome(progress, best, stop and stop.reason, transcript.records, llm.price)
         text, verdict = (None, None) if best is None else _chosen_file(generation, best)
         if generation.settings.has_archive:
@@ -83,6 +90,8 @@ def _run(generation: Generation, llm: Llm) -> ExitCode:
             f"the chosen function does not pass the gates any more: {brief(verdict.problem)}. Try again if this "
             f"machine was busy: {folder.resume_command(path)}. Begin a new generation if the gates have changed since"
         )
+    if stop is not None and stop.code == ExitCode.ERROR:
+        raise UserError(f"{stop.reason}; go on: {folder.resume_command(path)}")
     _print(_ending(generation, result, stop))
     if stop is not None:
         return stop.code
@@ -112,6 +121,8 @@ def _run_rounds(generation: Generation, client: Client, progress: Progress) -> S
         return Stop(ExitCode.WAITING, str(wait))
     except StoppedError as stop:
         return Stop(ExitCode.STOPPED, str(stop))
+    except UserError as error:
+        return Stop(ExitCode.ERROR, str(error))
     except KeyboardInterrupt:
         return Stop(ExitCode.INTERRUPTED, "interrupted")
     return None
@@ -133,7 +144,7 @@ def _selection(generation: Generation, client: Client, archive: Archive | None) 
     steps, seeds, halvings = config.trial_steps, config.trial_seeds, config.trial_halvings
     plan = trials.Plan(config.env, config.n_agents, steps, seeds, config.k, halvings)
     made = trials.make(client, plan, archive and archive.trained_as)
-    return evaluator.make(client, prompts, config.rounds, made.lines) if config.evaluator == "on" else made.best
+    return evaluator.make(client, prompts, config.rounds, made) if config.evaluator == "on" else made.best
 
 
 def _verify_for(generation: Generation) -> Verify:

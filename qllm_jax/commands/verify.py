@@ -12,6 +12,7 @@ from qllm_jax.tfcaf.sandbox import confine
 from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import CODES, TfcafError, Verdict, printable, refusal
 
+KEYS = ("env", "n_agents", "experiment")
 _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "rollout_states", "searched_states")
 
 
@@ -24,6 +25,10 @@ def verify(arguments: list[str]) -> int:
         )
     kind = _kind([argument for argument in arguments if argument.startswith("kind=")])
     keys = [argument for argument in arguments if argument not in paths and not argument.startswith("kind=")]
+    for key in (argument.partition("=")[0] for argument in keys):
+        if key.lstrip("+~").partition(".")[0] not in KEYS:
+            problem = f"{key!r} makes no difference to a verdict"
+            raise UserError(f"{problem}: the keys are file, kind, {', '.join(KEYS)} and env.KEY")
     settings = config.load(keys)
     env = config.environment(settings.env, settings.n_agents)
     verdict = _verdict(paths[0], env, kind)
@@ -32,7 +37,9 @@ def verify(arguments: list[str]) -> int:
 
 
 def _kind(given: list[str]) -> Kind:
-    """Return the kind of function that `kind=` names, of which there is one at most."""
+    """Return the kind of function that `kind=` names. UserError for another, or for several."""
+    if len(given) > 1:
+        raise UserError(f"kind is given {len(given)} times: {', '.join(given)}")
     name = given[-1].removeprefix("kind=") if given else "value"
     kinds = get_args(Kind)
     if name not in kinds:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from qllm_jax.llm.replies import brief, json_objects
+from qllm_jax.llm.replies import brief, last_object, no_object
 
 # Labels of faults of an answer.
 NO_JSON, CUT_OFF, AGENTS, LENGTHS = "no_json", "cut_off", "agents", "lengths"
@@ -44,16 +44,15 @@ def parse(
     size of a number. `is_cut_off`: the model stopped at a limit on tokens, which is then the fault.
     """
     end = text[-(CHARS + CHARS_PER_NUMBER * n_agents * n_steps) :]
-    found = [item for item in json_objects(end) if "credit" in item]
-    fault = Fault(NO_JSON, 'there is no JSON object with the key "credit"')
-    credit = _numbers(found[-1]["credit"], n_agents, n_steps) if found else fault
+    found = last_object(end, "credit") or {}
+    credit = _numbers(found["credit"], n_agents, n_steps) if found else Fault(NO_JSON, no_object(end, "credit"))
     if isinstance(credit, np.ndarray):
         credit = _checked(credit, is_paid, bound)
     if isinstance(credit, Fault):
         return (
             Fault(CUT_OFF, f"the answer was cut off at a limit on tokens; {credit.problem}") if is_cut_off else credit
         )
-    given = found[-1].get("explanation")
+    given = found.get("explanation")
     return Answer(credit, brief(given if isinstance(given, str) else "", EXPLANATION_CHARS))
 
 

@@ -21,7 +21,6 @@ from qllm_jax.llm import providers
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Budget, Client
 from qllm_jax.llm.providers import replay
-from qllm_jax.llm.transcript import Transcript
 from qllm_jax.llm.types import Llm
 from qllm_jax.program import run_axis
 from qllm_jax.program.experiment import Experiment
@@ -62,9 +61,10 @@ def opened(exp: Experiment, path: Path) -> Iterator[Between | None]:
     files.make_folder(folder, exist_ok=True)
     answers: rule.Answers | None = {} if exp.learner.labelling.by_rule else None
     llm = _make_llm(exp, asking, {} if answers is None else answers)
-    with transcripts.opened(folder / transcripts.NAME) as transcript:
-        if not transcript.records:
-            _start(exp, asking, llm, transcript)
+    file = folder / transcripts.NAME
+    if not (file.is_file() and transcripts.read(file)[0]):
+        transcripts.create(file, _first_records(exp, asking, llm))
+    with transcripts.opened(file) as transcript:
         prompt_texts = Texts(**transcript.records[0]["texts"])
         budget = Budget(asking.max_calls, asking.max_tokens, asking.max_usd, asking.max_minutes)
         client = Client(llm, transcript, budget, folder, print)
@@ -99,14 +99,12 @@ def llm_settings(asking: Asking) -> dict[str, Any]:
     return merged
 
 
-def _start(exp: Experiment, asking: Asking, llm: Llm, transcript: Transcript) -> None:
-    """Write the first record, and for a replay the replies of the other transcript."""
+def _first_records(exp: Experiment, asking: Asking, llm: Llm) -> list[dict[str, Any]]:
+    """The first record of a transcript, and for a replay the replies of the other transcript."""
     prompt_texts = texts.build(exp.env.spec, exp.config.env["name"], asking.bound)
     model = {"model": llm.model, "parameters": llm.parameters}
-    transcripts.append(transcript, "start", task=exp.env.spec.task, texts=prompt_texts._asdict(), **model)
-    if llm.parameters.get("provider") == "replay":
-        source = replay.find((asking.llm_options or {}).get("transcript"))
-        for record in transcripts.read(source)[0]:
-            if record["kind"] in REPLAYED:
-                rest = {key: value for key, value in record.items() if key not in ("kind", "elapsed_s")}
-                transcripts.append(transcript, record["kind"], **rest)
+    start = {"kind": "start", "task": exp.env.spec.task, "texts": prompt_texts._asdict(), **model}
+    if llm.parameters.get("provider") != "replay":
+        return [start]
+    source = replay.find((asking.llm_options or {}).get("transcript"))
+    return [start, *(record for record in transcripts.read(source)[0] if record["kind"] in REPLAYED)]

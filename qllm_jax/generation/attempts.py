@@ -92,11 +92,21 @@ def _verified(
     return Attempt(id_, reply, source, verdict)
 
 
+def _no_text(reply: Reply, found: Verdict) -> Verdict:
+    """Return the refusal of a reply without text, with the reason if the server gives one."""
+    if "filter" in (reply.finish or ""):
+        return found._replace(problem=f"a filter of the server has removed the reply (finish_reason {reply.finish})")
+    if reply.reasoning:
+        size = f"{len(reply.reasoning):,} characters of reasoning"
+        return found._replace(problem=f"the reply is empty after {size}: the server may take the answer for reasoning")
+    return found
+
+
 def _extract(reply: Reply) -> list[str] | Verdict:
     """Sources in a reply, short enough for the header of the file, or a refusal."""
     found = extract.sources(reply.text, truncated=reply.is_cut_off)
     if isinstance(found, Verdict):
-        return found
+        return found if reply.text.strip() else _no_text(reply, found)
     fitting = []
     for source in found:
         try:

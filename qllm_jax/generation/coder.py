@@ -7,7 +7,7 @@ from qllm_jax.generation.attempts import Verify, examine
 from qllm_jax.generation.prompts import Prompts, render
 from qllm_jax.generation.types import INCUMBENT, Attempt, Candidate, Choice, RequestId
 from qllm_jax.llm.client import Client, ask
-from qllm_jax.llm.types import Request, WaitingError
+from qllm_jax.llm.types import RefusedRequestError, Request, WaitingError
 from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.static.text import MAX_BYTES
 from qllm_jax.tfcaf.static.vocabulary import Signature
@@ -89,12 +89,18 @@ def _attempt(
 ) -> tuple[Attempt, ...]:
     """Ask with `ids` until an attempt passes and repeats no earlier function.
 
-    Each request after a refusal has the refused code and the reason.
+    Each request after a refusal has the refused code and the reason. A server that refuses such a request, which may be
+    too long for it, ends the repairs.
     """
     attempts: list[Attempt] = []
     for id_ in ids:
         user = assignment if refused is None else _repair(coder.prompts, assignment, refused)
-        reply = ask(coder.client, Request(id_, coder.prompts.coder, user))
+        try:
+            reply = ask(coder.client, Request(id_, coder.prompts.coder, user))
+        except RefusedRequestError:  # the client has logged why
+            if refused is None:  # of the assignment itself, which all candidates have in common
+                raise
+            break
         refused = examine(coder.verify, coder.signature, id_, reply, igm)
         if refused.verdict.ok and coder.judge is not None and igm is None:  # else it is to repeat the chosen function
             refused = coder.judge(refused)

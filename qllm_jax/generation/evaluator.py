@@ -4,16 +4,15 @@ Selection is a function `Pool -> Choice`; `by_rule` and `newest` need no model.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from qllm_jax.generation.measurements import measurements
 from qllm_jax.generation.prompts import Prompts, fenced, render
-from qllm_jax.generation.types import INCUMBENT, Candidate, Choice, Pool, RequestId, Select
+from qllm_jax.generation.types import INCUMBENT, Candidate, Choice, Pool, RequestId, Select, Trials
 from qllm_jax.llm.client import Client, ask
-from qllm_jax.llm.replies import brief, json_objects
-from qllm_jax.llm.types import Request
-from qllm_jax.tfcaf.static.extract import TRAILING_COMMA
+from qllm_jax.llm.replies import brief, last_object, no_object
+from qllm_jax.llm.types import RefusedRequestError, Request
 
 ATTEMPTS = 2  # at a usable answer, before the rule decides
 REASON_CHARS = 2000  # kept of a reason, and of an advice
@@ -23,11 +22,12 @@ SHOWN_CHARS = 100  # of a value that is no choice
 QUOTED_CHARS = 8000  # of an unusable answer that the evaluator gets to see again
 
 
-def make(
-    client: Client, prompts: Prompts, rounds: int, trial_lines: Callable[[Pool], dict[int, list[str]]] | None = None
-) -> Select:
-    """Make the selection by the evaluator. `trial_lines` puts short trainings into words, by candidate number."""
-    by = "the evaluator" + (", who saw short trainings" if trial_lines else "")
+def make(client: Client, prompts: Prompts, rounds: int, trials: Trials | None = None) -> Select:
+    """Make the selection by the evaluator, who sees the short trainings of `trials` if there are any.
+
+    Without a usable answer of the evaluator, the short trainings decide, or else a rule.
+    """
+    by = "the evaluator" + (", who saw short trainings" if trials else "")
 
     def select(pool: Pool) -> Choice:
         if pool.incumbent is not None and not pool.new:
@@ -36,20 +36,27 @@ def make(
         given = {
             "round": str(pool.round),
             "rounds": str(rounds),
-            "candidates": _candidates(shown, trial_lines(pool) if trial_lines else {}),
+            "candidates": _candidates(shown, trials.lines(pool) if trials else {}),
         }
         question = user = render(prompts.messages["evaluator_choose"], "evaluator_choose", **given)
         problem = ""
         for attempt in range(ATTEMPTS):
             request = Request(RequestId(pool.round, "evaluator", 0, attempt), prompts.evaluator, user)
-            answer = ask(client, request).text
+            try:
+                reply = ask(client, request)
+            except RefusedRequestError as refused:  # too many functions for its context, for example
+                problem = str(refused)
+                break
+            answer = reply.text
             choice, problem = parse(answer, shown)
+            if choice is None and reply.is_cut_off:
+                problem = f"the answer was cut off at a limit on tokens; {problem}"
             if choice is not None:
                 return choice._replace(by=by)
             client.log(f"{request.id}: {problem}")
             given = {"question": question, "answer": answer[:QUOTED_CHARS] or "nothing", "problem": problem}
             user = render(prompts.messages["evaluator_again"], "evaluator_again", **given)
-        chosen = by_rule(pool)
+        chosen = (trials.best if trials else by_rule)(pool)
         return chosen._replace(reason=f"{chosen.reason}, as the evaluator gave no usable answer ({problem})")
 
     return select
@@ -74,9 +81,9 @@ def _fewest_repairs(pool: Pool) -> Choice:
 
 def parse(answer: str, shown: Mapping[int, Candidate]) -> tuple[Choice | None, str]:
     """Parse the choice in an answer: (choice, ""), or (None, problem). Text around the JSON object is ignored."""
-    item = _object(answer[-PARSED_CHARS:])
-    if item is None:
-        return None, 'there is no JSON object with the key "choice"'
+    end = answer[-PARSED_CHARS:]
+    if (item := last_object(end, "choice")) is None:
+        return None, no_object(end, "choice")
     number = _number(item["choice"])
     if number is None or number not in shown:
         return None, f"choice is {_shown(item['choice'])}, which is none of the numbers {', '.join(map(str, shown))}"
@@ -84,24 +91,6 @@ def parse(answer: str, shown: Mapping[int, Candidate]) -> tuple[Choice | None, s
     igm, note = _gate(item.get("igm"))
     why = "" if igm is None else text["igm_reason"]  # it would explain what the function has by itself
     return Choice(shown[number], "the evaluator", text["reason"], text["advice"], igm, why, note), ""
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """The last JSON object with a choice in a text, itself or else one level down; literals of Python count, too."""
-    for words in (text, _as_json(text)):
-        found = list(json_objects(words))
-        inner = [value for item in found for value in item.values() if isinstance(value, dict)]
-        for items in (found, inner):
-            if chosen := [item for item in items if "choice" in item]:
-                return chosen[-1]
-    return None
-
-
-def _as_json(text: str) -> str:
-    """Text with Python's names of constants as JSON has them, and without commas before a closing bracket."""
-    for python, in_json in (("True", "true"), ("False", "false"), ("None", "null")):
-        text = re.sub(rf":\s*{python}\b", f": {in_json}", text)
-    return TRAILING_COMMA.sub("", text)
 
 
 def _gate(value: Any) -> tuple[bool | None, str]:

@@ -3,6 +3,8 @@
 import re
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +23,7 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.providers import replay
 from qllm_jax.llm.types import Llm
 from qllm_jax.program import experiment
-from qllm_jax.run.folder import locked
+from qllm_jax.run.folder import LOCK, claim, locked
 from qllm_jax.run.provenance import commit, version
 
 CONFIG = "generate.yaml"  # for people; a config.yaml would make the folder a run of training
@@ -43,10 +45,9 @@ def create(config: Settings, overrides: list[str]) -> tuple[Generation, Llm]:
     llm = _check_price(providers.make(config.llm), config)
     env = experiment.make_env(config.env, config.n_agents)
     texts = prompts.build(env, config.env["name"], config.asked, config.select, config.hints, config.factors)
-    path = files.expanded(config.run_dir) if config.run_dir else _default_path(config, llm.model)
-    _make(path, config)
+    path = _make(config, llm.model)
     chosen = [override for override in overrides if re.match(r"[+~]*(env[=.]|n_agents=)", override)]
-    with transcripts.opened(path / transcripts.NAME) as transcript:
+    with _new(path, config), transcripts.opened(path / transcripts.NAME) as transcript:
         transcripts.append(
             transcript,
             "start",
@@ -72,9 +73,9 @@ def copy(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
     if not records:
         raise UserError(f"{str(source)!r} holds no generation")
     recorded = settings.from_dict(records[0]["settings"])
-    path = files.expanded(config.run_dir) if config.run_dir else _default_path(recorded, "replay")
-    _make(path, recorded)
-    (path / transcripts.NAME).write_bytes(source.read_bytes()[:size])
+    path = _make(replace(recorded, run_dir=config.run_dir), "replay")
+    with _new(path, recorded):
+        files.write_atomically(path / transcripts.NAME, source.read_bytes()[:size])
     return _read(path), llm._replace(price=providers.price(recorded.llm))
 
 
@@ -122,11 +123,27 @@ def _read(path: Path) -> Generation:
         raise UserError(f"{str(name)!r} does not begin as a transcript of a generation") from error
 
 
-def _make(path: Path, config: Settings) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"run_dir {str(path)!r} exists already: go on with {resume_command(path)}, or choose another")
+def _make(config: Settings, model: str) -> Path:
+    """Make the folder of a new generation. UserError if `run_dir` holds anything."""
+    if not config.run_dir:
+        return claim(_default_path(config, model), is_default=True)
+    path = files.expanded(config.run_dir)
+    if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
+        is_generation = (path / transcripts.NAME).is_file()
+        way = f": go on with {resume_command(path)}" if is_generation else ", and is no generation: remove it"
+        raise UserError(f"run_dir {str(path)!r} exists already{way}, or choose another")
     files.make_folder(path, exist_ok=True)
-    files.write_atomically(path / CONFIG, settings.to_yaml(config))
+    return path
+
+
+@contextmanager
+def _new(path: Path, config: Settings) -> Iterator[None]:
+    """Lock a new folder while its transcript begins. UserError if another process has begun one there."""
+    with locked(path):
+        if (path / transcripts.NAME).exists():
+            raise UserError(f"run_dir {str(path)!r} is in use: another process has begun a generation there")
+        files.write_atomically(path / CONFIG, settings.to_yaml(config))
+        yield
 
 
 def _default_path(config: Settings, model: str) -> Path:

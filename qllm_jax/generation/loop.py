@@ -1,6 +1,7 @@
 """The coder-evaluator loop: T rounds of K candidates, a choice after each, the best of all rounds at the end."""
 
 from collections.abc import Callable, Iterable
+from itertools import groupby
 
 from qllm_jax.generation import coder as coders
 from qllm_jax.generation.coder import Coder
@@ -47,13 +48,28 @@ def make_pool(round_: int, incumbent: Candidate | None, candidates: tuple[Candid
     return Pool(round_, incumbent, tuple(new))
 
 
-def best_when_stopped(best: Choice | None, attempts: Iterable[Attempt]) -> Choice | None:
-    """Choice of an unfinished generation: `best` of the decided rounds, or else by rule from what passed since."""
-    passed = [attempt for attempt in attempts if attempt.verdict.ok]
-    if best is not None or not passed:
+def best_when_stopped(
+    best: Choice | None, attempts: Iterable[Attempt], select: Callable[[Pool], Choice | None] = by_rule
+) -> Choice | None:
+    """Choice of an unfinished generation: `best` of the decided rounds, or else one of what passed since.
+
+    `select` chooses it; where it gives None, the rule does.
+    """
+    pool = make_pool(1, None, _passed(attempts))
+    if best is not None or not pool.new:
         return best
-    candidates = (Candidate(attempt.id.round, attempt.id.candidate, (attempt,)) for attempt in passed)
-    return by_rule(make_pool(1, None, tuple(candidates)))._replace(reason="it stopped before a choice was made")
+    chosen = select(pool) or by_rule(pool)
+    return chosen._replace(reason=f"{chosen.reason}; it stopped before a choice was made")
+
+
+def _passed(attempts: Iterable[Attempt]) -> tuple[Candidate, ...]:
+    """The candidates of attempts, in their order, each up to the last one that passed."""
+    candidates = []
+    for (round_, number), own in groupby(attempts, key=lambda attempt: (attempt.id.round, attempt.id.candidate)):
+        tried = tuple(own)
+        if passed := [i for i, attempt in enumerate(tried) if attempt.verdict.ok]:
+            candidates.append(Candidate(round_, number, tried[: passed[-1] + 1]))
+    return tuple(candidates)
 
 
 def _with_earlier_reason(choice: Choice, best: Choice | None) -> Choice:

@@ -64,10 +64,17 @@ class Group(NamedTuple):
     runs: RunState
 
 
-def train(plan: Plan, sources: Sequence[str], check: Callable[[], None]) -> tuple[list[Result], float]:
+# Indices of functions that have trained to their end, the results of all, and the return of the random policy.
+OnEnd = Callable[[Sequence[int], Sequence[Result], float], None]
+
+
+def train(
+    plan: Plan, sources: Sequence[str], check: Callable[[], None], on_end: OnEnd = lambda *_: None
+) -> tuple[list[Result], float]:
     """Train with each of the verified `sources`; return the results, and the return of the uniformly random policy.
 
-    `check` is called before each part of the training, and may raise. Raises `UserError` if that cannot run.
+    `check` is called before each part of the training, and may raise. `on_end` is called with each function once, when
+    it is done: with those that a halving leaves out, too. Raises `UserError` if the training cannot run.
     """
     devices.use_cores()
     compile_cache.enable()
@@ -77,16 +84,21 @@ def train(plan: Plan, sources: Sequence[str], check: Callable[[], None]) -> tupl
     random = _random_return(groups[0])
     results = [Result([], []) for _ in sources]
     training = list(range(len(sources)))
-    for i, rung in enumerate(halving.rungs(plan.k, plan.steps, plan.halvings)):
+    rungs = halving.rungs(plan.k, plan.steps, plan.halvings)
+    for i, rung in enumerate(rungs):
         if i > 0:
-            training = [training[i] for i in halving.best([results[i].last for i in training], rung.size)]
+            before = training
+            training = [before[i] for i in halving.best([results[i].last for i in before], rung.size)]
+            on_end([i for i in before if i not in training], results, random)
         for number, group in enumerate(groups):
-            if not set(training) & set(group.functions):
+            if not (members := [i for i in training if i in group.functions]):
                 continue
             for stop in rung.stops:
                 check()
                 groups[number] = group = _advance(group, stop, results, training)
             _add_use(group, use_of(group.clock, group.runs, group.exp.hp), results, training)
+            if rung is rungs[-1]:
+                on_end(members, results, random)
     return results, random
 
 

@@ -1,30 +1,25 @@
 """Short trainings of a round's candidates, whose results the evaluator gets to see (`select=train`).
 
-The paper's evaluator only reads the functions. Results are stored in the transcript, one for each function: a function
-that was trained in an earlier round, or in a process that was stopped since, is not trained again.
+The paper's evaluator only reads the functions. Results are stored in the transcript, each when its function has trained
+to its end: one that was trained in an earlier round, or in a process that was stopped since, is not trained again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import jax
 
 from qllm_jax.errors import UserError
 from qllm_jax.generation.standing import describe, standings
 from qllm_jax.generation.trial_training import Plan, Result, train
-from qllm_jax.generation.types import Candidate, Choice, Pool, Select
+from qllm_jax.generation.types import Candidate, Choice, Pool, Trials
 from qllm_jax.generation.work import device_work
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Client
+from qllm_jax.llm.replies import brief
 from qllm_jax.llm.transcript import Transcript
 from qllm_jax.stats import format_number
 from qllm_jax.tfcaf.verdict import sha256
-
-
-class Trials(NamedTuple):
-    """Trainings of the pools of one generation."""
-
-    # Sentences on each candidate by its number. A near-duplicate has none if what it repeats is in the pool.
-    lines: Callable[[Pool], dict[int, list[str]]]
-    best: Select  # chooses the candidate of the first rank
 
 
 class Found(NamedTuple):
@@ -64,14 +59,25 @@ def make(client: Client, plan: Plan, trained_as: Callable[[Candidate], str] | No
     def best(pool: Pool) -> Choice:
         if pool.incumbent is not None and not pool.new:
             return Choice(pool.incumbent, "rule", "no new function of this round passed")
-        results = find(pool).results
-        chosen = next(iter(standings(results)))
-        result = results[chosen]
-        reason = f"the highest return after a short training: {format_number(result.last)}"
-        reason = "the short trainings of all functions failed" if result.failed else reason
-        return Choice(pool.by_number()[chosen], "rule", reason)
+        return _first(pool, find(pool).results)
 
     return Trials(lines, best)
+
+
+def best_stored(transcript: Transcript, pool: Pool) -> Choice | None:
+    """Choose by the short trainings that are stored, without training; None if no function of the pool has one."""
+    found = {i: find_pool(transcript, {i: candidate.source}) for i, candidate in pool.by_number().items()}
+    results = {i: each.results[i] for i, each in found.items() if each is not None}
+    return _first(pool, results) if results else None
+
+
+def _first(pool: Pool, results: Mapping[int, Result]) -> Choice:
+    """Choose the candidate of the first rank."""
+    chosen = next(iter(standings(results)))
+    result = results[chosen]
+    reason = f"the highest return after a short training: {format_number(result.last)}"
+    reason = "the short trainings of all functions failed" if result.failed else reason
+    return Choice(pool.by_number()[chosen], "rule", reason)
 
 
 def find_pool(transcript: Transcript, sources: Mapping[int, str]) -> Found | None:
@@ -106,9 +112,15 @@ def _train_missing(client: Client, plan: Plan, round_: int, sources: Mapping[int
     missing = [s for s in dict.fromkeys(sources.values()) if find_pool(client.transcript, {0: s}) is None]
     size = f"{len(missing)} functions, {plan.seeds} seeds, {plan.steps:,} steps each on average"
     client.log(f"round {round_}: short trainings with {size}")
+
+    def on_end(indices: Sequence[int], results: Sequence[Result], random: float) -> None:
+        add_results(client.transcript, [missing[i] for i in indices], [results[i] for i in indices], random)
+
     with device_work(client, "short trainings") as check:
         try:
-            results, random = train(plan, missing, check)
+            train(plan, missing, check, on_end)
         except UserError as error:
             raise UserError(f"select=train: {error}") from error
-    add_results(client.transcript, missing, results, random)
+        except jax.errors.JaxRuntimeError as error:  # most often: the memory of the device is full
+            hint = "if the memory is full, lower k or trial_seeds"
+            raise UserError(f"select=train: the device failed: {brief(str(error))}; {hint}") from error

@@ -85,3 +85,11 @@ class Choice(NamedTuple):
 
 # The rule that decides a round. Another rule is another function of this type.
 Select = Callable[[Pool], Choice]
+
+
+class Trials(NamedTuple):
+    """Short trainings of the pools of one generation."""
+
+    # Sentences on each candidate by its number. A near-duplicate has none if what it repeats is in the pool.
+    lines: Callable[[Pool], dict[int, list[str]]]
+    best: Select  # chooses the candidate of the first rank

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from qllm_jax.errors import UserError
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.transcript import Transcript
-from qllm_jax.llm.types import Llm, NoAnswerError, Price, Reply, Request, StoppedError, Usage
+from qllm_jax.llm.types import Llm, NoAnswerError, Price, RefusedRequestError, Reply, Request, StoppedError, Usage
 
 MAX_WAIT_S = 300.0  # a server that asks for a longer wait stops the process, which can be resumed
 
@@ -48,8 +48,10 @@ class Client(NamedTuple):
 def ask(client: Client, request: Request) -> Reply:
     """Return the stored reply to `request`, or a new one, which is stored first. Raise `StoppedError` if there is none.
 
-    A transient failure is retried, up to `llm.retries` times; each retry counts as a call.
+    A transient failure is retried, up to `llm.retries` times; each retry counts as a call. `RefusedRequestError` is
+    raised for a request that the server refuses for what is in it.
     """
+    problem = ""
     if stored := transcripts.find_reply(client.transcript, request.id):
         return stored
     for retry in range(client.llm.retries + 1):
@@ -62,8 +64,9 @@ def ask(client: Client, request: Request) -> Reply:
         except NoAnswerError as failure:
             transcripts.add_failure(client.transcript, request, failure.problem, failure.usage)
             client.log(f"{request.id}: {failure.problem}")
+            problem = failure.problem
             if not failure.transient:
-                raise StoppedError(failure.problem) from failure
+                raise (RefusedRequestError if failure.of_request else StoppedError)(problem) from failure
             if retry < client.llm.retries:
                 _wait(client, failure, retry)
         except BaseException as error:  # Ctrl-C too: the request was made, so that it counts
@@ -74,7 +77,7 @@ def ask(client: Client, request: Request) -> Reply:
             reply = reply._replace(seconds=round(time.monotonic() - began, 1))
             transcripts.add_reply(client.transcript, request, digest, reply)
             return reply
-    raise StoppedError(f"no answer after {client.llm.retries + 1} attempts")
+    raise StoppedError(f"no answer after {client.llm.retries + 1} attempts, the last one: {problem}")
 
 
 def cost(usage: Usage, price: Price | None) -> float | None:

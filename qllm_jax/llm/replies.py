@@ -7,18 +7,19 @@ arguments of tools that nobody offered.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from qllm_jax.llm.types import NoAnswerError, Reply, Usage
-from qllm_jax.tfcaf.static.extract import split_reasoning
+from qllm_jax.tfcaf.static.extract import TRAILING_COMMA, split_reasoning
 
 MAX_TOKENS = 10**9  # of one reply, as a server counts them
 NAME_CHARS = 200  # kept of a name that a server gives
 BROKEN = ("error", "abort", "aborted", "cancelled", "canceled")  # reasons to stop that leave no whole answer
-LASTING = (400, 401, 402, 403, 404)  # codes of errors that a retry does not change
+LASTING = ("400", "401", "402", "403", "404")  # codes of errors that a retry does not change
 _YEAR_2020, _YEAR_2100 = 1577836800, 4102444800
 
 
@@ -31,6 +32,8 @@ def parse(body: str, model: str) -> Reply:
 
 
 def _parse(body: str, model: str) -> Reply:
+    if body.lstrip().startswith("data:"):
+        raise NoAnswerError("the server streams its answer, which was not asked for: turn that off", transient=True)
     try:
         data = json.loads(body.lstrip("\ufeff"), parse_int=bounded_int)
     except ValueError:
@@ -62,7 +65,7 @@ def _choice(data: dict[str, Any], body: str) -> dict[str, Any]:
     choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     for error in (data.get("error"), *(choice.get("error") for choice in choices)):
         if error:
-            lasting = isinstance(error, dict) and error.get("code") in LASTING
+            lasting = isinstance(error, dict) and str(error.get("code")) in LASTING
             problem = f"the answer has no message but {brief(json.dumps(error))!r}"
             raise NoAnswerError(problem, transient=not lasting, usage=_usage(data.get("usage")))
     choices = [choice for choice in choices if isinstance(choice.get("message"), dict)]
@@ -85,6 +88,34 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
             item, end = decoder.raw_decode(text, start)
             yield item
         start = text.find("{", end)
+
+
+def last_object(text: str, key: str) -> dict[str, Any] | None:
+    """The last JSON object of a text that has `key`, itself or else one level down; None if there is none.
+
+    As models write them: also with the constants of Python, and with commas before a closing bracket.
+    """
+    for words in (text, _as_json(text)):
+        found = list(json_objects(words))
+        inner = [value for item in found for value in item.values() if isinstance(value, dict)]
+        for items in (found, inner):
+            if having := [item for item in items if key in item]:
+                return having[-1]
+    return None
+
+
+def no_object(text: str, key: str) -> str:
+    """The sentence for a text in which `last_object` finds none: whether the key is there, in what is no JSON."""
+    if f'"{key}"' in text or f"'{key}'" in text:
+        return f'the object with the key "{key}" is no valid JSON: use double quotes, plain numbers and no comments'
+    return f'there is no JSON object with the key "{key}"'
+
+
+def _as_json(text: str) -> str:
+    """Text with Python's names of constants as JSON has them, and without commas before a closing bracket."""
+    for python, in_json in (("True", "true"), ("False", "false"), ("None", "null")):
+        text = re.sub(rf":\s*{python}\b", f": {in_json}", text)
+    return TRAILING_COMMA.sub("", text)
 
 
 def bounded_int(text: str) -> int | None:

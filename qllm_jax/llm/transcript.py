@@ -11,13 +11,14 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
+from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.files import JsonLines
 from qllm_jax.llm import replies
@@ -68,6 +69,11 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
     if records and records[0]["kind"] != "start":
         raise UserError(f"{path}:1 is not the start of a transcript of qllm_jax.generate")
     return records, size
+
+
+def create(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write a new transcript whose records are known, all of them or nothing."""
+    files.write_atomically(path, "".join(json.dumps({**record, "elapsed_s": 0.0}) + "\n" for record in records))
 
 
 def _check(record: dict[str, Any]) -> None:

@@ -68,16 +68,31 @@ class Llm(NamedTuple):
 
 
 class NoAnswerError(Exception):
-    """A request without a usable reply: the problem in one sentence, whether and when to retry it, and what it cost."""
+    """A request without a usable reply: the problem in one sentence, whether and when to retry it, and what it cost.
 
-    def __init__(self, problem: str, *, transient: bool, wait_s: float | None = None, usage: Usage | None = None):
+    `of_request`: the server refuses this request for what is in it (its length, its words), and may answer another.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        transient: bool,
+        wait_s: float | None = None,
+        usage: Usage | None = None,
+        of_request: bool = False,
+    ):
         super().__init__(problem)
-        self.problem, self.transient, self.wait_s = problem, transient, wait_s
+        self.problem, self.transient, self.wait_s, self.of_request = problem, transient, wait_s, of_request
         self.usage = usage  # None: the server reports none
 
 
 class StoppedError(Exception):
     """No more requests can be made now; a later process can continue. The message is the reason, one clause."""
+
+
+class RefusedRequestError(StoppedError):
+    """The server refuses one request for what is in it, and would again; it may answer others."""
 
 
 class WaitingError(StoppedError):

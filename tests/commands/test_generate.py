@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from chat_server import Answer, Server, completion, error, serving
 from scripted import arguments, fenced, function, gates, is_evaluator, judgement, numbered
 
 from qllm_envs import make
-from qllm_jax import cli, config, tfcaf
+from qllm_jax import cli, config, process, tfcaf
 from qllm_jax import generate as module
 from qllm_jax.errors import UserError
 from qllm_jax.generate import generate
@@ -246,6 +247,51 @@ def test_a_folder_is_never_overwritten(tmp_path: Path):
         with pytest.raises(UserError, match=r"exists already: go on with python -m qllm_jax.generate resume="):
             generate([*given, f"run_dir={path}"])
     assert (path / transcript.NAME).read_bytes() == before
+
+
+def test_a_folder_that_is_no_generation_is_told(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"exists already, and is no generation: remove it, or choose another"):
+        generate(["llm=manual", f"run_dir={tmp_path}"])
+
+
+def test_generations_of_one_second_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda *_: "20261129-120000")
+    for _ in range(2):
+        assert generate(["llm=manual", "k=1"]) == 4
+    folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert folders == [f"generate_mpe_spread_n3_a-chat-window_20261129-120000{end}" for end in ("", "-2")]
+
+
+def test_a_machine_that_fails_in_a_round_leaves_what_was_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails_late(text: str, file: str, env: dict[str, Any], kind: str) -> Verdict:
+        if file.startswith("round_2"):
+            raise UserError("round_2 could not be verified: try again when less is running")
+        return gates(text, file, env, kind)
+
+    monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", fails_late)
+    path = tmp_path / "run"
+    with (
+        serving(numbered) as server,
+        pytest.raises(UserError, match=r"when less is running; go on: .* resume=") as raised,
+    ):
+        generate(arguments(server, path, "rounds=2"))
+    assert "\n" not in str(raised.value)
+    assert {"tfcaf.py", "table.txt", "summary.json"} <= {file.name for file in path.iterdir()}
+    assert "could not be verified" in json.loads((path / "summary.json").read_text())["stopped"]
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does():
+    token = process.IS_COMMAND.set(True)
+    try:
+        with pytest.raises(KeyboardInterrupt), process.sigterm_interrupts():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        process.IS_COMMAND.reset(token)
+    before = signal.getsignal(signal.SIGTERM)
+    with process.sigterm_interrupts():  # in a program that calls us as a library
+        assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_folder_is_used_by_one_process(tmp_path: Path):

@@ -36,6 +36,30 @@ def test_the_last_object_with_credit_counts():
     assert found.credit[1, 0] == 1.5
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        said(GOOD).replace("]]", "],]"),
+        said(GOOD, sure=True).replace("true", "True"),
+        json.dumps({"answer": json.loads(said(GOOD))}),
+    ],
+    ids=["trailing_comma", "literals_of_python", "one_level_down"],
+)
+def test_answers_as_models_write_json(text: str):
+    found = read(text)
+    assert isinstance(found, Answer)
+    np.testing.assert_array_equal(found.credit, np.array(GOOD, np.float32).T)
+
+
+def test_what_is_no_json_is_said_so():
+    found = read(said(GOOD).replace("1.5", "+1.5"))
+    assert isinstance(found, Fault)
+    assert (found.label, found.problem.split(":")[0]) == (
+        answers.NO_JSON,
+        'the object with the key "credit" is no valid JSON',
+    )
+
+
 FAULTS = {
     "nothing": ("", answers.NO_JSON),
     "no object": ("credit: [[0, 1, 0], [0, 0, 0]]", answers.NO_JSON),

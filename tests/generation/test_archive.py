@@ -93,10 +93,13 @@ def test_a_generation_with_near_duplicates(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", gates)
     monkeypatch.setattr(likeness, "outputs", lambda source, task: np.array([[float(sum(map(ord, source))), 1.0]]))
     trained = []
-    results = lambda sources: [Result([100], [[1.0, 2.0]]) for _ in sources]
-    monkeypatch.setattr(
-        trials, "train", lambda plan, sources, check: (trained.append(sources) or results(sources), 0.0)
-    )
+
+    def train(plan, sources, check, on_end):
+        del plan, check
+        trained.append(sources)
+        on_end(range(len(sources)), [Result([100], [[1.0, 2.0]]) for _ in sources], 0.0)
+
+    monkeypatch.setattr(trials, "train", train)
     path = tmp_path / "run"
     with serving(number_of) as server:
         assert generate(arguments(server, path, "select=train", "repairs=1", "archive_tolerance=0.0")) == 0

@@ -14,7 +14,7 @@ from qllm_jax.generation.prompts import MESSAGES, Prompts, read
 from qllm_jax.generation.types import Attempt, Choice, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, Reply, Request, StoppedError, Usage
+from qllm_jax.llm.types import Llm, NoAnswerError, Reply, Request, StoppedError, Usage
 from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.verdict import Verdict
 
@@ -127,6 +127,52 @@ def test_a_reply_that_was_cut_off_is_not_read(run_loop, monkeypatch):
     assert history.attempts[0].verdict.code == "EXTRACT"
     assert "cut off" in history.attempts[0].verdict.problem
     assert (history.choices, history.verified) == ([], [])
+
+
+def refusing(names: set[str], answers: dict[str, str]) -> Script:
+    """`scripted`, on a server that refuses some requests for what is in them."""
+
+    def script(request: Request) -> str:
+        if str(request.id) in names:
+            raise NoAnswerError("the server refuses the request (HTTP 400: too long)", transient=False, of_request=True)
+        return scripted(answers)(request)
+
+    return script
+
+
+def test_a_repair_that_the_server_refuses_ends_the_repairs_of_its_candidate(run_loop):
+    bad = {"round_1_candidate_1_try_0": fenced(function("bad"))}
+    bad["round_1_evaluator_try_0"] = verdict(2)
+    history = run_loop(refusing({"round_1_candidate_1_try_1"}, bad), k=2, repairs=3)
+    assert [attempt.verdict.code for attempt in history.attempts] == ["NANGRAD", "OK"]
+    assert "## Function 1" not in history.requests[-1].user
+    assert "round_1_candidate_2_try_0" in history.best
+    assert history.logged == ["round_1_candidate_1_try_1: the server refuses the request (HTTP 400: too long)"]
+
+
+def test_an_assignment_that_the_server_refuses_stops(run_loop):
+    with pytest.raises(StoppedError, match="HTTP 400"):
+        run_loop(refusing({"round_1_candidate_1_try_0"}, {}), k=2)
+
+
+def test_a_rule_decides_where_the_server_refuses_to_show_the_functions_to_the_evaluator(run_loop):
+    history = run_loop(refusing({"round_1_evaluator_try_0"}, {}), k=2)
+    (choice,) = [choice for _, choice in history.choices]
+    assert choice.reason.endswith("gave no usable answer (the server refuses the request (HTTP 400: too long))")
+
+
+def test_a_stop_before_the_first_choice_takes_the_function_with_the_fewest_repairs(run_loop):
+    bad = {f"round_1_candidate_1_try_{i}": fenced(function(f"bad {i}")) for i in (0, 1)}
+    history = run_loop(scripted(bad), k=2, repairs=2)
+    chosen = loop.best_when_stopped(None, history.attempts)
+    assert chosen is not None
+    assert str(chosen.candidate.last.id) == "round_1_candidate_2_try_0"
+    assert chosen.reason.endswith("with the fewest repairs; it stopped before a choice was made")
+    assert loop.best_when_stopped(None, history.attempts[:2]) is None
+    assert loop.best_when_stopped(None, history.attempts, lambda pool: None) == chosen
+    first = loop.best_when_stopped(None, history.attempts, lambda pool: Choice(pool.new[0], "rule", "trained"))
+    assert first is not None
+    assert len(first.candidate.attempts) == 3
 
 
 def test_the_choice_is_the_next_rounds_reference_with_the_advice(run_loop):

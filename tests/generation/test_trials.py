@@ -1,5 +1,6 @@
 """Short trainings: all functions in one program, as each alone; seen by the evaluator, stored, apart from results."""
 
+import jax
 import numpy as np
 import pytest
 from scripted import judgement
@@ -37,8 +38,10 @@ POOL = Pool(1, None, (candidate(1, EQUAL), candidate(2, FIRST)))
 @pytest.fixture(scope="module")
 def three() -> tuple[list[Result], float, int]:
     """Results, return of the random policy, and calls of `check`."""
-    checks = []
-    results, random = trial_training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1))
+    checks, ended = [], []
+    on_end = lambda indices, results, random: ended.extend((i, len(results[i].steps)) for i in indices)
+    results, random = trial_training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1), on_end)
+    assert sorted(ended) == [(i, len(result.steps)) for i, result in enumerate(results)]  # each once, at its end
     return results, random, len(checks)
 
 
@@ -100,11 +103,62 @@ def client(tmp_path):
 CURVES = [Result([50, 100], [[-3.0, -3.2], [-2.0, -2.2]]), Result([50, 100], [[-3.0, -3.2], [-1.0, -1.2]])]
 
 
+def stub_train(monkeypatch: pytest.MonkeyPatch, n_trained: int | None = None) -> list[list[str]]:
+    """Replace short trainings by CURVES; with `n_trained`, Ctrl-C after so many. Return the sources of each call."""
+    calls = []
+
+    def train(plan, sources, check, on_end):
+        del plan, check
+        calls.append(sources)
+        for i in range(len(sources)):
+            if i == n_trained:
+                raise KeyboardInterrupt
+            on_end([i], CURVES, -4.0)
+
+    monkeypatch.setattr(trials, "train", train)
+    return calls
+
+
+def test_an_evaluator_without_an_answer_leaves_the_choice_to_the_short_trainings(client, monkeypatch):
+    stub_train(monkeypatch)
+    mute = client[0].llm._replace(
+        ask=lambda *_: Reply("I cannot decide.", "", "stop", Usage(1, 1, None, None), "m", "")
+    )
+    prompts = PROMPTS._replace(messages={**PROMPTS.messages, "evaluator_again": "{{question}} {{answer}} {{problem}}"})
+    unable = client[0]._replace(llm=mute)
+    choice = evaluator.make(unable, prompts, 1, trials.make(unable, PLAN))(POOL)
+    assert (choice.candidate.number, choice.by) == (2, "rule")
+    assert choice.reason.startswith(
+        "the highest return after a short training: -1.100, as the evaluator gave no usable"
+    )
+
+
+def test_trainings_that_are_done_are_stored_when_the_others_are_broken_off(client, monkeypatch):
+    stub_train(monkeypatch, n_trained=1)
+    with pytest.raises(KeyboardInterrupt):
+        trials.make(client[0], PLAN).lines(POOL)
+    best = trials.best_stored(client[0].transcript, POOL)
+    assert best is not None
+    assert best.candidate.number == 1
+    assert trials.best_stored(client[0].transcript, Pool(1, None, POOL.new[1:])) is None
+    calls = stub_train(monkeypatch)
+    trials.make(client[0], PLAN).lines(POOL)
+    assert calls == [[FIRST]]
+
+
+def test_a_device_that_fails_is_one_sentence(client, monkeypatch):
+    def train(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 7 GiB")
+
+    monkeypatch.setattr(trials, "train", train)
+    with pytest.raises(UserError, match="select=train: the device failed: RESOURCE_EXHAUSTED: 7 GiB; if the memory"):
+        trials.make(client[0], PLAN).lines(POOL)
+
+
 def test_the_evaluator_sees_the_results_and_nothing_is_trained_twice(client, monkeypatch):
-    trained = []
-    monkeypatch.setattr(trials, "train", lambda plan, sources, check: (trained.append(sources) or CURVES, -4.0))
+    trained = stub_train(monkeypatch)
     made = trials.make(client[0], PLAN)
-    choice = evaluator.make(client[0], PROMPTS, 1, made.lines)(POOL)
+    choice = evaluator.make(client[0], PROMPTS, 1, made)(POOL)
     assert choice.candidate.number == 2
     assert choice.by == "the evaluator, who saw short trainings"
     shown = client[1][0].user
@@ -120,10 +174,7 @@ def test_the_evaluator_sees_the_results_and_nothing_is_trained_twice(client, mon
 
 
 def test_only_functions_of_no_earlier_round_are_trained(client, monkeypatch):
-    trained = []
-
-    found = lambda sources: (CURVES[: len(sources)], -4.0)
-    monkeypatch.setattr(trials, "train", lambda plan, sources, check: trained.append(sources) or found(sources))
+    trained = stub_train(monkeypatch)
     made = trials.make(client[0], PLAN)
     made.lines(POOL)
     third = candidate(1, SECOND)

@@ -25,6 +25,11 @@ def test_work_that_is_broken_off_is_recorded(tmp_path: Path):
             raise KeyboardInterrupt
         assert works(lines) == ["gates"]
         assert lines.records[0]["device_s"] >= 0
+        # How long it would have taken is not known: it is tried again where only that much is left.
+        transcript.append(lines, "device", work="short trainings", device_s=50.0, broken_off=True)
+        with device_work(client(lines, tmp_path, max_device_seconds=55.0), "short trainings"):
+            pass
+        assert "broken_off" not in lines.records[-1]
 
 
 def test_a_limit_is_checked_before_and_within_the_work(tmp_path: Path):
@@ -33,13 +38,14 @@ def test_a_limit_is_checked_before_and_within_the_work(tmp_path: Path):
         transcript.append(lines, "device", work="short trainings", device_s=50.0)
         with device_work(client(lines, tmp_path, max_device_seconds=55.0), "gates") as check:
             check()
-        sentence = r"^max_device_seconds=55 would be exceeded \(52 are used\)$"
+        transcript.append(lines, "device", work="short trainings", device_s=2.0, broken_off=True)
+        sentence = r"^max_device_seconds=55 would be exceeded: 54.0 s are used, and short trainings take up to 50.0 s$"
         with (
             pytest.raises(StoppedError, match=sentence),
             device_work(client(lines, tmp_path, max_device_seconds=55.0), "short trainings"),
         ):
             pytest.fail("as much as before does not fit")
-        assert works(lines) == ["gates", "short trainings", "gates"]
+        assert works(lines) == ["gates", "short trainings", "gates", "short trainings"]
         with (
             pytest.raises(StoppedError, match=r"^max_minutes=1e-09 is reached$"),
             device_work(client(lines, tmp_path, max_minutes=1e-9), "other") as check,

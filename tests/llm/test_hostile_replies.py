@@ -69,7 +69,10 @@ NO_ANSWERS = {
     "gzip_of_64_MiB_in_an_error": (Answer(bomb(), 500, GZIP), "longer than 8 MiB"),
     "gzip_twice": (Answer(gzip.compress(bomb()), headers={"Content-Encoding": "gzip, gzip"}), "longer than 8 MiB"),
     "20_MB_of_text": (with_content('"' + "x" * 20_000_000 + '"'), "longer than 8 MiB"),
-    "events_of_a_stream": (Answer('data: {"choices": [{"delta": {"content": "x"}}]}\n\n'), "is not JSON"),
+    "events_of_a_stream": (
+        Answer('data: {"choices": [{"delta": {"content": "x"}}]}\n\n'),
+        "the server streams its answer",
+    ),
     "informal_status": (Answer("", 299), "is not JSON"),
     "choices_of_nothing": (Answer('{"choices": [null]}'), "no message"),
 }  # fmt: skip

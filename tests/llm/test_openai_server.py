@@ -1,5 +1,6 @@
 """The openai provider against a misbehaving server on loopback: retries, stops, and the request itself."""
 
+import asyncio
 import email.utils
 import time
 from collections.abc import Callable
@@ -95,8 +96,37 @@ def test_transient_failures_are_retried(bad: Answer, tmp_path: Path):
 
 def test_a_failure_that_lasts_stops_after_the_retries(tmp_path: Path):
     asked = asked_of(tmp_path, [error(500, "oops")])
-    assert asked.stop == "no answer after 4 attempts"
+    assert asked.stop == f"no answer after 4 attempts, the last one: {asked.records[0]['problem']}"
     assert asked.calls == 4
+
+
+def test_what_answers_that_broke_off_cost_counts_for_the_budget(tmp_path: Path):
+    asked = asked_of(tmp_path, [completion("x", finish="error", usage=(1000, 200))], Budget(max_tokens=2500))
+    assert [record["usage"]["prompt"] for record in asked.records] == [1000, 1000]
+    assert asked.stop == "max_tokens=2500 would be exceeded (2,400 are used)"
+
+
+def test_a_request_in_a_running_event_loop_is_answered_as_in_a_notebook(tmp_path: Path):
+    async def cell() -> Asked:
+        return asked_of(tmp_path, [GOOD])
+
+    assert asyncio.run(cell()).reply is not None
+
+
+def test_what_the_call_sets_and_what_is_secret_cannot_be_a_parameter():
+    for params, sentence in (
+        ({"model": "other"}, r"llm.params cannot set 'model': model, messages, stream, n, timeout are reserved"),
+        ({"extra_body": {"stream": True}}, r"llm.params.extra_body cannot set 'stream': "),
+        (
+            {"extra_headers": {"Authorization": "k"}},
+            r"llm.params.extra_headers cannot hold 'Authorization': it would be",
+        ),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            providers.make(config("http://127.0.0.1:9/v1", params=params))
+    providers.make(
+        config("http://127.0.0.1:9/v1", params={"extra_body": {"top_k": 3}, "extra_headers": {"X-Team": "a"}})
+    )
 
 
 PERMANENT = {
@@ -122,7 +152,7 @@ def test_permanent_failures_stop_at_once(bad: Answer, sentence: str, tmp_path: P
 def test_a_silent_server_or_one_that_sends_blank_lines_times_out(how: str, tmp_path: Path):
     # Blank lines keep a read timeout from ever striking: only a limit on the whole request helps.
     asked = asked_of(tmp_path, [Answer("", how=how)], timeout_s=0.1, retries=1)
-    assert asked.stop == "no answer after 2 attempts"
+    assert asked.stop == "no answer after 2 attempts, the last one: no answer within 0.1 s"
     assert asked.logged == [f"{REQUEST.id}: no answer within 0.1 s"] * 2
 
 

@@ -23,6 +23,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def test_one_that_is_known_is_written_at_once(tmp_path: Path):
+    records = [{"kind": "start", "settings": {}}, {"kind": "failure", "place": [1], "problem": "é", "elapsed_s": 7.0}]
+    transcript.create(tmp_path / transcript.NAME, records)
+    assert transcript.read(tmp_path / transcript.NAME)[0] == [record | {"elapsed_s": 0.0} for record in records]
+
+
 def test_replies_are_found_again(path: Path):
     with transcript.opened(path) as lines:
         assert transcript.find_reply(lines, ID) == REPLY._replace(text="é\u2028")

@@ -46,6 +46,12 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         (["mpe_spraed"], "did you mean 'mpe_spread'"),
         (["mpe_spread", "n_agents=0"], "n_agents"),
         (["mpe_spread", "env=mpe_spraed"], "did you mean"),
+        (
+            ["mpe_spread", "seeds=3"],
+            "'seeds' makes no difference to a verdict: the keys are file, kind, env, n_agents,",
+        ),
+        (["mpe_spread", "algo=vdn"], "'algo' makes no difference to a verdict"),
+        (["mpe_spread", "kind=value", "kind=reward"], "kind is given 2 times"),
     ):
         with pytest.raises(UserError, match=sentence):
             verify(arguments)

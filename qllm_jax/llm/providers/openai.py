@@ -9,7 +9,8 @@ import email.utils
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ CONNECT_S = 15.0  # to open a connection; an answer may take `timeout_s`
 NO_KEY = "EMPTY"  # local servers take any key, and the openai package wants one
 SHORT_KEY, WHOLE_KEY = 8, 20  # characters; from which on a key is removed from errors, and from replies
 ENDPOINT = "/chat/completions"
+OF_REQUEST = (400, 413, 422)  # HTTP statuses of a request that is too long, or that a filter of content refuses
+SECRET_HEADERS = ("authorization", "api-key", "x-api-key")
 RESERVED = ("model", "messages", "stream", "n", "timeout")  # arguments of the call that `params` cannot set
 
 HEADERS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  # variables that the package sends
@@ -60,15 +63,29 @@ def make(
         del folder
         limit = timeout_s if seconds is None else min(timeout_s, seconds)
         try:
-            return _parse(asyncio.run(_post(request, server, limit, params)), server)
+            return _parse(_run(_post(request, server, limit, params)), server)
         except NoAnswerError as failure:
-            problem = _scrub(failure.problem, server)
-            raise NoAnswerError(problem, transient=failure.transient, wait_s=failure.wait_s) from None
+            # A new error: the old one, and what it was raised from, may hold the key.
+            kept = {name: getattr(failure, name) for name in ("transient", "wait_s", "usage", "of_request")}
+            raise NoAnswerError(_scrub(failure.problem, server), **kept) from None
 
     price = None
     if usd_per_1m_input is not None and usd_per_1m_output is not None:
         price = Price(usd_per_1m_input, usd_per_1m_output)
     return Llm(model, {"provider": "openai", **params}, ask, retries, backoff_s, price)
+
+
+def _run(body: Coroutine[Any, Any, str]) -> str:
+    """`asyncio.run`, in a thread of its own where this one has a running event loop, as that of a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(body)
+    thread = ThreadPoolExecutor(1)
+    try:
+        return thread.submit(asyncio.run, body).result()
+    finally:
+        thread.shutdown(wait=False)  # Ctrl-C does not wait for the answer
 
 
 class _Server(NamedTuple):
@@ -92,9 +109,15 @@ def _check(base_url: str, params: Mapping[str, Any]) -> None:
         raise UserError(f"llm.base_url must end before {ENDPOINT}, which is added to it")
     if parts.password or parts.username:
         raise UserError("llm.base_url must not hold a user or a password: it is written into the transcript")
-    for name in params:
-        if name in RESERVED:
-            raise UserError(f"llm.params cannot set {name!r}: {', '.join(RESERVED)} are reserved")
+    for where, given in (("llm.params", params), ("llm.params.extra_body", params.get("extra_body"))):
+        for name in given if isinstance(given, Mapping) else ():
+            if name in RESERVED:
+                raise UserError(f"{where} cannot set {name!r}: {', '.join(RESERVED)} are reserved")
+    headers = params.get("extra_headers")
+    for name in headers if isinstance(headers, Mapping) else ():
+        if str(name).lower() in SECRET_HEADERS:
+            problem = "it would be written into the transcript"
+            raise UserError(f"llm.params.extra_headers cannot hold {name!r}: {problem}; set llm.api_key_env")
 
 
 def _check_environment(server: _Server) -> None:
@@ -198,17 +221,18 @@ def _status(error: Any, brief: Callable[[object], str]) -> NoAnswerError:
     transient = code in (408, 409, 425, 429) or code >= 500
     otherwise = "the server is busy or broken" if transient else "the server refuses the request"
     wait_s = _retry_after(error.response.headers) if transient else None
-    return NoAnswerError(f"{reasons.get(code, otherwise)} ({status})", transient=transient, wait_s=wait_s)
+    problem = f"{reasons.get(code, otherwise)} ({status})"
+    return NoAnswerError(problem, transient=transient, wait_s=wait_s, of_request=code in OF_REQUEST)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Parse the wait that the server asks for, in seconds. None if its headers name none."""
+    """Parse the wait that the server asks for, in seconds. None if its headers name none, or one that is over."""
     for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-            return float(text) * scale
+            return float(text) * scale or None
     try:
         moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-        return max(moment.timestamp() - time.time(), 0.0)
+        return max(moment.timestamp() - time.time(), 0.0) or None
     except (ValueError, TypeError, OverflowError, OSError, IndexError):  # of a year or zone that cannot be
         return None

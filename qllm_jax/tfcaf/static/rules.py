@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_INT = 10**6  # exclusive
 MAX_EXPONENT = 8
+# Names of dtypes of less than 32 bits, in which positions lose most of their digits.
+NARROW = re.compile(r"[<>=|]?(b?float(16|8_\w+|[46]_\w+)|half|f2|[iu][12]|u?int(2|4|8|16))")
 
 
 class Scope(NamedTuple):
@@ -214,6 +217,8 @@ def _check_constant(node: ast.Constant, scope: Scope) -> None:
     if isinstance(node.value, str) and not _may_be_string(node, scope):
         hint = 'strings are for state["..."] and as arguments of jnp functions; infinity is jnp.inf'
         raise error(node, scope, "a string in this place", hint)
+    if isinstance(node.value, str) and _is_argument(node, scope) and NARROW.fullmatch(node.value):
+        raise error(node, scope, f"the dtype {node.value!r}", "compute in float32, and count in int32")
     if isinstance(node.value, (bytes, complex)):
         raise error(node, scope, f"a {type(node.value).__name__} value", "use real numbers")
     if isinstance(node.value, int) and node.value >= MAX_INT:
@@ -222,8 +227,12 @@ def _check_constant(node: ast.Constant, scope: Scope) -> None:
 
 def _may_be_string(node: ast.Constant, scope: Scope) -> bool:
     parent = scope.parents[node]
-    if isinstance(parent, ast.Subscript):
-        return parent.slice is node
+    return parent.slice is node if isinstance(parent, ast.Subscript) else _is_argument(node, scope)
+
+
+def _is_argument(node: ast.Constant, scope: Scope) -> bool:
+    """True for an argument of a function of jnp or jax, or of `astype`."""
+    parent = scope.parents[node]
     call = scope.parents[parent] if isinstance(parent, ast.keyword) else parent
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
         return False

@@ -99,6 +99,8 @@ OUTPUTS = {
     "100_int32_output": Candidate(credit("return (x > 0).astype(int), 0.0"), "DTYPE", 3, "float32"),
     "100_int32_team_value": Candidate(network("return jnp.argmax(agents_q, axis=-1)[:, None]"), "DTYPE", 2),
     "101_float64_request": Candidate(credit("return (1.0 + x ** 2).astype('float64'), 0.0"), "OK"),
+    "101_float8_request": Candidate(credit("return x.astype('float8_e4m3fn').astype('float32'), 0.0"), "STATIC", 3),
+    "101_bfloat16_array": Candidate(credit("return jnp.asarray(x, 'bfloat16') * 1.0, 0.0"), "STATIC", 3, "float32"),
     "102_complex": Candidate(credit("return jnp.asarray(x, 'complex64'), 0.0"), "DTYPE", 3, "complex64"),
     "102_complex_bias": Candidate(credit("return 1.0 + x ** 2, jnp.asarray(x[0], 'complex64')"), "DTYPE", 3),
     "103_hardcoded_b": Candidate(network("q = agents_q.reshape(4, 3)", SUM.format("q")), "SHAPE", 2, "batch of 4"),
