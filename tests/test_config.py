@@ -301,6 +301,17 @@ def test_a_sweep_over_what_a_method_does_not_read_is_refused(name: str):
         experiment.build(config.load([f"algo=matched_{name}", "n_agents=2", "sweep.target_tau=[0.1,0.2]"]))
 
 
+def test_a_sweep_over_what_the_options_of_a_method_leave_unread_is_refused():
+    build = lambda *keys: experiment.build(config.load([*keys, "n_agents=2"]))
+    with pytest.raises(UserError, match=r"sweep.td_lambda would train equal runs: algo.learner 'coma' does not read"):
+        build("algo=matched_coma", "sweep.td_lambda=[0.1,0.9]")
+    build("algo=matched_coma", "algo.learner.n_step=0", "sweep.td_lambda=[0.1,0.9]")
+    sentence = "sweep.epsilon_steps would train equal runs: algo.epsilon_start and algo.epsilon_end are equal"
+    with pytest.raises(UserError, match=sentence):
+        build("algo=matched_ippo", "sweep.epsilon_steps=[10,20]")
+    build("algo=matched_vdn", "sweep.epsilon_steps=[10,20]")
+
+
 @pytest.mark.parametrize("given", ["algo.epsilon_end=0.5", "sweep.epsilon_start=[0,0.5]"])
 def test_ppo_plays_the_policy_that_it_learns(given: str):
     with pytest.raises(UserError, match=r"algo.epsilon_start and algo.epsilon_end must be 0, got 0.5"):

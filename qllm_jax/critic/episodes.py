@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from qllm_envs import Spec
+from qllm_envs import Spec, source_digest
 from qllm_envs.core import Field
 
+OF_OTHERS = ("jaxmarl",)  # environments of this package that play games of another one
 DIGITS = 3  # of a number that is no integer
 
 
@@ -33,15 +34,21 @@ def trimmed(fields: dict[str, Any], action_t: Any, reward_t: Any, mask_t: Any) -
 
 
 def draw_order(spec: Spec, task: str, rng: np.random.Generator) -> Int[np.ndarray, " agents"]:
-    """Draw the order in which a question numbers the agents: number j of the question is agent `order[j]`.
+    """Draw the order in which a question numbers the agents: number j of the question is agent `order[j]`."""
+    return rng.permutation(spec.n_agents) if renumbers(spec, task) else np.arange(spec.n_agents)
 
-    Agents keep their numbers where the text of a task or of a field names some ("agents 0 to 2"), or where no field
-    belongs to agents.
+
+def renumbers(spec: Spec, task: str) -> bool:
+    """True if each question numbers the agents anew.
+
+    Agents keep their numbers where the text of a task or of a field names some ("agents 0 to 2"), where no field
+    belongs to agents, and in games of others, whose fields may hold numbers of agents, or rows of agents and others.
     """
     texts = [task, spec.reward, *(field.meaning for field in spec.fields.values())]
-    is_named = any(re.search(r"\bagents? \d", text) for text in texts)
+    is_named = any(re.search(r"\bagents? \d", text, re.IGNORECASE) for text in texts)
     is_known = any(belongs_to_agents(spec, name, field) for name, field in spec.fields.items())
-    return rng.permutation(spec.n_agents) if is_known and not is_named else np.arange(spec.n_agents)
+    is_ours = spec.name not in OF_OTHERS and not (spec.made_by and source_digest(spec.made_by))
+    return is_known and not is_named and is_ours
 
 
 def undone(given: np.ndarray, order: Int[np.ndarray, " agents"]) -> np.ndarray:
@@ -82,7 +89,7 @@ def _differs(before: np.ndarray, after: np.ndarray) -> bool:
 
 
 def belongs_to_agents(spec: Spec, name: str, field: Field) -> bool:
-    """True if a field has one row for each agent."""
+    """True if a field has one row for each agent, by its name or in the words of our games."""
     of_agents = name.startswith("agent") or any(
         words in field.meaning for words in ("each agent", "for agent i", "1 for agents")
     )

@@ -11,6 +11,8 @@ from qllm_jax.critic.episodes import PlayedEpisode
 from qllm_jax.generation import prompts
 
 QUOTED_CHARS = 4000  # at the end of an unusable answer, which the model gets to see again
+DRAWN = "The numbers of agents are drawn anew for each episode and mean nothing."
+KEPT = "Agents have the same numbers in all episodes, those of the task."
 
 
 class Texts(NamedTuple):
@@ -25,7 +27,9 @@ class Texts(NamedTuple):
 def build(spec: Spec, name: str, bound: float) -> Texts:
     """Build the texts for the environment `name`. UserError for one that no prompt describes."""
     task = prompts.describe_task(spec, name, prompts.describe_fields(spec, "{}"), "The state, as named arrays")
-    system = prompts.fill("critic/system", task=task, n_agents=str(spec.n_agents), bound=f"{bound:g}")
+    given = {"n_agents": str(spec.n_agents), "bound": f"{bound:g}"}
+    given["numbers"] = DRAWN if episodes.renumbers(spec, task) else KEPT
+    system = prompts.fill("critic/system", task=task, **given)
     return Texts(task, system, prompts.read("critic/question"), prompts.read("critic/again"))
 
 

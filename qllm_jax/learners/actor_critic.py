@@ -39,6 +39,7 @@ def learner(
     n_recent: int = 0,
     on_policy: bool = False,
     credit: CreditWeights | None = None,
+    unread: tuple[str, ...] = (),
 ) -> Learner:
     """The method that takes `step` in each update, after standardizing rewards and before updating its targets.
 
@@ -59,6 +60,7 @@ def learner(
         n_recent=n_recent,
         on_policy=on_policy,
         credit=credit,
+        unread=unread,
     )
 
 

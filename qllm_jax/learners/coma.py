@@ -61,7 +61,10 @@ def make(
     )
     init_critic = lambda keys, choice: critics.init(method.critic, keys[0], zero_inputs(method))
     act_in_evaluation = policy.in_evaluation(PART, evaluation)
-    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation, on_policy=True)
+    unread = ("td_lambda",) if method.n_step else ()
+    return actor_critic.learner(
+        core, init_critic, partial(step, method), act_in_evaluation, on_policy=True, unread=unread
+    )
 
 
 def step(

@@ -74,6 +74,7 @@ def make(
         reward_credit=of(credit_of_batch) if has_function else None,
         labelling=Labelling(labelled_alone, critic == "rule") if critic else None,
         data=offline.read(data, core.env, labelled_alone) if data else None,
+        unread=("epsilon_start", "epsilon_end", "epsilon_steps") if data else (),  # nothing is played
     )
     steps = options.integer(PART, "task_steps", task_steps)
     return learner if not task else train_with_tasks(core, learner, tasks.load(core.env.spec, task), steps)

@@ -60,7 +60,7 @@ def shuffled(params: Params, factors: Factors, reward: Reward, fields: Fields) -
 def random(params: Params, factors: Factors, reward: Reward, fields: Fields) -> Factors:
     """Normal noise times the root mean square of the credit of all agents at the step.
 
-    One draw for each state: the same whenever a run meets the state.
+    One draw for each state, whatever the actions: the same whenever a run meets the state.
     """
     del reward
     salt = jnp.round(params["salt"]).astype(jnp.uint32)

@@ -99,10 +99,15 @@ def noisy(params: Params, weights: Weights, bias: Bias, state: State) -> tuple[W
 
 
 def hash_of(state: State) -> UInt32[Array, ""]:
-    """A hash of the bits of a state (multiplicative, by Knuth's constant)."""
+    """A hash of the bits of a state: the sum of those of its numbers, each with its place, by MurmurHash3's finalizer.
+
+    A sum of products would be one hash for many states of zeros and ones.
+    """
     bits = jax.lax.bitcast_convert_type(state.astype(jnp.float32), jnp.uint32)
-    odd = 2 * jnp.arange(state.size, dtype=jnp.uint32) + 1
-    return jnp.sum((bits ^ (bits >> 15)) * odd * jnp.uint32(2654435761), dtype=jnp.uint32)
+    x = bits + (2 * jnp.arange(state.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return jnp.sum(x ^ (x >> 16), dtype=jnp.uint32)
 
 
 CONTROLS = {

@@ -115,6 +115,8 @@ def check_learner(config: Config, env: Env, learner: Learner) -> None:
         )
     if unread := [key for key in config.sweep.lists if key in learner.unread]:
         raise UserError(f"sweep.{unread[0]} would train equal runs: algo.learner {name!r} does not read {unread[0]}")
+    if "epsilon_steps" in config.sweep.lists and len(set(epsilons(config))) < 2:
+        raise UserError("sweep.epsilon_steps would train equal runs: algo.epsilon_start and algo.epsilon_end are equal")
     check_on_policy(config, learner)
     if learner.data is not None and (stored := len(learner.data.mask_t)) < algo.batch_episodes:
         given = f"algo.batch_episodes={algo.batch_episodes}"
@@ -133,19 +135,24 @@ def learns_never(exp: Experiment) -> bool:
 
 def check_on_policy(config: Config, learner: Learner) -> None:
     """UserError if a method that learns on-policy would learn from episodes that another policy has played."""
-    algo, sweep = config.algo, config.sweep
+    algo = config.algo
     name, sizes = algo.learner["name"], (algo.n_envs, algo.batch_episodes, algo.buffer_episodes)
     if learner.on_policy and len(set(sizes)) > 1:
         raise UserError(
             f"algo.learner {name!r} learns from the newest rollout alone: algo.n_envs, algo.batch_episodes and "
             f"algo.buffer_episodes must be equal, got {sizes[0]}, {sizes[1]} and {sizes[2]}"
         )
-    epsilons = (algo.epsilon_start, algo.epsilon_end, *(sweep.epsilon_start or ()), *(sweep.epsilon_end or ()))
-    if not learner.explores and any(epsilons):
+    if not learner.explores and any(epsilons(config)):
         raise UserError(
             f"algo.learner {name!r} plays the policy that it learns: algo.epsilon_start and algo.epsilon_end must be "
-            f"0, got {max(epsilons)}"
+            f"0, got {max(epsilons(config))}"
         )
+
+
+def epsilons(config: Config) -> list[float]:
+    """Return the first and last values of epsilon of all runs."""
+    swept = [config.sweep.lists.get(key) or [getattr(config.algo, key)] for key in ("epsilon_start", "epsilon_end")]
+    return [value for values in swept for value in values]
 
 
 def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:

@@ -69,6 +69,18 @@ def test_agents_keep_their_numbers_where_the_task_names_some():
     assert {tuple(episodes.draw_order(LBF, task, rng)) for _ in range(30)} == {(0, 1), (1, 0)}
 
 
+@pytest.mark.parametrize("words", ["agent 0 is the scout", "Agents 0 and 1 are scouts", "no numbers"])
+def test_what_a_question_says_about_numbers_is_so(words: str):
+    assert episodes.renumbers(LBF, words) is (words == "no numbers")
+
+
+def test_agents_keep_their_numbers_in_games_of_others():
+    riddle = qllm_envs.make("jaxmarl", id="switch_riddle").spec  # agent_in_room holds the number of an agent
+    assert not episodes.renumbers(riddle, "")
+    assert texts.KEPT in texts.build(riddle, "jaxmarl", 10.0).system
+    assert texts.DRAWN in texts.build(LBF, "lbf", 10.0).system
+
+
 @pytest.mark.parametrize("name", ["couriers", "duty", "lbf", "matrix", "mpe_spread", "relay", "rware", "smax"])
 def test_questions_exist_for_all_tasks_and_begin_alike(name: str):
     spec = qllm_envs.make(name).spec

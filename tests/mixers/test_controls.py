@@ -82,6 +82,13 @@ def test_noise_belongs_to_the_state_and_the_run_and_has_mean_1():
     assert abs(np.corrcoef(factors.T)[0, 1]) < 0.03
 
 
+def test_states_of_zeros_and_ones_have_noise_of_their_own():
+    """States of duty: the agent on duty, and the last action of each."""
+    duty, action = jax.random.randint(jax.random.key(0), (2, 2000, 10), 0, 8)
+    states = jnp.concatenate([jax.nn.one_hot(duty[:, 0], 10), jax.nn.one_hot(action, 8).reshape(2000, 80)], 1)
+    assert len(np.unique(jax.vmap(controls.hash_of)(states))) == len(np.unique(states, axis=0)) > 1900
+
+
 @pytest.mark.parametrize("name", sorted(set(controls.CONTROLS) - {"constant"}))
 def test_a_control_has_the_gradient_of_its_weights_and_none_for_its_parameters(name: str):
     mixer = mixers.make("tfcaf", ENV.spec, function=f"mpe_spread:{name}")
