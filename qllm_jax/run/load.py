@@ -141,8 +141,14 @@ def check_resumable(path: Path) -> None:
             stored_logs.check_covered(group, checkpoint.host_state(whole))
         elif checkpoints:
             raise none_whole(group, [f"{each} is damaged ({checkpoint.damage(each)})" for each in checkpoints])
-        else:
+        elif not has_failed(group):
             stored_logs.check_without_checkpoint(group, (group / folder.RESULT).is_file())
+
+
+def has_failed(path: Path) -> bool:
+    """True for a folder with final results whose runs have all failed, which is not continued."""
+    found = results.read_finished(path, folder.records(path))
+    return found is not None and results.all_failed(found)
 
 
 def read_checkpoint(exp: Experiment, path: Path, with_replay: bool = True) -> tuple[TrainState, HostState]:

@@ -1,5 +1,6 @@
 """Records of metrics.jsonl, one for each run, and the progress bar."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -32,6 +33,21 @@ class Sink(NamedTuple):
 
     write: Callable[[list[dict[str, Any]]], None]
     close: Callable[[], None]
+
+
+def outlived(sink: Sink, name: str) -> Sink:
+    """A sink whose errors do not end a training: the first is a note, and from then on nothing is sent."""
+    failed: list[str] = []
+
+    def tried(send: Callable[[], None]) -> None:
+        try:
+            if not failed:
+                send()
+        except Exception as error:  # whatever its client raises, a lost connection or a full disk
+            failed.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+            print(f"note: {name} failed ({failed[0]}); training goes on without it", file=sys.stderr)
+
+    return Sink(lambda records: tried(lambda: sink.write(records)), lambda: tried(sink.close))
 
 
 def charts(record: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.program import compiled, devices, experiment
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import between, folder, load, stored_logs
+from qllm_jax.run import between, folder, load, results, stored_logs
 from qllm_jax.run.between import Between, PausedError
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.interrupt import Interrupt
@@ -68,7 +68,8 @@ def advance_or_fail(session: Session, interrupt: Interrupt, stop_at: float) -> b
         session.check_learning()
         return advance(session, interrupt, stop_at)
     except NonFiniteError:
-        if session.exp.config.part and not (session.path / folder.RESULT).is_file():
+        # A result of fewer steps does not count: the group was continued since.
+        if session.exp.config.part and results.read_finished(path := session.path, folder.records(path)) is None:
             session.finish()
         session.save()  # covers the records of the final evaluation, so that they are kept
         raise

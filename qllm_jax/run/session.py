@@ -41,8 +41,8 @@ class Session:
         self.runs = run_axis.runs(exp.config)
         self.metrics = files.JsonLines(path / folder.METRICS, host.metrics_bytes)
         self.timing = files.JsonLines(path / folder.TIMING, host.timing_bytes)
-        sinks = wandb_log.make(exp.config, path), tensorboard_log.make(exp.config, path, self.env_steps)
-        self.sinks = sinks
+        wandb, tensorboard = wandb_log.make(exp.config, path), tensorboard_log.make(exp.config, path, self.env_steps)
+        self.sinks = log.outlived(wandb, "wandb"), log.outlived(tensorboard, "TensorBoard")
         self.progress = log.Progress(exp.config.total_steps, self.env_steps, self.unit)
         self.is_fresh = host.metrics_bytes == 0  # no records from an earlier process
         self.failures = nonfinite.find(exp, self.state.fault, self.state.storage.reward_t)
@@ -174,5 +174,5 @@ class Session:
 
     def close(self) -> None:
         """Close logs, bar, wandb and TensorBoard."""
-        for part in (self.progress, *self.sinks, self.metrics, self.timing):
+        for part in (self.progress, self.metrics, self.timing, *self.sinks):
             part.close()

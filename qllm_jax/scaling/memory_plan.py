@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     items: dict[str, int]
     available: int  # on one device
     devices: int = 1
+    is_shared: bool = False  # the devices share one memory, each with a part of it that another can have
 
     @property
     def total(self) -> int:
@@ -37,9 +38,17 @@ class Plan(NamedTuple):
         return sum(self.items.values())
 
     @property
+    def per_run(self) -> float:
+        """Bytes of one run. All items are proportional to the runs of a device, spare ones included."""
+        return self.total / -(-self.runs // self.devices)
+
+    @property
     def max_runs(self) -> int:
-        """Number of runs that fit. All items are proportional to the runs."""
-        return int(USABLE_SHARE * self.available * self.runs / self.total)
+        """Number of runs that fit: a device holds whole runs."""
+        usable = USABLE_SHARE * self.available
+        if self.is_shared:
+            return int(self.devices * usable / self.per_run)
+        return self.devices * int(usable / self.per_run)
 
 
 def make(exp: Experiment) -> Plan:
@@ -57,8 +66,9 @@ def make(exp: Experiment) -> Plan:
     }
     working = working_memory(exp, kept["replay"], (clock, state))
     # The devices of a CPU share its memory.
-    sharing = n_devices if jax.local_devices()[0].platform == "cpu" else 1
-    return Plan(exp.n_runs, kept | working, available(exp.config.memory_gib) // sharing, n_devices)
+    is_shared = jax.local_devices()[0].platform == "cpu"
+    on_each = available(exp.config.memory_gib) // (n_devices if is_shared else 1)
+    return Plan(exp.n_runs, kept | working, on_each, n_devices, is_shared)
 
 
 def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState]) -> dict[str, int]:
@@ -133,7 +143,8 @@ def format_bytes(size: float) -> str:
 def runs_that_fit(plan: Plan) -> int:
     """Number of the plan's runs that fit at once. UserError if not even one fits."""
     if plan.max_runs < 1:
-        needed, available = format_bytes(plan.total / plan.runs), format_bytes(plan.available)
+        needed = format_bytes(plan.per_run)
+        available = format_bytes(plan.available * (plan.devices if plan.is_shared else 1))
         raise UserError(
             f"one run takes about {needed}, and there are {available}: lower algo.buffer_episodes or "
             "algo.batch_episodes, or set memory_gib if you know better"

@@ -35,8 +35,10 @@ def train_all(
         outcome = train_groups(exp, path, hosts.groups_of(job, n_groups), stop_at)
     if not outcome.finished:
         return outcome
-    if not all(is_finished(folder.group_folder(path, i), exp.config.total_steps) for i in range(n_groups)):
-        return Outcome(False, "other processes stopped before the end")
+    left = [i for i in range(n_groups) if not is_finished(folder.group_folder(path, i), exp.config.total_steps)]
+    if left:
+        names = ", ".join(folder.group_folder(path, i).name for i in left)
+        return Outcome(False, f"stopped before the end of {names}")
     if not job.is_leader:
         return outcome
     final = results.collect_groups(path)

@@ -12,6 +12,7 @@ from scipy import special
 
 Bounds = tuple[float, float]
 ANY: Bounds = (-np.inf, np.inf)
+ROUNDING = 1e-9  # of the largest score: means and variances of equal scores differ by so much at most
 SHARE: Bounds = (0.0, 1.0)  # bounds of the interval of a share, such as the episodes won
 
 
@@ -67,7 +68,9 @@ def welch(scores: Float[np.ndarray, " seeds"], others: Float[np.ndarray, " other
     if min(scores.size, others.size) < 2:
         return Difference(difference, float("nan"), float("nan"))
     ours, theirs = scores.var(ddof=1) / scores.size, others.var(ddof=1) / others.size
-    if ours + theirs == 0:  # no spread at all: the difference is exact
+    largest = max(np.abs(scores).max(), np.abs(others).max())
+    if np.sqrt(ours + theirs) <= ROUNDING * largest:  # no spread at all: the difference is exact
+        difference = 0.0 if abs(difference) <= ROUNDING * largest else difference
         return Difference(difference, difference, difference)
     freedom = (ours + theirs) ** 2 / (ours**2 / (scores.size - 1) + theirs**2 / (others.size - 1))
     half = float(special.stdtrit(freedom, 0.975) * np.sqrt(ours + theirs))

@@ -71,7 +71,8 @@ def run(work: Work, choices: Choices) -> Report:
     while left := left_to_do():
         with ExitStack() as held:
             if busy := [cell.name for cell in left[0].cells if not work.claim(cell, held)]:
-                elsewhere += busy
+                # A folder that is continued has all of its cells, or none.
+                elsewhere += [cell.name for cell in left[0].cells] if left[0].found else busy
                 continue
             # Another process may have trained some of the cells before they were claimed.
             if left_to_do()[:1] != left[:1]:

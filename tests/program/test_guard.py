@@ -1,5 +1,6 @@
 """Updates that are not finite: the run learns no more, its neighbors are untouched, and what it saw is kept."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from qllm_jax.program.one_run import Sizes
 from qllm_jax.report import report
 from qllm_jax.run import checkpoint, finish, folder, gated, load, nonfinite, results, stored_logs
 from qllm_jax.run.nonfinite import FILE, NonFiniteError
+from qllm_jax.run.session import Session
 from qllm_jax.tfcaf import from_source
 from qllm_jax.train import train
 
@@ -134,6 +136,35 @@ def test_a_group_whose_runs_all_fail_ends_and_the_others_go_on(
     before = (group / folder.METRICS).stat().st_mtime_ns
     assert train([f"resume={path}"]) == 0  # nothing is left to do
     assert (group / folder.METRICS).stat().st_mtime_ns == before
+
+
+@pytest.mark.thorough
+def test_a_group_that_fails_after_it_was_continued_is_finished_whatever_is_killed(
+    functions: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its seeds first learn from the joint action of which the weights are infinite after a result was written."""
+    path = tmp_path / "run"
+    sweep = [*SMALL, f"sweep.tfcaf=[{','.join(map(str, functions))}]", "group=2", f"run_dir={path}"]
+    assert train([*sweep, "total_steps=1"]) == 0  # ends before the first update
+    assert all("failed" not in each for each in results.read(path)["configurations"])
+    group = folder.group_folder(path, 1)
+    save, killed = Session.save, []
+
+    def killed_once(session: Session) -> None:
+        if session.path == group and session.failures and not killed:
+            killed.append(session.env_steps)
+            raise KeyboardInterrupt
+        save(session)
+
+    monkeypatch.setattr(Session, "save", killed_once)
+    with pytest.raises(KeyboardInterrupt):
+        train([f"resume={path}", "total_steps=300"])
+    assert killed
+    assert train([f"resume={path}"]) == 0
+    assert "failed" in results.read(path)["configurations"][1]
+    # Without a checkpoint, too, there is nothing left to do.
+    shutil.rmtree(group / folder.CHECKPOINTS)
+    assert train([f"resume={path}"]) == 0
 
 
 def test_a_failed_seed_leaves_its_configuration_without_a_mean():

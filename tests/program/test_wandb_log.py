@@ -46,6 +46,22 @@ class Fake:
         return SimpleNamespace(log=keep, define_metric=lambda *a, **k: None, finish=lambda: None)
 
 
+def test_a_lost_connection_ends_the_sending_and_not_the_training(capsys: pytest.CaptureFixture[str]):
+    sent = []
+
+    def lost(records: list[dict]) -> None:
+        sent.append(records)
+        raise ConnectionResetError("Connection lost")
+
+    sink = log.outlived(log.Sink(lost, lambda: pytest.fail("it was dropped")), "wandb")
+    for _ in range(2):
+        sink.write([{}])
+    sink.close()
+    assert sent == [[{}]]
+    note = "note: wandb failed (ConnectionResetError: Connection lost); training goes on without it\n"
+    assert capsys.readouterr().err == note
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()

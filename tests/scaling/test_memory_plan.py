@@ -90,6 +90,27 @@ def test_processes_get_equally_many_groups(n_runs: int, size: int, processes: in
     assert [run for bounds in found for run in range(*bounds)] == list(range(n_runs))
 
 
+@pytest.mark.parametrize(
+    ("runs", "devices", "available", "is_shared", "fit"),
+    [
+        (24, 4, 17.0, False, 4),  # GiB of an accelerator, which holds whole runs of 10 GiB each
+        (24, 4, 24.0, False, 8),
+        (4, 4, 8.0, False, 0),
+        (5, 4, 24.0, False, 8),  # two rows on each device, of which three are spare
+        (4, 4, 8.0, True, 2),  # the cores of a CPU share 32 GiB
+    ],
+)
+def test_a_device_holds_whole_runs(runs: int, devices: int, available: float, is_shared: bool, fit: int):
+    rows = -(-runs // devices)
+    items = {"replay": 10 * rows * memory_plan.GIB}
+    plan = memory_plan.Plan(runs, items, int(available * memory_plan.GIB), devices, is_shared)
+    assert plan.per_run == 10 * memory_plan.GIB
+    assert plan.max_runs == fit
+    if not fit:
+        with pytest.raises(UserError, match=r"one run takes about 10\.0 GiB, and there are 8\.0 GiB"):
+            memory_plan.runs_that_fit(plan)
+
+
 @pytest.mark.thorough
 def test_runs_that_do_not_fit_become_groups(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(grouping, "measure", lambda exp, largest: {})

@@ -50,6 +50,8 @@ def test_one_seed_has_no_interval():
 def test_scores_without_spread_differ_exactly():
     assert stats.welch(np.array([1.0, 1.0]), np.array([0.5, 0.5])) == (0.5, 0.5, 0.5)
     assert not stats.welch(np.ones(3), np.ones(3)).significant
+    # Means of equal scores differ in their last bit where there are more of them.
+    assert stats.welch(np.full(7, 0.9), np.full(9, 0.9)) == (0.0, 0.0, 0.0)
 
 
 def test_the_interval_of_a_share_stays_between_0_and_1():

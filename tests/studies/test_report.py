@@ -115,6 +115,32 @@ def test_the_share_won_is_what_methods_are_compared_by(tmp_path: Path):
     assert row_of(found, "All tasks together", "battle, won") == ["0%", "100%", aggregates.ALL_WON]
 
 
+def test_methods_are_compared_by_what_all_results_of_a_task_have(tmp_path: Path):
+    made = study("battles", content({"battle": {}}, METHODS, reference="vdn"), tmp_path)
+    scores = {("battle", "vdn"): (8.0, 1.0), ("battle", "qllm"): (19.5, 1.0)}
+    write(made, tmp_path / "results", scores, wins=True)
+    write(made, tmp_path / "results", {("battle", "shuffled"): (8.0, 1.0)})  # of an older version
+    found = text(made, tmp_path)
+    assert row_of(found, "Final returns", "battle")[2].startswith("**")
+    assert "**" not in "".join(row_of(found, "Final returns", "battle, won"))
+    assert "points" not in row_of(found, "Difference to VDN", "battle")[0]
+
+
+def test_two_tasks_with_equally_many_agents_have_points_and_no_line(tmp_path: Path):
+    made = study("credit", content({"duty_n3": {"n_agents": 3}, "relay_n3": {"n_agents": 3}}, METHODS), tmp_path)
+    write(made, tmp_path / "results", {(task, "vdn"): (5.0, 0.3) for task in ("duty_n3", "relay_n3")})
+    entry = figures.FigureEntry("auc_by_agents", "auc", ("duty_n3", "relay_n3"), ("vdn",))
+    drawn = pictures.draw(measured.read(made, tmp_path / "results"), entry)
+    assert not isinstance(drawn, str)
+    assert [line.get_linestyle() for line in drawn.axes[0].lines] == ["None"]
+
+
+def test_ranks_of_tasks_without_results_are_a_sentence(tmp_path: Path):
+    made = study("credit", content(TASKS, METHODS), tmp_path)
+    found = pictures.draw(measured.read(made, tmp_path), figures.FigureEntry("critical_difference", "cd", (), ()))
+    assert found == "no task has results of these methods, and a scale"
+
+
 def test_crashes_have_a_row_of_their_own_and_older_results_without_them_a_dash(tmp_path: Path):
     made = study("couriers", content({"couriers": {}}, METHODS, reference="vdn"), tmp_path)
     scores = {("couriers", "vdn"): (0.4, 0.1), ("couriers", "qllm"): (0.6, 0.1)}
@@ -166,6 +192,11 @@ RESULT_DAMAGE = {
     "no_final": lambda found: json.dumps(found | {"final": None}),
     "no_random_policy": lambda found: json.dumps({key: found[key] for key in found if key != "random_policy"}),
     "words": lambda found: json.dumps(found | {"final": {"return": ["a", "b"]}}),
+    "no_config": lambda found: json.dumps({key: found[key] for key in found if key != "config"}),
+    "no_name": lambda found: json.dumps(found | {"config": {"env": {}, "algo": {}}}),
+    "time_in_words": lambda found: json.dumps(found | {"wall_s": "long"}),
+    "list_of_machines": lambda found: json.dumps(found | {"provenance": []}),
+    "no_numbers": lambda found: json.dumps(found | {"final": {"episodes": 320, "return": [None] * 5}}),
     "fewer_evaluations": lambda found: json.dumps(found | {"evaluations": found["evaluations"] | {"env_steps": [1]}}),
 }
 
@@ -237,6 +268,10 @@ def test_marl_eval_holds_every_seed(made: Study, tmp_path: Path):
         ({"kind": "bars"}, "needs the key 'name'"),
         ({"kind": "bars", "name": "x", "task": ["duty_n3"]}, "unknown key 'task': did you mean 'tasks'"),
         ({"kind": "bars", "name": "x", "tasks": ["duty_n4"]}, "tasks name 'duty_n4', which does not exist"),
+        ({"kind": "bars", "name": "x", "tasks": None}, "tasks must be a list of different names, got None"),
+        ({"kind": "bars", "name": "x", "tasks": "duty_n3"}, "tasks must be a list of different names, got 'duty_n3'"),
+        ({"kind": "bars", "name": "x", "methods": ["vdn", "vdn"]}, "methods must be a list of different names, got ["),
+        ({"kind": "bars", "name": "../x"}, "figure '../x': name must be made of letters, digits and _ . -"),
     ],
 )
 def test_a_mistake_in_a_figure_is_one_sentence(figure: dict[str, Any], sentence: str, tmp_path: Path):

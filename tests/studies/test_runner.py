@@ -316,6 +316,18 @@ def test_cells_of_another_process_are_left_to_it(tmp_path: Path, capsys: pytest.
     assert set(status.states(shared).values()) == {"missing"}
 
 
+def test_a_folder_of_which_another_process_has_a_cell_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """A training that is continued has all of its cells, whichever are asked for."""
+    shared = make(tmp_path / "shared")
+    assert study.study([*arguments(tmp_path / "shared"), "max_hours=1e-9"]) == 0
+    (left,) = trainings.to_do(shared.missing_here(), {cell.name for cell in shared.cells}, shared.runs)
+    assert left.found
+    with ExitStack() as held:
+        assert shared.claim(shared.cells[0], held)
+        assert study.study([*arguments(tmp_path / "shared"), f"only={shared.cells[1].name}"]) == 0
+    assert "left to them: climbing/qllm, climbing/shuffled" in capsys.readouterr().out
+
+
 def test_a_pattern_that_matches_nothing_is_a_mistake(done: Path):
     with pytest.raises(
         UserError, match=r"only=spread/\* matches no cell: choose from climbing/qllm, climbing/shuffled"

@@ -86,4 +86,6 @@ def average_ranks(table: Block) -> np.ndarray:
 
 def ranking(table: Block) -> Ranking:
     """Return the ranking of a block's methods. ValueError if it has too few tasks or methods."""
+    if not table.tasks or not table.methods:
+        raise ValueError("no task has results of these methods, and a scale")
     return ranks.ranking(table.mean_scores())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from qllm_envs.parts import suggest
 from qllm_jax.errors import UserError
-from qllm_jax.studies.plan import Study
+from qllm_jax.studies.plan import Study, check_name
 
 KINDS = {  # and what a picture of each is called
     "curves": "Learning curves",
@@ -51,11 +51,18 @@ def entry(study: Study, content: dict[str, Any]) -> FigureEntry:
     for key in ("kind", "name"):
         if not isinstance(content.get(key), str):
             raise UserError(f"{title}: needs the key {key!r}, a text")
+    try:
+        check_name(content["name"])
+    except ValueError as error:
+        raise UserError(f"{title}: name {error}") from error
     if content["kind"] not in KINDS:
         raise UserError(f"{title}: kind {content['kind']!r} does not exist: {suggest(content['kind'], KINDS)}")
     plan, chosen = study.plan, {}
     for key, known in (("tasks", plan.tasks), ("methods", plan.methods)):
-        chosen[key] = tuple(content.get(key, known))
+        given = content.get(key, list(known))
+        if not isinstance(given, list) or not given or any(given.count(name) > 1 for name in given):
+            raise UserError(f"{title}: {key} must be a list of different names, got {given!r}")
+        chosen[key] = tuple(given)
         if unknown := [name for name in chosen[key] if name not in known]:
             raise UserError(f"{title}: {key} name {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}")
     return FigureEntry(content["kind"], content["name"], **chosen, caption=content.get("caption", ""))

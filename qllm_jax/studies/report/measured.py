@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import NonNegativeFloat, PositiveInt, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from qllm_jax import files
 from qllm_jax.config import split_control
@@ -20,6 +22,23 @@ from qllm_jax.tfcaf import find
 from qllm_jax.tfcaf.static.vocabulary import Kind
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What a report reads of a result file, beside arrays."""
+
+    overrides: list[str]
+    config: dict[str, Any]
+    seeds: list[int]
+    n_agents: PositiveInt
+    env_steps: PositiveInt
+    runs_at_once: PositiveInt
+    wall_s: NonNegativeFloat
+    provenance: dict[str, Any]
+
+
+CONTENT = TypeAdapter(_Content)
+
+
 class Result(NamedTuple):
     """One cell of a study that has been trained. Metrics are those of `results.METRICS` that its task has."""
 
@@ -28,11 +47,7 @@ class Result(NamedTuple):
     curves: dict[str, Float[np.ndarray, "seeds evals"]]
     final: dict[str, Float[np.ndarray, " seeds"]]
     random: dict[str, float]  # mean of the uniformly random policy
-
-    @property
-    def metric(self) -> str:
-        """The metric by which methods are compared: the share of episodes won if the task has a winner."""
-        return "win_rate" if "win_rate" in self.final else "return"
+    metric: str  # by which methods are compared: the share of episodes won if all results of the task have it
 
     @property
     def scores(self) -> Float[np.ndarray, " seeds"]:
@@ -113,18 +128,26 @@ def function_was_edited(content: dict[str, Any]) -> bool:
 def read(study: Study, folder: Path) -> Measured:
     """Read the results of the cells that `study` has now, from its folder of results."""
     paths = {(t, m): results.path_of(folder, t, m, by) for t, m, _, _, by in wanted.cells(study)}
-    return Measured(study, {pair: _whole(path) for pair, path in paths.items() if path.is_file()})
+    found = {pair: _whole(path) for pair, path in paths.items() if path.is_file()}
+    by_return = {task for (task, _), result in found.items() if result.metric == "return"}
+    alike = lambda task, result: result._replace(metric="return") if task in by_return else result
+    return Measured(study, {pair: alike(pair[0], result) for pair, result in found.items()})
 
 
 def _whole(path: Path) -> Result:
     """The result in a file. UserError if it is damaged."""
     try:
-        found = make(files.read_json(path))
+        content = files.read_json(path)
+        CONTENT.validate_python(content)
+        found = make(content)
         shape = (len(found.content["seeds"]), len(found.steps))
         if any(curve.shape != shape for curve in found.curves.values()) or not found.curves:
             raise ValueError(shape)
-        if any(scores.shape != shape[:1] for scores in found.final.values()):
+        if any(scores.shape != shape[:1] or not np.all(np.isfinite(scores)) for scores in found.final.values()):
             raise ValueError(shape)
+        for part in ("env", "algo"):
+            content["config"][part]["name"]
+        content["final"]["episodes"]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: it is not the result of a cell; remove it, and train the cell") from error
     return found
@@ -140,6 +163,7 @@ def make(content: dict[str, Any]) -> Result:
         curves={name: np.array(evaluations[name], float) for name in metrics if name in evaluations},
         final={name: np.array(final[name], float) for name in metrics},
         random={name: float(np.mean(content["random_policy"][name])) for name in metrics},
+        metric="win_rate" if "win_rate" in metrics else "return",
     )
 
 

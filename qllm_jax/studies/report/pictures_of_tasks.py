@@ -92,11 +92,12 @@ def draw_auc_by_agents(data: Measured, entry: FigureEntry, looks: dict[str, Look
     figure, (axes,) = grid_of(1)
     shown = [method for method in entry.methods if any((task, method) in data.results for task in spans)]
     for i, method in enumerate(shown):
-        points = sorted(
+        areas = [
             (data.results[task, method].content["n_agents"], curve_areas.areas(data.results[task, method], span))
             for task, span in spans.items()
             if (task, method) in data.results
-        )
+        ]
+        points = sorted(areas, key=lambda point: point[0])
         draw_points(axes, points, 1.018 ** (i - (len(shown) - 1) / 2), data.method_label(method), looks[method])
     metrics = {result.metric for task in spans for result in data.row(task).values()}
     ylabel = "mean over training of the\n" + " or ".join(YLABELS[metric] for metric in sorted(metrics))
@@ -113,7 +114,11 @@ def draw_points(axes: Axes, points: list, shift: float, label: str, look: Look) 
     means = np.array([values.mean() for _, values in points])
     found = np.array([stats.interval(values) for _, values in points]).T
     axes.vlines(x, *found, color=look.color, linewidth=1.4, alpha=0.8)
-    axes.plot(x, means, look.dash, color=look.color, marker=look.marker, markersize=5.5, linewidth=1.4, label=label)
+    # A line would join tasks and not numbers of agents where two tasks have equally many.
+    dash = look.dash if len(set(x)) == len(x) else "none"
+    axes.plot(
+        x, means, linestyle=dash, color=look.color, marker=look.marker, markersize=5.5, linewidth=1.4, label=label
+    )
 
 
 def seeds_text(row: dict[str, Result]) -> str:
