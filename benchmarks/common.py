@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 
 from qllm_jax import files
+from qllm_jax.errors import UserError
 from qllm_jax.run import provenance
 
 
@@ -128,6 +129,15 @@ def in_turn(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, l
         for name, run in programs.items():
             times[name].append(seconds(run)[1])
     return times
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a benchmark. A mistake of its user is a sentence, and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def positive(text: str) -> int:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import common
 import jax
 import jax.numpy as jnp
 
@@ -32,7 +33,7 @@ BASE = ("algo=matched_mca", "algo.learner.critic=rule", "seeds=1", "devices=1")
 def arguments() -> argparse.Namespace:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=64, help="episodes of a round")
+    parser.add_argument("--episodes", type=common.positive, default=64, help="episodes of a round")
     parser.add_argument("overrides", nargs="+", metavar="key=value")
     return parser.parse_args()
 
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+import env_peers
 
 from qllm_jax.reporting.style import CURVE_COLORS
 
 Row = dict[str, Any]
 OURS, PEER, INK = CURVE_COLORS[0], CURVE_COLORS[1], "#20242a"
-PEERS = ("jaxmarl_qmix", "epymarl_qmix", "jaxmarl", "mpe2", "lbforaging")
+PEERS = ("jaxmarl_qmix", "epymarl_qmix", *env_peers.NAMES)
 AXES = {"agents": "agents N", "envs": "environments E", "batch": "episodes of a batch B", "seeds": "runs R"}
 
 

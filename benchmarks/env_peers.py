@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-JAXMARL, JUMANJI, MPE2, LBFORAGING, RWARE = "jaxmarl", "jumanji", "mpe2", "lbforaging", "rware"
+NAMES = JAXMARL, JUMANJI, MPE2, LBFORAGING, RWARE = "jaxmarl", "jumanji", "mpe2", "lbforaging", "rware"
 PLAN = 16  # episodes for which a package gets actions; then they repeat
 Play = Callable[[], int]  # plays whole episodes and returns their env steps
 Game = dict[str, Any]  # name and all options of an environment of qllm_envs

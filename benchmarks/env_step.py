@@ -34,6 +34,7 @@ import systems
 import workload
 from env_peers import Game
 
+import qllm_envs
 from qllm_envs import Env
 from qllm_jax import config
 from qllm_jax.errors import UserError
@@ -90,6 +91,8 @@ def left_out(game: Game, sizes: list[int], peer_sizes: list[int]) -> list[str]:
 def opened(overrides: list[str]) -> tuple[Env, Game]:
     """Build the environment of a configuration; return it with all its options, defaults included. UserError."""
     settings = config.load(overrides)
+    if qllm_envs.source_digest(settings.env["name"]):
+        raise UserError(f"env={settings.env['name']}: the options of an environment from outside are not known here")
     module = importlib.import_module(f"qllm_envs.{settings.env['name']}")
     defaults = {name: parameter.default for name, parameter in inspect.signature(module.make).parameters.items()}
     given = config.environment(settings.env, settings.n_agents)

@@ -130,9 +130,9 @@ def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders of football_lite")
-    parser.add_argument("--episodes", type=int, default=200, help="episodes of each policy on each side")
+    parser.add_argument("--episodes", type=common.positive, default=200, help="episodes of each policy on each side")
     parser.add_argument("--which", default="best", choices=load.WHICH, help="policies of a run, as in evaluate")
-    parser.add_argument("--games", type=int, default=os.cpu_count() or 1, help="games of the engine at once")
+    parser.add_argument("--games", type=common.positive, default=os.cpu_count() or 1, help="games at once")
     return parser.parse_args()
 
 
@@ -152,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

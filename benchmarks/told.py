@@ -7,6 +7,7 @@ RUN is a run folder. The parameters are those of each run's best evaluation; epi
 
 import argparse
 
+import common
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def arguments() -> argparse.Namespace:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a run of matched_taca")
-    parser.add_argument("--episodes", type=int, default=320)
+    parser.add_argument("--episodes", type=common.positive, default=320)
     return parser.parse_args()
 
 
@@ -54,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

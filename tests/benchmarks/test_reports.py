@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from qllm_jax.errors import UserError
+
 pytestmark = pytest.mark.thorough
 
 
@@ -185,6 +187,24 @@ def test_every_report_can_be_drawn(benchmark, load, tmp_path):
     assert set(ROWS) == {*draw.LOOKS, "scaling"}
     draw.main()
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_peer_has_no_note_of_its_own_speed(load):
+    draw, peers = load("draw"), load("env_peers")
+    row = {"speed_to_jumanji": [2.0], "speed_to_rware": [3.0, 5.0]}
+    assert draw.speed({"system": "qllm_envs", **row}) == ", 2.00 x jumanji, 4.00 x rware"
+    assert not any(draw.speed({"system": name, **row}) for name in peers.NAMES)
+
+
+def test_a_mistake_of_a_benchmarks_user_is_a_sentence(load, capsys):
+    common = load("common")
+
+    def mistaken() -> None:
+        raise UserError("there is no such run")
+
+    with pytest.raises(SystemExit) as exited:
+        common.run(mistaken)
+    assert (exited.value.code, capsys.readouterr().err) == (2, "error: there is no such run\n")
 
 
 @pytest.mark.parametrize(
