@@ -71,6 +71,7 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
     check_logs(config)
     exp = gated.build(config)
     folder.change(path, config)
+    folder.record_resumed(path)
     return exp, path
 
 

@@ -1,8 +1,8 @@
 """The run folder: its files, and how it is made, found and read. No run overwrites another.
 
 config.yaml          the resolved configuration, written last: a folder with it is a run
-meta.json            command, versions, commit, hardware (provenance.py), the groups if there are several, and what
-                     config.yaml and the credit functions must be
+meta.json            command, versions, commit, hardware (provenance.py), also of processes that continued the run, the
+                     groups if there are several, and what config.yaml and the credit functions must be
 tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each, and
                      tfcaf/CONTROL/NAME.py for each with a control
 task.py              the task function, of a method that has one
@@ -44,6 +44,7 @@ TFCAFS = "tfcaf"  # the folder of the functions of a sweep
 RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
 RECORDED_ON_RESUME = ("total_steps", "wandb.mode", "tensorboard")  # keys of config.yaml that `resume=` may change
 FILES = "files"  # key of meta.json: keys of config.yaml, its fingerprint, and SHA-256 of the credit functions
+RESUMED = "resumed"  # key of meta.json: origins of the processes that have continued the run
 ID = "id"  # key of meta.json: of no other folder, also if one is made again at its path
 
 
@@ -251,6 +252,14 @@ def check_total_steps(path: Path, total_steps: int) -> None:
     steps += [checkpoint.step_of(p) for group in groups for p in checkpoint.newest_first(group / CHECKPOINTS)]
     if total_steps < (reached := max(steps, default=0)):
         raise UserError(f"total_steps={total_steps} is less than the {reached:,} env steps that {path} has reached")
+
+
+def record_resumed(path: Path) -> None:
+    """Add command, commit and hardware of the process that continues a run to its meta.json."""
+    with locked(path):
+        meta = files.read_json(path / META)
+        meta[RESUMED] = [*meta.get(RESUMED, []), provenance.describe()]
+        files.write_atomically(path / META, json.dumps(meta, indent=2) + "\n")
 
 
 def change(path: Path, config: Config) -> None:

@@ -199,6 +199,10 @@ def from_dict(content: Any) -> Plan:
                 raise UserError(
                     f"cells name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"
                 )
+    for kind, entries in (("tasks", plan.tasks), ("methods", plan.methods)):
+        shown = [entry.label or name for name, entry in entries.items()]
+        if repeated := [label for i, label in enumerate(shown) if label in shown[:i]]:
+            raise UserError(f"two {kind} have the label {repeated[0]!r}: a report could not tell them apart")
     if plan.reference is not None and plan.reference not in plan.methods:
         raise UserError(f"reference {plan.reference!r} is no method: {suggest(plan.reference, plan.methods)}")
     return plan

@@ -193,7 +193,9 @@ def open_folder(work: Work, training: Training, machine: Config | None) -> tuple
         path, config = folder.load(str(training.found.path))
         folder.check_parts(path, resumes=True)
         print(f"continued in {path}")
-        return gated.build(on(machine, config)), path
+        exp = gated.build(on(machine, config))
+        folder.record_resumed(path)
+        return exp, path
     path = trainings.new_folder(training, work.runs)
     exp = gated.build(on(machine, of_cells.config_of_all(training.cells)))
     groups = grouping.choose(exp)

@@ -101,6 +101,9 @@ def test_killed_interrupted_and_resumed_equals_never_stopped(whole: Path, tmp_pa
     assert "the uniformly random policy" in capsys.readouterr().out
     result = json.loads((path / folder.RESULT).read_text())
     assert result == json.loads((whole / folder.RESULT).read_text())
+    meta = json.loads((path / folder.META).read_text())
+    assert [set(each) <= set(meta) for each in meta[folder.RESUMED]] == [True, True]
+    assert folder.RESUMED not in json.loads((whole / folder.META).read_text())
 
 
 @pytest.mark.thorough

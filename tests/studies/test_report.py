@@ -282,6 +282,19 @@ def test_a_mistake_in_a_figure_is_one_sentence(figure: dict[str, Any], sentence:
     assert "\n" not in str(caught.value)
 
 
+def test_labels_tell_tasks_and_methods_apart():
+    with pytest.raises(UserError, match="two methods have the label 'VDN': a report could not tell them apart"):
+        plan.from_dict(content(TASKS, METHODS | {"other": "VDN"}))
+
+
+def test_every_commit_that_trained_a_result_is_named(made: Study, tmp_path: Path):
+    path = tmp_path / "results" / "duty_n3" / "vdn.json"
+    continued = json.loads(path.read_text())
+    continued["provenance"]["resumed"] = [{"commit": "fedcba9876543210"}, {"commit": "fedcba9876543210"}]
+    path.write_text(json.dumps(continued))
+    assert "| duty, N=3 | VDN | 0 to 4 | 100k | 1.0 min | 10 | 0123456, fedcba9 | A |" in text(made, tmp_path)
+
+
 def test_a_reference_is_a_method():
     with pytest.raises(UserError, match="reference 'vdm' is no method: did you mean 'vdn'"):
         plan.from_dict(content(TASKS, METHODS, reference="vdm"))

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from qllm_jax.run.folder import RESUMED
 from qllm_jax.studies import plan
 from qllm_jax.studies.report.measured import Measured, Result
 from qllm_jax.studies.report.tables import NONE, markdown, steps_text
@@ -66,7 +67,7 @@ def cells_table(data: Measured, machines: Sequence[str]) -> str:
     """Return a row for each result."""
     rows = []
     for (task, method), result in data.results.items():
-        content, commit = result.content, result.content["provenance"].get("commit") or "-"
+        content = result.content
         rows.append(
             [
                 data.task_label(task),
@@ -75,11 +76,18 @@ def cells_table(data: Measured, machines: Sequence[str]) -> str:
                 steps_text(content["env_steps"]),
                 wall_text(content["wall_s"]),
                 str(content["runs_at_once"]),
-                f"{commit[:7]}{'+dirty' if commit.endswith('+dirty') else ''}",
+                commits_text(content["provenance"]),
                 letter(machines.index(machine_of(result))),
             ]
         )
     return markdown(["task", "method", "seeds", "env steps", "wall time", "runs", "commit", "machine"], rows)
+
+
+def commits_text(origin: dict[str, Any]) -> str:
+    """Name the commits of the processes that trained a run, in short."""
+    commits = [each.get("commit") or "-" for each in (origin, *origin.get(RESUMED, []))]
+    short = [commit[:7] + ("+dirty" if commit.endswith("+dirty") else "") for commit in commits]
+    return ", ".join(dict.fromkeys(short))
 
 
 def questions(data: Measured) -> str:
