@@ -158,7 +158,9 @@ def td_loss(
     loss, metrics = iql.td_loss(method.core, params, target_params, batch, view, hp)
     if method.decoder is None:
         return loss, metrics
-    credit = credit_of(method, params, factors_of(method, params, batch, view))
+    factors = factors_of(method, params, batch, view)
+    # Masked before the network, whose gradient would be NaN for a factor that is NaN after the end.
+    credit = credit_of(method, params, jnp.where(batch.mask_t[..., None, None] > 0, factors, 0.0))
     returned = jnp.sum(batch.mask_t * batch.reward_t, 0)  # (B,)
     apart = jnp.sum(batch.mask_t * jnp.sum(credit, -1), 0) - returned
     fit = jnp.mean(apart**2) / jnp.maximum(jnp.mean(returned**2), LEAST_RETURN)

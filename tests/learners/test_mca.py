@@ -142,6 +142,21 @@ def test_a_network_of_factors_is_fitted_to_the_team_s_return(tmp_path: Path):
     assert right > wrong + 0.5
 
 
+def test_factors_that_are_infinite_after_the_end_are_not_learned_from(tmp_path: Path):
+    file = tmp_path / "factors.py"
+    # The last food is gone in steps after termination alone.
+    file.write_text(
+        "def credit(state, actions, reward, next_state):\n"
+        "    gone = jnp.sum(state['food_level']) == 0\n"
+        "    return jnp.where(gone, jnp.inf, jnp.ones((2, 2)) * reward)\n"
+    )
+    batch = batches(ENDS)
+    assert not batch.mask_t.all()
+    state, metrics = updated(learners.make("mca", core_of(ENDS, 4), function=str(file), decoder_dim=4), batch, 2)
+    assert jnp.isfinite(metrics["loss"])
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
 def test_parameters_by_hand(tmp_path: Path):
     core = core_of(sized(2, 5, 4, 3), 8)
     # Input and two ids to 8, a GRU of 8 with two biases, 3 values.

@@ -148,6 +148,8 @@ def _whole(path: Path) -> Result:
         for part in ("env", "algo"):
             content["config"][part]["name"]
         content["final"]["episodes"]
+    except UserError as error:  # it is no JSON
+        raise UserError(f"{error}; remove it, and train the cell") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: it is not the result of a cell; remove it, and train the cell") from error
     return found
