@@ -282,15 +282,14 @@ def test_a_machine_that_fails_in_a_round_leaves_what_was_decided(tmp_path: Path,
     assert "could not be verified" in json.loads((path / "summary.json").read_text())["stopped"]
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does():
-    token = process.IS_COMMAND.set(True)
-    try:
-        with pytest.raises(KeyboardInterrupt), process.sigterm_interrupts():
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        process.IS_COMMAND.reset(token)
+def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch):
     before = signal.getsignal(signal.SIGTERM)
-    with process.sigterm_interrupts():  # in a program that calls us as a library
+    monkeypatch.setattr(process, "owns_signals", lambda: True)
+    with pytest.raises(KeyboardInterrupt), process.sigterm_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr(process, "owns_signals", lambda: False)  # in a program that calls us as a library
+    with process.sigterm_interrupts():
         assert signal.getsignal(signal.SIGTERM) is before
 
 
