@@ -12,8 +12,8 @@ from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_INT = 10**6  # exclusive
 MAX_EXPONENT = 8
-# Names of dtypes of less than 32 bits, in which positions lose most of their digits.
-NARROW = re.compile(r"[<>=|]?(b?float(16|8_\w+|[46]_\w+)|half|f2|[iu][12]|u?int(2|4|8|16))")
+# Names of floats of less than 32 bits, in which positions lose most of their digits. Whole numbers that wrap are SCALE's.
+NARROW = re.compile(r"[<>=|]?(b?float(16|8_\w+|[46]_\w+)|half|f2)")
 
 
 class Scope(NamedTuple):
@@ -218,7 +218,7 @@ def _check_constant(node: ast.Constant, scope: Scope) -> None:
         hint = 'strings are for state["..."] and as arguments of jnp functions; infinity is jnp.inf'
         raise error(node, scope, "a string in this place", hint)
     if isinstance(node.value, str) and _is_argument(node, scope) and NARROW.fullmatch(node.value):
-        raise error(node, scope, f"the dtype {node.value!r}", "compute in float32, and count in int32")
+        raise error(node, scope, f"the dtype {node.value!r}", "compute in float32")
     if isinstance(node.value, (bytes, complex)):
         raise error(node, scope, f"a {type(node.value).__name__} value", "use real numbers")
     if isinstance(node.value, int) and node.value >= MAX_INT:
