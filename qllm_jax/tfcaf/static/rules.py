@@ -12,7 +12,8 @@ from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_INT = 10**6  # exclusive
 MAX_EXPONENT = 8
-# Names of floats of less than 32 bits, in which positions lose most of their digits. Whole numbers that wrap are SCALE's.
+# Names of floats of less than 32 bits, in which positions lose most of their digits. Whole numbers that wrap are found
+# by SCALE.
 NARROW = re.compile(r"[<>=|]?(b?float(16|8_\w+|[46]_\w+)|half|f2)")
 
 
