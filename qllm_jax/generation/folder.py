@@ -23,7 +23,7 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.providers import replay
 from qllm_jax.llm.types import Llm
 from qllm_jax.program import experiment
-from qllm_jax.run.folder import LOCK, claim, locked
+from qllm_jax.run.folder import claim, is_taken, locked
 from qllm_jax.run.provenance import commit, version
 
 CONFIG = "generate.yaml"  # for people; a config.yaml would make the folder a run of training
@@ -128,7 +128,7 @@ def _make(config: Settings, model: str) -> Path:
     if not config.run_dir:
         return claim(_default_path(config, model), is_default=True)
     path = files.expanded(config.run_dir)
-    if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
+    if is_taken(path):
         is_generation = (path / transcripts.NAME).is_file()
         way = f": go on with {resume_command(path)}" if is_generation else ", and is no generation: remove it"
         raise UserError(f"run_dir {str(path)!r} exists already{way}, or choose another")

@@ -89,7 +89,8 @@ def train(
         if i > 0:
             before = training
             training = [before[i] for i in halving.best([results[i].last for i in before], rung.size)]
-            on_end([i for i in before if i not in training], results, random)
+            if left_out := [i for i in before if i not in training]:
+                on_end(left_out, results, random)
         for number, group in enumerate(groups):
             if not (members := [i for i in training if i in group.functions]):
                 continue

@@ -62,13 +62,18 @@ def new_path(config: Config, task: str) -> Path:
 
 
 def check_empty(path: Path) -> None:
-    """UserError if there is anything but an empty folder, which may have a lock."""
+    """UserError if the path is taken."""
     if (path / CONFIG).exists():
         raise UserError(
             f"run_dir {str(path)!r} exists already: continue it with resume={path}, or choose another run_dir"
         )
-    if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
+    if is_taken(path):
         raise UserError(f"run_dir {str(path)!r} exists already, and is no run: choose another run_dir")
+
+
+def is_taken(path: Path) -> bool:
+    """True if there is anything but an empty folder, which may have a lock."""
+    return path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir()))
 
 
 def claim(path: Path, is_default: bool) -> Path:

@@ -32,6 +32,21 @@ def test_a_text_is_verified_once_and_the_first_answer_is_as_the_stored_one(tmp_p
     assert verified == [("src", "a.py")]
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "finish", "problem"),
+    [
+        ("", "content_filter", "a filter of the server has removed the reply (finish_reason content_filter)"),
+        ("hm " * 500, "stop", "the reply is empty after 1,500 characters of reasoning: the server may take the answer"),
+        ("", "stop", "the reply is empty"),
+    ],
+)
+def test_a_reply_without_text_is_refused_with_the_reason_that_the_server_gives(reasoning, finish, problem):
+    reply = Reply(" ", reasoning, finish, Usage(1, 1, None, None), "m", "2026-06-01")
+    found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
+    assert found.verdict.code == "EXTRACT"
+    assert found.verdict.problem.startswith(problem)
+
+
 @pytest.mark.parametrize(("wanted", "returned", "code"), [(True, 1, "SHAPE"), (False, 3, "SHAPE"), (True, 3, "OK")])
 def test_factors_are_refused_where_credit_was_asked_for_and_the_other_way_round(wanted: bool, returned: int, code: str):
     passed = Verdict("OK", "L8", "", None, "", sha256("src"), {"credit": {"factors": returned}})

@@ -136,6 +136,7 @@ PERMANENT = {
     "404": (error(404, "no model m"), "no such model or address (llm.model, llm.base_url) (HTTP 404: "),
     "400": (error(400, "temperature is not supported"), "temperature is not supported"),
     "422": (error(422, "bad field"), "refuses the request (HTTP 422: "),
+    "code_in_words": (Answer('{"error": {"message": "no", "code": "401"}}'), "the answer has no message but"),
     "429_quota": (error(429, "quota", code="insufficient_quota"), "out of credit (HTTP 429: "),
 }
 
@@ -182,6 +183,13 @@ def test_waits_double_unless_the_server_names_one(tmp_path: Path, waits: list[fl
     assert asked.reply is not None
     assert waits[:5] == [1.0, 7.0, 4.0, 1.5, 16.0]
     assert 90 < waits[5] <= 100
+
+
+def test_a_wait_of_nothing_is_the_usual_one(tmp_path: Path, waits: list[float]):
+    past = email.utils.formatdate(time.time() - 100, usegmt=True)
+    answers = [error(429, "a", Retry_After="0"), error(429, "b", Retry_After=past), GOOD]
+    assert asked_of(tmp_path, answers, backoff_s=1.0).reply is not None
+    assert waits == [1.0, 2.0]
 
 
 def test_a_wait_that_is_too_long_stops_instead(tmp_path: Path, waits: list[float]):

@@ -23,11 +23,34 @@ from qllm_jax.tfcaf.static.vocabulary import Kind
 
 
 @dataclass(frozen=True)
+class _Named:
+    """A part of a configuration with its name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _Config:
+    """Parts of a configuration that a report reads."""
+
+    env: _Named
+    algo: _Named
+
+
+@dataclass(frozen=True)
+class _Final:
+    """Keys of a final evaluation, beside its metrics."""
+
+    episodes: PositiveInt
+
+
+@dataclass(frozen=True)
 class _Content:
-    """What a report reads of a result file, beside arrays."""
+    """Keys of a result file that a report reads, beside its arrays."""
 
     overrides: list[str]
-    config: dict[str, Any]
+    config: _Config
+    final: _Final
     seeds: list[int]
     n_agents: PositiveInt
     env_steps: PositiveInt
@@ -145,13 +168,9 @@ def _whole(path: Path) -> Result:
             raise ValueError(shape)
         if any(scores.shape != shape[:1] or not np.all(np.isfinite(scores)) for scores in found.final.values()):
             raise ValueError(shape)
-        for part in ("env", "algo"):
-            content["config"][part]["name"]
-        content["final"]["episodes"]
-    except UserError as error:  # it is no JSON
-        raise UserError(f"{error}; remove it, and train the cell") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: it is not the result of a cell; remove it, and train the cell") from error
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        problem = error if isinstance(error, UserError) else f"{path} is damaged: it is not the result of a cell"
+        raise UserError(f"{problem}; remove it, and train the cell") from error
     return found
 
 
