@@ -3,7 +3,7 @@
 Their root seed is one that training refuses, so that no function is chosen by the seeds of reported results.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -64,17 +64,18 @@ class Group(NamedTuple):
     runs: RunState
 
 
-# Indices of functions that have trained to their end, the results of all, and the return of the random policy.
-OnEnd = Callable[[Sequence[int], Sequence[Result], float], None]
+class Trained(NamedTuple):
+    """A function that has trained to its end."""
+
+    function: int  # its index
+    result: Result
+    random: float  # return of the uniformly random policy
 
 
-def train(
-    plan: Plan, sources: Sequence[str], check: Callable[[], None], on_end: OnEnd = lambda *_: None
-) -> tuple[list[Result], float]:
-    """Train with each of the verified `sources`; return the results, and the return of the uniformly random policy.
+def train(plan: Plan, sources: Sequence[str], check: Callable[[], None]) -> Iterator[Trained]:
+    """Train with each of the verified `sources`; yield each function as it ends, those that a halving leaves out, too.
 
-    `check` is called before each part of the training, and may raise. `on_end` is called with each function once, when
-    it is done: with those that a halving leaves out, too. Raises `UserError` if the training cannot run.
+    `check` is called before each part of the training, and may raise. Raises `UserError` if the training cannot run.
     """
     devices.use_cores()
     compile_cache.enable()
@@ -89,8 +90,7 @@ def train(
         if i > 0:
             before = training
             training = [before[i] for i in halving.best([results[i].last for i in before], rung.size)]
-            if left_out := [i for i in before if i not in training]:
-                on_end(left_out, results, random)
+            yield from (Trained(i, results[i], random) for i in before if i not in training)
         for number, group in enumerate(groups):
             if not (members := [i for i in training if i in group.functions]):
                 continue
@@ -99,8 +99,7 @@ def train(
                 groups[number] = group = _advance(group, stop, results, training)
             _add_use(group, use_of(group.clock, group.runs, group.exp.hp), results, training)
             if rung is rungs[-1]:
-                on_end(members, results, random)
-    return results, random
+                yield from (Trained(i, results[i], random) for i in members)
 
 
 def _experiment(plan: Plan, sources: Sequence[str]) -> Experiment:

@@ -4,7 +4,7 @@ The paper's evaluator only reads the functions. Results are stored in the transc
 to its end: one that was trained in an earlier round, or in a process that was stopped since, is not trained again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -101,10 +101,9 @@ def _of_older_version(sources: Mapping[int, str], curves: Mapping[str, Any]) -> 
     return Found({i: Result(curves["steps"], [[mean] for mean in row]) for i, row in rows}, curves["random"])
 
 
-def add_results(transcript: Transcript, sources: list[str], results: list[Result], random: float) -> None:
-    """Store the results of short trainings with `sources`."""
-    plain, digests = [result._asdict() for result in results], [sha256(source) for source in sources]
-    transcripts.append(transcript, "trial", sources_sha256=digests, results=plain, random=random)
+def add_result(transcript: Transcript, source: str, result: Result, random: float) -> None:
+    """Store the result of a short training with `source`. The lists are those of older versions, of a whole pool."""
+    transcripts.append(transcript, "trial", sources_sha256=[sha256(source)], results=[result._asdict()], random=random)
 
 
 def _train_missing(client: Client, plan: Plan, round_: int, sources: Mapping[int, str]) -> None:
@@ -112,13 +111,10 @@ def _train_missing(client: Client, plan: Plan, round_: int, sources: Mapping[int
     missing = [s for s in dict.fromkeys(sources.values()) if find_pool(client.transcript, {0: s}) is None]
     size = f"{len(missing)} functions, {plan.seeds} seeds, {plan.steps:,} steps each on average"
     client.log(f"round {round_}: short trainings with {size}")
-
-    def on_end(indices: Sequence[int], results: Sequence[Result], random: float) -> None:
-        add_results(client.transcript, [missing[i] for i in indices], [results[i] for i in indices], random)
-
     with device_work(client, "short trainings") as check:
         try:
-            train(plan, missing, check, on_end)
+            for trained in train(plan, missing, check):
+                add_result(client.transcript, missing[trained.function], trained.result, trained.random)
         except UserError as error:
             raise UserError(f"select=train: {error}") from error
         except jax.errors.JaxRuntimeError as error:  # most often: the memory of the device is full

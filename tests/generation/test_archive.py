@@ -13,7 +13,7 @@ from scripted import arguments, fenced, function, gates, is_evaluator, judgement
 from qllm_jax.generate import generate
 from qllm_jax.generation import archive, likeness, settings, trials
 from qllm_jax.generation.archive import SAME_TREE
-from qllm_jax.generation.trial_training import Result
+from qllm_jax.generation.trial_training import Result, Trained
 from qllm_jax.generation.types import Attempt, Candidate, Likeness, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
@@ -94,10 +94,10 @@ def test_a_generation_with_near_duplicates(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(likeness, "outputs", lambda source, task: np.array([[float(sum(map(ord, source))), 1.0]]))
     trained = []
 
-    def train(plan, sources, check, on_end):
+    def train(plan, sources, check):
         del plan, check
         trained.append(sources)
-        on_end(range(len(sources)), [Result([100], [[1.0, 2.0]]) for _ in sources], 0.0)
+        yield from (Trained(i, Result([100], [[1.0, 2.0]]), 0.0) for i in range(len(sources)))
 
     monkeypatch.setattr(trials, "train", train)
     path = tmp_path / "run"

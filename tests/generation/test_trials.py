@@ -9,7 +9,7 @@ from qllm_jax import config
 from qllm_jax.errors import UserError
 from qllm_jax.generation import evaluator, trial_training, trials
 from qllm_jax.generation.prompts import Prompts
-from qllm_jax.generation.trial_training import Plan, Result
+from qllm_jax.generation.trial_training import Plan, Result, Trained
 from qllm_jax.generation.types import Attempt, Candidate, Pool, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
@@ -38,11 +38,12 @@ POOL = Pool(1, None, (candidate(1, EQUAL), candidate(2, FIRST)))
 @pytest.fixture(scope="module")
 def three() -> tuple[list[Result], float, int]:
     """Results, return of the random policy, and calls of `check`."""
-    checks, ended = [], []
-    on_end = lambda indices, results, random: ended.extend((i, len(results[i].steps)) for i in indices)
-    results, random = trial_training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1), on_end)
-    assert sorted(ended) == [(i, len(result.steps)) for i, result in enumerate(results)]  # each once, at its end
-    return results, random, len(checks)
+    checks = []
+    ended = sorted(
+        trial_training.train(PLAN, [EQUAL, FIRST, SECOND], lambda: checks.append(1)), key=lambda e: e.function
+    )
+    assert [each.function for each in ended] == [0, 1, 2]  # each once, at its end
+    return [each.result for each in ended], ended[0].random, len(checks)
 
 
 @pytest.mark.thorough
@@ -82,7 +83,8 @@ def test_groups_are_functions_and_their_runs_the_same_seeds():
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_a_function_side_by_side_learns_what_it_learns_alone(three: tuple[list[Result], float, int]):
-    (alone,), _ = trial_training.train(PLAN, [FIRST], lambda: None)
+    (trained,) = trial_training.train(PLAN, [FIRST], lambda: None)
+    alone = trained.result
     n = len(three[0][1].steps)
     np.testing.assert_allclose(three[0][1].returns, alone.returns[:n], atol=1e-3)
 
@@ -107,13 +109,13 @@ def stub_train(monkeypatch: pytest.MonkeyPatch, n_trained: int | None = None) ->
     """Replace short trainings by CURVES; with `n_trained`, Ctrl-C after so many. Return the sources of each call."""
     calls = []
 
-    def train(plan, sources, check, on_end):
+    def train(plan, sources, check):
         del plan, check
         calls.append(sources)
         for i in range(len(sources)):
             if i == n_trained:
                 raise KeyboardInterrupt
-            on_end([i], CURVES, -4.0)
+            yield Trained(i, CURVES[i], -4.0)
 
     monkeypatch.setattr(trials, "train", train)
     return calls
