@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,10 +11,14 @@ LEAST_VAR = 1e-2
 
 
 class ValueStats(NamedTuple):
-    """Faded moments of all returns so far."""
+    """Faded moments of all returns so far.
+
+    The variance is kept, not the mean of squares: their difference from a squared mean has few digits in float32 where
+    the mean is large.
+    """
 
     mean: Float[Array, ""]
-    square: Float[Array, ""]
+    var: Float[Array, ""]
     weight: Float[Array, ""]  # what the fading leaves of a constant 1
 
 
@@ -25,19 +30,22 @@ def initial() -> ValueStats:
 def update(stats: ValueStats, returns: Array, mask: Array) -> ValueStats:
     """Merge the returns where `mask` is 1; as given if one of them is not finite, or where there is none."""
     count = jnp.sum(mask)
-    mean = lambda x: jnp.sum(mask * x) / jnp.maximum(count, 1.0)
-    seen = ValueStats(mean(returns), mean(returns**2), jnp.ones(()))
-    use = jnp.isfinite(seen.square) & (count > 0)
-    merge = lambda old, new: jnp.where(use, FADE * old + (1.0 - FADE) * new, old)
-    return ValueStats(*map(merge, stats, seen))
+    mean_of = lambda x: jnp.sum(mask * x) / jnp.maximum(count, 1.0)
+    mean = mean_of(returns)
+    var = mean_of((returns - mean) ** 2)
+    weight = FADE * stats.weight + (1.0 - FADE)
+    share = (1.0 - FADE) / weight  # of these returns in the moments; 1 at the first update
+    shift = mean - stats.mean
+    merged = ValueStats(
+        stats.mean + share * shift, (1.0 - share) * (stats.var + share * shift**2) + share * var, weight
+    )
+    use = jnp.isfinite(var) & (count > 0)
+    return jax.tree.map(lambda new, old: jnp.where(use, new, old), merged, stats)
 
 
 def moments(stats: ValueStats) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean and standard deviation; before the first update 0 and 1."""
-    weight = jnp.maximum(stats.weight, 1e-5)
-    mean = stats.mean / weight
-    var = jnp.maximum(stats.square / weight - mean**2, LEAST_VAR)
-    return mean, jnp.where(stats.weight > 0, jnp.sqrt(var), 1.0)
+    return stats.mean, jnp.where(stats.weight > 0, jnp.sqrt(jnp.maximum(stats.var, LEAST_VAR)), 1.0)
 
 
 def normalize(stats: ValueStats, x: Array) -> Array:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env
 from qllm_jax import mixers
@@ -45,6 +45,11 @@ class Labelling(NamedTuple):
 
 
 SUSPECT = "suspect"  # key beside the metrics of an update: see `batches.suspect`
+
+
+def is_finite(metrics: dict[str, Array]) -> Bool[Array, ""]:
+    """Return whether an update with these metrics was finite."""
+    return jnp.all(jnp.stack([jnp.isfinite(value) for name, value in metrics.items() if name != SUSPECT]))
 
 
 class Learner(NamedTuple):

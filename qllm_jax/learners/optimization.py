@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Int
 
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.errors import UserError
-from qllm_jax.learners.base import SUSPECT, Core
+from qllm_jax.learners import base
+from qllm_jax.learners.base import SUSPECT, Core, LearnerState
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -63,7 +64,23 @@ def minibatches(part: str, key: jax.Array, batch: Episode, epochs: int, count: i
     return jax.vmap(one)(jax.random.split(key, epochs)).reshape(epochs * count, -1)
 
 
-def over_steps(metrics: dict[str, Array]) -> dict[str, Array]:
-    """Means of the metrics of several steps, (steps,) each; SUSPECT is that of the first step that was not finite."""
-    first = jnp.argmin(jnp.isfinite(metrics["loss"]))
-    return {name: value[first] if name == SUSPECT else jnp.mean(value) for name, value in metrics.items()}
+def scan_minibatches(
+    step: Callable[[LearnerState, Array, Hp], tuple[LearnerState, dict[str, Array]]],
+    state: LearnerState,
+    order: Int[Array, "steps rows"],
+    hp: Hp,
+) -> tuple[LearnerState, dict[str, Array]]:
+    """Take `step(state, rows, hp)` for each row of `order`; none is taken after one that was not finite.
+
+    Metrics are means over all steps; SUSPECT is that of the first step that was not finite.
+    """
+
+    def one(carry: tuple[LearnerState, Hp], rows: Array) -> tuple[tuple[LearnerState, Hp], dict[str, Array]]:
+        state, hp = carry
+        state, metrics = step(state, rows, hp)
+        return (state, hp._replace(grad_clip=jnp.where(base.is_finite(metrics), hp.grad_clip, jnp.nan))), metrics
+
+    (state, _), metrics = jax.lax.scan(one, (state, hp), order)
+    first = jnp.argmin(jax.vmap(base.is_finite)(metrics))
+    over = lambda name, value: value[first] if name == SUSPECT else jnp.mean(value)
+    return state, {name: over(name, value) for name, value in metrics.items()}

@@ -108,8 +108,9 @@ def update(
     rollout = prepare_rollout(method, state, batch, hp)
     order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
     state = state._replace(reward_stats=stats, key=key)
-    state, metrics = jax.lax.scan(lambda state, rows: step(method, state, take(rollout, rows), hp), state, order)
-    return state, optimization.over_steps(metrics) | {"target": batches.agents_mean(rollout.returns, batch.mask_t)}
+    one = lambda state, rows, hp: step(method, state, take(rollout, rows), hp)
+    state, metrics = optimization.scan_minibatches(one, state, order, hp)
+    return state, metrics | {"target": batches.agents_mean(rollout.returns, batch.mask_t)}
 
 
 def take(rollout: Rollout, rows: Array) -> Rollout:

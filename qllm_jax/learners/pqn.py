@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
@@ -49,21 +49,23 @@ def update(
 ) -> tuple[LearnerState, dict[str, Array]]:
     """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
     del recent, copy_target
-    core = method.core
-    stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
+    stats, batch = targets.standardize_rewards(method.core, state.reward_stats, batch)
     key, key_order = jax.random.split(state.key)
-
-    def step(state: LearnerState, rows: Array) -> tuple[LearnerState, dict[str, Array]]:
-        part = jax.tree.map(lambda x: x[:, rows], batch)
-        grads, metrics = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)
-        params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
-        slot, episode = metrics[base.SUSPECT] // len(rows), rows[metrics[base.SUSPECT] % len(rows)]
-        metrics |= {"grad_norm": optax.tree.norm(grads), base.SUSPECT: slot * batch.reward_t.shape[1] + episode}
-        return state._replace(params=params, opt_state=opt_state), metrics
-
     order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
-    state, metrics = jax.lax.scan(step, state._replace(reward_stats=stats, key=key), order)
-    return state, optimization.over_steps(metrics)
+    state = state._replace(reward_stats=stats, key=key)
+    return optimization.scan_minibatches(partial(step, method.core, batch), state, order, hp)
+
+
+def step(
+    core: Core, batch: Episode, state: LearnerState, rows: Int[Array, " rows"], hp: Hp
+) -> tuple[LearnerState, dict[str, Array]]:
+    """One step on the episodes `rows` of a batch."""
+    part = jax.tree.map(lambda x: x[:, rows], batch)
+    grads, metrics = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)
+    params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
+    slot, episode = metrics[base.SUSPECT] // len(rows), rows[metrics[base.SUSPECT] % len(rows)]
+    metrics |= {"grad_norm": optax.tree.norm(grads), base.SUSPECT: slot * batch.reward_t.shape[1] + episode}
+    return state._replace(params=params, opt_state=opt_state), metrics
 
 
 def loss(core: Core, params: Params, batch: Episode, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:

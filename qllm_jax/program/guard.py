@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int
 
 from qllm_envs import EnvState
 from qllm_jax.core.types import Clock, Episode, Hp
-from qllm_jax.learners.base import SUSPECT
+from qllm_jax.learners.base import SUSPECT, is_finite
 
 NONE = -1  # env steps of a run without a fault
 
@@ -46,8 +46,7 @@ def after_update(
     `episodes` are the time-major batch and the newest episodes from which the update learned.
     """
     logged = {name: value for name, value in metrics.items() if name != SUSPECT}
-    all_finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in logged.values()]))
-    is_first = ~all_finite & (fault.env_steps == NONE)
+    is_first = ~is_finite(metrics) & (fault.env_steps == NONE)
     found = Fault(
         clock.env_steps,
         ~jnp.all(jnp.stack([jnp.isfinite(value) for name, value in logged.items() if name.endswith("loss")])),
