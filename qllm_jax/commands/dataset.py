@@ -142,4 +142,5 @@ def describe(exp: Experiment, path: Path, found: list[Stored]) -> dict[str, Any]
     }
     source |= {"runs": [run.record_fields for run in runs], "commit": provenance.describe().get("commit")}
     task = format_of.describe(exp.env.spec, jax.eval_shape(exp.env.reset, jax.random.key(0)))
+    task[format_of.LIMIT] = exp.config.env["time_limit_is_terminal"]
     return {**task, "episodes": sum(len(each.number) for each in found), "source": source, "explanations": texts}

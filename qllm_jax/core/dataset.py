@@ -11,9 +11,10 @@ Arrays of the NPZ, with E episodes, T steps, N agents, A actions, O numbers of a
     number (E,) int32            of the episode: a run counts those that it stores, from 0
     obs (E, T+1, N, O)           avail (E, T+1, N, A) bool                 field/NAME (E, T+1, ...)
 
-The JSON has `format`, `version`, `task`, `environment` (its name and options), the sizes, where the episodes are from,
-and `explanations`, a list of objects with `run`, `number`, `text` and `agents` (agent i of the text is agent
-`agents[i]`). Training reads the arrays before `obs`; the rest is computed from the state, for other programs.
+The JSON has `format`, `version`, `task`, `environment` (its name and options), `time_limit_is_terminal`, the sizes,
+where the episodes are from, and `explanations`, a list of objects with `run`, `number`, `text` and `agents` (agent i of
+the text is agent `agents[i]`). Training reads the arrays before `obs`; the rest is computed from the state, for other
+programs.
 """
 
 import json
@@ -31,6 +32,7 @@ from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
 
 FORMAT, VERSION = "qllm_jax.dataset", 1
+LIMIT = "time_limit_is_terminal"  # of the run that played: what its `terminated` says of the last step
 SIZES = ("n_agents", "n_actions", "horizon")  # of a Spec, which must be those of the task
 STATE = "env_state"
 PARTS = {name: f"{name}_t" for name in ("action", "reward", "terminated", "mask", "credit")}  # of Episode, by name
@@ -98,6 +100,13 @@ def check_sidecar(path: Path, env: Env) -> dict[str, Any]:
         theirs, ours = _apart(found["environment"], wanted["environment"])
         raise UserError(f"{path} was played with {theirs}, and the task has {ours}: train on the task of the dataset")
     return found
+
+
+def check_time_limit(path: Path, is_terminal: bool) -> None:
+    """UserError where the run that played took the time limit for a terminal and training does not, or vice versa."""
+    found = files.read_json(sidecar(path), ()).get(LIMIT, is_terminal)  # older files do not tell
+    if found != is_terminal:
+        raise UserError(f"{path} was played with env.{LIMIT}={json.dumps(found)}: set env.{LIMIT} so")
 
 
 def _game(spec: Spec) -> dict[str, Any]:

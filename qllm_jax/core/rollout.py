@@ -130,6 +130,9 @@ def rollout(
         view = env.view(carry.env_state)
         hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
         action = act(gumbel(key_act, env.spec), q, view.avail, epsilon)
+        if env.spec.ends_early:
+            # Steps after the end are as in `padding`, however long other episodes keep the loop going.
+            action = jnp.where(carry.alive, action, carry.last_action)
         out = env.step(key_env, carry.env_state, action)
         terminated = carry.alive & (out.terminated | (out.truncated & time_limit_is_terminal))
         seen = Episode(

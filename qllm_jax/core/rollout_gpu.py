@@ -55,9 +55,11 @@ def rollout(
         state = state_row.unpack(carry.row)
         view = env.view(state)
         memory, q = network(carry.memory, view.obs, carry.last_action)
-        action = act(x[1], q, view.avail, epsilon)
+        action, alive = act(x[1], q, view.avail, epsilon), carry.alive
+        if spec.ends_early:
+            action = jnp.where(alive, action, carry.last_action)  # as in `padding`
         out = env.step(x[0], state, action)
-        row, alive, outcome = state_row.pack(out.state), carry.alive, None
+        row, outcome = state_row.pack(out.state), None
         if spec.ends_early:
             row = jnp.where(alive, row, carry.row)
             outcome = Outcome(jnp.where(alive, out.reward, 0.0), alive & ended(out), alive)

@@ -56,28 +56,42 @@ def test_after_an_early_end_there_is_padding():
     np.testing.assert_array_equal(episode.env_state.t, [0, 1, 2, 2, 2, 2])  # the state stands still
 
 
-def test_a_rollout_that_stops_with_its_last_episode_is_the_one_to_the_horizon():
+def of_two_lengths():
+    """A probe with episodes of 3 and of 5 steps."""
     sound = probe(9, 9, lambda state, actions: 1.0)
 
     def step(key, state, actions):
         after = sound.step(key, state, actions)
         return after._replace(terminated=after.state.t >= jnp.where(state.cue > 0, 3, 5))
 
-    env = sound._replace(step=step)
-    whole = env._replace(spec=env.spec._replace(ends_early=False))
+    return sound._replace(step=step)
+
+
+def episodes(env, keys):
     agent = agents.make(env.spec, 4)
     params = agent.init(jax.random.key(9))
+    one = lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.ones(()), True)
+    return jax.jit(jax.vmap(one))(keys)
 
-    def episodes(env):
-        one = lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.ones(()), True)
-        return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 8))
 
-    stopped, full = episodes(env), episodes(whole)
+def test_a_rollout_that_stops_with_its_last_episode_is_the_one_to_the_horizon():
+    env, keys = of_two_lengths(), jax.random.split(jax.random.key(0), 8)
+    whole = env._replace(spec=env.spec._replace(ends_early=False))
+    stopped, full = episodes(env, keys), episodes(whole, keys)
     assert set(full.mask_t.sum(-1).tolist()) == {3.0, 5.0}
     for name in ("env_state", "reward_t", "terminated_t", "mask_t"):
         jax.tree.map(np.testing.assert_array_equal, getattr(stopped, name), getattr(full, name))
     happened = np.asarray(full.mask_t) > 0
     np.testing.assert_array_equal(stopped.action_t[happened], full.action_t[happened])
+
+
+def test_an_episode_does_not_depend_on_longer_ones_played_beside_it_steps_after_its_end_included():
+    env, keys = of_two_lengths(), jax.random.split(jax.random.key(0), 8)
+    together = episodes(env, keys)
+    first = int(np.argmin(together.mask_t.sum(-1)))
+    alone = episodes(env, keys[first : first + 1])
+    assert together.mask_t[first].sum() == 3
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[first], y[0]), together, alone)
 
 
 def test_who_won_is_asked_of_the_last_state():

@@ -133,6 +133,7 @@ WRONG = {
     "another task": (["env=relay"], "task='duty"),
     "other sizes": (["env=duty", "env.horizon=4"], "horizon=3"),
     "too few": (["algo.batch_episodes=17"], "at most the 16 episodes"),
+    "another meaning of the time limit": (["env.time_limit_is_terminal=false"], "env.time_limit_is_terminal=true: set"),
     "with a critic": (["algo.learner.critic=llm"], "has credit already"),
 }
 
