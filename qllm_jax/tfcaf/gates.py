@@ -32,7 +32,7 @@ from qllm_jax.tfcaf.sandbox import process
 from qllm_jax.tfcaf.semantics import rollouts, task
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.static import text
-from qllm_jax.tfcaf.static.vocabulary import Kind
+from qllm_jax.tfcaf.static.vocabulary import SMALLER, Kind
 from qllm_jax.tfcaf.verdict import CODES, OK, Location, TfcafError, Verdict, raise_unless_ok, refusal, sha256
 
 _CHILD = Path(__file__).parent / "sandbox" / "child.py"
@@ -160,5 +160,4 @@ def _no_outcome(result: process.Result, answer: Answer, file: str, limits: Limit
     else:
         name = signal.Signals(-result.code).name if result.code < 0 else f"exit code {result.code}"
         problem = f"its process died while {answer.activity} ({name}), as it does when memory runs out"
-    hint = "use array operations in place of Python loops, and smaller arrays"
-    return TfcafError("BUDGET", Location(file, None), problem, hint)
+    return TfcafError("BUDGET", Location(file, None), problem, SMALLER)

@@ -169,6 +169,19 @@ def test_the_report_of_a_pass():
     assert 0 < weights["entropy"] < 1
 
 
+def test_notes_of_a_pass_name_an_order_of_agents_a_size_and_a_bias_but_no_comparison_of_jax(warm: WarmGates):
+    ring = "gap = jnp.abs(pos - jnp.roll(pos, -1, axis=0)).sum(-1)"  # commutes with every rotation of the agents
+    large = "return 1.0 + jnp.exp(-gap), -100.0 * jnp.sum(gap)"
+    written = traced.credit(ring, "near = jnp.zeros(3).at[jnp.argmin(gap)].add(1.0)", f"{large} + 0.0 * near.sum()")
+    verdict = warm.verify(written, "mine.py", rollouts.from_config(ENV))
+    assert verdict.ok, verdict
+    assert verdict.report["treats_agents_alike"] is False
+    notes = " | ".join(verdict.report["notes"])
+    for words in ("agents that swap their fields", "the weights sum to", "the bias, times the number of agents"):
+        assert words in notes
+    assert "comparison" not in notes
+
+
 def test_text_that_no_process_needs_to_see():
     for source, code, line in (("x" * 2**15, "STATIC", None), ("a\n\0", "PARSE", 2), ("'\ud800'", "PARSE", None)):
         verdict = gates.verify(source, "mine.py", ENV)

@@ -45,13 +45,13 @@ def zipped(remarks: Remarks | None) -> Callable[..., Any]:
     if remarks is None:
         return zip
 
-    def measured(*given: Any) -> Iterator[tuple]:
+    def measured(*given: Any, strict: bool = False) -> Iterator[tuple]:
         rows = [each if hasattr(each, "__len__") else list(each) for each in given]
         sizes = [len(row) for row in rows]
-        if len(set(sizes)) > 1:
+        if len(set(sizes)) > 1 and not strict:
             remark = f"zip of {' and '.join(map(str, sizes))} stops at the shorter"
             remarks.append((sys._getframe(1).f_lineno, remark))
-        return zip(*rows, strict=False)
+        return zip(*rows, strict=strict)
 
     return measured
 

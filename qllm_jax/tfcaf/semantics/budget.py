@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qllm_jax.tfcaf.jaxprs import inner, operations
+from qllm_jax.tfcaf.static.vocabulary import SMALLER
 from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_OPERATIONS = 3000  # compile time grows with it, and Python loops are unrolled
@@ -57,8 +58,7 @@ def verify(program: Any, end: Location) -> dict[str, float]:
         (f"{constants:,} bytes of constants, more than {MAX_CONSTANTS:,}", constants > MAX_CONSTANTS),
     ):
         if too_much:
-            hint = "use array operations in place of Python loops, and smaller arrays"
-            raise TfcafError("BUDGET", end, f"the program is too large: {problem}", hint)
+            raise TfcafError("BUDGET", end, f"the program is too large: {problem}", SMALLER)
     return {"operations": len(found), "largest_array": largest, "flops": flops, "constant_bytes": constants}
 
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
 from qllm_jax.tfcaf.semantics import intervals, search
+from qllm_jax.tfcaf.semantics.intervals import Interval
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Trial
 
@@ -33,6 +34,7 @@ MOST = 150  # conditions that are forced
 NOTED = 0.5  # share of the states on which a condition breaks the function, from which on there is a note
 
 _COMPARISONS = frozenset({"eq", "ge", "gt", "le", "lt", "ne"})
+_ORDERS = frozenset({"ge", "gt", "le", "lt"})
 _TRUTHS = frozenset({"and", "or", "reduce_and", "reduce_or"})
 _WHOLE = (
     _COMPARISONS | _TRUTHS | frozenset({"floor", "ceil", "round", "sign", "not"})
@@ -126,7 +128,7 @@ class _Kind(NamedTuple):
 def _conditions(trial: Trial, file: str) -> list[Forced]:
     """Return the conditions that depend on the state, with each value that they are forced to."""
     found: list[Forced] = []
-    ranges = intervals.outputs(trial.program, trial.boxes)
+    ranges = intervals.of_operations(trial.program, trial.boxes)
 
     def step(position: int, equation: Any, kinds: Sequence[_Kind], outermost: Any) -> list[_Kind]:
         name, varies = equation.primitive.name, any(kind.varies for kind in kinds)
@@ -141,9 +143,12 @@ def _conditions(trial: Trial, file: str) -> list[Forced]:
     return found
 
 
-def _values(equation: Any, kinds: Sequence[_Kind], interval: tuple[float, float]) -> list[float]:
+def _values(equation: Any, kinds: Sequence[_Kind], ranges: tuple[list[Interval], Interval]) -> list[float]:
     """Return the values to which an operation is forced; none if it is no condition."""
-    name, (low, high) = equation.primitive.name, interval
+    operands, (low, high) = ranges
+    name = equation.primitive.name
+    if name in _ORDERS:
+        return _outcomes(name, *operands)
     if name in _COMPARISONS or (name in _TRUTHS and equation.outvars[0].aval.dtype == jnp.bool_):
         return [0.0, 1.0]
     if name == "reduce_sum" and kinds[0].whole and high - low <= COUNTS:
@@ -156,6 +161,16 @@ def _values(equation: Any, kinds: Sequence[_Kind], interval: tuple[float, float]
     if not rounds and not (name == "gather" and not kinds[0].varies):
         return []
     return sorted({value for value in (low, 0.0, high) if low <= value <= high and np.isfinite(value)})
+
+
+def _outcomes(name: str, a: Interval, b: Interval) -> list[float]:
+    """Return whether an order can hold nowhere (0.0) and everywhere (1.0), by the intervals of what it compares."""
+    (low, _), (_, high) = (a, b) if name in ("lt", "le") else (b, a)  # the left end of the less, the right of the more
+    (_, most), (least, _) = (a, b) if name in ("lt", "le") else (b, a)
+    strict = name in ("lt", "gt")
+    can_hold = low < high if strict else low <= high
+    can_fail = most >= least if strict else most > least
+    return [value for value, possible in ((0.0, can_fail), (1.0, can_hold)) if possible]
 
 
 def _finite(trial: Trial, positions: set[int], inputs: list[np.ndarray], which: Any, values: Any) -> np.ndarray:

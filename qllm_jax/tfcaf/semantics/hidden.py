@@ -115,7 +115,7 @@ def _divides_whole(equation: Any) -> bool:
 
 def _risky(trial: Trial) -> set[int]:
     """Return the positions of operations of whole numbers that may be wrong for all that their ranges tell."""
-    exact, found = intervals.outputs(trial.program, trial.boxes), set()
+    exact, found = [outcome for _, outcome in intervals.of_operations(trial.program, trial.boxes)], set()
 
     def step(position: int, equation: Any, operands: list, outermost: Any) -> list:
         del operands, outermost

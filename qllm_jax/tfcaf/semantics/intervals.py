@@ -32,9 +32,9 @@ def can_be_singular(program: Any, boxes: dict[str, Box], guards: Sequence[Guard]
     return [_may_be_zero(guard.name, found[guard.position][0]) for guard in guards]
 
 
-def outputs(program: Any, boxes: dict[str, Box]) -> list[Interval]:
-    """Return the interval of each operation's exact outcome, in order: whole numbers may not hold it."""
-    return [outcome for _, (_, outcome) in sorted(_walked(program, boxes).items())]
+def of_operations(program: Any, boxes: dict[str, Box]) -> list[tuple[list[Interval], Interval]]:
+    """Return the intervals of each operation's operands and exact outcome, in order: whole numbers may not hold it."""
+    return [ranges for _, ranges in sorted(_walked(program, boxes).items())]
 
 
 def _walked(program: Any, boxes: dict[str, Box]) -> dict[int, tuple[list[Interval], Interval]]:

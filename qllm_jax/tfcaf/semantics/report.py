@@ -14,9 +14,11 @@ from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.sizes_of_weights import LEAST
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
+from qllm_jax.tfcaf.static.vocabulary import KINDS
 
 CONSTANT = 1e-6  # relative spread over states below which weights count as constant
 LARGE, SMALL = 1e3, 1e-3  # weights, times the number of agents as in training, that are worth a note
+LARGE_BIAS = 100.0  # times the number of agents; rewards are standardized to a size of about 1
 IDLE = 0.5  # of the states of rollouts without weights that count, which is worth a note
 ALIKE = 1e-4  # of the largest weight
 _OF_AGENTS = re.compile(r"\beach agent\b|\bfor agents?\b")  # in a field's meaning, as docs/outside.md says
@@ -74,9 +76,15 @@ def treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) ->
     if STATE in seen or not own:
         return None
     own += [NEXT + name for name in own] + [ACTIONS]
-    moved = {name: np.roll(values, 1, axis=1) if name in own else values for name, values in seen.items()}
-    rolled = np.roll(weights.reshape(len(weights), spec.n_agents, -1), 1, axis=1).reshape(weights.shape)
-    return bool(np.abs(trial.run(moved).weights - rolled).max() <= ALIKE * np.abs(weights).max())
+    of_agents = weights.reshape(len(weights), spec.n_agents, -1)
+    agents = np.arange(spec.n_agents)
+    # A swap beside a rotation: neighbors in a ring stay neighbors when all agents move up by one.
+    for order in (np.roll(agents, 1), np.concatenate([agents[:2][::-1], agents[2:]])):
+        moved = {name: values[:, order] if name in own else values for name, values in seen.items()}
+        apart = trial.run(moved).weights - of_agents[:, order].reshape(weights.shape)
+        if np.abs(apart).max() > ALIKE * np.abs(weights).max():
+            return False
+    return True
 
 
 def _is_agents(name: str, field: Field) -> bool:
@@ -84,10 +92,15 @@ def _is_agents(name: str, field: Field) -> bool:
 
 
 def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n_agents: int) -> list[str]:
-    notes = []
+    notes, is_of_values = [], KINDS[checked.signature] == "value"
     total = n_agents * max(-statistics["min"], statistics["max"])
     if not SMALL <= total <= LARGE:
         notes.append(f"weights are of the order of {total:.1e}; Q_tot, its targets and its gradients get that scale")
+    elif not 0.5 <= statistics["sum"] <= 2.0 and statistics["negative_share"] == 0 and is_of_values:
+        sized = f"the weights sum to {statistics['sum']:.3g} on average"
+        notes.append(f"{sized}; training multiplies them by the number of agents, and a sum of 1 is the size of VDN's")
+    if (bias := n_agents * max(-statistics["bias_min"], statistics["bias_max"])) > LARGE_BIAS:
+        notes.append(f"the bias, times the number of agents, reaches {bias:.3g}: Q-values have to make up for it")
     if statistics["sensitivity"] < CONSTANT:
         notes.append("the weights are the same on all states of rollouts: this is a fixed weighting of the agents")
     if statistics["negative_share"] > 0 and not checked.igm:

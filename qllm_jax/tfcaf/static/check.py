@@ -146,5 +146,5 @@ def _check_entry(tree: ast.Module, scope: Scope, kind: Kind) -> ast.FunctionDef:
         raise rules.error(entry, scope, f"`{entry.name}` takes {n_arguments} arguments", define)
     if KINDS[signature] != kind:
         problem = f"a function of kind {kind} is asked for, and this is one of kind {KINDS[signature]}"
-        raise rules.error(entry, scope, problem, define)
+        raise rules.error(entry, scope, problem, f"{define}; or ask for kind={KINDS[signature]}")
     return entry

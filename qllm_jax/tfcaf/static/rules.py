@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from qllm_jax.tfcaf.static.syntax import DROPPED_IMPORTS, NODES, REFUSED
-from qllm_jax.tfcaf.static.vocabulary import BUILTINS, HIGHER, INSTEAD, KEYWORDS, METHODS, MODULES
+from qllm_jax.tfcaf.static.vocabulary import BUILTINS, HARMLESS, HIGHER, INSTEAD, KEYWORDS, METHODS, MODULES, ORDER
 from qllm_jax.tfcaf.verdict import Location, TfcafError
 
 MAX_INT = 10**6  # exclusive
 MAX_EXPONENT = 8
+LIKE = 0.75  # of 1, the likeness from which on another word is suggested
 # Names of floats of less than 32 bits, in which positions lose most of their digits. Whole numbers that wrap are found
 # by SCALE.
 NARROW = re.compile(r"[<>=|]?(b?float(16|8_\w+|[46]_\w+)|half|f2)")
@@ -68,7 +69,8 @@ def apply(node: ast.AST, scope: Scope) -> None:
         raise error(node, scope, f"{what} is not allowed", hint)
     for _, value in ast.iter_fields(node):  # names, attributes, keywords, strings: wherever a tree holds text
         if isinstance(value, str) and "__" in value:
-            raise error(node, scope, f"`{value}` has a double underscore", "choose another name")
+            hint = "leave this block out" if value == "__name__" else "choose another name"
+            raise error(node, scope, f"`{value}` has a double underscore", hint)
     if rule := _RULES.get(type(node)):
         rule(node, scope)
 
@@ -188,7 +190,10 @@ def _check_call(node: ast.Call, scope: Scope) -> None:
     if not (by_name or by_map or isinstance(func, ast.Attribute)):
         raise error(node, scope, "something other than a named function is called", "call functions by their own name")
     for i in HIGHER.get(path(func), ()):
-        given = node.args[i] if i < len(node.args) else None
+        if i >= len(node.args):
+            hint = f"pass all arguments without keywords, in order: {ORDER[path(func)]}"
+            raise error(node, scope, f"`{path(func)}` has no function in place {i + 1}", hint)
+        given = node.args[i]
         nested = isinstance(given, ast.Call) and path(given.func) == "jax.vmap"
         held = isinstance(given, ast.Name) and (given.id in scope.functions or given.id in scope.mapped)
         if not (held or nested or isinstance(given, ast.Lambda)):
@@ -196,6 +201,10 @@ def _check_call(node: ast.Call, scope: Scope) -> None:
             raise error(node, scope, f"`{path(func)}` gets something other than a function", hint)
     if isinstance(func, ast.Attribute) and func.attr == "size":
         raise error(node, scope, "`.size` is called", "use .shape[...]")
+    if path(func) == "jnp.where" and len(node.args) + len(node.keywords) == 1:
+        raise error(node, scope, "`jnp.where` with one argument", INSTEAD["nonzero"])
+    if path(func) in ("jnp.take", "jnp.take_along_axis") and len(node.args) > 3:
+        raise error(node, scope, f"`{path(func)}` with more than three arguments", INSTEAD["mode"])
 
 
 def _check_keyword(node: ast.keyword, scope: Scope) -> None:
@@ -204,7 +213,7 @@ def _check_keyword(node: ast.keyword, scope: Scope) -> None:
         raise error(node, scope, "`**` in a call", "write the arguments out")
     own = isinstance(call, ast.Call) and path(call.func) in scope.functions
     if not own and node.arg not in KEYWORDS:
-        hint = _hint(node.arg, KEYWORDS, "leave it out")
+        hint = "leave it out" if node.arg in HARMLESS else _hint(node.arg, KEYWORDS, "write this call in another way")
         raise error(node, scope, f"keyword `{node.arg}` is not available", hint)
 
 
@@ -253,7 +262,7 @@ def _check_operation(node: ast.BinOp | ast.AugAssign, scope: Scope) -> None:
 
 
 def _hint(word: str, words: Collection[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=LIKE)
     return INSTEAD.get(word) or (f"did you mean `{close[0]}`?" if close else otherwise)
 
 

@@ -25,6 +25,8 @@ DEFINITIONS: dict[Kind, str] = {
 }
 MAX_TASKS = 64  # that a function of tasks may tell apart
 
+# What to do about a program that is too large.
+SMALLER = "use array operations in place of loops, and smaller arrays; fori_loop and scan are unrolled as loops are"
 MAX_LOOP = 4096  # iterations of one Python loop; all of them are unrolled into the compiled program
 
 # Dotted name -> names that may follow the dot. Taken: pure functions of arrays. Left out: functions that read or write
@@ -53,6 +55,13 @@ MODULES: dict[str, frozenset[str]] = {
 
 # Function that takes functions -> positions of these. They are functions of the file, or lambdas written there.
 HIGHER = {"jax.vmap": (0,), "jax.lax.cond": (1, 2), "jax.lax.fori_loop": (2,), "jax.lax.scan": (0,)}
+# The same functions -> their arguments in order.
+ORDER = {
+    "jax.vmap": "f, in_axes",
+    "jax.lax.cond": "pred, true_fun, false_fun, operands",
+    "jax.lax.fori_loop": "lower, upper, body_fun, init_val",
+    "jax.lax.scan": "f, init, xs",
+}
 
 # Attributes of arrays, and `append` for lists. Not `take`: `jnp.take` is the one whose indices are guarded.
 METHODS = frozenset(
@@ -68,6 +77,9 @@ KEYWORDS = frozenset(
     neginf num num_classes offset ord out_axes posinf repeats shape start stop strict weights where xs
     """.split()  # noqa: SIM905
 )
+
+# Keywords that change no value.
+HARMLESS = frozenset("copy indices_are_sorted optimize precision unique_indices unroll".split())  # noqa: SIM905
 
 
 class LoopTooLongError(Exception):
@@ -131,6 +143,33 @@ INSTEAD = {
     "get": "index by name: state[...]",
     "dim": "use axis",
     "keepdim": "use keepdims",
+    "descending": "sort, then turn round: jnp.flip(x, axis), or sort -x",
+    "reverse": "turn the arrays round before and after, by jnp.flip(x, axis)",
+    "mode": "keep indices in range by jnp.clip(i, 0, x.shape[0] - 1)",
+    "b": "multiply before the sum, or use where=",
+    "default": "use jnp.where",
+    "init": "pass it without a keyword, in its place",
+    "init_val": "pass it without a keyword, in its place",
+    "lower": "pass it without a keyword, in its place",
+    "upper": "pass it without a keyword, in its place",
+    "sort": "use jnp.sort(x, axis)",
+    "sorted": "use jnp.sort(x)",
+    "argwhere": "its shape depends on values: use jnp.where(mask, x, 0.0)",
+    "flatnonzero": "its shape depends on values: use jnp.where(mask, x, 0.0)",
+    "nanmin": "replace what is not finite first: jnp.where(jnp.isnan(x), jnp.inf, x).min()",
+    "nanmax": "replace what is not finite first: jnp.where(jnp.isnan(x), -jnp.inf, x).max()",
+    "nansum": "replace what is not finite first: jnp.where(jnp.isnan(x), 0.0, x).sum()",
+    "map": "use jax.vmap",
+    "ops": "use jnp.zeros(n).at[index].add(x), or jax.nn.one_hot(index, n).T @ x",
+    "segment_sum": "use jnp.zeros(n).at[index].add(x), or jax.nn.one_hot(index, n).T @ x",
+    "pad": "use jnp.concatenate with jnp.zeros",
+    "any": "use jnp.any",
+    "all": "use jnp.all",
+    "trace": "use jnp.sum(jnp.diag(x))",
+    "quantile": "sort, and index what is sorted",
+    "percentile": "sort, and index what is sorted",
+    "triu_indices": "compare jnp.arange(n)[:, None] with jnp.arange(n)",
+    "tril_indices": "compare jnp.arange(n)[:, None] with jnp.arange(n)",
     "a_min": "use min",
     "a_max": "use max",
 }

@@ -150,6 +150,22 @@ STATIC: dict[str, tuple[str, int | None, str]] = {
     ),
     "g101_float64": (credit("w = jnp.zeros(3, jnp.float64)"), 2, "use jnp.float32"),
     "g102_complex": (credit("w = 1j"), 2, "a complex value"),
+    "g90_where_with_one_argument": (credit("i = jnp.where(w > 0)[0]"), 2, "its shape depends on values"),
+    # Advice that keeps the meaning of what was written
+    "h_descending": (credit("w = jnp.sort(w, descending=True)"), 2, "`descending` is not available; sort, then turn"),
+    "h_reverse": (credit("w = jax.lax.scan(lambda c, x: (c, x), 0.0, w, reverse=True)"), 2, "turn the arrays round"),
+    "h_unknown_keyword": (credit("w = jnp.sum(w, promote_integers=False)"), 2, "write this call in another way"),
+    "h_harmless_keyword": (credit("w = jnp.dot(w, w, precision=1)"), 2, "leave it out"),
+    "h_mode": (credit("w = jnp.take(w, 0, 0, mode='clip')"), 2, "keep indices in range by jnp.clip"),
+    "h_mode_in_its_place": (credit("w = jnp.take(w, 0, 0, None, 'clip')"), 2, "more than three arguments"),
+    "h_sort_of_an_array": (credit("w = w.sort(axis=1)"), 2, "use jnp.sort(x, axis)"),
+    "h_scan_by_keyword": (
+        "def f(c, x):\n    return c, x\n" + credit("w = jax.lax.scan(f=f, init=0.0, xs=w)"),
+        4,
+        "`jax.lax.scan` has no function in place 1; pass all arguments without keywords, in order: f, init, xs",
+    ),
+    "h_another_word_altogether": (credit("w = jnp.cov(w)"), 2, "use functions of jnp and jax.nn on arrays"),
+    "h_main": (GOOD + "if __name__ == '__main__':\n    pass\n", 4, "not allowed"),
 }
 
 PARSE = frozenset(

@@ -218,6 +218,13 @@ def credit(state):
     return jax.nn.softmax(mean / (1.0 + jnp.max(jnp.abs(payoff)))), 0.0
 ''',
     ),
+    "zip_that_is_strict": (
+        SPREAD,
+        _HEAD + '''def credit(state):
+    parts = [jnp.abs(p - q).sum() for p, q in zip(state["agent_pos"], state["agent_vel"], strict=True)]
+    return jax.nn.softmax(-jnp.stack(parts)), 0.0
+''',
+    ),
     "short_names_from_jax": (
         SPREAD,
         '''import jax.numpy as jnp

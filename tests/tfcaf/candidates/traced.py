@@ -77,7 +77,6 @@ MISTAKES = {
     "87_float": Candidate(credit("return x * float(x[0]), 0.0"), "TRACE", 3, "keep it an array"),
     "88_range_of_array": Candidate(credit("for i in range(x[0].astype(int)):", "    x = x + 1", W), "TRACE", 3),
     "89_boolean_mask_index": Candidate(credit("return x[x > 0], 0.0"), "TRACE", 3, "jnp.where(mask"),
-    "90_where_with_one_argument": Candidate(credit("i = jnp.where(x > 0)", W), "TRACE", 3),
     "95_annotation_torch_tensor": Candidate(
         "def credit(state: torch.Tensor) -> torch.Tensor:\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n", "OK"
     ),
