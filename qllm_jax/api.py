@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qllm_envs import Env
-from qllm_jax import compile_cache, process
+from qllm_jax import compile_cache, files, process
 from qllm_jax import config as configs
 from qllm_jax.commands import evaluate, render
 from qllm_jax.commands import report as reports
@@ -58,6 +58,8 @@ class Run:
 
         R counts configurations times seeds. NaN for a run that failed. UserError if the training is not finished.
         """
+        if results.read_finished(self.path, folder.records(self.path)) is None:
+            raise UserError(f"{self.path} is not finished: continue it with qj.train(resume={str(self.path)!r})")
         return results.collect_groups(self.path).scores
 
     @property
@@ -117,7 +119,7 @@ class Run:
         chosen = {"seed": seed, "configuration": configuration, "key": key, "which": which, "overwrite": overwrite}
         with process.in_32_bits():
             render.render([str(self.path), *overrides({**chosen, "out": out})])
-        return Path(out)
+        return files.expanded(str(out))
 
     def _loaded(self, which: str) -> LoadedRun:
         with process.in_32_bits():
@@ -160,7 +162,7 @@ def load(path: str | Path) -> Run:
 
     UserError if it is neither.
     """
-    return Run(folder.load(str(path))[0])
+    return Run(folder.load(str(files.expanded(str(path))))[0])
 
 
 def report(*runs: Run | str | Path, out: str | Path = "curves.png", overwrite: bool = False) -> str:
@@ -169,7 +171,9 @@ def report(*runs: Run | str | Path, out: str | Path = "curves.png", overwrite: b
     The table is in Markdown, with means and 95% intervals over seeds, and notes on runs that differ in more than their
     method. UserError for a folder that is no run, or an `out` that exists.
     """
-    paths = [str(run.path if isinstance(run, Run) else run) for run in runs]
+    if other := next((run for run in runs if not isinstance(run, Run | str | Path)), None):
+        raise UserError(f"report takes runs or their folders one by one, as report(a, b), got a {type(other).__name__}")
+    paths = [str(files.expanded(str(run.path if isinstance(run, Run) else run))) for run in runs]
     if not paths:
         raise UserError("report needs the runs to compare")
     return reports.write(paths, str(out), overwrite, untrained=True)
@@ -208,12 +212,14 @@ def overrides(keys: Mapping[str, Any], settings: Mapping[str, Any] | None = None
 
 def as_text(key: str, value: Any, nested: bool = False) -> str:
     """A Python value as the command line reads it. UserError for one that cannot be written there."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        value = value.item()
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str | Path):
         return quoting.quoted(str(value)) if nested else str(value)
-    if isinstance(value, int | float | np.number):
-        return repr(value.item() if isinstance(value, np.number) else value)
+    if isinstance(value, int | float):
+        return repr(value)
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{as_text(key, each, True)}" for name, each in value.items()) + "}"
     if isinstance(value, list | tuple | np.ndarray):

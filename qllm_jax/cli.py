@@ -67,6 +67,8 @@ def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tu
     paths, options = [], dict(defaults)
     for argument in arguments:
         key, equals, value = argument.partition("=")
+        if argument.startswith("-") and not Path(argument).exists():
+            raise UserError(f"options have no dashes and one = sign: {argument.lstrip('-').partition('=')[0]}=VALUE")
         if not equals or (key not in defaults and Path(argument).exists()):
             paths.append(str(files.expanded(argument)))
         elif key not in defaults:

@@ -1,6 +1,7 @@
 """The public Python interface: the lines of its page run, values go the way of the command line, imports stay cheap."""
 
 import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import qllm_envs
 import qllm_jax as qj
 from qllm_jax import api, config
 from qllm_jax.core.rollout import rollout
-from qllm_jax.run import load, policies
+from qllm_jax.run import folder, load, policies
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,8 +69,18 @@ def test_a_run_gives_what_its_files_hold(tiny_run: Path):
         run.policy(seed=7)
     with pytest.raises(qj.UserError, match="is not the folder of a run"):
         qj.load(tiny_run.parent / "nothing")
+    with pytest.raises(qj.UserError, match=r"seed must be an integer, got 1\.5"):
+        run.evaluate(seed=1.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(qj.UserError, match="epsilon must be between 0 and 1"):
         run.evaluate(epsilon=2.0)
+
+
+def test_returns_of_a_run_that_was_continued_and_not_finished_are_not_the_old_ones(tiny_run: Path, tmp_path: Path):
+    path = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    with (path / folder.METRICS).open("a") as file:
+        file.write(json.dumps(qj.load(path).metrics[-1] | {"event": "train", "env_steps": 500}) + "\n")
+    with pytest.raises(qj.UserError, match="is not finished: continue it with"):
+        qj.load(path).returns  # noqa: B018
 
 
 def test_runs_are_reported_and_drawn(tiny_run: Path, tmp_path: Path):
@@ -128,6 +139,7 @@ def test_values_are_written_as_the_command_line_reads_them():
     assert (config.algo.lr, config.sweep.gamma, config.memory_gib) == (1e-3, [0.9, 0.5], None)
     assert config.env["sees"] is True
     assert api.as_text("env", qllm_envs.make) == "qllm_envs.registry:make"
+    assert [api.as_text("key", value) for value in (np.array(1e-3), np.True_, np.int32(2))] == ["0.001", "true", "2"]
     for value, message in ((object(), "got a object"), (lambda: None, "in no module that a later process can import")):
         with pytest.raises(qj.UserError, match=message):
             api.overrides({"env": value})

@@ -98,7 +98,7 @@ def _expect_equal(spec: Spec, what: str, wanted: Any, got: Any, rtol: float, ato
 
 
 def _numbers(leaf: Any) -> np.ndarray:
-    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    is_key = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # a Python number has none
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 

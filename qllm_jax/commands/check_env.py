@@ -5,8 +5,10 @@ from qllm_jax import cli
 from qllm_jax import config as configs
 from qllm_jax.config import env_options, environment, trust
 from qllm_jax.errors import UserError
+from qllm_jax.run.final_evaluation import check_key_number
 
 DEFAULTS = {"steps": 0, "seed": 0}  # 0 steps: all
+END = "end of the episode"  # the part of the contract that short episodes do not show whole
 
 
 def check_env(arguments: list[str]) -> int:
@@ -16,17 +18,24 @@ def check_env(arguments: list[str]) -> int:
     if len(names) != 1:
         raise UserError("give one environment, for example: python -m qllm_jax.check_env my_package.my_game:make")
     settings = cli.parse(own, "", DEFAULTS)[1]
-    if settings["steps"] < 0 or settings["seed"] < 0:
-        raise UserError("steps and seed must be at least 0")
-    env = made(names[0], [argument for argument in arguments if argument not in (*own, *names)])
+    steps, seed = settings["steps"], check_key_number("seed", settings["seed"])
+    if steps < 0:
+        raise UserError(f"steps must be at least 0, got {steps}")
+    options = [argument for argument in arguments if argument not in (*own, *names)]
+    env = made(names[0], options)
+    played = f" (only of the first {steps} of {env.spec.horizon} steps)" if 0 < steps < env.spec.horizon else ""
     print(f"{env.spec.task}: {env.spec.n_agents} agents, {env.spec.n_actions} actions, horizon {env.spec.horizon}")
-    found = list(promises.promises(env, settings["steps"] or None, settings["seed"]))
+    found = list(promises.promises(env, steps or None, seed))
     for promise in found:
-        print(f"{'BROKEN' if promise.problem else 'kept':<8}{promise.title}")
+        print(f"{'BROKEN' if promise.problem else 'kept':<8}{promise.title}{played if promise.title == END else ''}")
         if promise.problem:
             print(f"        {promise.problem}\n        what to do: {promise.hint}")
     broken = sum(bool(promise.problem) for promise in found)
-    print(f"{broken} of the contract's parts are broken" if broken else f"the contract is kept: env={names[0]}")
+    print(
+        f"{broken} of the contract's parts are broken"
+        if broken
+        else f"the contract is kept: {' '.join([f'env={names[0]}', *options])}"
+    )
     return 1 if broken else 0
 
 

@@ -38,8 +38,8 @@ def dataset(arguments: list[str]) -> int:
     """Read the run, write both files, print what they hold. Return the exit code."""
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     name = cli.one_run(paths, "dataset")
-    out = files.new_file(str(options["out"] or folder.default_out(name, NAME)), (SUFFIX,), options["overwrite"])
     path, config = folder.load(name)
+    out = files.new_file(str(options["out"] or folder.default_out(name, NAME)), (SUFFIX,), options["overwrite"])
     exp = experiment.build(replace(config, devices=1))
     check(exp)
     gated.note_unverified(exp)

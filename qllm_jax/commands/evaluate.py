@@ -1,6 +1,7 @@
 """`evaluate`: play episodes with the policies of a run, print a table, write a JSON file."""
 
 import json
+import operator
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -46,15 +47,24 @@ def evaluate(arguments: list[str]) -> int:
 
 def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
     """Epsilon (None: the run's), episodes and seed. UserError for a value out of its range."""
-    if options["episodes"] < 1:
-        raise UserError(f"episodes must be at least 1, got {options['episodes']}")
-    seed = check_key_number("seed", options["seed"])
+    episodes, number = (whole(name, options[name]) for name in ("episodes", "seed"))
+    if episodes < 1:
+        raise UserError(f"episodes must be at least 1, got {episodes}")
+    seed = check_key_number("seed", number)
     if options["epsilon"] is None:
-        return None, options["episodes"], seed
+        return None, episodes, seed
     epsilon = cli.convert("epsilon", options["epsilon"], 0.0)
     if not 0.0 <= epsilon <= 1.0:  # false for nan, too
         raise UserError(f"epsilon must be between 0 and 1, got {epsilon}")
-    return epsilon, options["episodes"], seed
+    return epsilon, episodes, seed
+
+
+def whole(name: str, number: Any) -> int:
+    """Return a number as an int. UserError for one that is not whole by its type."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise UserError(f"{name} must be an integer, got {number!r}") from None
 
 
 def play(run: LoadedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:

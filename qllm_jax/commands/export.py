@@ -90,6 +90,9 @@ def describe(run: LoadedRun, index: int, policy: Policy) -> dict[str, Any]:
         "hidden_dim": int(policy.first().shape[-1]),
         "agent_id": config.algo.agent_id,
         "sees_last_action": config.algo.last_action,
+        "n_task_inputs": run.exp.learner.n_task_inputs,
+        "layer_norm": config.algo.layer_norm,
+        "share_params": config.algo.share_params,
         "action_names": list(spec.action_names),
         "jax": jax.__version__,
     }
@@ -100,6 +103,10 @@ def readme(sizes: dict[str, Any], policy: Policy) -> str:
     n, a, o, h = (sizes[key] for key in ("n_agents", "n_actions", "obs_dim", "hidden_dim"))
     rows = "\n".join(f"| `{name}` | {tuple(array.shape)} |" for name, array in named(policy.params).items())
     of_mlp = "state = relu(x @ core.kernel + core.bias)"
+    told = sizes["n_task_inputs"]
+    tasks = f"by {told} zeros, where tasks were told in training, and " if told else ""
+    norm = "\nBefore each relu comes a layer norm, `in_norm` before that of x and so on." if sizes["layer_norm"] else ""
+    owners = "All agents share them" if sizes["share_params"] else "The first axis of each array counts the agents"
     core = of_mlp if "core" in policy.params["params"] else "a GRU of torch's form with its gates r, z, n in this order"
     return f"""# Policy of {sizes["algo"]} on {sizes["task"]}, seed {sizes["seed"]}
 
@@ -127,8 +134,8 @@ last_action = action                                    # for the next step
 | `action` | (teams, {n}) | int32 | the best available action |
 
 `{WEIGHTS}` has the parameters, for other frameworks: x = relu(obs @ in_kernel + in_bias + id_kernel[agent]), with
-obs followed by the one-hot last action if `sees_last_action` in `{SIZES}`; relu(x @ kernel + bias) of each `layer_i`;
-{core}; values = state @ head.kernel + head.bias. All agents share them.
+obs followed {tasks}by the one-hot last action if `sees_last_action` in `{SIZES}`; relu(x @ kernel + bias) of each
+`layer_i`; {core}; values = state @ head.kernel + head.bias. {owners}.{norm}
 
 | parameter | shape |
 |---|---|

@@ -9,6 +9,7 @@ from qllm_jax import cli, files, stats
 from qllm_jax.errors import UserError
 from qllm_jax.reporting import comparison, curves
 from qllm_jax.reporting.comparison import Entry, Panel
+from qllm_jax.run import folder, zoo
 from qllm_jax.run.results import RATES
 
 DEFAULTS = {"out": "curves.png", "overwrite": False, "untrained": True}
@@ -27,11 +28,38 @@ def report(arguments: list[str]) -> int:
 
 def write(paths: list[str], out: str, overwrite: bool, untrained: bool) -> str:
     """Draw the curves of runs into the new file `out`. Return the table in Markdown, and what to know of it."""
-    distinct = dict.fromkeys(str(Path(path)) for path in paths)
-    panels = comparison.make_panels([entry for path in distinct for entry in comparison.read(path)])
+    runs, others = without_others(paths)
+    panels = comparison.make_panels([entry for path in runs for entry in comparison.read(path)])
     picture = files.new_file(out, SUFFIXES, overwrite)
     curves.draw(panels, picture, untrained)
-    return "\n".join([table(panels), "", *notes(panels), f"curves: {picture}"])
+    left_out = [f"Left out, as no folders of runs: {', '.join(others)}."] if others else []
+    return "\n".join([table(panels), "", *differences(panels), *notes(panels), *left_out, f"curves: {picture}"])
+
+
+def without_others(paths: list[str]) -> tuple[list[str], list[str]]:
+    """Distinct runs among paths, and other folders, such as `runs/*` may name. All are runs if none has a run in it."""
+    place = lambda path: path if zoo.is_name(path) else Path(path).resolve()
+    distinct = list({place(path): str(Path(path)) for path in reversed(paths)}.values())[::-1]
+    others = [path for path in distinct if Path(path).is_dir() and not (Path(path) / folder.CONFIG).is_file()]
+    runs = [path for path in distinct if path not in others]
+    return (runs, others) if runs else (distinct, [])
+
+
+def differences(panels: list[Panel]) -> Iterator[str]:
+    """A table of the differences of final returns from the first run of each panel; nothing without any."""
+    rows = ["task | run | minus | difference of final returns | 95% CI (Welch)", "--- | --- | --- | --- | ---"]
+    for panel in panels:
+        ended = [(e, label) for e, label in zip(panel.entries, panel.labels, strict=True) if e.result and not e.failed]
+        known = [(label, np.asarray(e.result["return_per_seed"])) for e, label in ended if e.result]
+        known = [(label, scores) for label, scores in known if len(scores) > 1]  # one seed has no interval
+        for label, scores in known[1:]:
+            first, others = known[0]
+            found = stats.welch(scores, others)
+            low, mean, high = (stats.format_number(x, others.mean()) for x in (found.low, found.mean, found.high))
+            rows.append(f"{panel.title} | {label} | {first} | {mean} | {low} to {high}")
+    if len(rows) > 2:
+        yield from (f"| {row} |" for row in rows)
+        yield ""
 
 
 def table(panels: list[Panel]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from qllm_envs.core import undrawn
 from qllm_jax import config as configs
 from qllm_jax import process, stats
 from qllm_jax.config import Config, HostsConfig
@@ -47,7 +48,8 @@ def train_in_folder(overrides: list[str]) -> tuple[int, Path]:
     if not outcome.finished:
         print(f"\n{outcome.text}; continue: python -m qllm_jax.train resume={path}")
     elif job.is_leader:
-        print(f"\n{outcome.text}\nresults: {path / folder.RESULT}; draw an episode: python -m qllm_jax.render {path}")
+        drawn = "" if exp.env.scene is undrawn else f"; draw an episode: python -m qllm_jax.render {path}"
+        print(f"\n{outcome.text}\nresults: {path / folder.RESULT}{drawn}")
     if job.is_leader and (line := wandb_log.sync_line(exp.config, path)):
         print(line)
     return (0 if outcome.finished and not outcome.interrupted else outcome.code), path

@@ -31,6 +31,8 @@ LISTS = ("returns", *results.RATES)  # of records, which result.json has for the
 def zoo(arguments: list[str]) -> int:
     """List, describe or add. Return the exit code."""
     words, options = cli.parse(arguments, "add, or the name of a policy", DEFAULTS)
+    if words[:1] != ["add"] and options != DEFAULTS:
+        raise UserError("episodes and overwrite are keys of `zoo add`")
     if not words:
         print(table())
         return 0

@@ -199,6 +199,26 @@ def test_report_has_a_picture_and_a_row_a_run(tiny_run: Path, tmp_path: Path, ca
     assert report([str(tiny_run), f"out={out}", "overwrite=true"]) == 0
 
 
+def test_report_gives_differences_from_the_first_run_and_leaves_out_other_folders(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    better, other = tmp_path / "better", tmp_path / "zoo"
+    other.mkdir()
+    shutil.copytree(tiny_run, better, ignore=shutil.ignore_patterns("checkpoints"))
+    result = json.loads((tiny_run / "result.json").read_text())
+    scores = np.array(result["return_per_seed"])
+    (better / "result.json").write_text(json.dumps(result | {"return_per_seed": (scores + 5.0).tolist()}))
+    out = f"out={tmp_path / 'curves.png'}"
+    assert report([f"{tiny_run}/", str(tiny_run), str(better), str(other), out]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| matched_qllm (tiny) |") == 2  # a run given twice is one; the other line is the difference's
+    low, high = (stats.format_number(x, scores.mean()) for x in stats.welch(scores + 5.0, scores)[1:3])
+    assert f"| matched_qllm (better) | matched_qllm (tiny) | 5.0 | {low} to {high} |" in printed
+    assert f"Left out, as no folders of runs: {other}." in printed
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        report([str(other), str(tmp_path), "out=second.png"])
+
+
 def test_report_keeps_returns_that_mean_different_things_apart(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -235,7 +235,9 @@ def test_a_learner_from_outside_is_built(package: Path):
 
 def test_check_env_names_what_is_broken(package: Path, capsys: pytest.CaptureFixture):
     assert check_env(["meeting.game:make", "n_agents=3", "cells=4", "steps=2"]) == 0
-    assert "the contract is kept: env=meeting.game:make" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the contract is kept: env=meeting.game:make n_agents=3 cells=4\n" in said
+    assert "end of the episode (only of the first 2 of " in said
     game = package / "mine.py"
     game.write_text((package / "meeting" / "game.py").read_text().replace("there.mean() + 10.0", "10"))
     assert check_env(["mine.py:make"]) == 1
@@ -246,3 +248,5 @@ def test_check_env_names_what_is_broken(package: Path, capsys: pytest.CaptureFix
         check_env(["meeting.game:make", "size=3"])
     with pytest.raises(UserError, match="give one environment"):
         check_env([])
+    with pytest.raises(UserError, match=r"seed must be at least 0 and less than 2\^32"):
+        check_env(["duty", "seed=99999999999999999999"])

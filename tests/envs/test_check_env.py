@@ -333,6 +333,10 @@ def test_a_sound_environment_passes_and_a_task_may_end_before_the_horizon():
     check_env(early._replace(spec=SPEC._replace(ends_early=True)))
 
 
+def test_python_numbers_serve_as_arrays():
+    check_env(after_step(terminated=lambda _: False))
+
+
 def test_a_part_of_an_episode_is_checked_without_its_end():
     check_env(after_step(truncated=lambda _: jnp.bool_(False)), n_steps=HORIZON - 1)
 
