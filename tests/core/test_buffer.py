@@ -51,3 +51,8 @@ def test_a_full_batch_is_everything_and_samples_are_uniform():
     draw = jax.jit(jax.vmap(lambda key: buffer.sample(storage, key, jnp.asarray(99), 2).reward_t[0]))
     counts = np.bincount(np.asarray(draw(jax.random.split(jax.random.key(1), 3000)), int).ravel(), minlength=6)
     np.testing.assert_allclose(counts / 3000, 1 / 3, atol=0.05)
+
+
+def test_the_newest_are_those_written_last_oldest_first():
+    newest = buffer.latest(stored_after(5, 2, 6), jnp.asarray(10), 5)  # around the edge of the ring
+    np.testing.assert_array_equal(newest.reward_t, np.tile(np.arange(5.0, 10.0), (3, 1)))

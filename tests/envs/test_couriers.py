@@ -77,6 +77,7 @@ def test_the_last_delivery_ends_and_wins_the_episode_and_a_full_hand_takes_nothi
         ([(0, 1), (0, 0)], [NORTH, EAST], [1, 1], [(0, 1), (0, 0)]),  # into one that the border keeps
         ([(0, 0), (1, 0), (1, 1), (0, 1)], [SOUTH, EAST, NORTH, WEST], [0] * 4, [(1, 0), (1, 1), (0, 1), (0, 0)]),
         ([(0, 0), (0, 1), (0, 2), (0, 4)], [EAST, EAST, EAST, WEST], [1] * 4, [(0, 0), (0, 1), (0, 2), (0, 4)]),
+        ([(2, 3), (1, 3), (0, 3), (0, 2)], [SOUTH, SOUTH, SOUTH, EAST], [1] * 4, [(2, 3), (1, 3), (0, 3), (0, 2)]),
     ],
 )
 def test_crashes_by_hand(agents: list, actions: list[int], crashed: list[int], after: list):

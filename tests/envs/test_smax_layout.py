@@ -209,3 +209,14 @@ def test_a_shield_that_recharges_pays_as_in_smac_where_the_absolute_value_is_tak
     step = env.step(jax.random.key(0), hurt, jnp.ones(3, jnp.int32))
     np.testing.assert_allclose(step.state.pool - hurt.pool, [1, 0, 0, 1, 1, 0, 0, 0], atol=1e-4)
     np.testing.assert_allclose(step.reward, 2 * 20 / 1000, rtol=1e-4)
+
+
+def test_an_agent_that_dies_pays_nothing():
+    env, f32 = make("smax", scenario="3s_vs_5z"), lambda x: jnp.asarray(x, jnp.float32)
+    state: Any = jax.jit(env.reset)(jax.random.key(0))
+    pos = f32([[10, 14], [1, 1], [1, 5], [10, 15.2], [31, 31], [31, 28], [31, 25], [31, 22]])
+    health = state.recharge.health.at[0].set(1.0)
+    state = state._replace(pos=pos, pool=state.pool.at[0].set(1.0), recharge=state.recharge._replace(health=health))
+    step = jax.jit(env.step)(jax.random.key(0), state, jnp.ones(3, jnp.int32))
+    assert step.state.pool[0] == 0
+    assert float(step.reward) == 0

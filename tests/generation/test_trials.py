@@ -77,6 +77,8 @@ def test_groups_are_functions_and_their_runs_the_same_seeds():
     assert [(run.values["tfcaf"], run.seed) for run in runs] == [
         (f"function {i}", seed) for i in range(3) for seed in range(PLAN.seeds)
     ]
+    assert exp.config.total_steps == 2 * exp.config.algo.epsilon_steps > 0
+    assert exp.root == jax.random.key(config.TRIAL_SEED)
 
 
 # Slow, as it compiles a program; that run i of many equals run i alone is also a test of tests/program/.

@@ -22,7 +22,7 @@ from probes import probe
 
 from qllm_jax import learners
 from qllm_jax.errors import UserError
-from qllm_jax.learners import coma
+from qllm_jax.learners import batches, coma
 from qllm_jax.learners.critics import Critic
 from qllm_jax.program import compiled
 
@@ -166,3 +166,38 @@ def test_the_critic_knows_what_the_better_actions_pay(both: Trained):
 def test_bad_options_are_one_sentence(option: dict, sentence: str):
     with pytest.raises(UserError, match=sentence):
         learners.make("coma", core_of(first_move()), **option)
+
+
+def test_the_last_actions_that_the_critic_sees_are_those_of_the_slot_before():
+    parts = method(sees_last_actions=True)
+    params = coma.critics.init(parts.critic, jax.random.key(1), coma.zero_inputs(parts))
+    batch = batch_of(parts.core.env)
+    view, action = batches.views(parts.core.env, batch), jnp.concatenate([batch.action_t, batch.action_t[:1]])
+    got = jax.jit(lambda action: coma.action_values(parts, params, view, action))(action)
+    for t in range(4):
+        last = action[t - 1, 0] if t else jnp.full(2, -1)
+        inputs = coma.inputs_of(parts, view.state[t, 0], view.obs[t, 0], action[t, 0], last)
+        np.testing.assert_allclose(got[t, 0], coma.critics.apply(parts.critic, params, inputs), atol=1e-6)
+
+
+def test_the_policy_s_loss_has_the_gradient_by_hand():
+    parts = method()
+    batch = batch_of(parts.core.env)
+    view, batch = batches.views(parts.core.env, batch), batch._replace(mask_t=batch.mask_t.at[2, 0].set(0.0))
+    logits, q = jax.random.normal(jax.random.key(0), (4, 2, 2, 3)), jax.random.normal(jax.random.key(1), (3, 2, 2, 3))
+    slope = jax.jit(jax.grad(lambda x: coma.policy_loss(x, q, batch, view, 0.5)[0]))(logits)[:-1]
+    probs, taken = jax.nn.softmax(logits)[:-1], jnp.eye(3)[batch.action_t]
+    advantage = jnp.sum((taken - probs) * q, -1, keepdims=True)
+    log_p = jnp.log(probs)
+    of_entropy = -probs * (log_p - jnp.sum(probs * log_p, -1, keepdims=True))  # of sum -p log p by a logit
+    wanted = -(advantage * (taken - probs) + 0.5 * of_entropy) / 2 * batch.mask_t[..., None, None] / batch.mask_t.sum()
+    np.testing.assert_allclose(slope, wanted, atol=1e-6)
+
+
+def test_the_returns_are_of_the_target_critic():
+    env = probe(3, None, lambda state, actions: 1.0 + state.t)
+    learner = learners.make("coma", core_of(env, 4), critic_dim=8, n_step=1)
+    state, batch = fresh(learner), batch_of(env)
+    with_target = lambda target: state._replace(target_params={"critic": target})
+    loss = jax.jit(lambda x: learner.update(with_target(x), batch, None, hp(), jnp.bool_(False))[1]["loss"])
+    assert float(loss(state.params["critic"])) != float(loss(fresh(learner, 1).params["critic"]))

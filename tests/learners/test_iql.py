@@ -25,6 +25,9 @@ def test_each_agent_has_a_target_of_its_own():
     value, returns = values_and_returns(q, target_q, view, episode, hp(gamma=0.5))
     np.testing.assert_array_equal(value, [[1.0, 9.0], [2.0, 3.0]])
     np.testing.assert_array_equal(returns, [[1.0 + 0.5 * 20.0, 1.0 + 0.5 * 40.0], [2.0, 2.0]])
+    credited = episode._replace(credit_t=jnp.array([[3.0, 5.0], [7.0, 0.0]]))
+    _, returns = values_and_returns(q, target_q, view, credited, hp(gamma=0.5))
+    np.testing.assert_array_equal(returns, [[3.0 + 0.5 * 20.0, 5.0 + 0.5 * 40.0], [7.0, 0.0]])
 
 
 @pytest.mark.thorough

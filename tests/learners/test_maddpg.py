@@ -1,5 +1,7 @@
 """MADDPG: straight-through draws, its targets and gradients, sizes, and learning on probes."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,3 +148,20 @@ def test_bad_options_are_one_sentence():
         learners.make("maddpg", core_of(first_move()), logit_penalty="x")
     with pytest.raises(UserError, match=r"learner 'maddpg' has no option 'n_step': choose from critic_dim"):
         learners.make("maddpg", core_of(first_move()), n_step=3)
+
+
+def test_the_policy_climbs_each_agent_s_value_by_its_own_action_and_its_logits_are_held_small():
+    env = probe(2, None, lambda state, actions: 1.0)
+    parts = maddpg.Method(core_of(env, 4), Critic(8, 1), None, 0.3, False)
+    params = fresh(learners.make("maddpg", parts.core, critic_dim=8)).params["critic"]
+    batch, key = batch_of(env), jax.random.key(5)
+    view, logits = batches.views(env, batch), jax.random.normal(key, (3, 2, 2, 3))
+
+    def by_hand(logits: jax.Array) -> jax.Array:
+        joint = policy.straight_through(key, logits[:-1], view.avail[:-1])
+        own = jax.vmap(jax.vmap(partial(maddpg.values_by_own_action, parts, params)))(view.state[:-1], joint)
+        return -jnp.mean(own) + 0.3 * jnp.mean(logits[:-1] ** 2)
+
+    loss = lambda logits: maddpg.policy_loss(parts, key, logits, params, batch, view)[0]
+    for found, wanted in zip(*(jax.jit(jax.value_and_grad(f))(logits) for f in (loss, by_hand)), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)

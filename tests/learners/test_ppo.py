@@ -162,3 +162,24 @@ def test_bad_options_are_one_sentence():
     _, method, state, batch = setting()
     with pytest.raises(UserError, match=r"minibatches=3 must divide the 2 episodes of algo.batch_episodes"):
         jax.eval_shape(partial(ppo.update, method._replace(minibatches=3)), state, batch, None, HP, False)
+
+
+def test_moments_fade_as_in_mappo_s_code():
+    assert value_norm.FADE == 0.99999
+
+
+def test_values_are_denormalized_for_returns_and_returns_normalized_for_the_critic():
+    _, method, state, batch = setting()
+    moments = value_norm.ValueStats(jnp.float32(3.0), jnp.float32(4.0), jnp.float32(1.0))  # mean 3, deviation 2
+    state = state._replace(opt_state=state.opt_state | {"values": moments})
+    played = jax.jit(partial(ppo.prepare_rollout, method))(state, batch, HP)
+    value = 3.0 + 2.0 * networks(method, state.params, batch)[0]
+    mask, reward, ends = np.asarray(batch.mask_t), np.asarray(batch.reward_t), np.asarray(batch.terminated_t, int)
+    one = lambda b, n: by_hand(reward[:, b], ends[:, b], mask[:, b], value[:, b, n], 0.9, 0.95)
+    returns = np.moveaxis(np.array([[one(b, n) for n in range(2)] for b in range(2)]), -1, 0)
+    np.testing.assert_allclose(played.returns, returns, rtol=1e-4, atol=1e-4)
+    after, metrics = jax.jit(partial(ppo.step, method))(state, played, HP)
+    target = (played.returns - 3.0) / 2.0  # the moments fade by 1e-5
+    wanted, _ = jax.jit(partial(ppo.critic_loss, method, played, target))(state.params["critic"])
+    np.testing.assert_allclose(metrics["value_loss"], wanted, rtol=1e-3)
+    assert float(after.opt_state["values"].mean) != 3.0

@@ -213,3 +213,11 @@ def test_a_mixer_that_compares_actions_is_refused(method: str):
         UserError, match=f"algo.learner '{method}' cannot use this algo.mixer: its agents have one value"
     ):
         learners.make(method, core_of(first_move(), mixer={"name": "qplex"}))
+
+
+def test_off_policy_targets_are_of_one_step_whatever_lambda():
+    env = probe(4, 2, lambda state, actions: 1.0 + state.t)
+    parts, batch = method(env), batch_of(env)
+    state = fresh(learners.make("riit", parts.core, critic_dim=8))
+    loss = jax.jit(lambda lam: riit.off_policy_step(parts, state, batch, hp()._replace(td_lambda=lam))[1]["loss"])
+    assert float(loss(0.9)) == float(loss(0.0))

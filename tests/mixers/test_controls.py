@@ -13,8 +13,10 @@ from qllm_jax import config, mixers
 from qllm_jax.commands import train
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import controls, slopes
+from qllm_jax.mixers.tfcaf import from_credit
 from qllm_jax.program import experiment
 from qllm_jax.run import folder
+from qllm_jax.tfcaf import from_source
 
 N = ENV.spec.n_agents
 STATE = jnp.arange(5.0)
@@ -61,6 +63,7 @@ def test_shuffled_credit_is_that_of_another_agent(n_agents: int):
         ([2.0, 2.0], [2.0, 2.0]),
         ([0.0, 0.0], [0.0, 0.0]),
         ([4.0, -2.0], [-2.0, 4.0]),
+        ([3.0, -1.0, 0.0], [-2 / 3, 2.0, 4 / 3]),
     ],
 )
 def test_inverted_credit_is_low_for_high_and_as_large_in_all(weights: list[float], expected: list[float]):
@@ -135,3 +138,9 @@ def test_a_sweep_of_controls_is_each_control_trained_alone_and_is_read_back(tmp_
         given = read.sweep.tfcaf or [read.algo.mixer["function"]]
         assert [config.split_control(f)[1] for f in given] == [config.split_control(f)[1] for f in functions]
         assert experiment.build(read).mixer is not None
+
+
+def test_a_control_keeps_the_bias_times_the_scale():
+    text = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.ones(6), 2.0\n"
+    mixer = from_credit(from_source(text, "biased", ENV.spec), 3.0, controls.find("bias_only"))
+    np.testing.assert_allclose(mixer.apply({}, sample()), sample().chosen_q.sum() + 3.0 * 2.0, rtol=1e-6)

@@ -108,6 +108,7 @@ def test_the_clock_counts_warmup_and_iterations():
     clock = trained(exp, 5)[0]
     assert compiled.warmup_rollouts(2, 4, exp.learner.n_recent) == 1  # the second rollout completes a batch of 4
     assert (int(clock.env_steps), int(clock.episodes), int(clock.updates)) == (6 * 2 * 5, 12, 5)
+    assert compiled.warmup_rollouts(8, 16, 32) == 3  # a method of the newest 32 episodes waits for them
 
 
 @pytest.mark.thorough

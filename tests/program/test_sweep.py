@@ -21,6 +21,7 @@ from qllm_jax.core.types import Hp, Scores
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
 from qllm_jax.program import experiment, run_axis
+from qllm_jax.program.run_axis import Run
 from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.reporting import comparison
@@ -259,3 +260,8 @@ def test_a_result_from_before_crashes_were_counted_is_read(tmp_path: Path):
     collected = results.collect_groups(tmp_path)
     assert collected.scores.crashed is None
     assert results.result(settings, collected) == older
+
+
+def test_the_best_step_is_the_first_of_the_highest():
+    record = lambda step, value: {"event": "eval", "env_steps": step, "seed": 0, "return": value}
+    assert results.best_steps([record(0, 1.0), record(10, 2.0), record(20, 2.0)], [Run({}, 0)]) == [10]

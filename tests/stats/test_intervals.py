@@ -60,3 +60,7 @@ def test_the_interval_of_a_share_stays_between_0_and_1():
     assert stats.interval(won, stats.SHARE)[1] == 1
     assert stats.summary(won, stats.SHARE)["ci95_high"] == 1
     assert stats.percentage_with_interval(won) == "96.0% (95% CI 82.9% to 100.0%)"
+
+
+def test_the_iqm_of_a_summary_is_without_the_lowest_and_the_highest_quarter():
+    assert stats.summary(np.array([9.0, 0.0, 1.0, 2.0, 100.0]))["iqm"] == 4.0  # one of five on either side

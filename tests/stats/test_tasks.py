@@ -16,6 +16,7 @@ def test_a_task_weighs_the_same_whatever_its_number_of_seeds():
     # The middle half of {0: weight 1/2, 4: weight 1/2} is 0 and 4 alike, with any number of copies of either.
     assert tasks.iqm([np.zeros(2), np.full(2, 4.0)]) == pytest.approx(2)
     assert tasks.iqm([np.zeros(2), np.full(10, 4.0)]) == pytest.approx(2)
+    assert tasks.iqm([np.full(10, 4.0), np.zeros(2)]) == pytest.approx(2)
     # One run of weight 1: a half of weights 1/4 each side is cut from 1 and 3, of weight 1/3 each.
     assert tasks.iqm([np.array([1.0, 2.0, 3.0])]) == pytest.approx(2 * (1 / 12 + 2 / 3 + 3 / 12))
 
@@ -72,3 +73,8 @@ def test_normalized_scores_are_0_at_random_and_1_at_best():
     np.testing.assert_allclose(tasks.normalize(np.array([-80.0, -50.0, -65.0]), -80.0, -50.0), [0, 1, 0.5])
     with pytest.raises(ValueError, match="cannot be normalized from 2 to 2: the second must be greater"):
         tasks.normalize(np.ones(2), 2.0, 2.0)
+
+
+def test_the_seeds_of_both_methods_are_resampled_apart():
+    found = tasks.improvement_interval([np.arange(5.0)], [np.arange(5.0)])
+    assert found.low < 0.3 < found.value == 0.5 < 0.7 < found.high
