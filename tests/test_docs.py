@@ -146,9 +146,10 @@ def test_commands_that_are_not_run_compose():
     assert composed > 20
 
 
-def test_the_mixer_of_the_page_is_the_example_s():
-    mixer = (ROOT / "examples" / "meeting" / "meeting" / "mixer.py").read_text().partition('"""\n\n')[2]
-    assert fences(DOCS / "outside.md", "python").startswith(mixer)
+@pytest.mark.parametrize("file", ["buttons.py", "meeting/meeting/mixer.py"])
+def test_the_parts_of_the_page_are_the_examples(file: str):
+    lines = (ROOT / "examples" / file).read_text().partition('"""\n\n')[2]
+    assert f"```python\n{lines}```" in (DOCS / "outside.md").read_text()
 
 
 def test_benchmarks_accept_the_arguments_that_captions_name(monkeypatch: pytest.MonkeyPatch):

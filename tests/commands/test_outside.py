@@ -233,6 +233,11 @@ def test_a_learner_from_outside_is_built(package: Path):
     assert exp.config.algo.name == "mine"
 
 
+def test_the_smallest_game_keeps_the_contract(capsys: pytest.CaptureFixture):
+    assert check_env([f"{MEETING.parent / 'buttons.py'}:make", "n_agents=2", "steps=2"]) == 0
+    assert "buttons_n2: 2 agents, 2 actions, horizon 10" in capsys.readouterr().out
+
+
 def test_check_env_names_what_is_broken(package: Path, capsys: pytest.CaptureFixture):
     assert check_env(["meeting.game:make", "n_agents=3", "cells=4", "steps=2"]) == 0
     said = capsys.readouterr().out
