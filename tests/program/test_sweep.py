@@ -168,9 +168,12 @@ def test_commands_know_the_configurations(
         render([str(path), "configuration=4", f"out={tmp_path / 'none.gif'}"])
     capsys.readouterr()
     assert report([str(path), f"out={tmp_path / 'curves.svg'}"]) == 0
-    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| mpe_spread_n3")]
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| mpe_spread_n3")]
+    table, differences = rows[: len(LABELS)], rows[len(LABELS) :]
     assert [row[2] for row in table] == [f"matched_qllm {label}" for label in LABELS]
     assert [row[5] for row in table] == [f"{c['return']['mean']:.1f}" for c in result["configurations"]]
+    first, *others = (f"matched_qllm {label}" for label in LABELS)
+    assert [row[1:3] for row in differences] == [[other, first] for other in others]
 
 
 def test_a_group_is_a_run_of_its_own(grouped: Path, capsys: pytest.CaptureFixture[str]):
