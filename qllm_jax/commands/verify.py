@@ -10,7 +10,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.tfcaf import find, gates
 from qllm_jax.tfcaf.sandbox import confine
 from qllm_jax.tfcaf.static.vocabulary import Kind
-from qllm_jax.tfcaf.verdict import CODES, TfcafError, Verdict, printable, refusal
+from qllm_jax.tfcaf.verdict import CODES, TfcafError, Verdict, printable, refusal, sha256
 
 KEYS = ("env", "n_agents", "experiment")
 _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "rollout_states", "searched_states")
@@ -57,7 +57,8 @@ def _verdict(path: str, env: Mapping[str, Any], kind: Kind) -> Verdict:
 
 def table(verdict: Verdict, file: str) -> list[str]:
     """Return the lines of the table of a verdict."""
-    lines = [f"{verdict.code} at {verdict.layer}: {file}: {CODES[verdict.code]}", f"sha256 {verdict.sha256}"]
+    lines = [f"{verdict.code} at {verdict.layer}: {file}: {CODES[verdict.code]}"]
+    lines += [f"sha256 {verdict.sha256}"] if verdict.sha256 != sha256("") else []  # of a file that could not be read
     if not verdict.ok:
         at = "" if verdict.line is None else f"line {verdict.line}: {verdict.report.get('line_text', '').strip()}"
         lines += [line for line in (verdict.problem, at, f"what to do: {verdict.hint}") if line]

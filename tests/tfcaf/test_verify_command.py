@@ -60,6 +60,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert verify([str(latin)]) == 1
     assert "PARSE at L1" in (printed := capsys.readouterr().out)
     assert "not text in UTF-8" in printed
+    assert "sha256" not in printed
 
 
 def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
