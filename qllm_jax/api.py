@@ -168,11 +168,14 @@ def load(path: str | Path) -> Run:
 def report(*runs: Run | str | Path, out: str | Path = "curves.png", overwrite: bool = False) -> str:
     """Draw the learning curves of runs into the new file `out`, and return the table of their final returns.
 
-    The table is in Markdown, with means and 95% intervals over seeds, and notes on runs that differ in more than their
-    method. UserError for a folder that is no run, or an `out` that exists.
+    The text is Markdown: means with 95% intervals over seeds, differences from the first run with Welch's, and notes on
+    runs that differ in more than their method and on folders that are no runs. UserError if none is a run, or if `out`
+    exists.
     """
-    if other := next((run for run in runs if not isinstance(run, Run | str | Path)), None):
-        raise UserError(f"report takes runs or their folders one by one, as report(a, b), got a {type(other).__name__}")
+    for run in runs:
+        if not isinstance(run, Run | str | Path):
+            given = type(run).__name__
+            raise UserError(f"report takes runs or their folders one by one, as report(a, b), got a {given}")
     paths = [str(files.expanded(str(run.path if isinstance(run, Run) else run))) for run in runs]
     if not paths:
         raise UserError("report needs the runs to compare")

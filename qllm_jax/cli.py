@@ -68,7 +68,9 @@ def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tu
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if argument.startswith("-") and not Path(argument).exists():
-            raise UserError(f"options have no dashes and one = sign: {argument.lstrip('-').partition('=')[0]}=VALUE")
+            name = argument.lstrip("-").partition("=")[0]
+            known = f": {name}=VALUE" if name in defaults else f", and {name!r} is none: {suggest(name, defaults)}"
+            raise UserError(f"options have no dashes{known}")
         if not equals or (key not in defaults and Path(argument).exists()):
             paths.append(str(files.expanded(argument)))
         elif key not in defaults:

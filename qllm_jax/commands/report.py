@@ -39,7 +39,10 @@ def write(paths: list[str], out: str, overwrite: bool, untrained: bool) -> str:
 def without_others(paths: list[str]) -> tuple[list[str], list[str]]:
     """Distinct runs among paths, and other folders, such as `runs/*` may name. All are runs if none has a run in it."""
     place = lambda path: path if zoo.is_name(path) else Path(path).resolve()
-    distinct = list({place(path): str(Path(path)) for path in reversed(paths)}.values())[::-1]
+    found: dict[str | Path, str] = {}
+    for path in paths:
+        found.setdefault(place(path), str(Path(path)))
+    distinct = list(found.values())
     others = [path for path in distinct if Path(path).is_dir() and not (Path(path) / folder.CONFIG).is_file()]
     runs = [path for path in distinct if path not in others]
     return (runs, others) if runs else (distinct, [])
@@ -49,8 +52,8 @@ def differences(panels: list[Panel]) -> Iterator[str]:
     """A table of the differences of final returns from the first run of each panel; nothing without any."""
     rows = ["task | run | minus | difference of final returns | 95% CI (Welch)", "--- | --- | --- | --- | ---"]
     for panel in panels:
-        ended = [(e, label) for e, label in zip(panel.entries, panel.labels, strict=True) if e.result and not e.failed]
-        known = [(label, np.asarray(e.result["return_per_seed"])) for e, label in ended if e.result]
+        each = zip(panel.entries, panel.labels, strict=True)
+        known = [(label, np.asarray(e.result["return_per_seed"])) for e, label in each if e.result and not e.failed]
         known = [(label, scores) for label, scores in known if len(scores) > 1]  # one seed has no interval
         for label, scores in known[1:]:
             first, others = known[0]

@@ -209,7 +209,7 @@ def test_report_gives_differences_from_the_first_run_and_leaves_out_other_folder
     scores = np.array(result["return_per_seed"])
     (better / "result.json").write_text(json.dumps(result | {"return_per_seed": (scores + 5.0).tolist()}))
     out = f"out={tmp_path / 'curves.png'}"
-    assert report([f"{tiny_run}/", str(tiny_run), str(better), str(other), out]) == 0
+    assert report([str(tiny_run), str(better), f"{tiny_run}/", str(other), out]) == 0
     printed = capsys.readouterr().out
     assert printed.count("| matched_qllm (tiny) |") == 2  # a run given twice is one; the other line is the difference's
     low, high = (stats.format_number(x, scores.mean()) for x in stats.welch(scores + 5.0, scores)[1:3])

@@ -165,11 +165,10 @@ def _values(equation: Any, kinds: Sequence[_Kind], ranges: tuple[list[Interval],
 
 def _outcomes(name: str, a: Interval, b: Interval) -> list[float]:
     """Return whether an order can hold nowhere (0.0) and everywhere (1.0), by the intervals of what it compares."""
-    (low, _), (_, high) = (a, b) if name in ("lt", "le") else (b, a)  # the left end of the less, the right of the more
-    (_, most), (least, _) = (a, b) if name in ("lt", "le") else (b, a)
+    less, more = (a, b) if name in ("lt", "le") else (b, a)  # (low, high) of what is to be the smaller, the larger
     strict = name in ("lt", "gt")
-    can_hold = low < high if strict else low <= high
-    can_fail = most >= least if strict else most > least
+    can_hold = less[0] < more[1] if strict else less[0] <= more[1]
+    can_fail = less[1] >= more[0] if strict else less[1] > more[0]
     return [value for value, possible in ((0.0, can_fail), (1.0, can_hold)) if possible]
 
 

@@ -99,7 +99,8 @@ def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n
     elif not 0.5 <= statistics["sum"] <= 2.0 and statistics["negative_share"] == 0 and is_of_values:
         sized = f"the weights sum to {statistics['sum']:.3g} on average"
         notes.append(f"{sized}; training multiplies them by the number of agents, and a sum of 1 is the size of VDN's")
-    if (bias := n_agents * max(-statistics["bias_min"], statistics["bias_max"])) > LARGE_BIAS:
+    bias = n_agents * max(-statistics["bias_min"], statistics["bias_max"])
+    if bias > LARGE_BIAS and is_of_values:
         notes.append(f"the bias, times the number of agents, reaches {bias:.3g}: Q-values have to make up for it")
     if statistics["sensitivity"] < CONSTANT:
         notes.append("the weights are the same on all states of rollouts: this is a fixed weighting of the agents")
