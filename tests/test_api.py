@@ -69,7 +69,7 @@ def test_a_run_gives_what_its_files_hold(tiny_run: Path):
         run.policy(seed=7)
     with pytest.raises(qj.UserError, match="is not the folder of a run"):
         qj.load(tiny_run.parent / "nothing")
-    with pytest.raises(qj.UserError, match=r"seed must be an integer, got 1\.5"):
+    with pytest.raises(qj.UserError, match=r"seed must be an integer of at least 0, got 1\.5"):
         run.evaluate(seed=1.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(qj.UserError, match="epsilon must be between 0 and 1"):
         run.evaluate(epsilon=2.0)

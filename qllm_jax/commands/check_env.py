@@ -31,11 +31,8 @@ def check_env(arguments: list[str]) -> int:
         if promise.problem:
             print(f"        {promise.problem}\n        what to do: {promise.hint}")
     broken = sum(bool(promise.problem) for promise in found)
-    print(
-        f"{broken} of the contract's parts are broken"
-        if broken
-        else f"the contract is kept: {' '.join([f'env={names[0]}', *options])}"
-    )
+    kept = " ".join(["the contract is kept:", f"env={names[0]}", *options])
+    print(f"{broken} of the contract's parts are broken" if broken else kept)
     return 1 if broken else 0
 
 

@@ -1,7 +1,6 @@
 """`evaluate`: play episodes with the policies of a run, print a table, write a JSON file."""
 
 import json
-import operator
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from qllm_envs import football_engine
 from qllm_jax import cli, files, stats
+from qllm_jax.core.options import integer
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
@@ -47,24 +47,14 @@ def evaluate(arguments: list[str]) -> int:
 
 def check(options: dict[str, Any]) -> tuple[float | None, int, int]:
     """Epsilon (None: the run's), episodes and seed. UserError for a value out of its range."""
-    episodes, number = (whole(name, options[name]) for name in ("episodes", "seed"))
-    if episodes < 1:
-        raise UserError(f"episodes must be at least 1, got {episodes}")
-    seed = check_key_number("seed", number)
+    episodes = integer("evaluate", "episodes", options["episodes"])
+    seed = check_key_number("seed", integer("evaluate", "seed", options["seed"], low=0))
     if options["epsilon"] is None:
         return None, episodes, seed
     epsilon = cli.convert("epsilon", options["epsilon"], 0.0)
     if not 0.0 <= epsilon <= 1.0:  # false for nan, too
         raise UserError(f"epsilon must be between 0 and 1, got {epsilon}")
     return epsilon, episodes, seed
-
-
-def whole(name: str, number: Any) -> int:
-    """Return a number as an int. UserError for one that is not whole by its type."""
-    try:
-        return operator.index(number)
-    except TypeError:
-        raise UserError(f"{name} must be an integer, got {number!r}") from None
 
 
 def play(run: LoadedRun, episodes: int, epsilon: float, seed: int = 0) -> Scores:

@@ -75,12 +75,13 @@ def scan_minibatches(
     Metrics are means over all steps; SUSPECT is that of the first step that was not finite.
     """
 
-    def one(carry: tuple[LearnerState, Hp], rows: Array) -> tuple[tuple[LearnerState, Hp], dict[str, Array]]:
+    def one(carry: tuple[LearnerState, Hp], rows: Array) -> tuple[tuple[LearnerState, Hp], tuple[dict, Array]]:
         state, hp = carry
         state, metrics = step(state, rows, hp)
-        return (state, hp._replace(grad_clip=jnp.where(base.is_finite(metrics), hp.grad_clip, jnp.nan))), metrics
+        finite = base.is_finite(metrics)
+        return (state, hp._replace(grad_clip=jnp.where(finite, hp.grad_clip, jnp.nan))), (metrics, finite)
 
-    (state, _), metrics = jax.lax.scan(one, (state, hp), order)
-    first = jnp.argmin(jax.vmap(base.is_finite)(metrics))
+    (state, _), (metrics, finite) = jax.lax.scan(one, (state, hp), order)
+    first = jnp.argmin(finite)
     over = lambda name, value: value[first] if name == SUSPECT else jnp.mean(value)
     return state, {name: over(name, value) for name, value in metrics.items()}

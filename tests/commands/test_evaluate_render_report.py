@@ -328,11 +328,11 @@ def test_wrong_folder_and_unknown_key_end_with_code_2(
 @pytest.mark.parametrize(
     ("name", "argument", "sentence"),
     [
-        ("evaluate", "episodes=0", "episodes must be at least 1, got 0"),
+        ("evaluate", "episodes=0", "episodes must be an integer of at least 1, got 0"),
         ("evaluate", "episodes=few", "episodes must be of type int, got 'few'"),
         ("evaluate", "epsilon=1.5", "epsilon must be between 0 and 1, got 1.5"),
         ("evaluate", "epsilon=nan", "epsilon must be between 0 and 1, got nan"),
-        ("evaluate", "seed=-1", "seed must be at least 0"),
+        ("evaluate", "seed=-1", "seed must be an integer of at least 0"),
         ("evaluate", "which=bets", "did you mean 'best'"),
         ("evaluate", "out=x.txt", "must end in .json"),
         ("evaluate", "out=nowhere/x.json", "there is no folder 'nowhere'"),

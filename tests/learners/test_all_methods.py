@@ -1,4 +1,4 @@
-"""What several methods have in common: standardized rewards, and a learning rate of the critic's own."""
+"""Parts that several methods share: standardized rewards, and a learning rate of the critic's own."""
 
 import jax
 import jax.numpy as jnp

@@ -172,7 +172,8 @@ def test_the_report_of_a_pass():
 def test_notes_of_a_pass_name_an_order_of_agents_a_size_and_a_bias_but_no_comparison_of_jax(warm: WarmGates):
     ring = "gap = jnp.abs(pos - jnp.roll(pos, -1, axis=0)).sum(-1)"  # commutes with every rotation of the agents
     large = "return 1.0 + jnp.exp(-gap), -100.0 * jnp.sum(gap)"
-    written = traced.credit(ring, "near = jnp.zeros(3).at[jnp.argmin(gap)].add(1.0)", f"{large} + 0.0 * near.sum()")
+    index = "near = jnp.zeros(3).at[jnp.argmin(gap)].add(1.0)"  # JAX asks if an index is below 0, and none is
+    written = traced.credit(ring, index, f"{large} / near.sum()")
     verdict = warm.verify(written, "mine.py", rollouts.from_config(ENV))
     assert verdict.ok, verdict
     assert verdict.report["treats_agents_alike"] is False

@@ -191,7 +191,7 @@ def _check_call(node: ast.Call, scope: Scope) -> None:
         raise error(node, scope, "something other than a named function is called", "call functions by their own name")
     for i in HIGHER.get(path(func), ()):
         if i >= len(node.args):
-            hint = f"pass all arguments without keywords, in order: {ORDER[path(func)]}"
+            hint = f"pass the function without a keyword; the order is {ORDER[path(func)]}"
             raise error(node, scope, f"`{path(func)}` has no function in place {i + 1}", hint)
         given = node.args[i]
         nested = isinstance(given, ast.Call) and path(given.func) == "jax.vmap"

@@ -162,10 +162,10 @@ STATIC: dict[str, tuple[str, int | None, str]] = {
     "h_scan_by_keyword": (
         "def f(c, x):\n    return c, x\n" + credit("w = jax.lax.scan(f=f, init=0.0, xs=w)"),
         4,
-        "`jax.lax.scan` has no function in place 1; pass all arguments without keywords, in order: f, init, xs",
+        "`jax.lax.scan` has no function in place 1; pass the function without a keyword; the order is f, init, xs",
     ),
     "h_another_word_altogether": (credit("w = jnp.cov(w)"), 2, "use functions of jnp and jax.nn on arrays"),
-    "h_main": (GOOD + "if __name__ == '__main__':\n    pass\n", 4, "not allowed"),
+    "h_main": (GOOD + "if __name__ == '__main__':\n    pass\n", 4, "leave this block out"),
 }
 
 PARSE = frozenset(
