@@ -11,7 +11,7 @@ from qllm_jax.critic import opening as critic
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, run_axis
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import finish, folder, gated, load, results, tensorboard_log, wandb_log, zoo
+from qllm_jax.run import continued, finish, folder, gated, load, results, tensorboard_log, wandb_log, zoo
 from qllm_jax.scaling import grouping, hosts
 from qllm_jax.scaling.train_groups import is_finished, train_all
 
@@ -72,8 +72,8 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
     check_logs(config)
     exp = gated.build(config)
-    folder.change(path, config)
-    folder.record_resumed(path)
+    continued.change(path, config)
+    continued.record_resumed(path)
     return exp, path
 
 
@@ -94,7 +94,7 @@ def end_of_finished(config: Config, overrides: list[str]) -> str:
         return ""
     path, found = recorded(config, overrides)
     load.check_resumable(path)
-    folder.check_total_steps(path, found.total_steps)
+    continued.check_total_steps(path, found.total_steps)
     if not is_finished(path, found.total_steps):
         return ""
     final = results.collect_groups(path)

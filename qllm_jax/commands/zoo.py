@@ -17,7 +17,7 @@ from qllm_jax.commands import evaluate
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment
-from qllm_jax.run import checkpoint, folder, load, results, safetensors, stored_logs
+from qllm_jax.run import folder, functions_used, load, results, safetensors, stored_logs, stored_tree
 from qllm_jax.run import zoo as library
 from qllm_jax.run.load import LoadedRun
 from qllm_jax.run.results import Final
@@ -153,12 +153,12 @@ def write(entry: Path, run: LoadedRun, recorded: Config, trained: dict[str, Any]
     meta = {key: value for key, value in origin.items() if key not in (folder.FILES, folder.ID, "groups")}
     meta[library.KEY] = {"seed": 0, "episodes": trained["episodes"], "return_per_seed": trained["return_per_seed"]}
     sources = [
-        files.read_text(run.path / name) for name in folder.function_files(recorded) if (run.path / name).is_file()
+        files.read_text(run.path / name) for name in functions_used.names(recorded) if (run.path / name).is_file()
     ]
     folder.create(entry, config, sources, meta)
     files.write_atomically(entry / folder.CONFIG, configs.to_yaml(config))  # its run_dir is of no use to others
     (entry / folder.LOCK).unlink()
-    params = {name: np.asarray(leaf[0]) for name, leaf in checkpoint.leaves_by_name(run.params).items()}
+    params = {name: np.asarray(leaf[0]) for name, leaf in stored_tree.leaves_by_name(run.params).items()}
     (entry / library.PARAMETERS).write_bytes(safetensors.encode(params, {"task": run.exp.env.spec.task}))
     final = measured(entry, run, trained["env_steps"], episodes)
     results.write(entry, config, final)

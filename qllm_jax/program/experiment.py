@@ -55,7 +55,7 @@ class Experiment(NamedTuple):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Texts of all functions that the runs read, in the order of `folder.function_files`."""
+        """Texts of all functions that the runs read, in the order of `functions_used.names`."""
         return (*(self.mixer.sources if self.mixer else ()), *self.learner.sources)
 
     @property

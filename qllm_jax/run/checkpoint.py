@@ -11,7 +11,7 @@ Each is an orbax directory with one pytree, `TrainState`, and the counters of th
 
 R counts spare runs too (see `devices.n_spare`). `SHA256SUMS` in it has the digest of each other file, as `sha256sum -c`
 reads them: a checkpoint is whole if they match. The newest two are kept, so that one is left if the disk damages the
-other. The orbax v1 API is young, so this module is the only one that calls it.
+other. The orbax v1 API is young, so only this module and stored_tree.py use it.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
 from qllm_jax.program import guard
 from qllm_jax.program.one_run import RunState
+from qllm_jax.run import stored_tree
 
 SUMS = "SHA256SUMS"
 KEPT = 2  # newest checkpoints
 WRITING = "writing"  # the folder of a checkpoint that is not complete
-UNREAD: Any = ocp.PLACEHOLDER  # in place of an array that is not read
 
 
 class TrainState(NamedTuple):
@@ -125,7 +125,7 @@ def remove_incomplete(folder: Path) -> None:
 
 def without_replay(like: TrainState) -> TrainState:
     """`like` for a `restore` that does not read the replay, most of a checkpoint: `UNREAD` in place of its arrays."""
-    unread = jax.tree.map(lambda _: UNREAD, like.runs.storage)
+    unread = jax.tree.map(lambda _: stored_tree.UNREAD, like.runs.storage)
     return like._replace(runs=like.runs._replace(storage=unread))
 
 
@@ -136,40 +136,21 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
     """
     with quiet_orbax():
         metadata = ocp.metadata(str(path))
-        if not any(name.startswith("runs/fault/") for name in leaves_by_name(metadata.metadata)):
+        if not any(name.startswith("runs/fault/") for name in stored_tree.leaves_by_name(metadata.metadata)):
             return restore_without_fault(path, metadata, like)
-        check_shapes(path, metadata.metadata, like)
-        state = as_here(ocp.load(str(path), as_stored(like, metadata.metadata)), like)
+        stored_tree.check_shapes(path, metadata.metadata, like)
+        state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(like, metadata.metadata)), like)
     return state, host_counters(metadata)
 
 
 def restore_without_fault(path: Path, metadata: Any, like: TrainState) -> tuple[TrainState, HostState]:
     """`restore` of a checkpoint by a version without `RunState.fault`: no run has failed."""
     without = like._replace(runs=like.runs._replace(fault=cast(guard.Fault, None)))
-    check_shapes(path, metadata.metadata, without)
-    state = as_here(ocp.load(str(path), as_stored(without, metadata.metadata)), without)
+    stored_tree.check_shapes(path, metadata.metadata, without)
+    state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(without, metadata.metadata)), without)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), like.runs.fault)
     fault = nothing._replace(env_steps=nothing.env_steps + guard.NONE)
     return state._replace(runs=state.runs._replace(fault=fault)), host_counters(metadata)
-
-
-def as_stored(like: Any, stored: Any) -> Any:
-    """Return `like` in the dicts of a checkpoint, without fields that are None here and that it does not have.
-
-    A version without `Episode.credit_t`, for example, wrote no None for it.
-    """
-    if not (hasattr(like, "_asdict") and isinstance(stored, dict)):
-        return like
-    fields = like._asdict().items()
-    return {name: as_stored(value, stored.get(name)) for name, value in fields if name in stored or value is not None}
-
-
-def as_here(loaded: Any, like: Any) -> Any:
-    """Return what `as_stored` gave, loaded, in the records of `like`."""
-    if not (hasattr(like, "_asdict") and isinstance(loaded, dict)):
-        return loaded
-    fields = like._asdict().items()
-    return type(like)(**{name: as_here(loaded[name], value) if name in loaded else None for name, value in fields})
 
 
 def host_state(path: Path) -> HostState:
@@ -182,39 +163,6 @@ def host_counters(metadata: Any) -> HostState:
     """The counters of the host in the metadata of a checkpoint."""
     found = cast(dict[str, Any], metadata.custom_metadata)
     return HostState(**{name: found[name] for name in HostState._fields if name in found})
-
-
-def check_shapes(path: Path, stored: Any, like: TrainState) -> None:
-    """UserError that names the first array whose stored shape differs from the expected one."""
-    expected = {name: None if leaf is UNREAD else stored_shape(leaf) for name, leaf in leaves_by_name(like).items()}
-    unread = {name for name, shape in expected.items() if shape is None}
-    found = {name: tuple(leaf.shape) for name, leaf in leaves_by_name(stored).items()}
-    for name in sorted((found.keys() | expected.keys()) - unread):
-        have, want = found.get(name), expected.get(name)
-        if have != want:
-            raise UserError(
-                f"checkpoint {path} does not fit its run: {name} is {describe_shape(have)} there and must be "
-                f"{describe_shape(want)}; config.yaml, the environment or the code changed since it was written"
-            )
-
-
-def describe_shape(shape: tuple[int, ...] | None) -> str:
-    """A shape as text; None: the leaf does not exist."""
-    return "absent" if shape is None else f"of shape {shape}"
-
-
-def stored_shape(x: Any) -> tuple[int, ...]:
-    """The shape in a checkpoint: a typed PRNG key is stored as its raw words."""
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return tuple(jax.eval_shape(jax.random.key_data, x).shape)
-    return tuple(x.shape)
-
-
-def leaves_by_name(tree: Any) -> dict[str, Any]:
-    """Leaves by name, like `runs/learner/params`: NamedTuple fields, dict keys or indices, separated by slashes."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))[0]
-    part = lambda k: str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k))))
-    return {"/".join(part(k) for k in path): leaf for path, leaf in leaves}
 
 
 def latest(folder: Path) -> Path | None:

@@ -1,10 +1,10 @@
 """The run folder: its files, and how it is made, found and read. No run overwrites another.
 
 config.yaml          the resolved configuration, written last: a folder with it is a run
-meta.json            command, versions, commit, hardware (provenance.py), also of processes that continued the run, the
-                     groups if there are several, and what config.yaml and the credit functions must be
+meta.json            command, versions, commit, hardware (provenance.py), also of processes that continued the run
+                     (continued.py), the groups if there are several, and what the files that it was begun with must be
 tfcaf.py             the credit function that all runs use; in a sweep of functions, tfcaf/NAME.py for each, and
-                     tfcaf/CONTROL/NAME.py for each with a control
+                     tfcaf/CONTROL/NAME.py for each with a control (functions_used.py)
 task.py              the task function, of a method that has one
 parts/               copies of the environment, mixer or learner if one is a file from outside (parts_used.py)
 metrics.jsonl        one record per run for each log interval, evaluation and the final evaluation (log.py)
@@ -16,35 +16,26 @@ wandb/               offline data of Weights & Biases (wandb_log.py)
 group_000/ ...       with several groups: config.yaml, logs, checkpoints and results of each
 """
 
-import hashlib
 import json
 import secrets
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import fields, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from qllm_jax import config as configs
 from qllm_jax import files
-from qllm_jax.config import Config, function_name, split_control
+from qllm_jax.config import Config
 from qllm_jax.errors import UserError
-from qllm_jax.run import checkpoint, parts_used, provenance, stored_logs, zoo
+from qllm_jax.run import functions_used, parts_used, provenance, stored_logs, zoo
 from qllm_jax.run.lock import LOCK, in_use, locked
 from qllm_jax.run.stored_logs import METRICS, TIMING
 
 __all__ = ["LOCK", "METRICS", "TIMING", "in_use", "locked"]
-CONFIG, META, TFCAF = "config.yaml", "meta.json", "tfcaf.py"
-TASK = "task.py"
-TFCAFS = "tfcaf"  # the folder of the functions of a sweep
+CONFIG, META = "config.yaml", "meta.json"
 RESULT, MARL_EVAL, CHECKPOINTS = "result.json", "marl_eval.json", "checkpoints"
-RECORDED_ON_RESUME = ("total_steps", "wandb.mode", "tensorboard")  # keys of config.yaml that `resume=` may change
 FILES = "files"  # key of meta.json: keys of config.yaml, its fingerprint, and SHA-256 of the credit functions
-RESUMED = "resumed"  # key of meta.json: origins of the processes that have continued the run
 ID = "id"  # key of meta.json: of no other folder, also if one is made again at its path
 
 
@@ -103,7 +94,7 @@ def create(
     with locked(path):
         if empty or (path / CONFIG).exists():
             check_empty(path)
-        functions = dict(zip(function_files(config), sources, strict=False))
+        functions = dict(zip(functions_used.names(config), sources, strict=False))
         for name, source in functions.items():
             (path / name).parent.mkdir(exist_ok=True, parents=True)
             files.write_atomically(path / name, source)
@@ -113,28 +104,11 @@ def create(
             files.write_atomically(path / name, source)
         text = configs.to_yaml(replace(config, run_dir=str(path)))
         known = {"config_keys": [field.name for field in fields(Config)], "config_sha256": configs.fingerprint(text)}
-        known |= {"sha256": {name: sha256(source) for name, source in functions.items()}}
+        known |= {"sha256": {name: functions_used.sha256(source) for name, source in functions.items()}}
         of_parts = {parts_used.KEY: used.meta} if used.meta else {}
         described = provenance.describe() | of_parts | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
         files.write_atomically(path / META, json.dumps(described, indent=2) + "\n")
         files.write_atomically(path / CONFIG, text)
-
-
-def sha256(text: str) -> str:
-    """SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def function_files(config: Config) -> list[str]:
-    """Files of the credit functions, relative to the run folder, and of the task function."""
-    credit = [swept_function_file(function) for function in config.sweep.tfcaf or ()] or [TFCAF]
-    return [*credit, TASK] if configs.given_task(config.algo) else credit
-
-
-def swept_function_file(function: str) -> str:
-    """File of one of several credit functions. A control has a folder, so that the file's name is the function's."""
-    base, control = split_control(function)
-    return "/".join(part for part in (TFCAFS, control, f"{function_name(base)}.py") if part)
 
 
 def load(path: str) -> tuple[Path, Config]:
@@ -151,7 +125,7 @@ def load(path: str) -> tuple[Path, Config]:
         raise UserError(f"{path!r} is not the folder of a run (it has no {CONFIG}); {choices}")
     recorded = configs.read(folder / CONFIG)
     check_files(folder, recorded)
-    own = parts_used.with_own(folder, with_own_functions(folder, recorded))
+    own = parts_used.with_own(folder, functions_used.with_own(folder, recorded))
     parts_used.require_trusted(folder, own)
     return folder, replace(own, run_dir=str(folder))
 
@@ -182,7 +156,7 @@ def check_files(folder: Path, recorded: Config) -> None:
     present = configs.keys(folder / CONFIG)
     if missing := [key for key in known.get("config_keys", ()) if key not in present]:
         raise UserError(f"{folder / CONFIG} is damaged: it has no {', '.join(map(repr, missing))}")
-    functions = function_files(recorded)
+    functions = functions_used.names(recorded)
     for name, expected in known.get("sha256", {}).items():
         file = folder / name
         if name not in functions:
@@ -199,26 +173,6 @@ def check_files(folder: Path, recorded: Config) -> None:
             f"{folder / CONFIG} is not the configuration that the run was begun with: restore it, or train the new one "
             "with another run_dir; only total_steps can change, with resume=RUN total_steps=N"
         )
-
-
-def with_own_functions(folder: Path, config: Config) -> Config:
-    """The configuration with the folder's copies of the credit functions: the library may have changed since."""
-    copy = lambda name, given: with_control(str(folder / name), given) if (folder / name).is_file() else given
-    if (folder / TASK).is_file():
-        learner = {**config.algo.learner, "task": str(folder / TASK)}
-        config = replace(config, algo=replace(config.algo, learner=learner))
-    if given := config.sweep.tfcaf:
-        copies = [copy(name, function) for name, function in zip(function_files(config), given, strict=False)]
-        return replace(config, sweep=replace(config.sweep, tfcaf=copies))
-    if not (folder / TFCAF).is_file():
-        return config
-    return configs.with_function(config, with_control(str(folder / TFCAF), configs.given_function(config.algo)))
-
-
-def with_control(file: str, function: str) -> str:
-    """The credit function of a file, with the control of `function`."""
-    control = split_control(function)[1]
-    return f"{file}:{control}" if control else file
 
 
 def group_ranges(path: Path) -> list[tuple[int, int]]:
@@ -246,43 +200,3 @@ def records(path: Path) -> list[dict[str, Any]]:
     """All records of metrics.jsonl, group after group."""
     groups = [group for group in log_folders(path) if (group / METRICS).is_file()]
     return [record for group in groups for record in stored_logs.metrics(group)]
-
-
-def check_total_steps(path: Path, total_steps: int) -> None:
-    """UserError if a run has more steps than `total_steps` already and so would lose some."""
-    if total_steps >= load(str(path))[1].total_steps:
-        return  # the last rollout may go beyond the steps that were asked for
-    groups = dict.fromkeys((path, *log_folders(path)))
-    steps = [record["env_steps"] for record in records(path)]
-    steps += [checkpoint.step_of(p) for group in groups for p in checkpoint.newest_first(group / CHECKPOINTS)]
-    if total_steps < (reached := max(steps, default=0)):
-        raise UserError(f"total_steps={total_steps} is less than the {reached:,} env steps that {path} has reached")
-
-
-def record_resumed(path: Path) -> None:
-    """Add command, commit and hardware of the process that continues a run to its meta.json."""
-    with locked(path):
-        meta = files.read_json(path / META)
-        meta[RESUMED] = [*meta.get(RESUMED, []), provenance.describe()]
-        files.write_atomically(path / META, json.dumps(meta, indent=2) + "\n")
-
-
-def change(path: Path, config: Config) -> None:
-    """Record `total_steps`, `wandb.mode` and `tensorboard` of a run that is resumed with others, in groups too.
-
-    A run that is killed again still has its new length. UserError, and nothing is written, if a process trains the run
-    or if it has more steps already.
-    """
-    values = lambda config: {key: attrgetter(key)(config) for key in RECORDED_ON_RESUME}
-    if values(config) == values(load(str(path))[1]):
-        return
-    with ExitStack() as held:
-        groups = list(dict.fromkeys((path, *log_folders(path))))
-        for group in groups:
-            held.enter_context(locked(group))
-        check_total_steps(path, config.total_steps)
-        for group in groups:
-            recorded = OmegaConf.load(group / CONFIG)
-            for key, value in values(config).items():
-                OmegaConf.update(recorded, key, value)  # pyright: ignore[reportArgumentType]
-            files.write_atomically(group / CONFIG, OmegaConf.to_yaml(recorded))

@@ -16,7 +16,7 @@ from qllm_jax.program import devices, experiment, guard, run_axis
 from qllm_jax.program.compiled import shapes
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import RunState
-from qllm_jax.run import checkpoint, folder, results, safetensors, stored_logs, zoo
+from qllm_jax.run import checkpoint, folder, results, safetensors, stored_logs, stored_tree, zoo
 from qllm_jax.run.checkpoint import HostState, TrainState
 
 WHICH = ("best", "last")  # each run's parameters at its best evaluation, or at the newest checkpoint
@@ -82,7 +82,7 @@ def load_entry(exp: Experiment, path: Path, which: str) -> LoadedRun:
         raise UserError(f"which={which}: {path} has the parameters of the best evaluation alone, which=best")
     stored, file = safetensors.read(path / zoo.PARAMETERS), path / zoo.PARAMETERS
     expected = shapes(exp.program, exp.root, exp.seeds, exp.choice)[1].best_params
-    wanted = {name: leaf.shape[1:] for name, leaf in checkpoint.leaves_by_name(expected).items()}
+    wanted = {name: leaf.shape[1:] for name, leaf in stored_tree.leaves_by_name(expected).items()}
     if wanted != (found := {name: array.shape for name, array in stored.items()}):
         differ = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         raise UserError(f"{file} does not fit its config.yaml: {differ[0]} is absent or of another shape")
@@ -164,5 +164,5 @@ def read_checkpoint(exp: Experiment, path: Path, with_replay: bool = True) -> tu
     like = expected._replace(runs=devices.with_n_runs(expected.runs, stored_rows))
     (clock, runs), host = checkpoint.restore(path, asked(like))
     indices = jnp.minimum(jnp.arange(rows), exp.n_runs - 1)  # spare runs are copies of the last run
-    move = lambda x, like: x if x is checkpoint.UNREAD else jax.device_put(x[indices], like.sharding)
+    move = lambda x, like: x if x is stored_tree.UNREAD else jax.device_put(x[indices], like.sharding)
     return TrainState(clock, jax.tree.map(move, runs, expected.runs)), host

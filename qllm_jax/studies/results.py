@@ -14,7 +14,7 @@ from qllm_jax.config import function_name, given_function
 from qllm_jax.critic import opening, report
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment, run_axis
-from qllm_jax.run import folder, nonfinite, results
+from qllm_jax.run import folder, functions_used, nonfinite, results
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
@@ -145,7 +145,7 @@ def random_policy(per_run: dict[str, Any], n_seeds: int) -> dict[str, list[float
 
 def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
     """SHA-256 of the text that the cell was trained with, by the name of the function; {} without one."""
-    files_by_label = dict(zip(found.identities, folder.function_files(found.config), strict=False))
+    files_by_label = dict(zip(found.identities, functions_used.names(found.config), strict=False))
     path = found.path / files_by_label[label]
     if not path.is_file():
         return {}

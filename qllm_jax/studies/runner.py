@@ -19,7 +19,7 @@ from qllm_jax.critic import opening as critic
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, gated, wandb_log
+from qllm_jax.run import continued, folder, gated, wandb_log
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.scaling import grouping
 from qllm_jax.scaling.train_groups import train_all
@@ -194,7 +194,7 @@ def open_folder(work: Work, training: Training, machine: Config | None) -> tuple
         folder.check_parts(path, resumes=True)
         print(f"continued in {path}")
         exp = gated.build(on(machine, config))
-        folder.record_resumed(path)
+        continued.record_resumed(path)
         return exp, path
     path = trainings.new_folder(training, work.runs)
     exp = gated.build(on(machine, of_cells.config_of_all(training.cells)))

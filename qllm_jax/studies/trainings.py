@@ -15,7 +15,7 @@ from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import folder, parts_used, stored_logs
+from qllm_jax.run import folder, functions_used, parts_used, stored_logs
 from qllm_jax.scaling.train_groups import is_finished
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
@@ -108,14 +108,14 @@ def trained(path: Path, config: Config) -> Trained:
 
 def identities(path: Path, config: Config) -> dict[str, str]:
     """The identity of each configuration of a run folder, by label, with the functions and parts that it has."""
-    task = [path / folder.TASK] if configs.given_task(config.algo) else []
+    task = [path / functions_used.TASK] if configs.given_task(config.algo) else []
     try:
         parts = parts_used.digests(files.read_json(path / folder.META).get(parts_used.KEY, {}))
     except (UserError, AttributeError, TypeError):  # it is cut off or damaged: training says how
         parts = ()
     found = {}
     for (label, config_hash), name in zip(
-        of_cells.configurations(config).items(), folder.function_files(config), strict=False
+        of_cells.configurations(config).items(), functions_used.names(config), strict=False
     ):
         functions = [of_cells.digest(file.read_bytes()) for file in (path / name, *task) if file.is_file()]
         found[label] = of_cells.identity_of(config_hash, [*functions, *parts])

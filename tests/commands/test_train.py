@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from qllm_jax import files
 from qllm_jax.errors import UserError
-from qllm_jax.run import checkpoint, folder
+from qllm_jax.run import checkpoint, continued, folder
 from qllm_jax.train import train
 
 SMALL = [
@@ -102,8 +102,8 @@ def test_killed_interrupted_and_resumed_equals_never_stopped(whole: Path, tmp_pa
     result = json.loads((path / folder.RESULT).read_text())
     assert result == json.loads((whole / folder.RESULT).read_text())
     meta = json.loads((path / folder.META).read_text())
-    assert [set(each) <= set(meta) for each in meta[folder.RESUMED]] == [True, True]
-    assert folder.RESUMED not in json.loads((whole / folder.META).read_text())
+    assert [set(each) <= set(meta) for each in meta[continued.RESUMED]] == [True, True]
+    assert continued.RESUMED not in json.loads((whole / folder.META).read_text())
 
 
 @pytest.mark.thorough

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from qllm_jax.run import checkpoint
+from qllm_jax.run import stored_tree
 
 
 class Old(NamedTuple):
@@ -28,9 +28,9 @@ def test_a_field_that_a_version_did_not_have_is_none(tmp_path: Path):
     path = tmp_path / "old"
     ocp.save(str(path), Whole(Old(jnp.arange(3.0)), (jnp.ones(2),)))
     like = Whole(New(jnp.zeros(3)), (jnp.zeros(2),))
-    stored = checkpoint.as_stored(like, ocp.metadata(str(path)).metadata)
+    stored = stored_tree.as_stored(like, ocp.metadata(str(path)).metadata)
     assert list(stored["inner"]) == ["kept"]
-    found = checkpoint.as_here(ocp.load(str(path), stored), like)
+    found = stored_tree.as_here(ocp.load(str(path), stored), like)
     assert isinstance(found.inner, New)
     assert found.inner.added is None
     np.testing.assert_array_equal(found.inner.kept, np.arange(3.0))
@@ -40,12 +40,13 @@ def test_a_field_that_a_version_did_not_have_is_none(tmp_path: Path):
 def test_arrays_that_are_not_asked_for_are_not_read(tmp_path: Path):
     path = tmp_path / "whole"
     ocp.save(str(path), Whole(Old(jnp.arange(3.0)), (jnp.ones(2), jnp.zeros(4))))
-    like = Whole(Old(jnp.zeros(3)), (checkpoint.UNREAD, checkpoint.UNREAD))
-    found = checkpoint.as_here(ocp.load(str(path), checkpoint.as_stored(like, ocp.metadata(str(path)).metadata)), like)
+    like = Whole(Old(jnp.zeros(3)), (stored_tree.UNREAD, stored_tree.UNREAD))
+    stored = stored_tree.as_stored(like, ocp.metadata(str(path)).metadata)
+    found = stored_tree.as_here(ocp.load(str(path), stored), like)
     np.testing.assert_array_equal(found.inner.kept, np.arange(3.0))
     assert tuple(found.steps) == like.steps
 
 
 def test_a_field_with_an_array_must_be_there():
     like = New(jnp.zeros(3), jnp.zeros(1))
-    assert list(checkpoint.as_stored(like, {"kept": None})) == ["kept", "added"]
+    assert list(stored_tree.as_stored(like, {"kept": None})) == ["kept", "added"]

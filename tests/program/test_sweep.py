@@ -25,7 +25,7 @@ from qllm_jax.program.run_axis import Run
 from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.reporting import comparison
-from qllm_jax.run import finish, folder, load, results, wandb_log
+from qllm_jax.run import finish, folder, functions_used, load, results, wandb_log
 from qllm_jax.tfcaf import find
 
 pytestmark = pytest.mark.usefixtures("kept_programs")  # a command that opens a run has its programs
@@ -72,7 +72,7 @@ def assert_alike(found: list[dict], expected: list[dict]) -> None:
 
 def test_a_run_of_a_sweep_is_its_configuration_trained_alone(whole: Path, tiny_run: Path):
     algo = folder.load(str(tiny_run))[1].algo
-    assert (algo.lr, (tiny_run / folder.TFCAF).read_text()) == (0.0005, find("mpe_spread").text)
+    assert (algo.lr, (tiny_run / functions_used.TFCAF).read_text()) == (0.0005, find("mpe_spread").text)
     records = [r for r in folder.records(whole) if r["configuration"] == LABELS[3]]
     assert {r["seed"] for r in records} == {0, 1}
     assert_alike([without(r, "configuration") for r in records], folder.records(tiny_run))

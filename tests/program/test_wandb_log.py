@@ -11,7 +11,7 @@ from qllm_jax import config
 from qllm_jax.commands import train as command
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import folder, log, wandb_log
+from qllm_jax.run import continued, folder, log, wandb_log
 from qllm_jax.train import train
 
 SETTINGS = ["env=matrix_climbing", "algo=matched_vdn", "seeds=2", "wandb.mode=offline"]
@@ -136,7 +136,7 @@ def test_the_mode_may_change_on_resume_and_is_recorded(fake: Fake, tmp_path: Pat
         config.load([f"resume={tmp_path / 'a'}", "wandb.mode=disabled"]), ["resume=x", "wandb.mode=disabled"]
     )
     assert found.wandb.mode == "disabled"
-    folder.change(tmp_path / "a", found)
+    continued.change(tmp_path / "a", found)
     assert folder.load(str(tmp_path / "a"))[1].wandb.mode == "disabled"
     assert folder.load(str(tmp_path / "a"))[1].total_steps == settings.total_steps
     assert not fake.kept

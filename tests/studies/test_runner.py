@@ -15,7 +15,7 @@ import yaml
 
 from qllm_jax import study
 from qllm_jax.errors import UserError
-from qllm_jax.run import folder
+from qllm_jax.run import folder, functions_used
 from qllm_jax.run.loop import Outcome
 from qllm_jax.studies import cells, plan, results, runner, status, trainings, work
 from qllm_jax.studies.report import measured
@@ -215,7 +215,7 @@ def test_an_edited_function_is_another_cell(done: Path, tmp_path: Path):
         assert results.is_of({key: value for key, value in content.items() if key != "functions"}, cell)  # older files
         others = {"credit_functions": {"matrix_climbing": "0" * 64}, "functions": ["0" * 64]}
         result.write_text(json.dumps(content | others))
-    for file in (edited.runs / TOGETHER / folder.TFCAFS).glob("**/*.py"):
+    for file in (edited.runs / TOGETHER / functions_used.TFCAFS).glob("**/*.py"):
         file.write_text(f"{file.read_text()}# edited\n")
     assert set(status.states(edited).values()) == {"other function"}
     assert measured.read(edited.study, edited.results).edited() == [(cell.task, cell.method) for cell in edited.cells]

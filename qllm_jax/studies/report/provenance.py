@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from qllm_jax.run.folder import RESUMED
+from qllm_jax.run.continued import RESUMED
 from qllm_jax.studies import plan
 from qllm_jax.studies.report.measured import Measured, Result
 from qllm_jax.studies.report.tables import NONE, markdown, steps_text
