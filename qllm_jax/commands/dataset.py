@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax import cli, files
+from qllm_jax import cli
 from qllm_jax.config import function_name
 from qllm_jax.core import dataset as format_of
 from qllm_jax.core.types import Episode
@@ -19,7 +19,7 @@ from qllm_jax.llm import transcript as transcripts
 from qllm_jax.program import experiment, run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import RunState
-from qllm_jax.run import folder, gated, load, provenance
+from qllm_jax.run import folder, gated, load, provenance, zoo
 
 DEFAULTS = {"out": None, "views": True, "overwrite": False}
 NAME, SUFFIX = "dataset.npz", ".npz"
@@ -39,9 +39,12 @@ def dataset(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     name = cli.one_run(paths, "dataset")
     path, config = folder.load(name)
-    out = files.new_file(str(options["out"] or folder.default_out(name, NAME)), (SUFFIX,), options["overwrite"])
+    out = folder.new_file(str(options["out"] or folder.default_out(name, NAME)), (SUFFIX,), options["overwrite"])
+    folder.new_file(str(format_of.sidecar(out)), (".json",), options["overwrite"])
     exp = experiment.build(replace(config, devices=1))
     check(exp)
+    if zoo.is_entry(path):
+        raise UserError(f"{name} has no episodes: the zoo has parameters alone")
     gated.note_unverified(exp)
     found = [each for part in groups(exp, path) for each in stored(*part)]
     episodes = concatenated([each.episodes for each in found])

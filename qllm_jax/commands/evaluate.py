@@ -15,7 +15,7 @@ from qllm_jax.core.options import integer
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import engine_play, finish, gated, load, results
+from qllm_jax.run import engine_play, finish, folder, gated, load, results
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
@@ -27,7 +27,7 @@ def evaluate(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "evaluate")
     given_out = options["out"]
-    out = None if given_out is None else files.new_file(given_out, (".json",), options["overwrite"])
+    out = None if given_out is None else folder.new_file(given_out, (".json",), options["overwrite"])
     given, episodes, seed = check(options)
     run = load.load_run(path, options["which"])
     gated.note_unverified(run.exp)

@@ -61,8 +61,8 @@ def outputs(out: str | None, run: str, overwrite: bool) -> tuple[Path, Path]:
     if out is None:
         picture = folder.default_out(run, DEFAULT_OUT)
         return picture, picture.with_suffix(".json")
-    picture = files.new_file(out, SUFFIXES, overwrite)
-    return picture, files.new_file(str(picture.with_suffix(".json")), (".json",), overwrite)
+    picture = folder.new_file(out, SUFFIXES, overwrite)
+    return picture, folder.new_file(str(picture.with_suffix(".json")), (".json",), overwrite)
 
 
 def credit_of(exp: Experiment) -> CreditWeights:

@@ -30,6 +30,8 @@ def export(arguments: list[str]) -> int:
     out = folder.default_out(path, DEFAULT_OUT) if given is None else files.expanded(given)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not options["overwrite"])):
         raise UserError(f"out={out} exists already: choose another folder, or give overwrite=true")
+    if (out / folder.CONFIG).is_file():
+        raise UserError(f"out={out} is the folder of a run, which has files of the same names: choose another folder")
     run = load.load_run(path, options["which"])
     gated.note_unverified(run.exp)
     index = render.index_of(run, options["configuration"], options["seed"])

@@ -111,8 +111,11 @@ def job(is_command: bool, composed: DictConfig) -> float:
     compile_cache.enable()
     record = {"overrides": chosen, "folder": str(output), "error": "", "return": float("nan"), "of": ""}
     try:
-        record["folder"] = config.load(chosen).run_dir or str(output)
+        found = config.load(chosen)
+        record["folder"] = found.run_dir or str(output)
         others = [override for override in chosen if not override.startswith("run_dir=")]
+        if found.wandb.group is None and not found.run_dir:  # the folder's name is the job's number
+            others.append(f"wandb.group={quoting.quoted('/'.join(output.parts[-2:]))}")
         if train.train([*others, f"run_dir={quoting.quoted(record['folder'])}"]) == 130:
             raise KeyboardInterrupt
         record["return"], record["of"] = final_return(Path(record["folder"]))

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from qllm_envs.core import undrawn
-from qllm_jax import cli, files, stats
+from qllm_jax import cli, stats
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base
@@ -39,7 +39,7 @@ def render(arguments: list[str]) -> int:
     paths, options = cli.parse(arguments, "the folder of a run", DEFAULTS)
     path = cli.one_run(paths, "render")
     given = options["out"]
-    out = None if given is None else files.new_file(given, (".gif",), options["overwrite"])
+    out = None if given is None else folder.new_file(given, (".gif",), options["overwrite"])
     key = check_key_number("key", options["key"])
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
@@ -58,7 +58,7 @@ def render(arguments: list[str]) -> int:
         weights = f"weights {film.weights.min():.2f} to {film.weights.max():.2f}"
     print(f"{out}: {steps} steps, return {stats.format_number(reward)}, {weights}")
     if options["upload"]:
-        wandb_log.send_film(run.exp.config, run.path, index, out, run.params_steps[index])
+        wandb_log.send_film(run.exp.config, run.path, index, out, run.params_steps[index], run.env_steps)
         print(wandb_log.sync_line(run.exp.config, run.path) or "sent to wandb")
     return 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qllm_jax import cli, files, stats
+from qllm_jax import cli, stats
 from qllm_jax.errors import UserError
 from qllm_jax.reporting import comparison, curves
 from qllm_jax.reporting.comparison import Entry, Panel
@@ -30,7 +30,7 @@ def write(paths: list[str], out: str, overwrite: bool, untrained: bool) -> str:
     """Draw the curves of runs into the new file `out`. Return the table in Markdown, and what to know of it."""
     runs, others = without_others(paths)
     panels = comparison.make_panels([entry for path in runs for entry in comparison.read(path)])
-    picture = files.new_file(out, SUFFIXES, overwrite)
+    picture = folder.new_file(out, SUFFIXES, overwrite)
     curves.draw(panels, picture, untrained)
     left_out = [f"Left out, as no folders of runs: {', '.join(others)}."] if others else []
     return "\n".join([table(panels), "", *differences(panels), *notes(panels), *left_out, f"curves: {picture}"])

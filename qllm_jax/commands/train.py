@@ -67,7 +67,7 @@ def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple
         folder.create(path, config, exp.sources, groups.meta, empty=True)
         return exp, path
     path, config = recorded(config, overrides)
-    folder.check_parts(path, resumes=True)
+    folder.check_parts(path, config, resumes=True)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
     check_logs(config)
@@ -114,7 +114,7 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
     keys = {key for key in (override.partition("=")[0] for override in overrides) if not key.startswith("hosts.")}
     if changed := keys - {"resume", *CHANGEABLE}:
         raise UserError(
-            f"resume= continues a run as it was configured; only {', '.join(CHANGEABLE)} can change, not "
+            f"resume= continues a run as it was configured; only {', '.join(CHANGEABLE)} and hosts can change, not "
             f"{', '.join(sorted(changed))}"
         )
     for key in keys & {*CHANGEABLE} - {"wandb.mode"}:
@@ -127,6 +127,6 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
 def follow_leader(config: Config) -> tuple[Experiment, Path]:
     """The experiment and the folder that the leader of the job has made or opened."""
     path, found = folder.load(config.resume or config.run_dir or "")
-    folder.check_parts(path, resumes=bool(config.resume))
+    folder.check_parts(path, found, resumes=bool(config.resume))
     unroll = found.unroll if config.unroll == "auto" else config.unroll
     return gated.build(replace(found, devices=config.devices, unroll=unroll)), path

@@ -14,7 +14,7 @@ import numpy as np
 from qllm_jax import cli, files, stats
 from qllm_jax import config as configs
 from qllm_jax.commands import evaluate
-from qllm_jax.config import Config
+from qllm_jax.config import Config, WandbConfig
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment
 from qllm_jax.run import folder, functions_used, load, results, safetensors, stored_logs, stored_tree
@@ -85,10 +85,15 @@ def describe(name: str) -> str:
         "method": config.algo.name,
         "command": command_line(meta),
         "commit": str(meta.get("commit")),
-        "hardware": f"{len(kinds)} x {', '.join(dict.fromkeys(kinds))}, {meta.get('platform')}",
+        "hardware": f"{hardware(kinds)}, {meta.get('platform')}",
         "started": str(meta.get("started")),
     }  # fmt: skip
     return "\n".join([f"{library.PREFIX}{name}", *(f"  {key:<14}{value}" for key, value in rows.items())])
+
+
+def hardware(kinds: list[str]) -> str:
+    """Devices by kind, such as 2 x NVIDIA H200. A CPU is one device for each core that a run was given."""
+    return ", ".join(kind if kind == "cpu" else f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -118,7 +123,8 @@ def to_add(words: list[str]) -> list[tuple[Path, str]]:
     root = files.expanded(words[0]) if words else Path()
     if len(words) == 2 and re.fullmatch(r"[\w.-]+/[\w.-]+", words[1]) and ".." not in words[1]:
         return [(root, words[1])]
-    found = sorted(file.parent for file in root.glob(f"*/*/{folder.CONFIG}")) if len(words) == 1 else []
+    configured = (file.parent for file in root.glob(f"*/*/{folder.CONFIG}")) if len(words) == 1 else ()
+    found = sorted(path for path in configured if not folder.is_group(path))
     if not found:
         raise UserError(
             "after add, give the folder of a run and its name as TASK/METHOD, or a folder of runs TASK/METHOD, such as "
@@ -136,6 +142,8 @@ def add(path: Path, name: str, episodes: int, overwrite: bool) -> None:
     recorded = configs.read(run.path / folder.CONFIG)
     if library.is_entry(run.path) or recorded.sweep.lists:
         raise UserError(f"{path} cannot be added: the zoo takes the folder of one configuration that was trained")
+    if run.exp.learner.data is not None:
+        raise UserError(f"{path} cannot be added: it learned from a dataset, which the zoo does not hold")
     if (trained := results.read_finished(run.path, folder.records(run.path))) is None or trained.get("failed"):
         raise UserError(f"{path} cannot be added: it is not finished, or a seed failed")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +156,8 @@ def add(path: Path, name: str, episodes: int, overwrite: bool) -> None:
 
 def write(entry: Path, run: LoadedRun, recorded: Config, trained: dict[str, Any], episodes: int) -> None:
     """Write the folder of an entry. Its returns are those of its parameters alone, played as `evaluate` does."""
-    config = replace(recorded, seeds=1, final_episodes=episodes, run_dir=None, resume=None)
+    own = {"run_dir": None, "resume": None, "wandb": WandbConfig(), "tensorboard": False}  # of the folder it is from
+    config = replace(recorded, seeds=1, final_episodes=episodes, **own)
     origin = files.read_json(run.path / folder.META)
     meta = {key: value for key, value in origin.items() if key not in (folder.FILES, folder.ID, "groups")}
     meta[library.KEY] = {"seed": 0, "episodes": trained["episodes"], "return_per_seed": trained["return_per_seed"]}

@@ -221,6 +221,11 @@ def given_task(algo: AlgoConfig) -> str:
     return algo.learner.get("task", "") if algo.learner.get("name") == "mca" else ""
 
 
+def given_data(algo: AlgoConfig) -> str:
+    """Return the path of the dataset that a method learns from without playing, "" for a method that plays."""
+    return algo.learner.get("data", "") if algo.learner.get("name") == "mca" else ""
+
+
 def with_function(config: Config, function: Any) -> Config:
     """Return the configuration with another written function, or with several that a sweep trains."""
     if not (part := function_part(config.algo)):

@@ -158,6 +158,9 @@ def make_mixer(config: Config, env: Env) -> Mixer | None:
     """The mixer of a configuration. UserError for one that does not exist, or that refuses its options."""
     functions, given = config.sweep.tfcaf, config.algo.mixer.get("name")
     if functions and not function_part(config.algo):
+        if config.algo.learner["name"] == "mca":
+            giver = learnable.giver_of_credit(config.algo.learner)
+            raise UserError(f"sweep.tfcaf needs functions that are read, and {giver} gives the credit")
         raise UserError(f"sweep.tfcaf needs algo.mixer.name=tfcaf, as algo=matched_qllm has it, not {given!r}")
     if not config.algo.mixer:
         return None

@@ -1,8 +1,11 @@
 """Checks that the method of a configuration can learn with its numbers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from qllm_envs import Env
 from qllm_jax import files
-from qllm_jax.config import Config
+from qllm_jax.config import Config, function_part
 from qllm_jax.core import dataset
 from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
@@ -27,6 +30,7 @@ def check(config: Config, env: Env, learner: Learner) -> None:
     if "epsilon_steps" in config.sweep.lists and len(set(epsilons(config))) < 2:
         raise UserError("sweep.epsilon_steps would train equal runs: algo.epsilon_start and algo.epsilon_end are equal")
     check_on_policy(config, learner)
+    check_function(config)
     if learner.data is not None:
         check_data(config, learner.data)
     # The last rollout may go over the end.
@@ -34,11 +38,25 @@ def check(config: Config, env: Env, learner: Learner) -> None:
         raise UserError(f"total_steps={config.total_steps} must be at most {most:,}: its counter has 32 bits")
 
 
+def check_function(config: Config) -> None:
+    """UserError for a function of reward credit that is given and not read, as credit comes from elsewhere."""
+    learner = config.algo.learner
+    if learner["name"] != "mca" or function_part(config.algo) or learner.get("function") == config.env["name"]:
+        return
+    raise UserError(f"algo.learner.function is not read, as {giver_of_credit(learner)} gives the credit: leave it out")
+
+
+def giver_of_credit(learner: Mapping[str, Any]) -> str:
+    """The option of a learner `mca` without a function by which its credit comes."""
+    return "algo.learner.data" if learner.get("data") else "algo.learner.critic=llm"
+
+
 def check_data(config: Config, data: Episode) -> None:
     """UserError for a dataset that is too small, or whose episodes end in another way than those of the run."""
     if (stored := len(data.mask_t)) < config.algo.batch_episodes:
         given = f"algo.batch_episodes={config.algo.batch_episodes}"
-        raise UserError(f"{given} must be at most the {stored} episodes of algo.learner.data")
+        labelled = "labelled " if config.algo.learner["asking"]["unlabelled"] == "skip" else ""
+        raise UserError(f"{given} must be at most the {stored} {labelled}episodes of algo.learner.data")
     dataset.check_time_limit(files.expanded(config.algo.learner["data"]), config.env["time_limit_is_terminal"])
 
 

@@ -28,7 +28,7 @@ from qllm_jax import config as configs
 from qllm_jax import files
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
-from qllm_jax.run import functions_used, parts_used, provenance, stored_logs, zoo
+from qllm_jax.run import dataset_used, functions_used, parts_used, provenance, stored_logs, zoo
 from qllm_jax.run.lock import LOCK, in_use, locked
 from qllm_jax.run.stored_logs import METRICS, TIMING
 
@@ -106,7 +106,8 @@ def create(
         known = {"config_keys": [field.name for field in fields(Config)], "config_sha256": configs.fingerprint(text)}
         known |= {"sha256": {name: functions_used.sha256(source) for name, source in functions.items()}}
         of_parts = {parts_used.KEY: used.meta} if used.meta else {}
-        described = provenance.describe() | of_parts | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
+        of_data = {dataset_used.KEY: data} if (data := dataset_used.describe(config)) else {}
+        described = provenance.describe() | of_parts | of_data | (meta or {}) | {ID: secrets.token_hex(8), FILES: known}
         files.write_atomically(path / META, json.dumps(described, indent=2) + "\n")
         files.write_atomically(path / CONFIG, text)
 
@@ -126,8 +127,17 @@ def load(path: str) -> tuple[Path, Config]:
     recorded = configs.read(folder / CONFIG)
     check_files(folder, recorded)
     own = parts_used.with_own(folder, functions_used.with_own(folder, recorded))
+    own = dataset_used.with_own(own, files.read_json(folder / META))
     parts_used.require_trusted(folder, own)
     return folder, replace(own, run_dir=str(folder))
+
+
+def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:
+    """See `files.new_file`. The files that a run is read from are refused with `overwrite`, too."""
+    path = files.new_file(out, suffixes, overwrite)
+    if path.name in (META, RESULT, MARL_EVAL) and (path.parent / CONFIG).is_file():
+        raise UserError(f"out={out} is a file of the run {str(path.parent)!r}: choose another name")
+    return path
 
 
 def default_out(run: str, name: str) -> Path:
@@ -142,9 +152,14 @@ def default_out(run: str, name: str) -> Path:
     return folder / name
 
 
-def check_parts(path: Path, resumes: bool = False) -> None:
-    """UserError if a part from outside is missing, or has changed where a run is to be resumed; see parts_used.py."""
-    parts_used.check(path, files.read_json(path / META), resumes)
+def check_parts(path: Path, config: Config, resumes: bool = False) -> None:
+    """UserError if a part from outside is missing, or has changed where a run is to be resumed, and so for a dataset.
+
+    See parts_used.py and dataset_used.py. `config` is that of `load`.
+    """
+    stored = files.read_json(path / META)
+    parts_used.check(path, stored, resumes)
+    dataset_used.check(path, config, stored, resumes)
 
 
 def check_files(folder: Path, recorded: Config) -> None:
@@ -188,6 +203,11 @@ def group_ranges(path: Path) -> list[tuple[int, int]]:
 def group_folder(path: Path, index: int) -> Path:
     """The folder of one of several groups."""
     return path / f"group_{index:03d}"
+
+
+def is_group(path: Path) -> bool:
+    """True for the folder of one of several groups."""
+    return path.name.startswith("group_") and (path.parent / META).is_file()
 
 
 def log_folders(path: Path) -> list[Path]:

@@ -43,7 +43,7 @@ def load_run(path: str, which: str = "best") -> LoadedRun:
     if which not in WHICH:
         raise UserError(f"which={which} does not exist: {suggest(which, WHICH)}")
     run_path, config = folder.load(path)
-    folder.check_parts(run_path)
+    folder.check_parts(run_path, config)
     exp = experiment.build(replace(config, devices=1))  # one device reads a run of any number of devices
     ranges = folder.group_ranges(run_path)
     if not ranges:

@@ -20,7 +20,7 @@ def write(path: Path, config: Config, task: str) -> None:
     algos: dict[str, Any] = {}
     failed = {results.run_of(record)[0] for record in folder.records(path) if "failed" in record}
     for group in folder.log_folders(path):
-        timing = {r["env_steps"]: r["elapsed_s"] for r in stored_logs.timing(group)}
+        timing = {r["env_steps"]: r["elapsed_s"] for r in stored_logs.timing(group) if r["event"] == "eval"}
         for record in stored_logs.metrics(group):
             label, seed = results.run_of(record)
             if record["event"] not in ("eval", "final") or label in failed:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qllm_envs import outside
+from qllm_jax import config as configs
 from qllm_jax import files
 from qllm_jax.config import Config, WandbConfig
 from qllm_jax.errors import UserError
@@ -44,6 +45,8 @@ def check_film(config: Config, folder: Path) -> None:
     if config.wandb.mode == "disabled":
         raise UserError(f"{folder} has no wandb runs: train with wandb.mode=offline or online, or without upload=true")
     check(config.wandb)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written, and wandb keeps its files there: send the film from a copy")
 
 
 def make(config: Config, folder: Path) -> Sink:
@@ -78,7 +81,8 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
     """
     made = files.read_json(folder / run_folder.META).get(run_folder.ID, folder.resolve())  # older runs have none
     identity = hashlib.sha256(f"{made}:{i}".encode()).hexdigest()[:16]
-    group = config.wandb.group or (folder.parent if is_group(folder) else folder).name
+    group = config.wandb.group or (folder.parent if run_folder.is_group(folder) else folder).name
+    recorded = configs.read(folder / run_folder.CONFIG)  # a function by its name, where `config` has the folder's copy
     name = f"{config.algo.name}-{outside.label(config.env['name'])}"
     started = wandb.init(
         project=config.wandb.project,
@@ -90,16 +94,11 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
         reinit="create_new",
         mode=config.wandb.mode,
         dir=str(folder),
-        config={**asdict(run_axis.config_of(run, config)), "run": run.seed},
+        config={**asdict(run_axis.config_of(run_axis.runs(recorded)[i], recorded)), "run": run.seed},
     )
     started.define_metric(AXIS)
     started.define_metric("*", step_metric=AXIS)
     return started
-
-
-def is_group(folder: Path) -> bool:
-    """True for the folder of one of several groups."""
-    return folder.name.startswith("group_") and (folder.parent / run_folder.META).is_file()
 
 
 def sync_line(config: Config, folder: Path) -> str:
@@ -110,8 +109,11 @@ def sync_line(config: Config, folder: Path) -> str:
     return f"send to wandb: wandb sync {shlex.quote(str(folder))}/{groups}wandb/offline-run-*"
 
 
-def send_film(config: Config, folder: Path, index: int, film: Path, env_steps: int) -> None:
-    """Send a film to the wandb run at `index` on the run axis. UserError if there is none."""
+def send_film(config: Config, folder: Path, index: int, film: Path, env_steps: int, newest: int) -> None:
+    """Send a film to the wandb run at `index` on the run axis. UserError if there is none.
+
+    `env_steps` are those of the parameters that played, `newest` those of the newest checkpoint.
+    """
     check_film(config, folder)
     import wandb
 
@@ -121,7 +123,9 @@ def send_film(config: Config, folder: Path, index: int, film: Path, env_steps: i
     own, first = (folder, 0) if group is None else (run_folder.group_folder(folder, group), ranges[group][0])
     try:
         started = start(wandb, config, own, index - first, run_axis.runs(config)[index])
-        started.log({AXIS: env_steps, "episode": wandb.Video(str(film), format="gif")})
+        # An offline run does not know the step at which the run stands; online, wandb goes on after its last one.
+        step = newest if config.wandb.mode == "offline" else None
+        started.log({AXIS: env_steps, "episode": wandb.Video(str(film), format="gif")}, step=step)
         started.finish()
     except wandb.Error as error:
         raise refusal(error, config.wandb.mode) from error

@@ -191,25 +191,30 @@ def open_folder(work: Work, training: Training, machine: Config | None) -> tuple
     """The experiment of a training, and its run folder, which is made if it is new."""
     if training.found:
         path, config = folder.load(str(training.found.path))
-        folder.check_parts(path, resumes=True)
+        folder.check_parts(path, config, resumes=True)
         print(f"continued in {path}")
-        exp = gated.build(on(machine, config))
+        exp = gated.build(on(machine, config, group_of(work, path)))
         continued.record_resumed(path)
         return exp, path
     path = trainings.new_folder(training, work.runs)
-    exp = gated.build(on(machine, of_cells.config_of_all(training.cells)))
+    exp = gated.build(on(machine, of_cells.config_of_all(training.cells), group_of(work, path)))
     groups = grouping.choose(exp)
     critic.check(exp, len(groups.ranges))
     folder.create(path, exp.config, exp.sources, groups.meta)
     return exp, path
 
 
-def on(machine: Config | None, config: Config) -> Config:
-    """The configuration with the keys of this machine."""
-    if machine is None:
-        return config
-    keys = ("devices", "unroll", "group", "memory_gib", "wandb")
-    return replace(config, **{key: getattr(machine, key) for key in keys})
+def on(machine: Config | None, config: Config, wandb_group: str) -> Config:
+    """The configuration with the keys of this machine, and a group in wandb if it has none."""
+    if machine is not None:
+        keys = ("devices", "unroll", "group", "memory_gib", "wandb")
+        config = replace(config, **{key: getattr(machine, key) for key in keys})
+    return replace(config, wandb=replace(config.wandb, group=config.wandb.group or wandb_group))
+
+
+def group_of(work: Work, path: Path) -> str:
+    """STUDY/TASK/METHOD, the group of a run folder in wandb: the name of the folder alone may be of several tasks."""
+    return "/".join((work.study.name, path.parent.name, path.name))
 
 
 def forget_programs() -> None:

@@ -99,6 +99,8 @@ def test_epsilon_of_one_is_the_random_policy_and_out_is_written_once(tiny_run: P
         evaluate([str(tiny_run), f"out={out}"])
     assert evaluate([str(tiny_run), "episodes=2", f"out={out}", "overwrite=true"]) == 0
     assert json.loads(out.read_text())["episodes"] == 2
+    with pytest.raises(UserError, match=r"result\.json is a file of the run"):
+        evaluate([str(tiny_run), f"out={tiny_run / 'result.json'}", "overwrite=true"])
 
 
 def test_weights_of_a_credit_function_are_scaled_by_n(run: LoadedRun, episode: Episode):

@@ -58,6 +58,8 @@ def test_an_exported_policy_acts_as_its_run(tiny_run: Path, tmp_path: Path, caps
     assert (sizes["seed"], sizes["n_agents"], sizes["obs_dim"]) == (1, spec.n_agents, spec.obs_dim)
     with pytest.raises(UserError, match="exists already: choose another folder, or give overwrite=true"):
         export([str(tiny_run), f"out={out}"])
+    with pytest.raises(UserError, match="is the folder of a run, which has files of the same names"):
+        export([str(tiny_run), f"out={tiny_run}", "overwrite=true"])
     capsys.readouterr()
 
 

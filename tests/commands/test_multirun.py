@@ -32,7 +32,8 @@ def assert_runs(done: subprocess.CompletedProcess[str], path: Path, names: list[
     for number, (name, line) in enumerate(zip(names, done.stdout.splitlines()[-len(names) :], strict=True)):
         result = json.loads((path / str(number) / folder.RESULT).read_text())
         assert re.split(r"  +", line) == [name, str(path / str(number)), f"return {result['return']['mean']:.4g}"]
-        assert folder.load(str(path / str(number)))[1].run_dir == str(path / str(number))
+        config = folder.load(str(path / str(number)))[1]
+        assert (config.run_dir, config.wandb.group) == (str(path / str(number)), f"{path.name}/{number}")
 
 
 @pytest.mark.thorough

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from qllm_jax import files
 from qllm_jax.errors import UserError
-from qllm_jax.run import checkpoint, continued, folder
+from qllm_jax.run import checkpoint, continued, folder, stored_logs
 from qllm_jax.train import train
 
 SMALL = [
@@ -67,6 +67,7 @@ def test_a_run_leaves_what_is_needed_to_repeat_and_to_report_it(whole: Path):
 
 
 def test_marl_eval_json_has_the_structure_of_its_readers(whole: Path):
+    times = [each["elapsed_s"] for each in stored_logs.timing(whole) if each["event"] == "eval"]
     runs = json.loads((whole / "marl_eval.json").read_text())["mpe_spread"]["mpe_spread_n3"]["matched_qllm"]
     assert set(runs) == {"seed_0", "seed_1"}
     for run in runs.values():
@@ -75,6 +76,7 @@ def test_marl_eval_json_has_the_structure_of_its_readers(whole: Path):
         interval = np.diff([0, *counts]).mean()  # as marl-eval finds it, which draws evaluation k at k intervals
         assert 6 * interval == 3000
         assert counts == [500, 1000, 1500, 2000, 2500, 3000, 3500]
+        assert [run[f"step_{i}"]["elapsed_time"] for i in range(7)] == times
         assert len(run["step_6"]["return"]) == 4
         assert len(run["absolute_metrics"]["return"]) == 8
 
@@ -151,7 +153,7 @@ def test_an_old_run_keeps_its_own_credit_function(whole: Path):
         (["resume={whole}", "total_steps=2900"], "total_steps=2900 is less than the 3,000 env steps that"),
         (
             ["resume={whole}", "seeds=3"],
-            "devices, unroll, wandb.mode, tensorboard can change, not seeds",
+            "devices, unroll, wandb.mode, tensorboard and hosts can change, not seeds",
         ),
     ],
 )

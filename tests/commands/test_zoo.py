@@ -94,6 +94,13 @@ def test_it_is_listed_with_its_origin(library: Path, capsys: pytest.CaptureFixtu
     assert "the first of 2, whose returns are" in described
 
 
+def test_the_groups_of_a_run_are_no_runs_to_add(tmp_path: Path):
+    for file in ("tag/qllm/config.yaml", "big/config.yaml", "big/meta.json", "big/group_000/config.yaml"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert command.to_add([str(tmp_path)]) == [(tmp_path / "tag/qllm", "tag/qllm")]
+
+
 def test_mistakes_name_what_there_is(library: Path, tiny_run: Path):
     mistakes = {
         "zoo:tiny/qmix does not exist: did you mean 'tiny/qllm'": lambda: qj.load("zoo:tiny/qmix"),

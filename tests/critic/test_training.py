@@ -118,7 +118,7 @@ def test_a_dataset_has_the_credit_that_was_learned_from_and_explanations(exp: Ex
 
 
 def test_training_from_a_dataset_plays_nothing(file: Path):
-    exp = experiment.build(config.load([*SIZES, f"algo.learner.data={file}"]))
+    exp = experiment.build(config.load([*without_function(SIZES), f"algo.learner.data={file}"]))
     state = exp.program.warmup(*experiment.init(exp), exp.hp)
     before = jax.tree.map(np.array, state[1].storage)
     clock, runs, metrics = exp.program.chunk(*state, exp.hp, jnp.asarray(3))
@@ -129,19 +129,49 @@ def test_training_from_a_dataset_plays_nothing(file: Path):
     assert before.action_t.shape == (2, 16, 3, 2)
 
 
+def without_function(settings: list[str]) -> list[str]:
+    """A dataset has its credit."""
+    return [each for each in settings if not each.startswith("algo.learner.function=")]
+
+
+def test_a_run_finds_its_dataset_again_and_says_that_it_has_changed(
+    file: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "here").mkdir()
+    for each in (file, format_of.sidecar(file)):
+        (tmp_path / "here" / each.name).write_bytes(each.read_bytes())
+    monkeypatch.chdir(tmp_path / "here")
+    settings = config.load([*without_function(SIZES), "algo.learner.data=duty.npz", f"run_dir={tmp_path / 'offline'}"])
+    folder.create(tmp_path / "offline", settings, [])
+    monkeypatch.chdir(tmp_path)
+    opened = folder.load(str(tmp_path / "offline"))[1]
+    assert opened.algo.learner["data"] == str(tmp_path / "here/duty.npz")
+    folder.check_parts(tmp_path / "offline", opened, resumes=True)
+    dataset.dataset([str(run), f"out={tmp_path / 'here/duty.npz'}", "views=false", "overwrite=true"])
+    folder.check_parts(tmp_path / "offline", opened)
+    assert "was begun with the dataset" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"duty\.npz, which has changed since: restore it"):
+        folder.check_parts(tmp_path / "offline", opened, resumes=True)
+    with pytest.raises(UserError, match=r"meta\.json is a file of the run"):
+        dataset.dataset([str(run), f"out={run / 'meta.npz'}", "overwrite=true"])
+
+
 WRONG = {
     "another task": (["env=relay"], "task='duty"),
     "other sizes": (["env=duty", "env.horizon=4"], "horizon=3"),
     "too few": (["algo.batch_episodes=17"], "at most the 16 episodes"),
     "another meaning of the time limit": (["env.time_limit_is_terminal=false"], "env.time_limit_is_terminal=true: set"),
     "with a critic": (["algo.learner.critic=llm"], "has credit already"),
+    "with a function": (["algo.learner.function=duty:shuffled"], "function is not read, as algo.learner.data gives"),
+    "with several": (["sweep.tfcaf=[duty,duty_by_rule]"], "functions that are read, and algo.learner.data gives"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_does_not_fit_is_named(name: str, file: Path):
     changes, sentence = WRONG[name]
-    base = [each for each in SIZES if not (changes[0].startswith("env=relay") and each.startswith("env"))]
+    replaced = "env" if changes[0].startswith("env=relay") else "none"
+    base = [each for each in without_function(SIZES) if not each.startswith(replaced)]
     with pytest.raises(UserError, match=sentence):
         experiment.build(config.load([*base, "algo.buffer_episodes=20", f"algo.learner.data={file}", *changes]))
 

@@ -12,6 +12,7 @@ from qllm_jax.commands import train as command
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
 from qllm_jax.run import continued, folder, log, wandb_log
+from qllm_jax.tfcaf import find
 from qllm_jax.train import train
 
 SETTINGS = ["env=matrix_climbing", "algo=matched_vdn", "seeds=2", "wandb.mode=offline"]
@@ -25,6 +26,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[int, dict]] = {}
+        self.given: list[dict] = []  # to `init`
 
     def Video(self, file: str, format: str) -> tuple[str, str]:  # noqa: N802 - names of wandb
         return file, format
@@ -36,6 +38,7 @@ class Fake:
 
     def init(self, **given) -> SimpleNamespace:
         rows = self.kept.setdefault(given["id"], {})
+        self.given.append(given)
 
         def keep(numbers: dict, step: int | None = None) -> None:
             if step is None:
@@ -103,6 +106,17 @@ def test_ids_belong_to_the_folder_and_move_with_it(fake: Fake, tmp_path: Path):
     assert len(fake.kept) == 4
 
 
+def test_a_run_that_goes_on_keeps_the_name_of_its_function(fake: Fake, tmp_path: Path):
+    settings = config.load(["env=matrix_climbing", "seeds=1", "wandb.mode=offline", f"run_dir={tmp_path / 'a'}"])
+    folder.create(tmp_path / "a", settings, [find("matrix").text])
+    opened = folder.load(str(tmp_path / "a"))[1]
+    assert opened.algo.mixer["function"] == str(tmp_path / "a/tfcaf.py")
+    for each in (settings, opened):
+        wandb_log.make(each, tmp_path / "a").close()
+    assert [given["config"]["algo"]["mixer"]["function"] for given in fake.given] == ["matrix"] * 2
+    assert fake.given[0]["config"] == fake.given[1]["config"]
+
+
 def test_a_wandb_that_refuses_is_one_sentence(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(**given):
         del given
@@ -142,15 +156,23 @@ def test_the_mode_may_change_on_resume_and_is_recorded(fake: Fake, tmp_path: Pat
     assert not fake.kept
 
 
-def test_a_film_goes_to_the_run_of_its_seed_and_a_line_says_how_to_send_it(fake: Fake, tmp_path: Path):
+def test_a_film_goes_to_the_run_of_its_seed_and_a_line_says_how_to_send_it(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     settings = make(tmp_path / "my run")
     send(tmp_path / "my run", settings, range(1, 3))
-    wandb_log.send_film(settings, tmp_path / "my run", 1, tmp_path / "episode.gif", 2)
-    films = [rows.get(-1, {}) for rows in fake.kept.values()]
-    assert films == [{}, {"env_steps": 2, "episode": (str(tmp_path / "episode.gif"), "gif")}]
+    film, path = {"env_steps": 1, "episode": (str(tmp_path / "episode.gif"), "gif")}, tmp_path / "my run"
+    wandb_log.send_film(settings, path, 1, tmp_path / "episode.gif", env_steps=1, newest=2)
+    assert [rows[2].get("episode") for rows in fake.kept.values()] == [None, film["episode"]]
+    online = replace(settings, wandb=replace(settings.wandb, mode="online"))
+    wandb_log.send_film(online, path, 1, tmp_path / "episode.gif", env_steps=1, newest=2)
+    assert [rows.get(-1) for rows in fake.kept.values()] == [None, film]  # wandb goes on after the run's last step
     line = wandb_log.sync_line(settings, tmp_path / "my run")
     assert line == f"send to wandb: wandb sync '{tmp_path / 'my run'}'/wandb/offline-run-*"
     silent = config.load([*SETTINGS[:3]])
     assert wandb_log.sync_line(silent, tmp_path / "my run") == ""
     with pytest.raises(UserError, match=r"has no wandb runs: train with wandb\.mode=offline or online"):
-        wandb_log.send_film(silent, tmp_path / "my run", 1, tmp_path / "episode.gif", 2)
+        wandb_log.send_film(silent, path, 1, tmp_path / "episode.gif", 1, 2)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match="cannot be written, and wandb keeps its files there"):
+        wandb_log.check_film(settings, path)
