@@ -166,6 +166,8 @@ def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict
         if found and any(map(folder.in_use, {found.path, *folder.log_folders(found.path)})):
             return Ended.ELSEWHERE, {}
         exp, path = open_folder(work, training, choices.machine)
+        for cell in training.cells:  # it is no longer failed, also if it is stopped now
+            work.forget_failure(cell)
         outcome = train_all(exp, path, stop_at=choices.stop_at, open_between=critic.opened)
         interrupted = outcome.interrupted
         if not outcome.finished:

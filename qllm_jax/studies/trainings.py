@@ -127,12 +127,14 @@ def to_do(missing: Sequence[Cell], wanted: Collection[str], root: Path) -> list[
 
     Finished folders come first, as they are only read. A folder that is continued also gives cells that are not wanted.
     """
-    left = {(cell.task, cell.identity): cell for cell in missing}
+    left: dict[tuple[str, str], list[Cell]] = {}  # two methods may be one configuration
+    for cell in missing:
+        left.setdefault((cell.task, cell.identity), []).append(cell)
     order = {cell.name: i for i, cell in enumerate(missing)}
     read, train = [], []
     for found in furthest_first(found_in(root, {cell.task for cell in missing})):
         keys = [(found.path.parent.name, each) for each in found.identities.values()]
-        held = [left.pop(key) for key in keys if key in left]
+        held = [cell for key in keys for cell in left.pop(key, ())]
         if any(cell.name in wanted for cell in held):
             (read if found.finished else train).append(Training(held, found))
     rest = [cell for cell in missing if (cell.task, cell.identity) in left and cell.name in wanted]

@@ -62,17 +62,17 @@ class Work(NamedTuple):
 
     def record_failure(self, cell: Cell, sentence: str) -> None:
         """Record that a cell cannot be trained, and why. The next process tries again."""
-        record = {"config_hash": cell.hash, "error": sentence, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        record = {"identity": cell.identity, "error": sentence, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         files.write_atomically(self.folder_of(cell) / FAILED, json.dumps(record) + "\n")
 
     def failure(self, cell: Cell) -> str:
-        """The sentence of a cell's last failure; "" without one of its present configuration."""
+        """The sentence of a cell's last failure; "" without one of its present configuration and functions."""
         path = self.folder_of(cell) / FAILED
         try:
-            found = files.read_json(path, ("config_hash", "error")) if path.is_file() else {}
+            found = files.read_json(path, ("error",)) if path.is_file() else {}
         except UserError as error:
             return str(error)
-        return found["error"] if found.get("config_hash") == cell.hash else ""
+        return found["error"] if found.get("identity") == cell.identity else ""
 
     def forget_failure(self, cell: Cell) -> None:
         """Remove the record of a failure."""

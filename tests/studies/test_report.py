@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -328,3 +328,13 @@ def test_a_study_of_your_own_has_no_name_of_ours(tmp_path: Path):
     (tmp_path / "credit.yaml").write_text(yaml.safe_dump(content(TASKS, METHODS)))
     with pytest.raises(UserError, match="'credit' is a study of qllm_jax: give the file another name"):
         command.study([str(tmp_path / "credit.yaml"), "status"])
+
+
+def test_an_interval_of_a_share_over_training_ends_at_all_episodes_won(tmp_path: Path):
+    found = study("battles", content({"battle": {"seeds": 2}}, {"vdn": "VDN"}), tmp_path)
+    write(found, tmp_path / "results", {("battle", "vdn"): (16.0, 5.0)}, wins=True)
+    entry = figures.FigureEntry("auc_by_agents", "auc", ("battle",), ("vdn",))
+    drawn = pictures.draw(measured.read(found, tmp_path / "results"), entry)
+    assert not isinstance(drawn, str)
+    (interval,) = cast(Any, drawn.axes[0].collections[0]).get_segments()
+    assert 0.0 < interval[0, 1] < interval[1, 1] == 1.0

@@ -288,6 +288,8 @@ def test_a_refused_function_fails_its_cell_alone(done: Path, tmp_path: Path, cap
     assert status.states(failing) == {"climbing/bad": "failed", "climbing/qllm": "done", "climbing/shuffled": "done"}
     assert sentence in status.describe(failing)
     assert study.study([*arguments(path), "only=*/qllm,*/shuffled"]) == 0  # what failed is not this process's
+    (path / "bad.py").write_text("def credit(state):\n    return jnp.ones(2), 0.0\n")
+    assert status.states(make(path, content))["climbing/bad"] == "missing"  # repaired, it is another cell
 
 
 def test_an_error_of_the_device_or_of_the_code_fails_the_training_alone(

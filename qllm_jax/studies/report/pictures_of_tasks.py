@@ -92,12 +92,8 @@ def draw_auc_by_agents(data: Measured, entry: FigureEntry, looks: dict[str, Look
     figure, (axes,) = grid_of(1)
     shown = [method for method in entry.methods if any((task, method) in data.results for task in spans)]
     for i, method in enumerate(shown):
-        areas = [
-            (data.results[task, method].content["n_agents"], curve_areas.areas(data.results[task, method], span))
-            for task, span in spans.items()
-            if (task, method) in data.results
-        ]
-        points = sorted(areas, key=lambda point: point[0])
+        found = [(data.results[task, method], span) for task, span in spans.items() if (task, method) in data.results]
+        points = sorted(found, key=lambda point: point[0].content["n_agents"])
         draw_points(axes, points, 1.018 ** (i - (len(shown) - 1) / 2), data.method_label(method), looks[method])
     metrics = {result.metric for task in spans for result in data.row(task).values()}
     ylabel = "mean over training of the\n" + " or ".join(YLABELS[metric] for metric in sorted(metrics))
@@ -108,12 +104,15 @@ def draw_auc_by_agents(data: Measured, entry: FigureEntry, looks: dict[str, Look
     return figure
 
 
-def draw_points(axes: Axes, points: list, shift: float, label: str, look: Look) -> None:
+def draw_points(
+    axes: Axes, points: list[tuple[Result, curve_areas.Span]], shift: float, label: str, look: Look
+) -> None:
     """Draw means over seeds with intervals, all moved sideways by a factor so that methods do not cover each other."""
-    x = np.array([n_agents for n_agents, _ in points]) * shift
-    means = np.array([values.mean() for _, values in points])
-    found = np.array([stats.interval(values) for _, values in points]).T
-    axes.vlines(x, *found, color=look.color, linewidth=1.4, alpha=0.8)
+    x = np.array([result.content["n_agents"] for result, _ in points]) * shift
+    areas = [curve_areas.areas(*point) for point in points]
+    means = np.array([values.mean() for values in areas])
+    found = [stats.interval(each, bounds(result.metric)) for each, (result, _) in zip(areas, points, strict=True)]
+    axes.vlines(x, *np.array(found).T, color=look.color, linewidth=1.4, alpha=0.8)
     # A line would join tasks and not numbers of agents where two tasks have equally many.
     dash = look.dash if len(set(x)) == len(x) else "none"
     axes.plot(
