@@ -1,8 +1,12 @@
 """Files are written whole or not at all, also by several writers at once, and by nobody into a folder that is gone."""
 
+import errno
+import hashlib
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -54,3 +58,34 @@ def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path):
     (tmp_path / "usual").write_text("x")
     own, shared, usual = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("own", "shared", "usual"))
     assert (own, shared) == (0o600, usual)
+
+
+def test_a_log_knows_the_digest_of_all_that_it_holds_also_of_what_an_earlier_process_wrote(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    first = files.JsonLines(path, 0)
+    first.write([{"a": 1}])
+    size = first.size()
+    first.write([{"a": 2}])  # after the checkpoint: cut off
+    first.close()
+    second = files.JsonLines(path, size)
+    second.write([{"a": 3}])
+    assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
+    assert second.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+    second.close()
+
+
+def test_a_log_is_on_disk_before_a_checkpoint_covers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log, synced = files.JsonLines(tmp_path / "log.jsonl", 0), []
+    monkeypatch.setattr(files.os, "fsync", synced.append)
+    log.write([{"a": 1}])
+    assert log.size() == (tmp_path / "log.jsonl").stat().st_size == 9
+    assert synced == [log._file.fileno()]
+    log.close()
+
+
+def test_a_record_that_was_written_in_part_is_an_error_of_the_disk(tmp_path: Path):
+    log = files.JsonLines(tmp_path / "log.jsonl", 0)
+    log._file = cast(Any, SimpleNamespace(write=lambda text: len(text) - 1, name="log.jsonl"))
+    with pytest.raises(OSError, match=r"log\.jsonl") as caught:
+        log.write([{"a": 1}])
+    assert caught.value.errno == errno.ENOSPC

@@ -10,13 +10,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import jax.numpy as jnp
 import pytest
 
-from qllm_jax import cli, evaluate
+from qllm_jax import cli, config, evaluate, files
+from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
+from qllm_jax.program.experiment import Experiment
 from qllm_jax.report import report
-from qllm_jax.run import checkpoint, folder, interrupt
+from qllm_jax.run import checkpoint, folder, functions_used, interrupt, load, stored_logs
 from qllm_jax.run.session import Session
 from qllm_jax.train import train
 
@@ -429,3 +434,43 @@ def test_a_training_that_ends_within_the_warm_up_says_so_and_leaves_a_checkpoint
     said = "note: nothing is learned, as total_steps=100 ends before the first 32 episodes (algo.batch_episodes)"
     assert said in capsys.readouterr().out
     assert checkpoint.latest(tmp_path / "checkpoints") is not None
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path: Path):
+    """The checkpoint is written after the records of the second evaluation."""
+
+    def log(*events: tuple[str, int]) -> None:
+        lines = [
+            f'{{"event": "{event}", "env_steps": {step}, "seed": 0, "elapsed_s": 1.0}}\n' for event, step in events
+        ]
+        for name in (folder.METRICS, folder.TIMING):
+            (tmp_path / name).write_text("".join(lines))
+
+    log(("eval", 0), ("train", 100), ("eval", 100))
+    stored_logs.check_without_checkpoint(tmp_path, has_result=False)
+    log(("eval", 0), ("train", 100), ("eval", 100), ("train", 150))
+    with pytest.raises(UserError, match="has no checkpoint, and its logs go up to step 150"):
+        stored_logs.check_without_checkpoint(tmp_path, has_result=False)
+
+
+def test_config_yaml_is_written_last_as_a_folder_with_it_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written, write_atomically = [], files.write_atomically
+    monkeypatch.setattr(
+        files, "write_atomically", lambda path, *more: written.append(path.name) or write_atomically(path, *more)
+    )
+    folder.create(tmp_path / "run", config.load(["algo=matched_qllm"]), ("def credit(state): ...\n",))
+    assert written == [functions_used.TFCAF, folder.META, folder.CONFIG]
+
+
+def test_best_steps_are_those_of_the_checkpoint_that_is_read(monkeypatch: pytest.MonkeyPatch):
+    """The logs go on after it, if a newer one is damaged or the run is training."""
+    records = [{"event": "eval", "env_steps": 100 * i, "seed": 0, "return": float(i)} for i in (1, 2, 3)]
+    state = SimpleNamespace(best_params={})
+    exp = SimpleNamespace(n_runs=1, config=config.load(["seeds=1"]))
+    monkeypatch.setattr(
+        load, "newest_checkpoint", lambda *_, **__: ((Clock(*map(jnp.int32, (200, 0, 0))), state), None)
+    )
+    monkeypatch.setattr(load, "note_failed", lambda *_: None)
+    monkeypatch.setattr(stored_logs, "metrics", lambda _: records)
+    found = load.load_group(cast(Experiment, exp), Path("run"), "best")
+    assert (found.params_steps, found.env_steps) == ([200], 200)

@@ -1,13 +1,16 @@
-"""Checkpoints of older versions: a field that is None here and was not there is no reason to refuse one."""
+"""Checkpoints: which are kept, and those of older versions: a field that is None here and was not there is no fault."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from qllm_jax.run import stored_tree
+from qllm_jax.core.types import Clock
+from qllm_jax.program.one_run import RunState
+from qllm_jax.run import checkpoint, stored_tree
+from qllm_jax.run.checkpoint import HostState, TrainState
 
 
 class Old(NamedTuple):
@@ -50,3 +53,19 @@ def test_arrays_that_are_not_asked_for_are_not_read(tmp_path: Path):
 def test_a_field_with_an_array_must_be_there():
     like = New(jnp.zeros(3), jnp.zeros(1))
     assert list(stored_tree.as_stored(like, {"kept": None})) == ["kept", "added"]
+
+
+def test_two_whole_checkpoints_are_kept_and_none_of_a_later_step_that_is_damaged(tmp_path: Path):
+    path = tmp_path / "checkpoints"
+
+    def save(step: int) -> None:
+        state = TrainState(Clock(*map(jnp.int32, (step, 0, 0))), cast(RunState, {"x": jnp.arange(3.0)}))
+        checkpoint.save(path, state, HostState(1, 1, 0.0, metrics_sha256="0"))
+
+    for step in (100, 200, 400):
+        save(step)
+    assert [*map(checkpoint.step_of, checkpoint.newest_first(path))] == [400, 200]
+    (checkpoint.newest_first(path)[0] / checkpoint.SUMS).unlink()
+    save(300)  # training went on from step 200
+    assert [*map(checkpoint.step_of, checkpoint.newest_first(path))] == [300, 200]
+    assert not any(map(checkpoint.damage, checkpoint.newest_first(path)))

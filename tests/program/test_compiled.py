@@ -3,19 +3,24 @@
 import functools
 import re
 from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from learning import core_of, hp
 from probes import probe
 
 from qllm_jax import config, learners, mixers
 from qllm_jax.core import agents
-from qllm_jax.core.types import Hp
+from qllm_jax.core.types import Clock, Hp
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
 from qllm_jax.program import compiled, experiment, one_run
+from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import final_evaluation
 
 SMALL = [
     "algo.hidden_dim=8", "algo.batch_episodes=4", "algo.buffer_episodes=16", "algo.n_envs=2", "env.horizon=5",
@@ -268,3 +273,46 @@ def test_every_kind_of_method_takes_a_network_without_memory(algo: str):
     _, runs, metrics = jax.eval_shape(exp.program.chunk, *state, exp.hp, jnp.asarray(1))
     assert {"layer_0", "core", "head"} <= set(runs.learner.params["agent"]["params"])
     assert "loss" in metrics
+
+
+USES = ("eval", "init", "rollout", "sample", "final", "credit")
+STREAMS = [getattr(one_run, f"{name.upper()}_STREAM") for name in USES]
+
+
+def test_each_use_of_a_runs_key_has_a_stream_of_its_own_and_a_counter(monkeypatch: pytest.MonkeyPatch):
+    used, annealed, stream, epsilon_at = [], [], one_run.stream, one_run.epsilon_at
+    monkeypatch.setattr(
+        one_run, "stream", lambda key, name, counter: used.append((name, int(counter))) or stream(key, name, counter)
+    )
+    monkeypatch.setattr(one_run, "epsilon_at", lambda hp, step: annealed.append(int(step)) or epsilon_at(hp, step))
+    env = probe(3, None, lambda state, actions: 1.0)
+    core = core_of(env, 4, {"name": "vdn"})
+    parts = one_run.Parts(env, core.agent, learners.make("value", core), one_run.Sizes(2, 2, 4, 1, True, 0.0))
+    clock, numbers = Clock(*map(jnp.int32, (50, 7, 3))), hp()
+    run = jax.eval_shape(lambda: one_run.init(parts, jax.random.key(0), jnp.int32(0)))
+    jax.eval_shape(lambda run: one_run.collect(parts, clock, run, numbers), run)
+    jax.eval_shape(lambda run: one_run.learn(parts, clock, run, numbers), run)
+    jax.eval_shape(lambda run: one_run.evaluate(parts, clock, run, 2), run)
+    assert used == [(one_run.ROLLOUT_STREAM, 7), (one_run.SAMPLE_STREAM, 7), (one_run.EVAL_STREAM, 7)]
+    assert annealed == [50]  # env steps, not episodes
+    assert len(set(STREAMS)) == len(USES)
+
+
+def test_keys_of_the_final_evaluation_are_no_keys_of_training():
+    exp = cast(Experiment, SimpleNamespace(root=jax.random.key(0), seeds=jnp.arange(2)))
+    words = lambda keys: np.asarray(jax.random.key_data(keys)).tolist()
+    found, run_keys = words(final_evaluation.final_keys(exp)), [jax.random.fold_in(exp.root, seed) for seed in (0, 1)]
+    for name in set(STREAMS) - {one_run.FINAL_STREAM}:
+        assert not any(words(one_run.stream(key, name, 0)) in found for key in run_keys)
+
+
+def test_metrics_of_a_chunk_are_means_over_its_iterations(monkeypatch: pytest.MonkeyPatch):
+    def iteration(parts: Any, clock: Clock, runs: Any, hp: Any) -> Any:
+        del parts, hp
+        return clock._replace(env_steps=clock.env_steps + 1), runs, {"return": clock.env_steps * jnp.ones(2)}
+
+    monkeypatch.setattr(compiled, "iteration", iteration)
+    clock = Clock(*map(jnp.int32, (3, 0, 0)))
+    after, _, metrics = compiled.chunk(cast(Any, None), clock, cast(Any, None), cast(Any, None), jnp.int32(4))
+    assert int(after.env_steps) == 7
+    assert metrics["return"].tolist() == [4.5, 4.5]  # of 3, 4, 5, 6

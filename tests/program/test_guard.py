@@ -12,7 +12,7 @@ from learning import core_of, hp
 from probes import probe
 
 from qllm_jax import config, learners
-from qllm_jax.core.types import Scores
+from qllm_jax.core.types import Episode, Scores
 from qllm_jax.mixers import tfcaf
 from qllm_jax.program import compiled, experiment, guard
 from qllm_jax.program.one_run import Sizes
@@ -218,3 +218,14 @@ def test_a_function_that_the_run_does_not_use_is_only_mentioned(functions: list[
         f"{str(functions[1])!r} would not be finite either)"
     )
     assert found.weights.tolist() == [2.0, 2.0]
+
+
+def test_a_state_is_found_in_the_batch_and_after_it_in_the_newest_episodes():
+    def of(first: int, n_episodes: int) -> Episode:
+        state = jnp.asarray(np.arange(first, first + 3 * n_episodes).reshape(3, n_episodes))  # two steps: three slots
+        nothing = jnp.asarray(np.zeros((2, n_episodes)))
+        return Episode(state, nothing, nothing, nothing, nothing)
+
+    states_at = jax.jit(jax.vmap(guard.state_at, (None, 0)))
+    assert states_at((of(0, 2), of(6, 1)), jnp.arange(9)).tolist() == list(range(9))
+    assert states_at((of(0, 2), None), jnp.arange(6)).tolist() == list(range(6))

@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TINY_RUN
@@ -20,12 +22,16 @@ from qllm_jax.commands.render import index_of
 from qllm_jax.core.types import Hp, Scores
 from qllm_jax.errors import UserError
 from qllm_jax.evaluate import evaluate
-from qllm_jax.program import experiment, run_axis
+from qllm_jax.program import devices, experiment, run_axis
+from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.run_axis import Run
 from qllm_jax.render import render
 from qllm_jax.report import report
 from qllm_jax.reporting import comparison
 from qllm_jax.run import finish, folder, functions_used, load, results, wandb_log
+from qllm_jax.run.load import LoadedRun
+from qllm_jax.run.loop import Outcome
+from qllm_jax.scaling import train_groups
 from qllm_jax.tfcaf import find
 
 pytestmark = pytest.mark.usefixtures("kept_programs")  # a command that opens a run has its programs
@@ -268,3 +274,68 @@ def test_a_result_from_before_crashes_were_counted_is_read(tmp_path: Path):
 def test_the_best_step_is_the_first_of_the_highest():
     record = lambda step, value: {"event": "eval", "env_steps": step, "seed": 0, "return": value}
     assert results.best_steps([record(0, 1.0), record(10, 2.0), record(20, 2.0)], [Run({}, 0)]) == [10]
+
+
+def test_returns_are_logged_as_the_program_compared_them():
+    """Its sum may differ in the last bit: an equal return must not look like a better one."""
+    mean, best = np.array([2.0 + 1e-6, 2.0 - 1e-6, 1.5]), np.array([2.0, 1.0, 2.0])
+    np.testing.assert_array_equal(results.as_compared(mean, best, np.array([2.0, 2.0, 2.0])), [2.0, 2.0, 1.5])
+
+
+def test_the_table_of_a_sweep_has_the_best_configuration_first():
+    settings = config.load(["seeds=2", "sweep.lr=[0.1,0.2]"])
+    scores = Scores(np.array([[1.0], [2.0], [5.0], [6.0]]))
+    rows = finish.table(settings, results.Final(8, scores, Scores(np.zeros(4)), [4] * 4)).splitlines()
+    assert [row.split()[:2] for row in rows[1:3]] == [["1", "lr=0.2"], ["0", "lr=0.1"]]
+
+
+def unbuilt(*overrides: str) -> Experiment:
+    """An experiment of which there is a configuration alone."""
+    parts = dict.fromkeys(Experiment._fields[1:]) | {
+        "program": SimpleNamespace(pool=devices.ONE_DEVICE),
+        "mixer": SimpleNamespace(sources=()),
+        "learner": SimpleNamespace(sources=()),
+    }
+    return Experiment(config.load([*overrides]), **cast(Any, parts))
+
+
+def test_a_run_of_several_groups_is_as_far_as_the_last_of_them(monkeypatch: pytest.MonkeyPatch):
+    exp, steps = unbuilt("seeds=2"), {"group_000": 400, "group_001": 200}
+
+    def load_group(exp: Experiment, path: Path, which: str) -> LoadedRun:
+        n = steps[path.name]
+        return LoadedRun(path, exp, which, {"w": jnp.full(1, n)}, [n], n, 1)
+
+    monkeypatch.setattr(folder, "load", lambda _: (Path("run"), exp.config))
+    monkeypatch.setattr(folder, "check_parts", lambda _: None)
+    monkeypatch.setattr(folder, "group_ranges", lambda _: [(0, 1), (1, 2)])
+    monkeypatch.setattr(experiment, "build", lambda _: exp)
+    monkeypatch.setattr(load, "load_group", load_group)
+    found = load.load_run("run")
+    assert (found.env_steps, found.params_steps, found.params["w"].tolist()) == (200, [400, 200], [400, 200])
+
+
+def test_a_slice_of_a_slice_has_the_runs_of_the_whole():
+    inner = experiment.slice_runs(experiment.slice_runs(unbuilt("seeds=6"), 2, 6), 1, 3)
+    assert inner.config.part == (3, 5)
+    assert inner.seeds.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(("indices", "outcome"), [((0, 1), (False, "group 0 is finished")), ((1,), (True, ""))])
+def test_ctrl_c_in_the_final_evaluation_of_a_group_starts_no_other_group(
+    indices: tuple[int, ...], outcome: tuple[bool, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trained: list[str] = []
+
+    def train(_: Experiment, path: Path, *more: float) -> Outcome:
+        del more
+        trained.append(path.name)
+        return Outcome(True, "table", interrupted=True)
+
+    monkeypatch.setattr(folder, "group_ranges", lambda _: [(0, 1), (1, 2)])
+    monkeypatch.setattr(folder, "create", lambda *_: None)
+    monkeypatch.setattr(train_groups.loop, "train", train)
+    exp = unbuilt("algo=matched_vdn", "seeds=2")
+    found = train_groups.train_groups(exp, tmp_path, indices)
+    assert (found.finished, found.text, found.interrupted) == (*outcome, True)
+    assert trained == [f"group_00{indices[0]}"]

@@ -159,3 +159,11 @@ def test_ctrl_c_while_groups_are_timed_is_answered(monkeypatch: pytest.MonkeyPat
         grouping.measure(build("sweep.lr=[0.1,0.2,0.3,0.4]", "total_steps=100000"), 8)
     assert timed == [8]
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_the_least_of_all_limits_is_what_there_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory_plan, "free_memory", lambda: 80)
+    for limits, available in (([], 80), ([70, 90], 70), ([90], 80)):
+        monkeypatch.setattr(memory_plan, "cgroup_limits", lambda limits=limits: limits)
+        assert memory_plan.available(None) == available
+    assert memory_plan.available(0.5) == memory_plan.GIB // 2

@@ -17,6 +17,14 @@ def test_the_area_is_the_mean_over_env_steps():
         learning_curves.area(STEPS, curves, 0, 400)
 
 
+def test_the_area_of_a_later_span_leaves_out_what_comes_before():
+    curves = np.array([[9.0, 0.0, 2.0, 2.0]])
+    # From 150: from 1 to 2 over 50 env steps, then 2 over 100.
+    np.testing.assert_allclose(learning_curves.area(STEPS, curves, 150, 300), [(1.5 * 50 + 2 * 100) / 150])
+    with pytest.raises(ValueError, match="no evaluations from 0 to 300 env steps: they are at 100 to 300"):
+        learning_curves.area(STEPS[1:], curves[:, 1:], 0, 300)
+
+
 def test_steps_to_a_threshold_are_those_from_which_it_is_held():
     steps = np.arange(1, 8) * 10
     curves = np.array(

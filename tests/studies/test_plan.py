@@ -44,6 +44,16 @@ def test_a_cell_has_the_overrides_of_study_task_method_and_entry_in_this_order()
     assert config.load(list(found["climbing/vdn"].overrides)) == vdn
 
 
+def test_each_level_of_a_study_file_has_priority_over_the_one_before():
+    changes = {
+        "tasks": {"climbing": {"seeds": 2, "total_steps": 400, "set": ["algo.lr=2"]}},
+        "methods": {"vdn": {"set": ["algo.lr=3"]}},
+        "cells": [{"tasks": ["climbing"], "methods": ["vdn"], "set": ["algo.lr=4"]}],
+    }
+    (found,) = wanted.cells(study({"set": ["algo.lr=1"], **changes}))
+    assert found.overrides == (*(f"algo.lr={i}" for i in (1, 2, 3, 4)), "seeds=2", "seed=7", "total_steps=400")
+
+
 def test_cells_that_differ_in_the_credit_function_alone_are_one_training():
     of_three = cells.merged(cells.all_cells(study()))
     assert [[cell.method for cell in each] for each in of_three] == [["qllm", "shuffled"], ["vdn"]]

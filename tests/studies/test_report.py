@@ -15,7 +15,7 @@ from qllm_jax import study as command
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan, report
 from qllm_jax.studies.plan import Study
-from qllm_jax.studies.report import aggregates, figures, measured, page, pictures, tables
+from qllm_jax.studies.report import aggregates, curve_areas, figures, measured, page, pictures, provenance, tables
 from qllm_jax.studies.report.pictures_of_tasks import YLABELS
 
 METHODS = {"vdn": "VDN", "qllm": "QLLM", "shuffled": "QLLM, shuffled"}
@@ -328,6 +328,50 @@ def test_a_study_of_your_own_has_no_name_of_ours(tmp_path: Path):
     (tmp_path / "credit.yaml").write_text(yaml.safe_dump(content(TASKS, METHODS)))
     with pytest.raises(UserError, match="'credit' is a study of qllm_jax: give the file another name"):
         command.study([str(tmp_path / "credit.yaml"), "status"])
+
+
+def test_the_reference_is_in_the_table_without_gaps_although_it_has_fewest_tasks(made: Study, tmp_path: Path):
+    (tmp_path / "results" / "duty_n10" / "vdn.json").unlink()
+    table = aggregates.block(measured.read(made, tmp_path / "results"), list(TASKS), list(METHODS))
+    assert (table.tasks, table.methods) == (["duty_n3"], list(METHODS))
+
+
+def test_means_over_training_are_over_the_env_steps_that_all_methods_have(made: Study, tmp_path: Path):
+    row = measured.read(made, tmp_path / "results").row("duty_n3")  # 20 evaluations to step 100,000
+    assert curve_areas.span(row | {"vdn": row["vdn"]._replace(steps=np.arange(1, 21) * 4000)}) == (5000, 80_000)
+
+
+def test_seeds_that_do_not_hold_a_threshold_count_as_later_than_all_that_do():
+    text = lambda *steps: tables.reached_text(np.array(steps), 100_000).replace(tables.NO_BREAK, " ")
+    assert text(10e3, 20e3, 30e3, 90e3) == "25k (4 of 4)"
+    assert text(20e3, 40e3, np.inf) == "40k (2 of 3)"
+    assert text(20e3, np.inf) == "> 100k (1 of 2)"
+
+
+def test_missing_cells_are_named_in_order_of_priority(tmp_path: Path):
+    entries = [{"tasks": ["duty_n3"], "methods": ["vdn"], "priority": 2}, {"tasks": ["duty_n10"], "methods": ["vdn"]}]
+    found = study("credit", content(TASKS, METHODS, cells=entries), tmp_path)
+    lines = "- duty, N=10: VDN (priority 1)\n- duty, N=3: VDN (priority 2)"
+    assert lines in provenance.missing(measured.read(found, tmp_path))
+
+
+def test_bars_go_from_the_random_policy_to_the_mean(made: Study, tmp_path: Path):
+    data = measured.read(made, tmp_path / "results")
+    drawn = pictures.draw(data, figures.FigureEntry("bars", "bars", ("duty_n3",), tuple(METHODS)))
+    assert not isinstance(drawn, str)
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in cast(Any, drawn.axes[0].patches)]
+    row = data.row("duty_n3")
+    random = measured.random_mean(row, "return")
+    np.testing.assert_allclose(ends, [(random, result.scores.mean()) for result in row.values()])
+
+
+def test_the_picture_of_improvement_is_of_each_method_over_the_reference(made: Study, tmp_path: Path):
+    data = measured.read(made, tmp_path / "results")
+    drawn = pictures.draw(data, figures.FigureEntry("improvement", "improvement", tuple(TASKS), ("vdn", "qllm")))
+    assert not isinstance(drawn, str)
+    x_of = lambda line: np.asarray(line.get_xdata()).tolist()
+    low_to_high, value = drawn.axes[0].lines[:2]
+    assert (x_of(low_to_high), x_of(value)) == ([1.0, 1.0], [1.0])  # QLLM is far above VDN
 
 
 def test_an_interval_of_a_share_over_training_ends_at_all_episodes_won(tmp_path: Path):
