@@ -35,7 +35,8 @@ def canonical(source: str) -> str:
     passes with it on has no negative weight to clamp.
     """
     tree = ast.parse(source)
-    if any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.keywords for node in ast.walk(tree)):
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.keywords]
+    if not all(isinstance(call.func, ast.Attribute) for call in calls):  # all but jnp.sum(x, axis=0) and the like
         return ast.dump(tree)  # names of arguments matter where a function of the file is called with keywords
     gate = igm.value(tree)
     tree.body = [
@@ -119,12 +120,7 @@ def difference(ours: Outputs, theirs: Outputs) -> float:
 
 
 def _states(task: Task, is_flat: bool) -> States:
-    fields, seen = task.spec.fields, {STATE: task.seen_state} if is_flat else task.seen
-    if is_flat:
-        bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
-        boxes = {STATE: probes.flat_box(np.concatenate([task.seen_state, task.reached_state]), bounded)}
-    else:
-        boxes = {name: probes.box(field.low, field.high, seen[name]) for name, field in fields.items()}
-    states, _ = probes.states(boxes, seen)
+    boxes = task.boxes(is_flat)
+    states, _ = task.probe_states(boxes, is_flat)
     usual = probes.are_usual(boxes, states)
     return {name: values[usual] for name, values in states.items()}

@@ -185,14 +185,15 @@ def _usage(usage: Any) -> Usage:
     completion = _larger(_count(usage.get("completion_tokens")), reasoning)
     total = _count(usage.get("total_tokens"))
     if total is not None and prompt is not None:  # tokens of hidden reasoning are in the total alone
-        completion = _larger(completion, total - prompt)
+        completion = max(completion or 0, reasoning or 0, total - prompt)
     elif total is not None and completion is not None:
-        prompt = max(total - completion, 0)
+        prompt = max(total - completion, cached or 0)
     return Usage(prompt, completion, reasoning, cached, total if prompt is None else None)
 
 
-def _larger(count: int | None, other: int | None) -> int | None:
-    return count if other is None else max(count or 0, other)
+def _larger(count: int | None, part: int | None) -> int | None:
+    """Return a count, at least a part of it; unknown where it is, as a part says nothing of the rest."""
+    return count if count is None or part is None else max(count, part)
 
 
 def _count(value: Any) -> int | None:

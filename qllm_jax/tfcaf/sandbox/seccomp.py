@@ -24,6 +24,7 @@ _REFUSED = {
 }
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _TGKILL = {"x86_64": 234, "aarch64": 131}
+_PRLIMIT64 = {"x86_64": 302, "aarch64": 261}
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_*
 _CLONE3, _X32 = 435, 0x40000000
 _CLONE_THREAD = 0x00010000
@@ -61,6 +62,7 @@ def _instructions(machine: str) -> list[tuple[int, int, int, int]]:
     for number, test, operand in (
         (_CLONE[machine], _ANY_BIT, _CLONE_THREAD),
         (_TGKILL[machine], _EQUAL, os.getpid()),  # abort() signals its own process
+        (_PRLIMIT64[machine], _EQUAL, 0),  # its own limits: one of processor time could end another process
     ):
         program += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARG0), (test, 1, 0, operand)]
         program += [(_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)]

@@ -87,13 +87,8 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
 
 
 def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
-    fields = task.spec.fields
-    if checked.signature == "paper":
-        bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
-        return {STATE: probes.flat_box(np.concatenate([task.reached_states, task.reached_state]), bounded)}
-    reached = task.reached_fields
-    found = {name: probes.box(field.low, field.high, reached[name]) for name, field in fields.items()}
-    return steps.boxes(found, task.spec.n_actions, reached) if checked.signature == "reward" else found
+    found = task.boxes(checked.signature == "paper")
+    return steps.boxes(found, task.spec.n_actions, task.reached_fields) if checked.signature == "reward" else found
 
 
 def _n_seen(task: Task) -> int:
@@ -115,12 +110,7 @@ def _verify_sizes(checked: Checked, task: Task, tried: Tried) -> None:
 
 def _try_states(checked: Checked, task: Task, attempt: Trial) -> Tried:
     paper = checked.signature == "paper"
-    if paper:
-        states, kinds = probes.states(
-            attempt.boxes, {STATE: task.seen_state}, {STATE: task.notable_state}, task.phrases
-        )
-    else:
-        states, kinds = probes.states(attempt.boxes, task.seen, task.notable, task.phrases)
+    states, kinds = task.probe_states(attempt.boxes, paper)
     tried = Tried(attempt, states, kinds, attempt.run(states))
     _verify_finite(checked, tried)
     if paper:
@@ -163,10 +153,9 @@ def _as_in_training(checked: Checked, tried: Tried, reached: int) -> tuple[Tried
         problem = f"{what} overflow on a state {kind}, times the number of agents and compiled as in training"
         hint = "XLA reorders products: keep constants, and what is computed on the way, between 1e-10 and 1e10"
         raise TfcafError("NONFINITE", end, problem, hint)
-    if not found.dangers:
-        return tried, []
-    tried = _with_ends(checked, tried, conditions.ends(tried.trial, found.dangers, tried.states))
-    return tried, conditions.notes(found.dangers)
+    if found.dangers:
+        tried = _with_ends(checked, tried, conditions.ends(tried.trial, found.dangers, tried.states))
+    return tried, conditions.notes(found)
 
 
 def _verify_finite(checked: Checked, tried: Tried) -> None:

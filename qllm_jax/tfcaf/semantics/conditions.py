@@ -12,6 +12,7 @@ The same compiled program has XLA's algebraic simplifier on, as in training: it 
 one order and not in another. All other gates compile without it (see sandbox/process.py).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ SIMPLIFIED: Any = {"xla_disable_hlo_passes": ""}
 ROWS = 6  # states on which a condition is forced
 STARTS, STEPS = 6, 40  # of the search for a state
 MARGIN = 1e-4  # how far beyond the end of a comparison the search goes
-MOST = 150  # conditions that are forced
+MOST = 150  # conditions that are forced, each to one value; a program with more gets a note
 NOTED = 0.5  # share of the states on which a condition breaks the function, from which on there is a note
 
 _COMPARISONS = frozenset({"eq", "ge", "gt", "le", "lt", "ne"})
@@ -70,11 +71,14 @@ class Found(NamedTuple):
 
     finite: Bool[np.ndarray, " states"]
     dangers: list[Forced]
+    left_out: int  # conditions that were not forced
+    total: int
 
 
 def run(trial: Trial, states: States, reached: int, file: str) -> Found:
     """Run the program on all states, and on some with each condition forced. The first `reached` states are play's."""
-    forced = _conditions(trial, file)[:MOST]
+    conditions = _conditions(trial, file)
+    forced = _chosen(conditions)
     total = len(next(iter(states.values())))
     rows = np.unique(np.linspace(0, max(reached or total, 1) - 1, ROWS).astype(int))
     position = np.concatenate([np.full(total, -1), np.repeat([each.position for each in forced], len(rows))])
@@ -84,7 +88,7 @@ def run(trial: Trial, states: States, reached: int, file: str) -> Found:
     finite = _finite(trial, {each.position for each in forced}, inputs, position.astype(int), value)
     share = 1.0 - finite[total:].reshape(len(forced), len(rows)).mean(-1)
     dangers = [each._replace(share=float(broken)) for each, broken in zip(forced, share, strict=True) if broken]
-    return Found(finite[:total], dangers)
+    return Found(finite[:total], dangers, len(conditions) - len(forced), len(conditions))
 
 
 def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
@@ -101,13 +105,17 @@ def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
     return search.unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
 
 
-def notes(dangers: Sequence[Forced]) -> list[str]:
-    """Return a note for each line with such a condition, but for those that break the function by coincidence."""
-    dangers = [each for each in dangers if each.share >= NOTED]
+def notes(found: Found) -> list[str]:
+    """Return a note for each line with such a condition, but for those that break the function by coincidence.
+
+    One more says how many conditions were not forced.
+    """
+    dangers = [each for each in found.dangers if each.share >= NOTED]
     compared = {each.line for each in dangers if each.compares}
     chosen = [each for each in dangers if each.compares or each.line not in compared]
-    found = (f"line {each.line}: if {_named(each)}, the function would not be finite" for each in chosen)
-    return list(dict.fromkeys(found))
+    noted = dict.fromkeys(f"line {each.line}: if {_named(each)}, the function would not be finite" for each in chosen)
+    left = f"{found.left_out} of {found.total} outcomes of comparisons, counts and the like were not tried"
+    return [*noted, left] if found.left_out else list(noted)
 
 
 def _named(each: Forced) -> str:
@@ -116,6 +124,21 @@ def _named(each: Forced) -> str:
         return f"this {what} held {'everywhere' if each.value else 'nowhere'}"
     what = {"gather": "entries of this table were all", "reduce_sum": "this count was"}
     return f"{what.get(each.name, 'these whole numbers were all')} {each.value:g}"
+
+
+def _chosen(found: list[Forced]) -> list[Forced]:
+    """Return the conditions that are forced, in order.
+
+    The first of a line go before its second, so that a loop, which repeats its conditions, hides none after it.
+    """
+    seen: Counter[tuple] = Counter()
+    turns = []
+    for each in found:
+        key = (each.line, each.name, each.value)
+        turns.append(seen[key])
+        seen[key] += 1
+    kept = sorted(range(len(found)), key=turns.__getitem__)[:MOST]
+    return [found[i] for i in sorted(kept)]
 
 
 class _Kind(NamedTuple):

@@ -20,7 +20,7 @@ AWAY = 1e-6  # of 0: a singular value above that is not searched
 
 _KEPT = frozenset(
     """
-    broadcast_in_dim copy copy_p dynamic_slice expand_dims gather pad reduce_max reduce_min reshape rev slice sort
+    broadcast_in_dim copy copy_p dynamic_slice expand_dims gather pad reduce_max reduce_min reshape rev slice
     squeeze stop_gradient tile transpose
     """.split()  # noqa: SIM905
 )
@@ -43,8 +43,9 @@ def _walked(program: Any, boxes: dict[str, Box]) -> dict[int, tuple[list[Interva
 
     def step(position: int, equation: Any, operands: list[Interval], outermost: Any) -> list[Interval]:
         del outermost
-        found[position] = operands, _interval(equation, operands)
-        return [found[position][1]] * len(equation.outvars)
+        found[position] = operands, (outcome := _interval(equation, operands))
+        # Each output of a sort permutes one operand: the places that jnp.argsort gives, not the numbers that it sorts.
+        return operands if equation.primitive.name == "sort" else [outcome] * len(equation.outvars)
 
     usual = [boxes[name].usual for name in sorted(boxes)]
     walk(program, [_ends(low, high) for low, high in usual], step, _constant)
@@ -78,7 +79,7 @@ def _interval(equation: Any, operands: Sequence[Interval]) -> Interval:
     name = equation.primitive.name
     if name in _KEPT:
         return _joined(operands[:2]) if name in ("pad", "gather") else operands[0]
-    if name in ("concatenate", "select_n"):
+    if name in ("concatenate", "select_n", "sort"):
         return _joined(operands[name == "select_n" :])
     if name == "convert_element_type":
         return operands[0] if operands[0] != ANY else _truth(equation.invars[0])
@@ -132,7 +133,7 @@ _RULES: dict[str, Callable[..., Interval]] = {
     "abs": _abs,
     "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
     "add_any": lambda a, b: (a[0] + b[0], a[1] + b[1]),
-    "clamp": lambda low, x, high: (min(max(x[0], low[0]), high[1]), max(min(x[1], high[1]), low[0])),
+    "clamp": lambda low, x, high: (min(max(x[0], low[0]), high[0]), min(max(x[1], low[1]), high[1])),
     "cos": lambda a: (-1.0, 1.0),
     "div": lambda a, b: _times(a, (1.0 / b[1], 1.0 / b[0])) if b[0] > 0.0 else ANY,
     "exp": _exp,

@@ -26,11 +26,10 @@ def verify_credit(checked: Checked, spec: Spec, states: States, outcome: Outcome
     """
     rows = reached or len(outcome.weights)
     reward, given = states[REWARD][:rows], outcome.weights[:rows].reshape(rows, spec.n_agents, -1)
-    most = BOUND * max(1.0, float(np.abs(reward).max())) if reached else np.inf
-    if (largest := np.abs(given).max()) > most:
-        problem = f"the credit of an agent is {largest:.1e} in a step of play, where the team is paid {most / BOUND:g} "
-        problem += "at most"
-        hint = f"keep each agent's credit below {BOUND:g} times that: it is to be of the size of the team's reward"
+    pay = float(np.abs(reward).max()) if reached else np.inf
+    if (largest := np.abs(given).max()) > (most := BOUND * max(1.0, pay)):
+        problem = f"the credit of an agent is {largest:.1e} in a step of play, where the team is paid {pay:.3g} at most"
+        hint = f"keep each agent's credit below {most:g}: it is to be of the size of the team's reward"
         raise TfcafError("SCALE", checked.end, problem, hint)
     paid = (reward != 0) & (reached > 0)
     if not paid.any():

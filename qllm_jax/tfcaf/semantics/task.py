@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qllm_envs.core import Field, Spec
-from qllm_jax.tfcaf.semantics.probes import States
+from qllm_jax.tfcaf.loading.signatures import STATE
+from qllm_jax.tfcaf.semantics import probes
+from qllm_jax.tfcaf.semantics.probes import Box, States
 from qllm_jax.tfcaf.static.vocabulary import Kind
 
 
@@ -35,6 +37,21 @@ class Task(NamedTuple):
     def reached_states(self) -> np.ndarray:
         """Flat states (R + M, S) of the same."""
         return np.concatenate([self.seen_state, self.notable_state]) if self.phrases else self.seen_state
+
+    def boxes(self, is_flat: bool) -> dict[str, Box]:
+        """Return the ranges of a state: of its fields, or of the flat one under `STATE`."""
+        fields = self.spec.fields
+        if is_flat:
+            bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
+            return {STATE: probes.flat_box(np.concatenate([self.reached_states, self.reached_state]), bounded)}
+        reached = self.reached_fields
+        return {name: probes.box(field.low, field.high, reached[name]) for name, field in fields.items()}
+
+    def probe_states(self, boxes: dict[str, Box], is_flat: bool) -> tuple[States, list[str]]:
+        """Return all probe states (P, ...) and, for each, a phrase that follows "on a state"."""
+        if is_flat:
+            return probes.states(boxes, {STATE: self.seen_state}, {STATE: self.notable_state}, self.phrases)
+        return probes.states(boxes, self.seen, self.notable, self.phrases)
 
 
 def pack(task: Task) -> tuple[dict[str, Any], bytes]:
