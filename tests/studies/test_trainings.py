@@ -1,6 +1,7 @@
 """Trainings of a study without training: which are to do, how long they take, and what is left of those that fail."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -109,7 +110,7 @@ def test_a_training_that_was_started_again_and_stopped_has_not_failed(tmp_path: 
 
 
 def test_a_training_uses_the_machine_that_it_is_told():
-    of_machine = lambda machine: runner.on(machine, CONFIG)
+    of_machine = lambda machine: runner.on(machine, CONFIG, "study/task/method")
     keys = {"devices": 1, "unroll": "scan", "group": 3, "memory_gib": 2.0}
     told = [*(f"{key}={value}" for key, value in keys.items()), "wandb.mode=offline", "wandb.group=mine"]
     machine = config.load([*told, "seeds=9"])
@@ -117,6 +118,8 @@ def test_a_training_uses_the_machine_that_it_is_told():
     assert {key: getattr(found, key) for key in keys} == keys
     assert (found.wandb, found.seeds) == (machine.wandb, CONFIG.seeds)
     assert of_machine(None) == CONFIG
+    without = replace(machine, wandb=replace(machine.wandb, group=None))
+    assert of_machine(without).wandb.group == "study/task/method"
 
 
 def three_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: set[str]) -> Work:
