@@ -29,9 +29,10 @@ def make(
     for walls, which are harmless.
 
     `opponent`: "attack_move" enemies attack the nearest agent in reach, walk straight towards the nearest one in sight,
-    else to the start of the agents, and decide in each of a step's 8 ticks. "heuristic" is SMAX's own policy, decided
-    once a step: an enemy keeps to a target while it reaches it, else takes the nearest in reach, else walks along an
-    axis towards a random agent in sight, drawn anew in each step, or to the position opposite of its start.
+    else to the start of the agents (in smacv2_*, where starts are random: to the middle of the map), and decide in each
+    of a step's 8 ticks. "heuristic" is SMAX's own policy, decided once a step: an enemy keeps to a target while it
+    reaches it, else takes the nearest in reach, else walks along an axis towards a random agent in sight, drawn anew in
+    each step, or to the position opposite of its start.
 
     `splash`: True if a colossus's beam also hits enemies beside its target.
     """

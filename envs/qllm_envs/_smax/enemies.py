@@ -46,7 +46,7 @@ def attack_move(world: Any, state: Any, actions: tuple[Array, Array]) -> tuple[A
     """Return SMAX's decoded actions of all units, with those of the enemies replaced.
 
     An enemy attacks the nearest ally that it reaches. Else it walks straight towards the nearest that it sees, and if
-    it sees none, to the start of the allies.
+    it sees none, to the start of the allies; in smacv2_*, where starts are random, to the middle of the map.
     """
     n = world.num_allies
     seen = watch(world, state)

@@ -91,8 +91,9 @@ def table(scenario: Scenario, fidelity: str) -> Table:
 def _smac_table(scenario: Scenario, points: np.ndarray) -> Table:
     """Return the numbers of StarCraft II. SMAX has one attack, reach and health of a type: means over its opponents.
 
-    They are exact where a team fights units of one type. Armor becomes health: where hits do 8 and armor takes 1,
-    80 points of health last as long as 80 * 8 / 7 without armor.
+    Reach is the exception: it is to the edge of the smallest of them. All are exact where a team fights units of one
+    type. Armor becomes health: where hits do 8 and armor takes 1, 80 points of health last as long as 80 * 8 / 7
+    without armor.
     """
     kinds = KINDS[: len(points)]
     foes = [_foes(scenario, number, len(kinds)) for number in range(len(kinds))]
