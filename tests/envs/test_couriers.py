@@ -125,6 +125,26 @@ def test_random_play_keeps_agents_apart_and_counts_every_delivery_once():
     assert rewards.sum() > 10
 
 
+def test_the_limit_cuts_an_episode_in_its_last_step():
+    env = make("couriers", n_agents=1, rows=5, cols=5, n_parcels=1, n_hazards=1, horizon=2)
+    step = jax.jit(jax.vmap(lambda t: env.step(KEY, place([(0, 0)])._replace(t=t), jnp.array([STAY]))))(jnp.arange(2))
+    assert step.truncated.tolist() == [False, True]
+    assert not step.terminated.any()
+
+
+def test_a_start_is_equally_likely_anywhere():
+    env = make("couriers", n_agents=2, rows=4, cols=5, n_parcels=1, n_hazards=1)
+    starts = jax.device_get(jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, 6000)))
+    cell = lambda pos: pos[..., 0] * 5 + pos[..., 1]
+    hazard = cell(starts.hazard_pos[:, 0])
+    assert sorted(set(hazard)) == [r * 5 + c for r, c in hazard_cells(4, 5)] == [6, 8]
+    assert abs((hazard == 6).mean() - 0.5) < 0.035
+    for pos in (*starts.agent_pos.swapaxes(0, 1), starts.parcel_pos[:, 0], starts.destination[:, 0]):
+        for of in (6, 8):  # five standard deviations of a share of 1 / 19 in 3000 draws
+            share = np.bincount(cell(pos)[hazard == of], minlength=20) / (hazard == of).sum()
+            np.testing.assert_allclose(np.delete(share, of), 1 / 19, atol=0.022)
+
+
 def fewest_steps(env: Env, start: State) -> int:
     """Steps of the fastest win without a crash, by breadth-first search over states."""
     joint = jnp.array(list(itertools.product(range(5), repeat=env.spec.n_agents)))
@@ -166,6 +186,39 @@ def test_an_agent_sees_ways_and_its_own_load_alone():
     assert (view.obs[0] * 4).tolist() == [0, 0, 0, 2, 4, 0, 0, 4, 3, 3, 3, 2, 4]
     assert (view.obs[1] * 4).tolist() == [2, 4, 4, 0, 0, 0, 0, 2, -1, 1, -1, -2, -4]
     assert view.fields["carrying"].tolist() == [NONE, 0]
+
+
+def test_other_agents_are_seen_the_next_by_number_first():
+    view = jax.jit(make("couriers", n_agents=3, rows=5, cols=5, n_parcels=1, n_hazards=1).view)
+    ways = view(place([(0, 0), (0, 1), (0, 2)])).obs[:, -4:]
+    assert (ways * 4).tolist() == [[0, 1, 0, 2], [0, 1, 0, -1], [0, -2, 0, -1]]
+
+
+def test_notable_states_are_what_they_say():
+    env = make("couriers")
+    assert env.notable is not None
+    assert env.won is not None
+    assert env.crashed is not None
+    found = jax.jit(env.notable)(KEY)
+    assert [p for p, state in found.items() if env.won(state)] == ["in which every parcel is delivered"]
+    assert [p for p, state in found.items() if env.crashed(state)] == ["in which all agents crashed"]
+    assert found["in which one parcel is left"].parcel_state.tolist() == [WAITS, DELIVERED]
+    carried = found["in which all agents carry parcels"]
+    assert carried.carrying.tolist() == [0, 1]
+    assert carried.parcel_state.tolist() == [CARRIED, CARRIED]
+    assert carried.parcel_pos.tolist() == carried.agent_pos.tolist()
+
+
+def test_the_scene_has_north_at_the_top_and_marks_who_crashed():
+    env = make("couriers", n_agents=2, rows=5, cols=5, n_parcels=1, n_hazards=1)
+    state = place([(0, 0), (4, 1)], carrying=[0, NONE], parcels=[(0, 0)])._replace(crashed=jnp.array([False, True]))
+    shapes = env.scene(state).shapes
+    assert {shape.agent: shape.center for shape in shapes if shape.agent is not None} == {0: (0.5, 4.5), 1: (1.5, 0.5)}
+    assert [shape.center for shape in shapes if shape.color == "tab:red"] == [(1.5, 0.5)]
+    assert [shape.center for shape in shapes if shape.color == "dimgray"] == [(3.5, 1.5)]
+    assert [shape.label for shape in shapes if shape.color == "tab:green"] == ["0"]
+    (parcel,) = (shape for shape in shapes if shape.color == "tab:orange")
+    assert parcel.center != (0.5, 4.5)  # beside its carrier's number
 
 
 def test_bad_options_are_one_sentence():

@@ -137,6 +137,34 @@ def test_a_battle_without_a_winner_ends_where_jaxmarls_does():
     assert (ends_in(horizon - 1), ends_in(horizon)) == (False, True)
 
 
+def test_the_limit_is_a_truncation_and_no_termination():
+    env = ours("switch_riddle")
+
+    def turn(state: Any, key: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+        step = env.step(key, state, jnp.zeros(env.spec.n_agents, jnp.int32))
+        return step.state, (step.terminated, step.truncated)
+
+    keys = jax.random.split(jax.random.key(1), env.spec.horizon)
+    terminated, truncated = jax.jit(lambda: jax.lax.scan(turn, env.reset(jax.random.key(0)), keys)[1])()
+    assert not terminated.any()
+    assert truncated.tolist() == [False] * (env.spec.horizon - 1) + [True]
+
+
+def test_a_battle_is_won_by_survivors():
+    env = ours("HeuristicEnemySMAX")
+    assert env.won is not None
+    state: Any = jax.eval_shape(env.reset, jax.random.key(0))
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape), state)
+    for alive, expected in (
+        ([1, 1, 1, 1, 1, 1], False),
+        ([0, 0, 1, 0, 0, 0], True),
+        ([0, 0, 0, 0, 0, 0], False),
+        ([0, 0, 0, 1, 1, 1], False),
+    ):
+        battle = state.inner.state.replace(unit_alive=np.array(alive, bool))
+        assert bool(env.won(state._replace(inner=state.inner.replace(state=battle)))) == expected
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in GAMES if name != SPEAKER])
 def test_each_keeps_the_contract(name: str):
     qllm_envs.check_env(ours(name))

@@ -106,6 +106,18 @@ def test_the_best_return_is_that_of_the_best_joint_action_at_every_step(options,
     assert not steps.terminated.any()
 
 
+def test_the_best_joint_action_is_among_notable_states_of_many():
+    payoff = np.zeros((2,) * 9)
+    payoff[(0, 1, 0, 1, 1, 0, 1, 1, 1)] = 1.0
+    env = make("matrix", payoff=payoff.tolist())
+    assert env.notable is not None
+    found = env.notable(KEY)
+    assert 128 <= len(found) <= 129
+    assert "after the joint action (0, 1, 0, 1, 1, 0, 1, 1, 1)" in found
+    for phrase, state in list(found.items())[::32]:
+        assert phrase.endswith(f"({', '.join(map(str, state.last_action.tolist()))})")
+
+
 def test_sizes_are_those_of_the_paper():
     spec = make("matrix").spec
     assert (spec.n_agents, spec.obs_dim, spec.state_dim, spec.n_actions, spec.horizon) == (2, 2, 2, 3, 25)

@@ -39,6 +39,20 @@ def test_sizes_are_those_that_the_papers_parameter_counts_give(name, n_agents, o
     assert spec.task == f"{name}_n{n_agents}"
 
 
+@pytest.mark.parametrize("name", STILL)
+def test_nothing_starts_where_something_else_does(name):
+    states = jax.device_get(jax.jit(jax.vmap(make(name, n_agents=3, **STILL[name]).reset))(jax.random.split(KEY, 200)))
+    things = [getattr(states, part).reshape(200, -1, 2) for part in states._fields if part.endswith("_pos")]
+    things = np.concatenate(things, 1)  # (200, things, 2)
+    gaps = np.abs(things[:, :, None] - things[:, None]).max(-1) + 9 * np.eye(things.shape[1])
+    # Not from one key: what two arrays share would be equal in each entry, or scaled alike.
+    assert gaps.min() > 1e-5
+    a, b = np.triu_indices(things.shape[1], 1)
+    for axis in (0, 1):
+        correlation = np.corrcoef(things[:, :, axis].T)[a, b]
+        assert np.abs(correlation).max() < 0.4  # more than five standard deviations of 200 draws
+
+
 @pytest.mark.parametrize("horizon", [1, 25])
 @pytest.mark.parametrize("name", STILL)
 def test_the_last_of_horizon_steps_is_truncated(name, horizon):

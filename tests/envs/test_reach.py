@@ -95,3 +95,52 @@ def test_notable_draws_keep_the_numbers_on_duty():
     env = qllm_envs.make("duty", n_agents=5, active=2)
     assert env.notable is not None
     assert all(state.on_duty.sum() == 2 for state in env.notable(jax.random.key(0)).values())
+
+
+def test_good_play_of_tag_is_paid_as_it_says():
+    env, idle = qllm_envs.make("mpe_tag", opponent="still", horizon=9), jnp.zeros(3, jnp.int32)
+    assert env.notable is not None
+    notable = env.notable
+
+    @jax.jit
+    def paid(key: jax.Array) -> dict[str, jax.Array]:
+        return {phrase: env.step(key, state, idle).reward for phrase, state in notable(key).items()}
+
+    found = paid(jax.random.key(0))
+    assert found["in which every agent touches the prey"] == 90
+    assert found["in which all agents stand where the prey is"] == 90
+    assert found["in which one agent touches the prey"] == 30
+
+
+def test_notable_states_of_adversary_have_at_the_goal_who_they_say():
+    env = qllm_envs.make("mpe_adversary", n_agents=3, opponent="still")
+    assert env.notable is not None
+    found = jax.device_get(jax.jit(env.notable)(jax.random.key(2)))
+    assert next(iter(found.values())).goal > 0
+    for phrase, state in found.items():
+        agents, adversary = (
+            np.linalg.norm(pos - state.landmark_pos[state.goal], axis=-1) < 1e-6
+            for pos in (state.agent_pos, state.adversary_pos)
+        )
+        there = {"every agent is": [True] * 3, "one agent is": [True, False, False]}
+        wanted = next((who for words, who in there.items() if words in phrase), None)
+        if wanted is not None:
+            assert (agents.tolist(), bool(adversary)) == (wanted, False), phrase
+        assert bool(adversary) == ("the adversary" in phrase), phrase
+
+
+def test_good_play_of_foraging_stands_beside_the_last_food():
+    env = qllm_envs.make("lbf", n_agents=4, n_foods=3, coop=True)
+    assert env.notable is not None
+    found = jax.device_get(jax.jit(env.notable)(jax.random.key(0)))
+    beside = found["in which one food is left and every agent stands beside it"]
+    assert (beside.food_level > 0).sum() == 1
+    assert (np.abs(beside.agent_pos - beside.food_pos[beside.food_level.argmax()]).sum(-1) == 1).all()
+
+
+def test_in_good_play_of_relay_an_agent_that_sees_that_it_is_off_duty_answers_0():
+    env = qllm_envs.make("relay", n_agents=6, sees=True)
+    assert env.notable is not None
+    for phrase, state in jax.device_get(jax.jit(env.notable)(jax.random.key(0))).items():
+        if (state.answer >= 0).any():
+            assert not state.answer[~state.on_duty].any(), phrase

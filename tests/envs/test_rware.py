@@ -207,19 +207,49 @@ def test_two_stages_pay_once_when_a_shelf_is_put_down():
     assert paid.tolist() == [0, 0]
 
 
-def test_resets_draw_cells_headings_and_requests_uniformly():
+def test_resets_draw_cells_headings_and_requests_uniformly_and_each_by_itself():
     env = make("rware", n_agents=3, layout=[*FLOOR, "xx.x"], requests=2)
     start = jax.device_get(jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, 6000)))
-    for drawn_of, below in ((start.agent_cell, 20), (start.heading, 4), (start.request, 5)):
-        for one in drawn_of.T:
-            counts = np.bincount(one, minlength=below)
-            chi2 = ((counts - 6000 / below) ** 2 / (6000 / below)).sum()
-            assert len(counts) == below
-            assert chi2 < below - 1 + 5 * np.sqrt(2 * (below - 1))
+    cell, heading, request = start.agent_cell, start.heading, start.request
+    alone = [(one, below) for drawn_of, below in ((cell, 20), (heading, 4), (request, 5)) for one in drawn_of.T]
+    pairs = ((cell[:, 0], heading[:, 0], 4), (cell[:, 1], heading[:, 1], 4), (cell[:, 0], request[:, 0], 5))
+    together = [(a * below + b, 20 * below) for a, b, below in pairs]
+    for one, below in (*alone, *together, (heading[:, 0] * 5 + request[:, 0], 20)):
+        counts = np.bincount(one, minlength=below)
+        chi2 = ((counts - 6000 / below) ** 2 / (6000 / below)).sum()
+        assert len(counts) == below
+        assert chi2 < below - 1 + 5 * np.sqrt(2 * (below - 1))
     for cells in (start.agent_cell, start.request):
         assert np.diff(np.sort(cells, 1), axis=1).all()
     assert (start.load == -1).all()
     assert (start.stored == np.arange(5)).all()
+
+
+def test_a_new_request_is_any_shelf_that_is_not_requested():
+    env = make("rware", n_agents=2, layout=[*FLOOR, "xxxx"], requests=1)
+    state = place([9, 4], load=(0, -1))
+    ask = jax.jit(jax.vmap(lambda key: env.step(key, state, jnp.array([NOOP, NOOP])).state.request[0]))
+    # Five standard deviations.
+    shares = np.bincount(ask(jax.random.split(KEY, 1000)), minlength=6) / 1000
+    np.testing.assert_allclose(shares, [0, *[0.2] * 5], atol=0.064)
+
+
+def test_notable_states_carry_what_they_say():
+    env = make("rware")
+    assert env.notable is not None
+    plan = rware_play.rules_of(env).floor
+    for phrase, state in jax.device_get(jax.jit(env.notable)(KEY)).items():
+        asked = [shelf in state.request for shelf in state.load if shelf >= 0]
+        wanted = {
+            "in which requested shelves are carried by agents beside the goals": [True, True],
+            "in which one agent beside the goals carries a requested shelf": [True],
+            "in which agents beside the goals carry shelves that nobody asks for": [False, False],
+            "in which all agents are beside the goals with empty hands": [],
+        }[phrase]
+        assert asked == wanted
+        assert sorted([*state.stored, *state.load])[2:] == list(range(32)), phrase
+        ways = plan.pos(state.agent_cell)[:, None] - plan.pos(plan.goals)[None]
+        assert (np.abs(ways).sum(-1).min(1) == 1).all()
 
 
 @pytest.mark.parametrize(("name", "state_dim"), [("tiny_2ag", 22), ("tiny_4ag", 44), ("small_4ag", 44)])

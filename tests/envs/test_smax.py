@@ -12,8 +12,9 @@ import pytest
 
 from qllm_envs import check_env, make
 from qllm_envs._jaxmarl import package as jaxmarl
-from qllm_envs._smax import scenarios, units
+from qllm_envs._smax import enemies, scenarios, units
 from qllm_envs._smax import world as worlds
+from qllm_envs._smax.game import smax_state
 from qllm_envs._smax.scenarios import TWO_COLOSSI
 from qllm_envs._smax.world import in_beam
 
@@ -301,13 +302,68 @@ def f32(array):
     return jnp.asarray(array, jnp.float32)
 
 
+def test_nobody_walks_beyond_where_he_is_going():
+    """A zealot that sees nobody and is nearly, or exactly, where the agents started stops there."""
+    state: Any = task().reset(KEY)
+    step: Any = make("smax").step
+    rules = step.args[0]
+    world = rules.world
+    pool, health = np.array(state.pool), np.array(state.recharge.health)
+    pool[5:] = health[5:] = 0.0
+    state = state._replace(pool=pool, recharge=state.recharge._replace(health=health))
+    idle = jnp.zeros((8, 2)), jnp.zeros(8, jnp.int32)
+
+    @jax.jit
+    def move(first):
+        pos = jnp.array([[31.0, 1], [31, 5], [31, 9], [0, 0], [9, 19], [1, 1], [2, 1], [3, 1]])
+        return enemies.attack_move(world, smax_state(rules, state._replace(pos=pos.at[3].set(first))), idle)
+
+    ways, attacks = move(jnp.array([9.01, 16.02]))
+    stride = float(world.unit_type_velocities[3]) * world.time_per_step
+    np.testing.assert_allclose(ways[3] * stride, [-0.01, -0.02], atol=1e-5)  # and not a whole stride
+    np.testing.assert_allclose(ways[4], [0, -1], atol=1e-5)
+    assert not attacks.any()
+    assert not move(jnp.array([9.0, 16.0]))[0][3].any()
+
+
+def test_where_starts_are_random_enemies_that_see_nobody_walk_to_the_middle():
+    for name, point in (("smacv2_5_units", [16, 16]), ("3s_vs_5z", [9, 16]), ("2c_vs_64zg", [16, 16])):
+        found = scenarios.find(name, "smac")
+        world = worlds.make(found, units.table(found, "smac"), "smac", "attack_move", splash=True)
+        assert world.attack_point.tolist() == point
+
+
+def test_notable_states_are_what_they_say():
+    env = make("smax")
+    assert env.notable is not None
+    found = jax.jit(env.notable)(KEY)
+    left = {
+        phrase: (int((state.pool[:3] > 0).sum()), int((state.pool[3:] > 0).sum()), bool(won(env, state)))
+        for phrase, state in found.items()
+    }
+    assert left == {
+        "in which every enemy is dead": (3, 0, True),
+        "in which every enemy is dead and one agent is left": (1, 0, True),
+        "in which one enemy is left, nearly dead": (3, 1, False),
+        "in which one agent is left": (1, 5, False),
+        "in which every agent is dead": (0, 5, False),
+        "in which all units crowd in one place": (3, 5, False),
+    }
+
+
 def test_teams_start_in_formation_by_starcrafts_rules_and_in_boxes_by_smaxs():
-    for scenario in ("3s_vs_5z", "2c_vs_64zg", "27m_vs_30m"):
+    for scenario, n, centers in (
+        ("3s_vs_5z", 3, ([9, 16], [23, 16])),
+        ("2c_vs_64zg", 2, ([16, 16], [16, 9])),
+        ("27m_vs_30m", 27, ([9, 16], [23, 16])),
+    ):
         env = make("smax", scenario=scenario)
         first, second = env.reset(KEY), env.reset(jax.random.key(1))
         np.testing.assert_array_equal(first.pos, second.pos)
         gaps = np.linalg.norm(first.pos[:, None] - first.pos[None], axis=-1)
         assert (gaps + 9 * np.eye(len(gaps)) > 0.75).all(), "nobody starts on top of another"
+        middle = [(part.min(0) + part.max(0)) / 2 for part in (first.pos[:n], first.pos[n:])]
+        np.testing.assert_allclose(middle, centers, atol=1e-4)
     box = make("smax", fidelity="smax")
     assert not np.allclose(box.reset(KEY).pos, box.reset(jax.random.key(1)).pos)
 
@@ -321,6 +377,17 @@ def test_what_each_fidelity_says_of_attack_cooldown_and_reach(fidelity, stalker,
     for kind, wanted in ((2, stalker), (3, zealot)):
         row = table.attacks[kind], table.weapon_cooldowns[kind], table.attack_ranges[kind]
         np.testing.assert_allclose(row, wanted, rtol=1e-6)
+
+
+def test_a_unit_that_meets_several_types_reaches_the_smallest_and_hits_as_much_as_on_average():
+    table = units.table(scenarios.find("3s5z", "smac"), "smac")
+    assert table.attack_ranges[2] == pytest.approx(6 + 0.625 + 0.5)  # a stalker, to the edge of a zealot
+    assert table.attacks[2] == pytest.approx((3 * 18 + 5 * 13) / 8)
+
+
+def test_battles_have_smacs_limits():
+    for scenario, limit in (("2c_vs_64zg", 400), ("3s_vs_5z", 250), ("8m", 120)):
+        assert make("smax", scenario=scenario).spec.horizon == limit
 
 
 def test_no_result_can_be_taken_for_one_of_smac():
