@@ -17,7 +17,7 @@ from qllm_jax.generation.trial_training import Result, Trained
 from qllm_jax.generation.types import Attempt, Candidate, Likeness, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, Reply, Usage
+from qllm_jax.llm.types import Llm, Reply, StoppedError, Usage
 from qllm_jax.tfcaf.verdict import Verdict
 
 PASSED = Verdict("OK", "L8", "", None, "", "", {})
@@ -118,3 +118,27 @@ def test_a_generation_with_near_duplicates(tmp_path: Path, monkeypatch: pytest.M
     for file in ("tfcaf.py", "table.txt", "summary.json", archive.NAME, transcript.NAME):
         assert (tmp_path / "again" / file).read_bytes() == (path / file).read_bytes(), file
     assert len(trained) == 2
+
+
+def test_comparing_outputs_is_work_of_this_machine(client: Client):
+    made = archive.make(client, lambda: None, 0.01)  # pyright: ignore
+    works = lambda: [record["work"] for record in client.transcript.records if record["kind"] == "device"]
+    for number, source in enumerate([weighted(1.0), weighted(1.0, "renamed")], start=1):
+        made.judge(written(number, source))
+    assert works() == []
+    made.judge(written(3, weighted(2.0)))
+    assert works() == ["probe states"]
+    used_up = client._replace(budget=Budget(max_device_seconds=1e-9))
+    with pytest.raises(StoppedError, match="max_device_seconds"):
+        archive.make(used_up, lambda: None, 0.01).judge(written(4, weighted(3.0)))  # pyright: ignore
+
+
+def test_each_function_of_the_archive_has_its_own_training(client: Client):
+    made = archive.make(client, lambda: None, 0.01)  # pyright: ignore
+    for number, x in enumerate((1.0, 2.0, 3.0), start=1):
+        made.judge(written(number, weighted(x)))
+    for x in (1.0, 2.0):
+        trials.add_result(client.transcript, weighted(x), Result([100], [[10 * x]]), random=0.0)
+    archive.write(client.folder, client.transcript.records)
+    found = [entry["training"] for entry in json.loads((client.folder / archive.NAME).read_text())]
+    assert [training and training["returns"] for training in found] == [[[10.0]], [[20.0]], None]

@@ -66,3 +66,10 @@ def test_of_several_functions_in_a_reply_the_last_that_passes_counts():
         reply = Reply("".join(map(fenced, given)), "", "stop", Usage(None, None, None, None), "m", "2026-06-01")
         found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
         assert found.source == expected
+
+
+def test_a_function_that_leaves_no_room_for_the_header_gives_way_to_the_one_before():
+    texts = [function("fits"), function("x" * (12 * 1024))]
+    reply = Reply("".join(map(fenced, texts)), "", "stop", Usage(None, None, None, None), "m", "2026-06-01")
+    found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
+    assert (found.source, found.verdict.code) == (texts[0], "OK")

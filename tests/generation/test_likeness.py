@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import qllm_envs
 from qllm_jax.generation import likeness
 from qllm_jax.generation.likeness import canonical
 from qllm_jax.tfcaf.semantics import rollouts
@@ -67,6 +68,15 @@ def test_names_of_arguments_count_where_a_call_gives_them():
     assert canonical(first) != canonical(second)
 
 
+def test_names_of_arguments_count_where_a_call_of_a_mapped_function_gives_them():
+    first = "def f(k, num):\n    return k - num\n\n\ndef credit(state):\n    return {}, 0.0\n"
+    first = first.format("jax.vmap(f)(k=state['a'], num=state['b'])")
+    second = first.replace("def f(k, num):\n    return k - num", "def f(num, k):\n    return num - k")
+    for text in (first, second):
+        check.check(text, "f")
+    assert canonical(first) != canonical(second)
+
+
 def test_outputs_on_probe_states_and_their_difference():
     task = rollouts.from_config({"name": "mpe_spread", "n_agents": 2, "horizon": 5})
     whole = "import jax.numpy as jnp\n\n\ndef credit(state):\n    return jnp.array([0.25, 0.5]), 0.1\n"
@@ -88,3 +98,27 @@ def test_outputs_on_probe_states_and_their_difference():
     vanishing = large * np.array([[1.0], [1.0], [0.0]], np.float32)
     assert likeness.difference(vanishing + 0.1, vanishing) == pytest.approx(0.1)  # of the median largest weight
     np.testing.assert_allclose(found[3], np.tile(np.array([0.25, 0.5, 0.1], np.float32), (len(found[3]), 1)), rtol=1e-6)
+
+
+def test_functions_are_compared_on_states_in_the_usual_range_alone():
+    spec = qllm_envs.make("mpe_spread", n_agents=2).spec
+    unbounded = {name: field._replace(low=-np.inf, high=np.inf) for name, field in spec.fields.items()}
+    task = rollouts.without_rollouts(spec._replace(fields=unbounded))
+    found = likeness.outputs("def credit(state):\n    return state['agent_pos'][:, 0], 0.0\n", task)
+    assert np.abs(found).max() <= 2.0  # and not 1000, which is tried by the gates
+
+
+ALL_BUT_ONE = """def credit(state):
+    pos = state['agent_pos']; goal = state['landmark_pos']
+    d = jnp.sqrt(jnp.maximum(jnp.sum((pos[:, None] - goal[None]) ** 2, -1), 1e-12))
+    open_ = jnp.argmax(d.min(0))
+    gap = jnp.where((d.min(0) > 0.1).sum() == 1, d[:, open_], d.min(1))
+    return jax.nn.softmax(-gap), 0.0
+"""
+
+
+def test_functions_that_differ_where_good_play_gets_are_told_apart():
+    task = rollouts.from_config({"name": "mpe_spread", "n_agents": 6})
+    other = ALL_BUT_ONE.replace("jnp.where((d.min(0) > 0.1).sum() == 1, d[:, open_], d.min(1))", "d.min(1)")
+    ours, theirs = (likeness.outputs(text, task) for text in (ALL_BUT_ONE, other))
+    assert likeness.difference(ours, theirs) > 0.1

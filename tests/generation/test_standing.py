@@ -67,3 +67,8 @@ def test_a_function_that_failed_in_a_seed_ranks_last_however_high_its_returns_we
     assert results[4].last < RESULTS[3].last
     assert "its training FAILED in 1 of 3 seeds" in describe(results, random=0.0)[4][0]
     assert not any("FAILED" in line for line in describe(results, random=0.0)[1])
+
+
+def test_of_two_that_failed_none_is_better():
+    one, two = (Result([100], [[1.0, 2.0, 3.0]], failed=failed) for failed in (1, 2))
+    assert compare(one, two) == (0, 0)

@@ -51,3 +51,11 @@ def test_a_limit_is_checked_before_and_within_the_work(tmp_path: Path):
             device_work(client(lines, tmp_path, max_minutes=1e-9), "other") as check,
         ):
             pytest.fail("no time is left")
+
+
+def test_work_that_just_fits_is_done(tmp_path: Path):
+    with transcript.opened(tmp_path / transcript.NAME) as lines:
+        transcript.append(lines, "device", work="gates", device_s=50.0)
+        with device_work(client(lines, tmp_path, max_device_seconds=100.0), "gates"):
+            pass
+        assert works(lines) == ["gates", "gates"]

@@ -1,11 +1,13 @@
-"""Budgets: sums over the records of a transcript, and the sentence of the limit that forbids one more request."""
+"""Budgets: sums over the records of a transcript, and the limit that forbids one more request or ends it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qllm_jax.llm.client import Budget, Spent, cost, limit_reached, spent
-from qllm_jax.llm.types import Price, Usage
+from qllm_jax.llm import transcript
+from qllm_jax.llm.client import Budget, Client, Spent, ask, cost, limit_reached, spent
+from qllm_jax.llm.types import Llm, Price, Reply, Request, Usage
 
 PRICE = Price(1.0, 10.0)
 
@@ -74,3 +76,24 @@ def test_a_limit_that_needs_counts_stops_where_there_are_none():
     assert limit_reached(Budget(max_tokens=10**9), used, 0) == f"max_tokens {sentence}"
     assert limit_reached(Budget(max_tokens=10**9, max_usd=1e9), used, 0) == f"max_tokens and max_usd {sentence}"
     assert limit_reached(Budget(max_calls=10**9), used, 0) is None
+
+
+def test_tokens_that_are_not_told_apart_cost_as_the_dearer_ones():
+    assert cost(Usage(None, None, None, None, 1_000_000), PRICE) == 10.0
+
+
+def test_a_request_gets_the_seconds_that_are_left(tmp_path: Path):
+    given: list[float | None] = []
+
+    def answer(request: Request, folder: Path, seconds: float | None) -> Reply:
+        del request, folder
+        given.append(seconds)
+        return Reply("x", "", None, Usage(1, 1, None, None), "m", "2026-06-01")
+
+    with transcript.opened(tmp_path / transcript.NAME) as lines:
+        for attempt, minutes in enumerate((None, 60.0)):
+            client = Client(Llm("m", {}, answer), lines, Budget(max_minutes=minutes), tmp_path, lambda line: None)
+            ask(client, Request((1, "coder", 1, attempt), "s", "u"))
+    assert given[0] is None
+    assert given[1] is not None
+    assert 3000 < given[1] <= 3600

@@ -21,7 +21,7 @@ from qllm_jax.generate import generate
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client, ask
 from qllm_jax.llm.providers import manual
-from qllm_jax.llm.types import NoAnswerError, Reply, Request, Usage, WaitingError
+from qllm_jax.llm.types import Reply, Request, Usage, WaitingError
 from qllm_jax.tfcaf.static.extract import split_reasoning
 
 CODE = 'def credit(state):\n    return state["landmark_pos"], 0.0\n'
@@ -164,26 +164,6 @@ def test_a_wait_that_cannot_be_is_none(wait: str, tmp_path: Path):
     assert reply is not None, problem
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_to_another_server_sends_it_nothing(status: int, tmp_path: Path):
-    with serving(lambda request, n: GOOD) as other:
-        for host in (other.url, other.url.replace("127.0.0.1", "localhost")):
-            to = Answer("", status, {"Location": f"{host}/chat/completions"})
-            reply, problem, _ = asked(tmp_path, to)
-            assert reply is None
-            assert f"the server redirects to {host}/chat/completions" in problem
-        assert other.headers == []
-
-
-def test_a_redirect_on_the_server_is_followed_and_not_for_ever(tmp_path: Path):
-    again = Answer("", 307, {"Location": "/v1/chat/completions"})
-    with serving(lambda request, n: GOOD if n else again) as server:
-        assert llm(server.url).ask(REQUEST, tmp_path, None).text == "code"
-        assert server.requests[0] == server.requests[1]
-    with serving(lambda request, n: again) as server, pytest.raises(NoAnswerError, match="redirects more than 3 times"):
-        llm(server.url).ask(REQUEST, tmp_path, None)
-
-
 @pytest.mark.parametrize("key", ["k", "x", "pos", "landmark_pos", "1"])
 def test_a_short_key_changes_no_reply(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TEST_KEY", key)
@@ -306,6 +286,14 @@ def test_answers_that_a_person_saved_are_read_in_any_encoding(data: bytes, text:
         by_hand.ask(Request("r", "s", "u"), tmp_path, None)  # pyright: ignore
     (tmp_path / "replies" / "r.md").write_bytes(data)
     assert by_hand.ask(Request("r", "s", "u"), tmp_path, None).text == text  # pyright: ignore
+
+
+def test_a_saved_answer_that_is_too_long_for_one_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(manual, "MAX_BYTES", 10)
+    (tmp_path / "replies").mkdir()
+    (tmp_path / "replies" / "r.md").write_text("x" * 11)
+    with pytest.raises(UserError, match="it is to hold an answer alone"):
+        manual.make(model="m").ask(Request("r", "s", "u"), tmp_path, None)  # pyright: ignore
 
 
 def test_an_interrupted_request_counts(tmp_path: Path):

@@ -1,15 +1,21 @@
-"""Odd answers that servers give and addresses that people set: which of them is a reply, a failed call or a mistake."""
+"""Odd answers that servers give and addresses that people set: which of them is a reply, a failed call or a mistake.
+
+A redirect is followed on its server alone.
+"""
 
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asking import GOOD, KEY, asked, llm
-from chat_server import Answer, completion
+from asking import GOOD, KEY, REQUEST, asked, llm
+from chat_server import Answer, completion, serving
 
 from qllm_jax.errors import UserError
+from qllm_jax.llm import http
+from qllm_jax.llm.types import NoAnswerError
 
 TEXT = "caf\u00e9"
 BODY = str(completion(TEXT).body).replace("caf\\u00e9", TEXT)
@@ -95,6 +101,44 @@ def test_a_key_is_in_no_part_of_a_reply(key: str, tmp_path: Path):
     _, _, records = asked(tmp_path, Answer(body.replace("@", key)))
     assert json.dumps(records).count("<TEST_KEY>") >= 6
     assert KEY[:6] not in json.dumps(records)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_server_sends_it_nothing(status: int, tmp_path: Path):
+    with serving(lambda request, n: GOOD) as other:
+        for host in (other.url, other.url.replace("127.0.0.1", "localhost")):
+            to = Answer("", status, {"Location": f"{host}/chat/completions"})
+            reply, problem, _ = asked(tmp_path, to)
+            assert reply is None
+            assert f"the server redirects to {host}/chat/completions" in problem
+        assert other.headers == []
+
+
+def test_a_redirect_on_the_server_is_followed_and_not_for_ever(tmp_path: Path):
+    again = Answer("", 307, {"Location": "/v1/chat/completions"})
+    with serving(lambda request, n: GOOD if n else again) as server:
+        assert llm(server.url).ask(REQUEST, tmp_path, None).text == "code"
+        assert server.requests[0] == server.requests[1]
+    with serving(lambda request, n: again) as server, pytest.raises(NoAnswerError, match="redirects more than 3 times"):
+        llm(server.url).ask(REQUEST, tmp_path, None)
+
+
+def test_a_redirect_from_http_to_https_on_the_same_host_is_followed():
+    at = lambda scheme, host, port=None: SimpleNamespace(scheme=scheme, host=host, port=port)
+    to = lambda here, there, status=308: SimpleNamespace(
+        status_code=status, request=SimpleNamespace(url=here), next_request=SimpleNamespace(url=there)
+    )
+    followed: Any = to(at("http", "h"), at("https", "h"))
+    assert http._redirected(followed) is followed.next_request
+    others: list[Any] = [
+        to(at("http", "h"), at("https", "other")),
+        to(at("https", "h"), at("http", "h")),
+        to(at("http", "h", 8000), at("https", "h")),
+        to(at("http", "h"), at("https", "h"), 302),
+    ]
+    for response in others:
+        with pytest.raises(NoAnswerError, match="the server redirects to"):
+            http._redirected(response)
 
 
 ADDRESSES = {

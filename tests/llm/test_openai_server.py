@@ -13,7 +13,7 @@ from chat_server import Answer, Server, completion, error, serving
 from qllm_jax.errors import UserError
 from qllm_jax.llm import providers, transcript
 from qllm_jax.llm.client import Budget, Client, ask
-from qllm_jax.llm.types import Price, Reply, Request, StoppedError
+from qllm_jax.llm.types import NoAnswerError, Price, RefusedRequestError, Reply, Request, StoppedError
 
 KEY = "sk-very-secret-0123456789"
 REQUEST = Request((1, "coder", 1, 0), "the system", "the question")
@@ -73,6 +73,8 @@ TRANSIENT = {
     "503_web_page": Answer("<html>busy</html>", 503, {"Content-Type": "text/html"}),
     "529": error(529, "overloaded"),
     "408": error(408, "too slow"),
+    "409": error(409, "a conflict"),
+    "425": error(425, "too early"),
     "web_page_with_status_200": Answer("<html>maintenance</html>", 200, {"Content-Type": "text/html"}),
     "error_with_status_200": Answer('{"error": {"message": "overloaded"}, "choices": null}'),
     "json_that_is_none": Answer("{{{"),
@@ -192,6 +194,11 @@ def test_a_wait_of_nothing_is_the_usual_one(tmp_path: Path, waits: list[float]):
     assert waits == [1.0, 2.0]
 
 
+def test_the_usual_wait_is_five_minutes_at_most(tmp_path: Path, waits: list[float]):
+    assert asked_of(tmp_path, [error(500, "a"), error(500, "b"), GOOD], backoff_s=250.0).reply is not None
+    assert waits == [250.0, 300.0]
+
+
 def test_a_wait_that_is_too_long_stops_instead(tmp_path: Path, waits: list[float]):
     asked = asked_of(tmp_path, [error(429, "a", Retry_After="86400")])
     assert asked.stop == "the server asks for a wait of 86,400 s"
@@ -297,3 +304,31 @@ def test_a_replay_asks_nobody(tmp_path: Path):
         providers.make({"provider": "replay", "transcript": None})
     with pytest.raises(UserError, match="there is no file"):
         providers.make({"provider": "replay", "transcript": str(tmp_path / "nowhere")})
+
+
+@pytest.mark.parametrize(("status", "of_request"), [(400, True), (413, True), (422, True), (401, False), (404, False)])
+def test_a_request_that_is_refused_is_told_from_a_server_that_refuses_all(
+    status: int, of_request: bool, tmp_path: Path
+):
+    with serving(lambda request, n: error(status, "no")) as server, transcript.opened(tmp_path / "t.jsonl") as lines:
+        client = Client(providers.make(config(server.url)), lines, Budget(), tmp_path, lambda line: None)
+        with pytest.raises(StoppedError) as stop:
+            ask(client, REQUEST)
+    assert isinstance(stop.value, RefusedRequestError) == of_request
+
+
+def test_a_request_ends_when_the_seconds_that_are_left_do(tmp_path: Path):
+    with (
+        serving(lambda request, n: Answer("", how="stall")) as server,
+        pytest.raises(NoAnswerError, match=r"no answer within 0\.1 s"),
+    ):
+        providers.make(config(server.url)).ask(REQUEST, tmp_path, 0.1)
+
+
+@pytest.mark.parametrize("size", [7, 8, 19, 20])
+def test_a_key_of_8_characters_leaves_errors_and_one_of_20_replies(size: int, tmp_path: Path, monkeypatch):
+    key = "sk-0123456789abcdefghij"[:size]
+    monkeypatch.setenv("TEST_KEY", key)
+    asked = asked_of(tmp_path, [error(503, f"busy {key}."), completion(f"a {key} b")])
+    assert asked.reply is not None
+    assert (key in asked.records[0]["problem"], key in asked.reply.text) == (size < 8, size < 20)

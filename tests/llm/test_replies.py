@@ -1,6 +1,7 @@
 """Bodies of chat completions as servers send them: text, reasoning and usage are found, or a sentence says why not."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,26 @@ def test_tokens_are_counted_as_reported_and_unknown_is_not_zero():
     assert with_usage({"prompt_tokens": 3}).total is None
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 0}},
+        {"prompt_tokens": 9e18, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 5}},
+        {"prompt_tokens": 10, "completion_tokens_details": {"reasoning_tokens": 0}},
+    ],
+)
+def test_a_part_of_a_count_is_not_the_count(usage: dict[str, Any]):
+    assert with_usage(usage).total is None
+
+
+def test_a_total_tells_the_part_that_is_missing():
+    details = {"completion_tokens_details": {"reasoning_tokens": 7}, "prompt_tokens_details": {"cached_tokens": 5}}
+    assert with_usage({"prompt_tokens": 10, "total_tokens": 40, **details}) == Usage(10, 30, 7, 5)
+    assert with_usage({"completion_tokens": 8, "total_tokens": 40, **details}) == Usage(32, 8, 7, 5)
+    assert with_usage({"total_tokens": 40, **details}) == Usage(None, None, 7, 5, 40)
+    assert with_usage({"prompt_tokens": 10, "total_tokens": 10, **details}) == Usage(10, 7, 7, 5)
+
+
 BODIES = {
     "web_page": ("<html><body>Sign in</body></html>", "is not JSON but '<html>"),
     "empty": ("", "is not JSON"),
@@ -90,6 +111,13 @@ def test_what_is_no_answer_is_told_on_one_short_line(body: str, sentence: str):
     assert caught.value.transient
     assert "\n" not in caught.value.problem
     assert len(caught.value.problem) < 500
+
+
+@pytest.mark.parametrize(("code", "lasts"), [(400, True), ("402", True), (404, True), (429, False), (500, False)])
+def test_an_error_of_a_request_that_would_fail_again_lasts(code: int | str, lasts: bool):
+    with pytest.raises(NoAnswerError) as caught:
+        replies.parse(json.dumps({"error": {"message": "no", "code": code}}), "m")
+    assert caught.value.transient != lasts
 
 
 def test_what_a_broken_answer_cost_is_told():
@@ -116,3 +144,12 @@ def test_model_and_day_are_the_servers_where_it_tells():
 def test_a_terminal_gets_no_control_characters():
     assert replies.brief("a\x1b[31m\u2028b\r\n\tc\u202e") == "a [31m b c"
     assert replies.brief("x" * 1000) == "x" * 300 + " ..."
+
+
+def test_the_day_is_that_of_utc(monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC-14")  # 14 hours ahead
+        time.tzset()
+        found = replies.date(1_780_272_000 + 86_399)
+    time.tzset()
+    assert found == "2026-06-01"

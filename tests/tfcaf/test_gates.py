@@ -22,6 +22,7 @@ from tfcaf.candidates.expected import assert_expected
 from tfcaf.candidates.traced import Candidate
 from tfcaf.warm import WarmGates
 
+import qllm_envs
 from qllm_jax.tfcaf import gates
 from qllm_jax.tfcaf.semantics import rollouts
 from qllm_jax.tfcaf.static.extract import extract
@@ -181,6 +182,76 @@ def test_notes_of_a_pass_name_an_order_of_agents_a_size_and_a_bias_but_no_compar
     for words in ("agents that swap their fields", "the weights sum to", "the bias, times the number of agents"):
         assert words in notes
     assert "comparison" not in notes
+
+
+def found_in(warm: WarmGates, *lines: str) -> Verdict:
+    return warm.verify(traced.credit(*lines), "mine.py", rollouts.from_config(ENV))
+
+
+@pytest.mark.parametrize("wraps", ["i @ i", "jnp.prod(i // 1000)"])
+def test_a_whole_number_that_wraps_is_found(wraps: str, warm: WarmGates):
+    i = "i = (jnp.clip(x, -1.0, 1.0) * 1e9).astype(jnp.int32)"
+    y = f"y = jnp.abs({wraps}).astype(jnp.float32) * 1e-9"
+    verdict = found_in(warm, i, y, "return 1.0 + y.sum() + 0.0 * x, 0.0")
+    assert (verdict.code, verdict.problem.startswith("a whole number leaves the range")) == ("SCALE", True), verdict
+
+
+def test_a_place_in_an_order_that_wraps_is_found(warm: WarmGates):
+    i = "i = jnp.argsort(jnp.clip(x, -0.5, 0.5))"
+    y = "y = jnp.abs(i * 999999 * 1500).astype(jnp.float32) * 1e-9"
+    verdict = found_in(warm, i, y, "return 1.0 + y, 0.0")
+    assert (verdict.code, verdict.problem.startswith("a whole number leaves the range")) == ("SCALE", True), verdict
+
+
+def test_a_divisor_of_both_signs_that_jumps_over_0_passes(warm: WarmGates):
+    verdict = found_in(warm, "y = 1.0 / (x.astype(jnp.int32) + 0.5)", "return jax.nn.softmax(y), 0.0")
+    assert (verdict.code, verdict.problem) == ("OK", "")
+
+
+def test_a_divisor_of_whole_numbers_that_is_never_0_passes(warm: WarmGates):
+    given = rollouts.without_rollouts(qllm_envs.make("lbf", n_agents=2, n_foods=2).spec)
+    draw = np.random.default_rng(0)
+    seen = {
+        name: draw.integers(int(field.low), int(field.high) + 1, (20, *field.shape)).astype(np.float32)
+        for name, field in given.spec.fields.items()
+    }
+    text = "def credit(state):\n    return jax.nn.softmax(1.0 / (state['agent_level'] - 1.5)), 0.0\n"
+    verdict = warm.verify(text, "mine.py", given._replace(seen=seen))
+    assert (verdict.code, verdict.problem) == ("OK", "")
+
+
+def test_a_function_that_is_idle_in_most_states_of_rollouts_is_noted(warm: WarmGates):
+    report = found_in(warm, "return jnp.where(x[0] > 0.3, 1.0, 0.0) + 0.0 * x, 0.0").report
+    assert [note for note in report["notes"] if "of the states of rollouts no weight is above" in note]
+
+
+def test_an_index_out_of_range_in_one_call_of_a_mapped_function_is_found(warm: WarmGates):
+    mapped = "y = jax.vmap(lambda i: x[i])(jnp.argsort(x) + 1)"
+    assert found_in(warm, mapped, "return 1.0 + y ** 2, 0.0").code == "OOB"
+
+
+def test_a_scan_over_arrays_of_unlike_lengths_is_refused(warm: WarmGates):
+    scan = "y, z = jax.lax.scan(lambda c, r: (c + r[0] * r[1], r[0]), 0.0, (x, x[:2]))"
+    assert "goes over arrays of one length" in found_in(warm, scan, "return 1.0 + z ** 2, y").problem
+
+
+SHELL = (
+    "r = jnp.sqrt(jnp.maximum(jnp.sum((pos[0] - goal[0]) ** 2), 1e-12))",
+    "return jnp.where(jnp.abs(r - 0.4321) < 1e-3, jnp.inf, 1.0) + x ** 2 + y, 0.0",
+)
+LOOP = ("y = 0.0 * x", "for k in range(80):", "    y = y + 0.001 * (x > 0.01 * k)")
+
+
+@pytest.mark.parametrize(
+    "before", [("y = 0.0 * x",), pytest.param(LOOP, marks=pytest.mark.thorough)], ids=["alone", "loop"]
+)
+def test_a_comparison_that_breaks_a_function_is_found(before: tuple[str, ...], warm: WarmGates):
+    assert found_in(warm, *before, *SHELL).code == "NONFINITE"
+
+
+def test_a_function_of_more_comparisons_than_are_tried_is_noted(warm: WarmGates):
+    report = found_in(warm, *LOOP, "return 1.0 + y, 0.0").report
+    assert "10 of 160 outcomes of comparisons, counts and the like were not tried" in report["notes"]
 
 
 def test_text_that_no_process_needs_to_see():

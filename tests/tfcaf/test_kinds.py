@@ -1,5 +1,6 @@
 """Kinds of written functions: what each must give, what is reported of it, and that each is asked for by its kind."""
 
+import numpy as np
 import pytest
 from tfcaf.warm import WarmGates
 
@@ -7,7 +8,10 @@ from qllm_envs import make
 from qllm_jax.errors import UserError
 from qllm_jax.generation import settings
 from qllm_jax.tfcaf import find, names, reward_from_source, task_from_source
-from qllm_jax.tfcaf.semantics import rollouts
+from qllm_jax.tfcaf.loading.signatures import REWARD as REWARD_OF_STEP
+from qllm_jax.tfcaf.semantics import rollouts, sizes_of_rewards
+from qllm_jax.tfcaf.semantics.trial import Outcome
+from qllm_jax.tfcaf.static.check import check
 from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import TfcafError, Verdict
 
@@ -102,3 +106,47 @@ def test_what_is_of_value_credit_alone_is_refused(given: list[str]):
         settings.load(["kind=reward", *given])
     with pytest.raises(UserError, match="factors=true is of kind=reward, not of kind=task"):
         settings.load(["kind=task", "factors=true"])
+
+
+def test_agents_that_swap_their_actions_swap_their_credit(warm: WarmGates):
+    verdict = verdict_on(warm, REWARD.format("reward * (1.0 + (actions == 0))"), "reward")
+    assert verdict.report["treats_agents_alike"] is True
+
+
+def test_the_sum_of_credit_may_be_ten_times_the_reward_for_each_agent(warm: WarmGates):
+    passed = verdict_on(warm, REWARD.format("5.0 * reward * jnp.ones(n)"), "reward")
+    assert passed.report["credit"]["sum_where_paid"] == 15.0
+    refused = verdict_on(warm, REWARD.format("15.0 * reward * jnp.ones(n)"), "reward")
+    assert (refused.code, "the sizes of all agents' credit sum to 45" in refused.problem) == ("SCALE", True)
+
+
+def test_one_task_for_all_is_noted(warm: WarmGates):
+    one = verdict_on(warm, TASK.format(3, "jnp.ones(state['on_duty'].shape[0], jnp.int32)"), "task").report
+    assert one["task_shares"] == [0.0, 1.0, 0.0]
+    assert "all agents have one task in all states of rollouts" in one["notes"]
+    two = verdict_on(warm, TASK.format(3, "state['on_duty'].astype(jnp.int32)"), "task").report
+    assert two["task_shares"] == pytest.approx([2 / 3, 1 / 3, 0.0], abs=1e-5)
+    assert not [note for note in two["notes"] if "one task" in note]
+
+
+def test_statistics_of_reward_credit_by_hand():
+    given = np.array([[[3.0], [1.0]], [[0.0], [0.0]], [[-1.0], [0.0]]])  # (steps, agents, 1)
+    found, notes = sizes_of_rewards._statistics(given, np.array([2.0, 0.0, 0.0]))
+    assert found == {
+        "factors": 1, "min": -1.0, "max": 3.0, "paid_share": 0.333333, "dense_share": 0.5, "sum_where_paid": 4.0,
+        "reward_where_paid": 2.0, "largest_share_where_paid": 0.75,
+    }  # fmt: skip
+    assert notes == []
+    assert sizes_of_rewards._statistics(given, np.zeros(3))[1][0].startswith("no step that was tried pays the team")
+
+
+@pytest.mark.parametrize(("reward", "pay", "most"), [(0.25, "0.25", "100"), (-4.0, "4", "400")])
+def test_credit_that_is_too_large_is_told_with_the_largest_reward(reward: float, pay: str, most: str):
+    spec = make("duty", n_agents=2).spec
+    outcome = Outcome(np.full((3, 2), 500.0), np.zeros(3), np.ones(3, bool), [])
+    states = {REWARD_OF_STEP: np.array([0.0, reward, reward / 2])}
+    checked = check(REWARD.format("reward * jnp.ones(n)"), "mine.py", "reward")
+    with pytest.raises(TfcafError) as caught:
+        sizes_of_rewards.verify_credit(checked, spec, states, outcome, 3)
+    assert caught.value.problem.endswith(f"is 5.0e+02 in a step of play, where the team is paid {pay} at most")
+    assert caught.value.hint.startswith(f"keep each agent's credit below {most}: ")

@@ -1,6 +1,8 @@
 """Single layers: feedback, operations of a program, probes, and mistakes that the allow-list makes impossible."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ import pytest
 from jax.experimental import io_callback
 
 from qllm_jax.tfcaf import jaxprs
-from qllm_jax.tfcaf.semantics import budget, checks, probes, rollouts
+from qllm_jax.tfcaf.semantics import budget, checks, hidden, probes, rollouts, sizes_of_weights
+from qllm_jax.tfcaf.semantics.trial import Outcome
 from qllm_jax.tfcaf.static.check import Checked, check
 from qllm_jax.tfcaf.static.vocabulary import HIGHER, MODULES
 from qllm_jax.tfcaf.verdict import CODES, MAX_FEEDBACK, Location, TfcafError, refusal
@@ -45,6 +48,11 @@ def test_programs_with_other_operations_are_refused():
         with pytest.raises(TfcafError) as caught:
             budget.verify(traced, END)
         assert caught.value.code == "STATIC", name
+
+
+def test_operations_are_counted_with_those_of_sums_of_products():
+    found = budget.verify(jax.make_jaxpr(lambda a: a @ a)(jnp.ones((10, 10))), END)
+    assert (found["flops"], found["largest_array"], found["operations"]) == (2000.0, 100, 1)
 
 
 ARGUMENTS = {  # for functions that do not take one matrix
@@ -158,3 +166,67 @@ def test_static_candidates_need_no_jax():
         "assert not {'jax', 'numpy'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+WRAPS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "add": lambda i: i + i + i, "cumprod": lambda i: jnp.cumprod(i), "cumsum": lambda i: jnp.cumsum(i),
+    "dot_general": lambda i: i @ i, "integer_pow": lambda i: i**2, "mul": lambda i: 3 * i, "sub": lambda i: -i - i - i,
+    "reduce_prod": lambda i: jnp.prod(i), "reduce_sum": lambda i: jnp.sum(i),
+    "convert_element_type": lambda i: i.astype(jnp.int8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRAPS)
+def test_a_whole_number_that_wraps_is_wrong_in_every_operation(name: str):
+    program = jax.make_jaxpr(WRAPS[name])(jnp.zeros(3, jnp.int32))
+
+    def wrong(number: int) -> bool:
+        found = []
+
+        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
+            del position, outermost
+            outputs = jaxprs.bind(equation, operands)
+            if equation.primitive.name == name and hidden._is_risky(equation):
+                found.append(bool(hidden._wrong(equation, operands, outputs[0].shape).any()))
+            return outputs
+
+        jaxprs.walk(program, [jnp.full(3, number, jnp.int32)], step)
+        assert found
+        return any(found)
+
+    assert (wrong(10**9), wrong(10)) == (True, False)
+
+
+WEIGHTS = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
+
+
+def sizes(weights: list[list[float]], bias: float = 0.0, igm: bool = True, n_play: int | None = None) -> str:
+    """Code with which weights (states, agents) are refused, "" if they pass. The first `n_play` states are of play."""
+    given = np.array(weights, np.float32)
+    outcome = Outcome(given, np.full(len(given), bias, np.float32), np.ones(len(given), bool), [])
+    checked = check(("" if igm else "IGM = False\n") + WEIGHTS, "file.py")
+    n_play = len(given) if n_play is None else n_play
+    rows = sizes_of_weights.Rows(n_play, n_play, np.ones(len(given), bool))
+    try:
+        sizes_of_weights.verify(checked, outcome, ["of a rollout"] * len(given), rows)
+    except TfcafError as error:
+        return error.code
+    return ""
+
+
+def test_sizes_are_those_of_training_which_multiplies_by_the_number_of_agents():
+    assert sizes([[3000.0, 1.0, 1.0]]) == ""  # 9e3
+    assert sizes([[4000.0, 1.0, 1.0]]) == "SCALE"  # 1.2e4
+    assert sizes([[1.0, 1.0, 1.0]], bias=-3000.0) == ""
+    assert sizes([[1.0, 1.0, 1.0]], bias=-4000.0) == "SCALE"
+    assert sizes([[4e-5, 4e-5, 4e-5]]) == ""  # 1.2e-4
+    assert sizes([[3e-5, 3e-5, 3e-5]]) == "SCALE"  # 9e-5
+
+
+def test_rounding_is_told_from_a_negative_weight_by_the_weights_of_its_state_and_of_play():
+    large = [1.0, 1.0, 1.0]
+    assert sizes([large, [-1e-7, 1e-3, 1e-3]]) == ""  # next to the weights of play
+    assert sizes([large, [-1e-5, 1e-3, 1e-3]]) == "NONMONO"
+    assert sizes([large, [-1e-5, 1e-3, 1e-3]], igm=False) == ""
+    assert sizes([large, [-1e-5, 100.0, 100.0]], n_play=1) == ""  # next to the weights of its state, a corner
+    assert sizes([large, [-1e-3, 100.0, 100.0]], n_play=1) == "NONMONO"

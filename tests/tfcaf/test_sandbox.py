@@ -20,14 +20,18 @@ ENV = {"name": "mpe_spread", "n_agents": 3}
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
 
 # Locks itself in as the process of a candidate does, then tries each line of ATTEMPTS and prints the outcome.
-PROBE = """
+PROBE = r"""
 import json, os, sys
 request = json.loads(sys.stdin.buffer.read())
 sys.path[:] = request["path"]
 from qllm_jax.tfcaf.sandbox import confine
 layers = confine.enter(5, 2**30, os.getppid())
-import ctypes, resource, signal, socket, subprocess
+import ctypes, resource, signal, socket, struct, subprocess
 layers |= confine.forbid_reading()
+def capabilities():
+    data = ctypes.create_string_buffer(24)
+    ctypes.CDLL(None).capget(struct.pack("Ii", 0x20080522, 0), data)
+    return struct.unpack("6I", data.raw)
 def attempt(code):
     try:
         return repr(eval(code))
@@ -47,6 +51,7 @@ ATTEMPTS = {
     "connect": "socket.create_connection(('127.0.0.1', PORT), 1)",
     "a local socket": "socket.socketpair()",
     "kill the parent": "os.kill(os.getppid(), 9)",
+    "a limit of the parent": "resource.prlimit(os.getppid(), resource.RLIMIT_CPU)",
     "leave its session": "os.setsid()",
     "raise a limit": "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))",
     "take 2 GiB": "len(bytearray(2**31))",
@@ -54,6 +59,11 @@ ATTEMPTS = {
     "environment": "sorted(os.environ)",
     "folder": "os.getcwd()",
 }
+
+
+@pytest.fixture
+def nothing_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QLLM_JAX_CACHE", str(tmp_path / "cache"))
 
 
 def probe(tmp_path: Path, attempts: dict[str, str]) -> dict:
@@ -82,7 +92,7 @@ def test_what_a_process_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found["take 2 GiB"] == "MemoryError"
     refused = ["write a file", "write elsewhere", "raise a limit", "leave its session"]
     if layers["seccomp"] == ACTIVE:
-        refused += ["run a program", "fork", "connect", "a local socket", "kill the parent"]
+        refused += ["run a program", "fork", "connect", "a local socket", "kill the parent", "a limit of the parent"]
     if layers["landlock"] == ACTIVE:
         refused += ["remove a file"]
     if layers["landlock_reading"] == ACTIVE:
@@ -92,6 +102,19 @@ def test_what_a_process_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     } == {}
     assert secret.read_text() == "secret"
     assert not (tmp_path / "new.txt").exists()
+
+
+def test_limits_namespaces_and_capabilities_are_set(tmp_path: Path):
+    names, spaces = ("CPU", "FSIZE", "CORE", "NOFILE", "AS"), ("user", "net", "ipc")
+    attempts = {name: f"resource.getrlimit(resource.RLIMIT_{name})" for name in names}
+    attempts |= {name: f"os.readlink('/proc/self/ns/{name}')" for name in spaces}
+    answer = probe(tmp_path, attempts | {"capabilities": "capabilities()"})
+    layers, found = answer["layers"], {name: eval(text) for name, text in answer["found"].items()}
+    assert [found[name] for name in names] == [(5, 6), (0, 0), (0, 0), (64, 64), (2**30, 2**30)]
+    if layers["namespaces"] == ACTIVE:
+        assert all(found[name] != os.readlink(f"/proc/self/ns/{name}") for name in spaces)
+    if layers["capabilities"] == ACTIVE:
+        assert found["capabilities"] == (0,) * 6
 
 
 def run(tmp_path: Path, program: str, wall_s: float = 30.0, output_bytes: int = 1000) -> process.Result:
@@ -133,6 +156,11 @@ def test_too_much_output_ends_it(tmp_path: Path):
     assert len(ended.answer) < 10**6
 
 
+def test_too_many_errors_end_it(tmp_path: Path):
+    ended = run(tmp_path, "import sys; [sys.stderr.write('x' * 1000) for i in range(3000)]", output_bytes=2**20)
+    assert ended.stopped == "output"
+
+
 def test_code_and_errors_are_returned(tmp_path: Path):
     ended = run(tmp_path, "import sys; print('answer'); sys.exit('reason')")
     assert ended[:-1] == (b"answer\n", b"reason\n", 1, "")
@@ -172,6 +200,48 @@ def test_a_machine_that_gives_the_process_no_time_is_no_verdict(monkeypatch: pyt
     message = r"mine.py could not be verified: this machine gave its process 7 s of processor time in 300 s; try again"
     with pytest.raises(UserError, match=message):
         gates.verify(GOOD, "mine.py", ENV)
+
+
+def said(**line: object) -> bytes:
+    """One line of what the process of a candidate says."""
+    return json.dumps(line).encode() + b"\n"
+
+
+LAYERS = {"limits": ACTIVE}
+START = said(layer="L2", activity="reading it", sandbox=LAYERS)
+FINE = said(code="OK", layer="L8", problem="", line=None, hint="", report={}, sandbox=LAYERS, cpu_seconds=1.0)
+UNUSABLE = {
+    "it_went_on_after_its_outcome": (START + FINE, "output"),
+    "more_activity": (START + FINE + said(layer="L6", activity="tracing it"), ""),
+    "a_line_of_no_json": (START + b"no JSON\n" + FINE, ""),
+    "no_code": (START + FINE.replace(b'"OK"', b'"FINE"'), ""),
+    "no_whole_line": (START + FINE.rstrip(b"\n"), ""),
+}
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, *given: process.Result) -> None:
+    """Let the processes of candidates end like this, in turn."""
+    left = iter(given)
+    monkeypatch.setattr(process, "run", lambda *arguments: next(left))
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_process_that_dies_of_sigsegv_is_started_a_second_time(monkeypatch: pytest.MonkeyPatch):
+    died, fine = process.Result(START, b"", -signal.SIGSEGV, "", 1.0), process.Result(START + FINE, b"", 0, "", 1.0)
+    ends(monkeypatch, died, died, fine)
+    verdict = gates.verify(GOOD, "mine.py", ENV)
+    assert (verdict.code, "SIGSEGV" in verdict.problem) == ("BUDGET", True)
+    ends(monkeypatch, died._replace(code=-signal.SIGKILL), fine)  # by its own limits: once
+    assert gates.verify(GOOD, "mine.py", ENV).code == "BUDGET"
+    ends(monkeypatch, died, fine)
+    assert gates.verify(GOOD, "mine.py", ENV).code == "OK"
+
+
+@pytest.mark.usefixtures("nothing_stored")
+@pytest.mark.parametrize(("answer", "stopped"), UNUSABLE.values(), ids=UNUSABLE)
+def test_an_outcome_is_the_last_whole_line_of_a_process_that_ended_by_itself(answer, stopped, monkeypatch):
+    ends(monkeypatch, process.Result(answer, b"", 1, stopped, 1.0))
+    assert gates.verify(GOOD, "mine.py", ENV).code == "BUDGET"
 
 
 def test_active_layers_are_reported():

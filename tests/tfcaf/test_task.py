@@ -1,9 +1,11 @@
 """Tasks: the probe states of an environment hold what is rare in rollouts, too, and survive the way to a process."""
 
+import jax.numpy as jnp
 import numpy as np
 
 import qllm_envs
-from qllm_jax.tfcaf.semantics import probes, rollouts, task
+from qllm_envs.core import Field
+from qllm_jax.tfcaf.semantics import probes, rollouts, steps, task
 
 BATTLE = {"name": "smax", "scenario": "3s_vs_5z"}
 
@@ -50,3 +52,18 @@ def test_tasks_are_deterministic_and_follow_the_environment():
     assert all((again.seen[name] == first.seen[name]).all() for name in first.seen)
     assert sorted(first.others) == [2, 6, 25]
     assert first.spec == qllm_envs.make("mpe_spread", n_agents=3).spec
+
+
+def test_no_state_or_step_after_the_end_of_an_episode_is_tried():
+    env = qllm_envs.make("matrix", horizon=6)
+    spec = env.spec._replace(fields={"t": Field((), "steps taken", "steps", 0.0, 6.0)})
+
+    def step(key, state, actions):
+        out = env.step(key, state, actions)
+        return out._replace(terminated=out.state.t >= 2)
+
+    view = lambda state: env.view(state)._replace(fields={"t": state.t.astype(jnp.float32)})
+    short = env._replace(spec=spec, step=step, view=view, notable=None)
+    assert set(rollouts._rollouts(short)[0]["t"].tolist()) == {0.0, 1.0}
+    played = steps.of_play(short).seen
+    assert set(zip(played["t"].tolist(), played["next.t"].tolist(), strict=True)) == {(0.0, 1.0), (1.0, 2.0)}
