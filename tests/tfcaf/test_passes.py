@@ -248,4 +248,10 @@ def test_shipped_passes_are_what_the_gates_say_now():
         of = rollouts.from_spec(each.spec, each.function.kind)
         verdict = gates.verify_in(each.function.text, each.function.file, of)
         report = {name: value for name, value in verdict.report.items() if name not in ship.LEFT_OUT}
-        assert shipped == verdict._replace(report=report), (each.function.name, each.task)
+        assert shipped is not None, (each.function.name, each.task)
+        assert shipped._replace(report={}) == verdict._replace(report={})
+        for key in shipped.report.keys() | report.keys():
+            # The tests compile in another way than the command, so that states of play differ by their last digits.
+            of_states = isinstance(report.get(key), dict)
+            found = pytest.approx(report.get(key), rel=1e-3) if of_states else report.get(key)
+            assert shipped.report.get(key) == found, (each.function.name, each.task, key)
