@@ -5,6 +5,7 @@ What a machine changes (wall_s, provenance) comes last. All else depends on the 
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from qllm_jax.config import function_name, given_function
 from qllm_jax.critic import opening, report
 from qllm_jax.errors import UserError
 from qllm_jax.program import experiment, run_axis
-from qllm_jax.run import folder, functions_used, nonfinite, results
+from qllm_jax.run import continued, dataset_used, folder, functions_used, nonfinite, results
 from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
@@ -23,6 +24,7 @@ from qllm_jax.studies.trainings import Trained
 DIGITS = 6  # significant digits of measurements
 METRICS = ("return", *results.RATES.values())
 FUNCTIONS = "functions"  # SHA-256 of all texts by which a cell is known, see `Cell`
+FOLDER_KEYS = ("results=", "run_dir=")  # of a command
 NEEDED = ("config_hash", "env_steps", "runs_at_once", "seeds", "wall_s")  # keys that every whole result file has
 
 
@@ -118,8 +120,23 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         **critic(found),
         "runs_at_once": len(run_axis.runs(found.config)),
         "wall_s": rounded(found.measured()[1]),
-        "provenance": {key: value for key, value in meta.items() if key not in ("groups", folder.ID, folder.FILES)},
+        "provenance": provenance(meta),
     }
+
+
+def provenance(meta: dict[str, Any]) -> dict[str, Any]:
+    """The origin of a run folder, without folders of the machine, which a result that is shared is not to name."""
+    own = {key: value for key, value in meta.items() if key not in ("groups", folder.ID, folder.FILES)}
+    if dataset_used.KEY in own:
+        own[dataset_used.KEY] = {"sha256": own[dataset_used.KEY]["sha256"]}
+    processes = [own, *own.get(continued.RESUMED, ())]
+    shared = [each | {"command": without_folders(str(each.get("command", "")))} for each in processes]
+    return shared[0] | ({continued.RESUMED: shared[1:]} if shared[1:] else {})
+
+
+def without_folders(command: str) -> str:
+    """A command of a study without the keys that say where its files are."""
+    return shlex.join(word for word in shlex.split(command) if not word.startswith(FOLDER_KEYS))
 
 
 def evaluations(records: list[dict[str, Any]], seeds: list[int]) -> dict[str, list[Any]]:

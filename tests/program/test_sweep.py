@@ -307,7 +307,7 @@ def test_a_run_of_several_groups_is_as_far_as_the_last_of_them(monkeypatch: pyte
         return LoadedRun(path, exp, which, {"w": jnp.full(1, n)}, [n], n, 1)
 
     monkeypatch.setattr(folder, "load", lambda _: (Path("run"), exp.config))
-    monkeypatch.setattr(folder, "check_parts", lambda _: None)
+    monkeypatch.setattr(folder, "check_parts", lambda *_: None)
     monkeypatch.setattr(folder, "group_ranges", lambda _: [(0, 1), (1, 2)])
     monkeypatch.setattr(experiment, "build", lambda _: exp)
     monkeypatch.setattr(load, "load_group", load_group)

@@ -168,3 +168,14 @@ def test_a_cell_of_a_process_that_has_ended_is_trained_after_the_others(
         monkeypatch.setattr(runner, "attempt", attempt)
         assert runner.run(work, Choices()) == (Ended.FINISHED, {}, [])
     assert done == ["spread/b", "spread/a", "spread/c"]
+
+
+def test_a_result_names_no_folder_of_the_machine():
+    command = "study.py credit 'results=/home/me/my results' only=duty_n3/qllm run_dir=/scratch/me wandb.mode=disabled"
+    meta = {"command": command, "commit": "abc", "dataset": {"file": "/home/me/x.npz", "sha256": "1"}, "id": "2"}
+    expected = {"command": "study.py credit only=duty_n3/qllm wandb.mode=disabled", "commit": "abc"}
+    expected |= {"dataset": {"sha256": "1"}}
+    assert results.provenance(meta) == expected
+    resumed = {"command": "study.py credit run_dir=/scratch/me", "commit": "d"}
+    found = results.provenance(meta | {"resumed": [resumed]})
+    assert found == expected | {"resumed": [{"command": "study.py credit", "commit": "d"}]}
