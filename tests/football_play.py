@@ -35,5 +35,5 @@ def start(scenario: str) -> State:
 
 
 def each(function: Callable, *cases: Any) -> Any:
-    """What `function` returns for each of some cases, which have a leading axis, as NumPy arrays."""
+    """Results of `function` for each of several cases (C, ...), as NumPy arrays."""
     return jax.device_get(jax.jit(jax.vmap(function))(*cases))

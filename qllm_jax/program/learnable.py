@@ -55,7 +55,7 @@ def check_data(config: Config, data: Episode) -> None:
     """UserError for a dataset that is too small, or whose episodes end in another way than those of the run."""
     if (stored := len(data.mask_t)) < config.algo.batch_episodes:
         given = f"algo.batch_episodes={config.algo.batch_episodes}"
-        labelled = "labelled " if config.algo.learner["asking"]["unlabelled"] == "skip" else ""
+        labelled = "labelled " if config.algo.learner.get("asking", {}).get("unlabelled") == "skip" else ""
         raise UserError(f"{given} must be at most the {stored} {labelled}episodes of algo.learner.data")
     dataset.check_time_limit(files.expanded(config.algo.learner["data"]), config.env["time_limit_is_terminal"])
 

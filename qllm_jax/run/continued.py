@@ -1,4 +1,4 @@
-"""What a run folder records of a run that is continued: other lengths and logs, and the processes that did so."""
+"""Records of a run that is continued: its new length and logs, and the processes that continued it."""
 
 import json
 from contextlib import ExitStack

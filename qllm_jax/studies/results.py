@@ -128,7 +128,7 @@ def provenance(meta: dict[str, Any]) -> dict[str, Any]:
     """The origin of a run folder, without folders of the machine, which a result that is shared is not to name."""
     own = {key: value for key, value in meta.items() if key not in ("groups", folder.ID, folder.FILES)}
     if dataset_used.KEY in own:
-        own[dataset_used.KEY] = {"sha256": own[dataset_used.KEY]["sha256"]}
+        own[dataset_used.KEY] = {"sha256": dataset_used.recorded(meta)["sha256"]}
     processes = [own, *own.get(continued.RESUMED, ())]
     shared = [each | {"command": without_folders(str(each.get("command", "")))} for each in processes]
     return shared[0] | ({continued.RESUMED: shared[1:]} if shared[1:] else {})

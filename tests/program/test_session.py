@@ -1,4 +1,4 @@
-"""What a session does and when: evaluations, checkpoints at them, which take a share of the time, and its end."""
+"""A session evaluates, writes checkpoints that take a bounded share of the time, and ends at its last step."""
 
 import time
 from pathlib import Path

@@ -19,7 +19,7 @@ THREAD = 0x00010000  # CLONE_THREAD
 
 
 def answer(machine: str, number: int, argument: int = 0, arch: int | None = None) -> int:
-    """What the filter of a machine returns for a system call."""
+    """Run the filter of a machine on a system call and return its verdict."""
     arch = seccomp._ARCH[machine] if arch is None else arch
     data, program, at, value = struct.pack("IIQQ", number, arch, 0, argument), seccomp._instructions(machine), 0, 0
     while True:
