@@ -26,7 +26,7 @@ class Plot(NamedTuple):
     panel: Panel
     ylabel: str
     curves: Callable[[Entry], np.ndarray | None]  # (runs, evals)
-    random: Callable[[dict[str, Any]], float]  # the random policy's value in a result
+    random: Callable[[dict[str, Any]], float | None]  # the random policy's value in a result; None: it has none
     bounds: Bounds = ANY  # of the band
 
 
@@ -35,7 +35,7 @@ def plots_of(panel: Panel) -> list[Plot]:
     of_returns = lambda result: result["random_policy"]["mean"]
     found = [Plot(panel, "return of an evaluation episode\n(sum of team rewards)", lambda e: e.returns, of_returns)]
     if any(entry.win_rates is not None for entry in panel.entries):
-        of_wins = lambda result: result["random_policy_win_rate"]["mean"]
+        of_wins = lambda result: result.get("random_policy_win_rate", {}).get("mean")  # not in an older run's
         found.append(Plot(panel, "share of evaluation episodes won", lambda e: e.win_rates, of_wins, SHARE))
     return found
 
@@ -90,8 +90,8 @@ def draw_frame(axes: Axes, plot: Plot) -> None:
     """Draw the random policy, title and axes."""
     panel = plot.panel
     random = [plot.random(entry.result) for entry in panel.entries if entry.result]
-    if random:
-        draw_random(axes, float(np.mean(random)))
+    if known := [value for value in random if value is not None]:
+        draw_random(axes, float(np.mean(known)))
     counts = sorted({len(entry.returns) for entry in panel.entries})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     title = ", ".join(filter(None, (panel.title, common_method(panel), seeds)))

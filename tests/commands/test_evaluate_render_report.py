@@ -258,6 +258,9 @@ def test_a_task_with_winners_has_a_curve_of_battles_won(tiny_run: Path, tmp_path
     curves.draw([panel], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 1.9 * picture.height * 5.6 / 4.2  # both side by side
+    older = entry._replace(configuration="older")  # a run from before the task had winners
+    (panel,) = comparison.make_panels([entry._replace(win_rates=entry.returns, result=result), older])
+    curves.draw([panel], tmp_path / "both.png")
 
 
 def test_runs_of_one_method_are_named_by_what_differs(tiny_run: Path):
