@@ -1,7 +1,7 @@
 """Statistics over seeds: what text, tables, bands and result.json say of one task.
 
 `intervals.py` has t intervals; `text.py` writes them. Studies of several tasks also use `tasks.py` (aggregates),
-`training.py` (learning curves as one number) and `ranks.py` (critical differences).
+`learning_curves.py` (learning curves as one number) and `ranks.py` (critical differences).
 """
 
 from qllm_jax.stats.intervals import SHARE, band, interval, iqm, mean, welch

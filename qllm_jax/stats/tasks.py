@@ -66,7 +66,10 @@ def improvement_interval(scores: Scores, others: Scores) -> Estimate:
 
 
 def profile_band(scores: Scores, thresholds: Float[np.ndarray, " taus"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95% interval of the performance profile at each threshold, pointwise."""
+    """Return the 95% interval of the performance profile at each threshold, pointwise; NaN if a task has one seed."""
+    if min(each.size for each in scores) < 2:
+        nothing = np.full(len(thresholds), np.nan)
+        return nothing, nothing
     # The share of one task at one threshold is a mean of draws: one product instead of (resamples, seeds, taus).
     totals = np.zeros((RESAMPLES, len(thresholds)))
     for each, rows in zip(scores, _draws(scores), strict=True):

@@ -36,6 +36,10 @@ def test_a_task_with_one_seed_has_no_interval():
     assert found.n_runs == 3
 
 
+def test_a_profile_with_a_task_of_one_seed_has_no_band():
+    assert np.isnan(tasks.profile_band([np.array([1.0, 2.0]), np.array([3.0])], np.array([0.0, 2.5]))).all()
+
+
 def test_the_interval_of_the_iqm_covers_at_ten_seeds_and_three_tasks():
     rng, inside = np.random.default_rng(0), 0
     for _ in range(60):
