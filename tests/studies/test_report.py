@@ -13,6 +13,7 @@ from PIL import Image
 
 from qllm_jax import study as command
 from qllm_jax.errors import UserError
+from qllm_jax.stats import tasks as tasks_statistics
 from qllm_jax.studies import plan, report
 from qllm_jax.studies.plan import Study
 from qllm_jax.studies.report import aggregates, curve_areas, figures, measured, page, pictures, provenance, tables
@@ -271,6 +272,8 @@ def test_marl_eval_holds_every_seed(made: Study, tmp_path: Path):
         ({"kind": "bars", "name": "x", "tasks": None}, "tasks must be a list of different names, got None"),
         ({"kind": "bars", "name": "x", "tasks": "duty_n3"}, "tasks must be a list of different names, got 'duty_n3'"),
         ({"kind": "bars", "name": "x", "methods": ["vdn", "vdn"]}, "methods must be a list of different names, got ["),
+        ({"kind": "bars", "name": "x", "tasks": [{"duty_n3": 1}]}, "tasks must be a list of different names, got [{"),
+        ({"kind": "bars", "name": "x", "caption": ["a", "b"]}, "caption must be a text, got ['a', 'b']"),
         ({"kind": "bars", "name": "../x"}, "figure '../x': name must be made of letters, digits and _ . -"),
     ],
 )
@@ -334,6 +337,31 @@ def test_the_reference_is_in_the_table_without_gaps_although_it_has_fewest_tasks
     (tmp_path / "results" / "duty_n10" / "vdn.json").unlink()
     table = aggregates.block(measured.read(made, tmp_path / "results"), list(TASKS), list(METHODS))
     assert (table.tasks, table.methods) == (["duty_n3"], list(METHODS))
+
+
+def test_the_table_without_gaps_compares_two_methods_if_it_can(tmp_path: Path):
+    tasks = {f"duty_{i}": {} for i in range(5)}
+    made = study("credit", content(tasks, METHODS, reference="vdn"), tmp_path)
+    write(made, tmp_path / "results", {(task, "vdn"): (5.0, 0.3) for task in tasks} | {("duty_0", "qllm"): (6.0, 0.3)})
+    data = measured.read(made, tmp_path / "results")
+    table = aggregates.block(data, list(tasks), list(METHODS))
+    assert (table.tasks, table.methods) == (["duty_0"], ["vdn", "qllm"])
+    alone = aggregates.block(data, list(tasks)[1:], list(METHODS))
+    assert (len(alone.tasks), alone.methods) == (4, ["vdn"])
+
+
+def test_methods_with_the_same_scores_in_another_order_of_seeds_are_tied():
+    won = np.array([1.0, 1.0, 0.9969, 0.9906, 0.9938])
+    scores = tasks_statistics.normalize(won, 0.0123, 1.0)
+    other = scores[[3, 4, 0, 1, 2]]
+    assert scores.mean() != other.mean()  # in the last bit
+    table = aggregates.Block(["battle"], ["vdn", "qllm"], {"vdn": [scores], "qllm": [other]}, {}, [])
+    assert aggregates.average_ranks(table).tolist() == [1.5, 1.5]
+
+
+def test_env_steps_have_three_digits():
+    found = [tables.steps_text(steps) for steps in (999, 1000, 12_345, 999_936, 1_234_567, 2e9)]
+    assert found == ["999", "1k", "12.3k", "1M", "1.23M", "2000M"]
 
 
 def test_means_over_training_are_over_the_env_steps_that_all_methods_have(made: Study, tmp_path: Path):

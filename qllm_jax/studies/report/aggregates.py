@@ -11,6 +11,7 @@ from qllm_jax.stats.ranks import Ranking
 from qllm_jax.studies.report.measured import Measured, metric_of, random_mean
 
 BEST_KNOWN, ALL_WON, BEST_MEAN = "best known", "all episodes won", "best mean here"
+DECIMALS = 9  # of a normalized mean: the order of seeds changes the last bits of a sum, and must part no tie
 
 
 class Range(NamedTuple):
@@ -31,14 +32,16 @@ class Block(NamedTuple):
     left_out: list[str]  # tasks and methods that were asked for and are not in the block
 
     def mean_scores(self) -> np.ndarray:
-        """Means over seeds (tasks, methods)."""
-        return np.array([[self.scores[m][i].mean() for m in self.methods] for i in range(len(self.tasks))])
+        """Means over seeds (tasks, methods), without the last digits, in which means of the same scores differ."""
+        means = [[self.scores[m][i].mean() for m in self.methods] for i in range(len(self.tasks))]
+        return np.round(np.array(means), DECIMALS)
 
 
 def block(data: Measured, tasks: Sequence[str], methods: Sequence[str]) -> Block:
     """Choose a large table without gaps, by adding methods in the order of how many tasks they have.
 
-    The reference comes first. A task on which the best mean is not above random has no scale, and is left out.
+    One of two methods is better than any of one, which compares nothing. The reference comes first. A task on which the
+    best mean is not above random has no scale, and is left out.
     """
     scales = {task: found for task in tasks if (found := score_range(data, task, methods))}
     have = {m: [task for task in scales if (task, m) in data.results] for m in methods}
@@ -46,7 +49,7 @@ def block(data: Measured, tasks: Sequence[str], methods: Sequence[str]) -> Block
     chosen: tuple[list[str], list[str]] = ([], [])
     for k in range(1, len(ranked) + 1):
         common = [task for task in scales if all(task in have[m] for m in ranked[:k])]
-        if k * len(common) >= len(chosen[0]) * len(chosen[1]) and common:
+        if common and (k == 2 or k * len(common) >= len(chosen[0]) * len(chosen[1])):
             chosen = common, ranked[:k]
     kept_tasks, kept = chosen[0], [m for m in methods if m in chosen[1]]
     scores = {m: [normalized(data, task, m, scales[task]) for task in kept_tasks] for m in kept}

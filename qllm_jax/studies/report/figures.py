@@ -57,10 +57,13 @@ def entry(study: Study, content: dict[str, Any]) -> FigureEntry:
         raise UserError(f"{title}: name {error}") from error
     if content["kind"] not in KINDS:
         raise UserError(f"{title}: kind {content['kind']!r} does not exist: {suggest(content['kind'], KINDS)}")
+    if not isinstance(content.get("caption", ""), str):
+        raise UserError(f"{title}: caption must be a text, got {content['caption']!r}")
     plan, chosen = study.plan, {}
     for key, known in (("tasks", plan.tasks), ("methods", plan.methods)):
         given = content.get(key, list(known))
-        if not isinstance(given, list) or not given or any(given.count(name) > 1 for name in given):
+        is_named = isinstance(given, list) and given and all(isinstance(name, str) for name in given)
+        if not is_named or len(set(given)) < len(given):
             raise UserError(f"{title}: {key} must be a list of different names, got {given!r}")
         chosen[key] = tuple(given)
         if unknown := [name for name in chosen[key] if name not in known]:

@@ -160,7 +160,8 @@ def seeds_and_steps(row: Mapping[str, Result]) -> str:
 
 def steps_text(steps: float) -> str:
     """Return env steps with k or M, three digits."""
+    rounded = float(f"{steps:.3g}")  # before the unit is chosen: 999,936 are 1M
     for unit, name in ((1e6, "M"), (1e3, "k")):
-        if steps >= unit:
-            return f"{steps / unit:.3g}{name}"
+        if rounded >= unit:
+            return f"{rounded / unit:g}{name}"
     return f"{steps:.0f}"
