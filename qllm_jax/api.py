@@ -22,6 +22,7 @@ from qllm_jax import config as configs
 from qllm_jax.commands import evaluate, render
 from qllm_jax.commands import report as reports
 from qllm_jax.commands import train as command
+from qllm_jax.commands import verify as functions
 from qllm_jax.config import Config, environment, quoting
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
@@ -29,7 +30,7 @@ from qllm_jax.program import experiment
 from qllm_jax.run import folder, policies, results
 from qllm_jax.run.load import LoadedRun, load_run
 from qllm_jax.run.policies import Hidden, Policy
-from qllm_jax.tfcaf import find, gates
+from qllm_jax.tfcaf import gates
 from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import Verdict
 
@@ -199,17 +200,27 @@ def verify(
     `source` is its text, or the name or the path of a file as for `python -m qllm_jax.verify`. A pass is stored. A bad
     function is a verdict whose `ok` is False; UserError if there is no such file or environment.
     """
-    config = _with_env(env, n_agents, options)
-    text, file = str(source), "<credit function>"
-    if isinstance(source, Path) or "\n" not in source:
-        _, file, text, _ = find(str(source), kind)
+    config, kind = _with_env(env, n_agents, options), functions.check_kind(kind)
+    text, made = str(source), environment(config.env, config.n_agents)
     with process.in_32_bits():
-        return gates.verify(text, file, environment(config.env, config.n_agents), kind)
+        if isinstance(source, Path) or "\n" not in text:
+            return functions.verdict_of(text, made, kind)
+        return gates.verify(text, "<credit function>", made, kind)
 
 
 def overrides(keys: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> list[str]:
-    """Keys and values as `key=value` arguments of a command, without those of `keys` that are None."""
-    given = {key: value for key, value in keys.items() if value is not None} | dict(settings or {})
+    """Keys and values as `key=value` arguments of a command, without those of `keys` that are None.
+
+    UserError if `settings` is no mapping, or has one of these keys too.
+    """
+    if not isinstance(settings, Mapping | None):
+        given = type(settings).__name__
+        raise UserError(f'settings must be a mapping of keys to values, such as {{"algo.lr": 0.001}}, got a {given}')
+    given = {key: value for key, value in keys.items() if value is not None}
+    for key, value in (settings or {}).items():
+        if key in given:
+            raise UserError(f"{key} is given twice: by name as {given[key]!r}, and in the mapping as {value!r}")
+        given[key] = value
     return [f"{key}={as_text(key, value)}" for key, value in given.items()]
 
 
@@ -239,5 +250,7 @@ def as_text(key: str, value: Any, nested: bool = False) -> str:
 
 
 def _with_env(env: Part, n_agents: int | None, options: Mapping[str, Any]) -> Config:
+    if not isinstance(env, str) and not callable(env):
+        raise UserError(f"env must be a name, a reference such as module:function, or a function, got {env!r}")
     keys = {"env": env, "n_agents": n_agents, **{f"env.{key}": value for key, value in options.items()}}
     return configs.load(overrides(keys))

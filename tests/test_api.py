@@ -145,11 +145,21 @@ def test_values_are_written_as_the_command_line_reads_them():
             api.overrides({"env": value})
 
 
+def test_a_setting_is_given_once_and_in_a_mapping():
+    with pytest.raises(qj.UserError, match="seeds is given twice: by name as 5, and in the mapping as 3"):
+        qj.train({"seeds": 3}, seeds=5)
+    for settings, given in (("env=mpe_spread", "a str"), (["seeds=2"], "a list")):
+        with pytest.raises(qj.UserError, match=f"settings must be a mapping of keys to values, .* got {given}"):
+            qj.train(settings)  # pyright: ignore[reportArgumentType]
+
+
 def test_environments_are_made_as_by_the_command_line():
     assert qj.make_env("lbf_8x8_2p_2f_coop").spec.options["coop"] is True
     assert qj.make_env("duty", n_agents=4, active=2).spec.n_agents == 4
     with pytest.raises(qj.UserError, match=r"unknown key 'env\.actve': did you mean 'active'"):
         qj.make_env("duty", actve=2)
+    with pytest.raises(qj.UserError, match=r"env must be a name, .* or a function, got None"):
+        qj.make_env(None)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_refused_function_is_a_verdict(tmp_path: Path):
@@ -158,5 +168,10 @@ def test_a_refused_function_is_a_verdict(tmp_path: Path):
     file = tmp_path / "mine.py"
     file.write_text("import os\n")
     assert qj.verify(file, env="mpe_spread").code == "STATIC"
+    file.write_bytes(b"# \xe9")
+    assert "UTF-8" in qj.verify(file, env="mpe_spread").problem
+    for source in ("mpe_spread", "import os\n"):
+        with pytest.raises(qj.UserError, match="kind 'rewad' does not exist: did you mean 'reward'"):
+            qj.verify(source, env="mpe_spread", kind="rewad")  # pyright: ignore[reportArgumentType]
     with pytest.raises(qj.UserError, match="credit function 'nothing' does not exist"):
         qj.verify("nothing", env="mpe_spread")

@@ -31,7 +31,7 @@ def verify(arguments: list[str]) -> int:
             raise UserError(f"{problem}: the keys are file, kind, {', '.join(KEYS)} and env.KEY")
     settings = config.load(keys)
     env = config.environment(settings.env, settings.n_agents)
-    verdict = _verdict(paths[0], env, kind)
+    verdict = verdict_of(paths[0], env, kind)
     print("\n".join(table(verdict, printable(paths[0]))))
     return 0 if verdict.ok else 1
 
@@ -40,14 +40,19 @@ def _kind(given: list[str]) -> Kind:
     """Return the kind of function that `kind=` names. UserError for another, or for several."""
     if len(given) > 1:
         raise UserError(f"kind is given {len(given)} times: {', '.join(given)}")
-    name = given[-1].removeprefix("kind=") if given else "value"
+    return check_kind(given[-1].removeprefix("kind=") if given else "value")
+
+
+def check_kind(name: str) -> Kind:
+    """Return the kind of a name. UserError if there is none."""
     kinds = get_args(Kind)
     if name not in kinds:
         raise UserError(f"kind {name!r} does not exist: {suggest(name, kinds)}")
     return cast(Kind, name)
 
 
-def _verdict(path: str, env: Mapping[str, Any], kind: Kind) -> Verdict:
+def verdict_of(path: str, env: Mapping[str, Any], kind: Kind) -> Verdict:
+    """Return the verdict on the function of a name or a file. UserError if there is none."""
     try:
         found = find(path, kind)
     except TfcafError as error:  # a file that is no text in UTF-8
