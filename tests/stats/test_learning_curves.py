@@ -39,3 +39,4 @@ def test_steps_to_a_threshold_are_those_from_which_it_is_held():
     )
     assert learning_curves.steps_to(steps, curves, 1.0).tolist() == [30, np.inf, 30, 10, np.inf]
     assert learning_curves.steps_to(steps[:2], curves[:, :2], 0.0).tolist() == [np.inf] * 5  # too few to say
+    assert learning_curves.steps_to(steps[:3], curves[:, :3], 1.0).tolist() == [np.inf, 10, np.inf, 10, np.inf]

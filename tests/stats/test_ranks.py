@@ -39,6 +39,11 @@ def test_a_method_that_always_wins_stands_alone():
     assert all(2 not in clique for clique in found.cliques)
 
 
+def test_sets_of_methods_overlap_and_none_is_within_another():
+    found = ranks.Ranking(np.array([4.0, 1.0, 2.0, 2.5, 7.0]), p=0.01, critical_difference=1.6)
+    assert found.cliques == [[1, 2, 3], [3, 0]]
+
+
 def test_too_little_to_compare_is_said():
     with pytest.raises(ValueError, match="need at least 2 tasks and 3 methods, got 1 and 3"):
         ranks.ranking(np.ones((1, 3)))

@@ -13,11 +13,25 @@ from PIL import Image
 
 from qllm_jax import study as command
 from qllm_jax.errors import UserError
+from qllm_jax.reporting.style import looks
 from qllm_jax.stats import tasks as tasks_statistics
+from qllm_jax.stats.ranks import Ranking
 from qllm_jax.studies import plan, report
+from qllm_jax.studies.cells import digest
 from qllm_jax.studies.plan import Study
-from qllm_jax.studies.report import aggregates, curve_areas, figures, measured, page, pictures, provenance, tables
+from qllm_jax.studies.report import (
+    aggregates,
+    curve_areas,
+    figures,
+    measured,
+    page,
+    pictures,
+    provenance,
+    rank_picture,
+    tables,
+)
 from qllm_jax.studies.report.pictures_of_tasks import YLABELS
+from qllm_jax.tfcaf import find
 
 METHODS = {"vdn": "VDN", "qllm": "QLLM", "shuffled": "QLLM, shuffled"}
 TASKS = {
@@ -188,6 +202,12 @@ def test_missing_cells_are_named_and_aggregates_are_over_a_table_without_gaps(ma
     assert table.left_out == ["duty, N=3", "QLLM, shuffled"]
 
 
+def with_gap(found: dict[str, Any]) -> dict[str, Any]:
+    """A result with null in place of the first evaluation of its first seed."""
+    first, *rest = found["evaluations"]["return"]
+    return found | {"evaluations": found["evaluations"] | {"return": [[None, *first[1:]], *rest]}}
+
+
 RESULT_DAMAGE = {
     "cut": lambda found: json.dumps(found)[:90],
     "no_final": lambda found: json.dumps(found | {"final": None}),
@@ -198,6 +218,7 @@ RESULT_DAMAGE = {
     "time_in_words": lambda found: json.dumps(found | {"wall_s": "long"}),
     "list_of_machines": lambda found: json.dumps(found | {"provenance": []}),
     "no_numbers": lambda found: json.dumps(found | {"final": {"episodes": 320, "return": [None] * 5}}),
+    "gap_in_a_curve": lambda found: json.dumps(with_gap(found)),
     "fewer_evaluations": lambda found: json.dumps(found | {"evaluations": found["evaluations"] | {"env_steps": [1]}}),
 }
 
@@ -362,6 +383,55 @@ def test_methods_with_the_same_scores_in_another_order_of_seeds_are_tied():
 def test_env_steps_have_three_digits():
     found = [tables.steps_text(steps) for steps in (999, 1000, 12_345, 999_936, 1_234_567, 2e9)]
     assert found == ["999", "1k", "12.3k", "1M", "1.23M", "2000M"]
+
+
+def test_returns_have_as_many_decimals_as_their_size_needs():
+    assert [tables.number(x, "return", abs(x)) for x in (0.5, -12.3456, 123.456)] == ["0.500", "-12.35", "123.5"]
+
+
+def test_seeds_are_a_range_if_none_is_missing_and_machines_have_letters():
+    found = [provenance.seeds_text(seeds) for seeds in ([0, 1, 2], [0, 1, 3], [4])]
+    assert found == ["0 to 2", "0, 1, 3", "4"]
+    assert [provenance.letter(i) for i in (0, 25, 26, 27)] == ["A", "Z", "A1", "B1"]
+
+
+def test_a_result_of_another_text_of_its_function_is_told():
+    made_with = lambda name, text: {
+        "config": {"algo": {"mixer": {"function": name}}},
+        "credit_functions": {name: digest(text.encode())},
+    }
+    own = find("mpe_spread", "value").text
+    assert not measured.function_was_edited(made_with("mpe_spread", own))
+    assert measured.function_was_edited(made_with("mpe_spread", own + "#"))
+    assert measured.function_was_edited(made_with("not_there_any_more", own))
+
+
+def test_names_beside_the_axis_of_ranks_are_in_the_order_of_their_lines():
+    found = Ranking(np.array([3.6, 1.2, 2.0, 3.2]), p=0.01, critical_difference=0.9)
+    drawn = rank_picture.draw(found, ["a", "b", "c", "d"], list(looks("abcd").values()))
+    texts: list[Any] = [text for text in drawn.axes[0].texts if "  " in text.get_text()]
+    side = lambda at: [text.get_text() for text in texts if text.get_ha() == at]
+    heights = {text.get_text(): text.get_position()[1] for text in texts}
+    above = lambda at: sorted(side(at), key=lambda name: -heights[name])
+    assert above("right") == ["b  1.20", "c  2.00"]  # at the left, the best on top
+    assert above("left") == ["3.60  a", "3.20  d"]  # at the right, the last on top: no line crosses another
+
+
+def test_a_profile_begins_at_the_lowest_score_and_a_threshold_is_drawn_where_it_counts(tmp_path: Path):
+    tasks = {"battle": {"threshold": 0.5, "best": 0.9}}
+    made = study("battles", content(tasks, METHODS, reference="vdn"), tmp_path)
+    write(made, tmp_path / "results", {("battle", "vdn"): (4.0, 1.0), ("battle", "qllm"): (16.0, 1.0)}, wins=True)
+    data = measured.read(made, tmp_path / "results")
+    panels = pictures.draw(data, figures.FigureEntry("curves", "curves", ("battle",), tuple(METHODS)))
+    worse = data.results["battle", "vdn"]
+    below = worse._replace(final={"win_rate": worse.final["win_rate"] - 0.5})
+    data = data._replace(results={**data.results, ("battle", "vdn"): below})
+    profile = pictures.draw(data, figures.FigureEntry("profile", "profile", ("battle",), tuple(METHODS)))
+    assert not isinstance(panels, str)
+    assert not isinstance(profile, str)
+    assert [any(line.get_label() == "threshold" for line in panel.lines) for panel in panels.axes] == [False, True]
+    lowest = below.scores.min() / 0.9
+    assert np.asarray(profile.axes[0].lines[0].get_xdata())[0] == pytest.approx(lowest)
 
 
 def test_means_over_training_are_over_the_env_steps_that_all_methods_have(made: Study, tmp_path: Path):

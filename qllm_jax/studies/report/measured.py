@@ -164,9 +164,10 @@ def _whole(path: Path) -> Result:
         CONTENT.validate_python(content)
         found = make(content)
         shape = (len(found.content["seeds"]), len(found.steps))
-        if any(curve.shape != shape for curve in found.curves.values()) or not found.curves:
+        parts = [(found.curves, shape), (found.final, shape[:1])]
+        if any(each.shape != own for arrays, own in parts for each in arrays.values()) or not found.curves:
             raise ValueError(shape)
-        if any(scores.shape != shape[:1] or not np.all(np.isfinite(scores)) for scores in found.final.values()):
+        if not all(np.all(np.isfinite(each)) for arrays, _ in parts for each in arrays.values()):
             raise ValueError(shape)
     except (UserError, KeyError, TypeError, ValueError) as error:
         problem = error if isinstance(error, UserError) else f"{path} is damaged: it is not the result of a cell"
