@@ -277,6 +277,8 @@ def test_runs_of_one_method_are_named_by_what_differs(tiny_run: Path):
         "matched_qllm mine",
         "matched_qllm mpe_spread (1)",
     ]
+    alike = [entry._replace(path=Path(path)) for path in ("a/run", "b/run", "a/other")]
+    assert comparison.labels(alike) == [f"matched_qllm ({shown})" for shown in ("a/run", "b/run", "other")]
     found = comparison.differing(entries)
     function = "algo.mixer.function (mpe_spread, my/mine.py, mpe_spread)"
     assert found == {
