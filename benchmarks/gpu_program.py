@@ -6,8 +6,8 @@ that it gives is the one that the GPU would run: the number of kernels and the t
 known. One iteration is a rollout of all environments and one update; loops that may stop early count to the horizon.
 
 The first arguments, without dashes, are those of qllm_jax.train. Each algorithm of --algos is compiled with them; the
-first is the one that the others are compared with. --jaxmarl adds JaxMARL's QMIX from a clone, with the same sizes and
-without its test. The compiler needs the extra `cuda12` (3 GB), but neither a GPU nor a driver.
+first is the one that the others are compared with. --jaxmarl adds JaxMARL's QMIX from a clone, with the sizes of that
+first one and without its test. The compiler needs the extra `cuda12` (3 GB), but neither a GPU nor a driver.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def load(overrides: list[str]) -> Config:
 
 def compare(args: argparse.Namespace, more: list[str]) -> list[dict[str, Any]]:
     """Return one row per system. `more` are overrides after those of the command line."""
-    settings, rows = load([*args.overrides, *more]), []
+    settings, rows = load(overrides(args, args.algos[0], more)), []
     names = {"device": gpu_targets.name(args.device)}
     for system in [*args.algos, *([jaxmarl_qmix.NAME] if args.jaxmarl else [])]:
         print(f"{', '.join(more) or 'compiling'}: {system}", file=sys.stderr, flush=True)
@@ -169,8 +169,10 @@ def refusal(args: argparse.Namespace) -> str | None:
     if args.jaxmarl:
         if settings[0].env["name"] != "mpe_spread":
             return f"JaxMARL is compared on env=mpe_spread alone, not on {settings[0].env['name']}"
+        if (horizon := settings[0].env["horizon"]) != workload.HORIZON:
+            return f"JaxMARL is compared with env.horizon={workload.HORIZON}, not {horizon}"
         if refused := jaxmarl_qmix.refusal(args.jaxmarl, sizes(settings[0]), updates=1):
-            return refused
+            return refused.replace("--buffer", "algo.buffer_episodes")
     return gpu_targets.refusal()
 
 

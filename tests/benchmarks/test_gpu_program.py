@@ -108,6 +108,11 @@ def test_launches_are_listed_with_what_they_come_from(load):
             ["env=duty", "--jaxmarl", str(CLONES / "jaxmarl")],
             "JaxMARL is compared on env=mpe_spread alone, not on duty",
         ),
+        (["env.horizon=30", "--jaxmarl", str(CLONES / "jaxmarl")], "JaxMARL is compared with env.horizon=25, not 30"),
+        (
+            ["algo.buffer_episodes=32", "--jaxmarl", str(CLONES / "jaxmarl")],
+            "algo.buffer_episodes must be at least 256: JaxMARL waits",
+        ),
         (["--device", "h1000"], "invalid choice: 'h1000'"),
     ],
 )
@@ -148,6 +153,15 @@ def test_gpu_program_compares_with_the_first(load, monkeypatch, capsys, tmp_path
     assert "| 3 | 2 | matched_qmix | 130 | +30 | 25 x 2 | 1 | 1 |" in text
     assert jobs[1]["overrides"] == ["seeds=2", "n_agents=3", "algo=matched_qmix"]
     assert jobs[1]["sizes"]["agents"] == 3
+
+
+def test_a_peer_has_the_sizes_of_the_first_system(load, monkeypatch):
+    module = load("gpu_program", "--algos", "matched_coma", "matched_vdn")
+    jobs, figures = [], {"agents": 3, "seeds": 1, "kernels": 1, "loops": [], "launches": []}
+    monkeypatch.setattr(module.systems, "in_process", lambda script, job: jobs.append(job) or {**figures})
+    monkeypatch.setattr(module.gpu_targets, "refusal", lambda: None)
+    module.compare(module.arguments(), ["n_agents=6"])
+    assert [job["sizes"] for job in jobs] == [module.Sizes(6, 5, 8, 8, 64, 8)._asdict()] * 2
 
 
 def test_gpu_program_gives_no_replay_to_methods_on_policy(load):
