@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import platform
 import shlex
@@ -18,6 +19,8 @@ import jax
 from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.run import provenance
+
+MISTAKE = 2  # exit code, as of argparse
 
 
 class Report(NamedTuple):
@@ -132,19 +135,35 @@ def in_turn(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, l
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a benchmark. A mistake of its user is a sentence, and exit code 2."""
+    """Run a benchmark. A mistake of its user is a sentence, and exit code MISTAKE."""
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(MISTAKE)
 
 
 def positive(text: str) -> int:
     """Argparse type of an integer of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+    return natural(text, least=1)
+
+
+def natural(text: str, least: int = 0) -> int:
+    """Argparse type of an integer of at least 0."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text!r}")
     return int(text)
+
+
+def above_zero(text: str) -> float:
+    """Argparse type of a number above 0, such as a duration."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return number
 
 
 def new_file(suffix: str) -> Callable[[str], Path]:

@@ -51,7 +51,7 @@ def measure(overrides: list[str], episodes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         one_round(exp, Path(folder) / "compiles")
         state, records, seconds = one_round(exp, Path(folder) / "measured")
-    return figures(exp, records, state, seconds / episodes)
+    return figures(exp, records, state, seconds)
 
 
 def one_round(exp: experiment.Experiment, folder: Path) -> tuple[TrainState, list[dict[str, Any]], float]:
@@ -67,11 +67,11 @@ def one_round(exp: experiment.Experiment, folder: Path) -> tuple[TrainState, lis
 
 
 def figures(exp: experiment.Experiment, records: list[dict[str, Any]], state: TrainState, seconds: float) -> dict:
-    """Means of the records of a round, per 1,000 episodes where they grow with episodes."""
+    """Means of the records of a round, per 1,000 episodes of one run where they grow with episodes."""
     replies = [record for record in records if record["kind"] == "reply"]
     n_labelled = sum(record["credit"] is not None for record in records if record["kind"] == questions.KIND)
     mean = lambda texts: round(sum(map(pieces, texts)) / len(replies))
-    capacity = exp.config.algo.buffer_episodes
+    capacity = exp.config.algo.buffer_episodes * exp.n_runs
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.runs.storage.credit_t, state.runs.labels)))
     episode = sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(state.runs.storage))
     return {
@@ -82,7 +82,7 @@ def figures(exp: experiment.Experiment, records: list[dict[str, Any]], state: Tr
         "labelled": f"{n_labelled} of {len(replies)}",
         "mib_per_1000": round(size / capacity * PER / 2**20, 2),
         "share_of_replay": round(size / episode, 3),
-        "seconds_per_1000": round(seconds * PER, 1),
+        "seconds_per_1000": round(seconds / len(replies) * PER, 1),
     }
 
 

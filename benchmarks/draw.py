@@ -195,7 +195,11 @@ def main() -> None:
     try:
         reports = [json.loads(path.read_text()) for path in args.files]
         kinds = {report["benchmark"] for report in reports}
-        empty = [str(path) for path, report in zip(args.files, reports, strict=True) if not report["rows"]]
+        empty = [
+            str(path)
+            for path, report in zip(args.files, reports, strict=True)
+            if not figure_rows(report["benchmark"], report["rows"])
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"not a stored report: {error!r}")
     if args.out is None:
@@ -205,7 +209,7 @@ def main() -> None:
             f"files must be of one of {', '.join([*LOOKS, 'scaling'])}; these are of {', '.join(sorted(kinds))}"
         )
     if empty:
-        parser.error(f"{', '.join(empty)} has no rows")
+        parser.error(f"{', '.join(empty)} has no rows to draw")
     draw(reports, args.out)
 
 

@@ -131,7 +131,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peaks", action="store_true", help="start a process for the peak of each system's memory")
     parser.add_argument("--repeats", type=common.positive, default=5, metavar="R", help="rounds (5)")
     parser.add_argument("--ms", type=common.positive, default=300, help="a system's least time in a round (300)")
-    parser.add_argument("--seed", type=int, default=0, help="of actions (0)")
+    parser.add_argument("--seed", type=common.natural, default=0, help="of actions (0)")
     args = parser.parse_args()
     args.envs = list(dict.fromkeys(args.envs))
     try:

@@ -21,7 +21,7 @@ import numpy as np
 from football_games import Arrays, actions, episodes, idle, pool, teams
 from football_lab import GOAL_X, SCALE, STEP, Lab, Point, Scene, Seen, speed
 
-from qllm_envs.football_engine import TASKS
+from qllm_envs.football_engine import TASKS, game
 
 SEEDS = range(10)
 KINDS = ("short_pass", "long_pass", "high_pass", "shot")
@@ -195,7 +195,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--folder", type=Path, default=Path("tests/envs/football_data"))
-    return parser.parse_args()
+    given = parser.parse_args()
+    if not given.folder.is_dir():  # said now, not after a part has been recorded
+        parser.error(f"--folder {given.folder} is no folder")
+    if not game.installed():
+        parser.error(game.MISSING)
+    return given
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from workload import Sizes
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
+from qllm_jax.studies import plan
 
 RESERVE_S = 5.0  # before the end, to stop the last process
 WHOLE, STUDY = "whole", "study"
@@ -123,6 +124,8 @@ def main() -> None:
         return
     args = arguments()
     clock = Clock(args.minutes)
+    if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
+        raise UserError(f"--folder {args.folder} must be new or empty: runs of another measurement are not continued")
     args.folder.mkdir(parents=True, exist_ok=True)
     machine = systems.in_process(gpu_items.__file__, {"matmul": args.matmul})
     head = machine["head"] | {"command": common.command(), "rates": machine["rates"]}
@@ -208,8 +211,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--matmul", type=common.positive, default=8192, help="size of the large matmuls (8192)")
     parser.add_argument("--top", type=common.positive, default=12, help="kernels of the main task to list (12)")
     parser.add_argument("--study", metavar="NAME", help="a study of which cells are trained in the time that is left")
-    parser.add_argument("--minutes", type=float, default=10.0, help="for all (10)")
-    parser.add_argument("--folder", type=Path, default=Path("gpu_runs"), help="of runs and of the study's results")
+    parser.add_argument("--minutes", type=common.above_zero, default=10.0, help="for all (10)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("gpu_runs"), help="of runs and of the study's results: a new one"
+    )
     args = parser.parse_args()
     args.sizes = Sizes(max(args.agents), args.seeds, args.envs, args.batch, args.hidden[0], args.buffer)
     if refused := refusal(args):
@@ -222,12 +227,19 @@ def refusal(args: argparse.Namespace) -> str | None:
     try:
         for algo in args.algos:
             config.load([f"algo={algo}"])
+        if args.study:
+            plan.load(args.study)
     except UserError as error:
         return str(error)
+    for item, option in ((STUDY, "study"), (jaxmarl_qmix.NAME, "jaxmarl")):
+        if getattr(args, option) and item not in args.items:
+            return f"--{option} is not read, as --items leaves {item} out"
+    if not jobs(args):
+        return f"nothing is left to measure: {STUDY} needs --study, {jaxmarl_qmix.NAME} --jaxmarl"
     if args.buffer < (least := max(args.batch, args.envs)):
         return f"--buffer must hold a batch and a rollout: at least {least} episodes"
     return jaxmarl_qmix.refusal(args.jaxmarl, args.sizes, gpu_items.MOST_UPDATES) if args.jaxmarl else None
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

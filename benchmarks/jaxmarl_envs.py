@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import common
+import env_peers
 import env_programs
 import jax
 import numpy as np
@@ -82,8 +83,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--envs", nargs="+", type=common.positive, metavar="B", default=[64], help="at once (64)")
     parser.add_argument("--steps", type=common.positive, default=100, metavar="T", help="of an environment (100)")
     parser.add_argument("--repeats", type=common.positive, default=5, metavar="R", help="rounds (5)")
-    parser.add_argument("--seed", type=int, default=0, help="of keys and actions (0)")
-    return parser.parse_args()
+    parser.add_argument("--seed", type=common.natural, default=0, help="of keys and actions (0)")
+    args = parser.parse_args()
+    if not env_peers.installed(env_peers.JAXMARL):
+        parser.error("jaxmarl is not installed: pip install jaxmarl")
+    return args
 
 
 if __name__ == "__main__":

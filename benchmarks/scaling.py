@@ -15,7 +15,6 @@ import loops
 import workload
 from workload import Sizes
 
-from qllm_jax import config
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices
 
@@ -84,13 +83,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=common.positive, default=3, help="turns (3)")
     args = parser.parse_args()
     args.point = Sizes(**{size: getattr(args, f"at_{size}") for size in Sizes._fields})
-    try:
-        config.load([f"algo={args.algo}"])
-    except UserError as error:
-        parser.error(str(error))
     largest = max([args.point.batch, args.point.envs, *args.batch_values, *args.envs_values])
     if args.point.buffer < largest:
         parser.error(f"--at-buffer must hold every batch and every rollout: at least {largest} episodes")
+    try:
+        workload.build(args.algo, args.point)
+    except UserError as error:
+        parser.error(str(error))
     return args
 
 

@@ -79,7 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=common.positive, default=3, help="turns (3)")
     args = parser.parse_args()
     try:
-        build(args, max(args.runs))
+        build(args, max(*args.runs, len(args.tfcaf or ())))  # with all functions
     except UserError as error:
         parser.error(str(error))
     return args

@@ -133,10 +133,16 @@ def same(old: Any, new: Any) -> bool:
 
 
 def in_process(script: str, job: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of `script --worker JOB` in a fresh process, which shares no threads and no memory."""
+    """Return the result of `script --worker JOB` in a fresh process, which shares no threads and no memory.
+
+    A mistake of the user, as `common.run` ends with it, ends this process in the same way.
+    """
     env = {**os.environ, "WANDB_MODE": "disabled", "JAX_ENABLE_COMPILATION_CACHE": "false"}
     command = [sys.executable, script, "--worker", json.dumps(job)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode == common.MISTAKE:
+        print(done.stderr.splitlines()[-1], file=sys.stderr)
+        sys.exit(done.returncode)
     if done.returncode:
         raise SystemExit(f"{done.stderr[-3000:]}\nerror: the process of {job} ended with code {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -146,5 +152,5 @@ def answer(work: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
     """Print the result of the job in a process that `in_process` started, and return True; False in any other."""
     if sys.argv[1:2] != ["--worker"]:
         return False
-    print(json.dumps(work(json.loads(sys.argv[2]))))
+    common.run(lambda: print(json.dumps(work(json.loads(sys.argv[2])))))
     return True

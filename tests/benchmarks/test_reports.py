@@ -1,9 +1,13 @@
 """The benchmarks that print and draw reports, with tiny sizes. No timing is asserted."""
 
+import importlib
 import json
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import pytest
 
+from qllm_jax.core.types import Episode
 from qllm_jax.errors import UserError
 
 pytestmark = pytest.mark.thorough
@@ -25,6 +29,28 @@ def test_scaling_changes_one_axis_of_the_point(load, capsys, tmp_path):
     assert len(row["update_ms"]) == 2
     assert row["temporary_bytes"] > 0
     assert "| seeds | 2 | 4 | 8 | 1 | " in capsys.readouterr().out
+
+
+def test_scaling_refuses_a_method_that_cannot_be_built(load, capsys):
+    with pytest.raises(SystemExit) as stop:
+        load("scaling", "--algo", "repo_coma").main()
+    assert stop.value.code == 2
+    assert "algo.learner 'coma' learns from the newest rollout alone" in capsys.readouterr().err
+
+
+def test_costs_of_a_critic_are_of_one_run(load):
+    critic_cost, labels = load("critic_cost"), importlib.import_module("qllm_jax.core.labels")
+    zeros = lambda *shape: jnp.zeros((2, 4, *shape))  # of 2 runs with a replay of 4 episodes each
+    storage = Episode((), zeros(3, 2), zeros(3), zeros(3), zeros(3), zeros(3, 2))
+    state = SimpleNamespace(runs=SimpleNamespace(storage=storage, labels=labels.Labels(*[zeros()] * 3, jnp.zeros(0))))
+    algo, env = SimpleNamespace(buffer_episodes=4), SimpleNamespace(spec=SimpleNamespace(task="task"))
+    exp = SimpleNamespace(config=SimpleNamespace(algo=algo), env=env, n_runs=2)
+    reply = {"kind": "reply", "user": "who scored?", "reply": {"text": "agent 12"}}
+    question = {"kind": critic_cost.questions.KIND, "credit": [1.0]}
+    found = critic_cost.figures(exp, [{"kind": "first", "texts": {"system": "x"}}, reply, question] * 4, state, 0.1)
+    assert found["seconds_per_1000"] == 25.0
+    assert found["mib_per_1000"] == round(1000 * 4 * (3 * 2 + 3) / 2**20, 2)  # credit of 3 steps, and 3 labels
+    assert (found["pieces_question"], found["pieces_answer"], found["labelled"]) == (3, 2, "4 of 4")
 
 
 def test_memory_names_stages_and_items(load, capsys, monkeypatch, tmp_path):
@@ -84,6 +110,28 @@ def test_gpu_stores_each_item_and_stops_in_time(load, monkeypatch, tmp_path, cap
     assert [row["item"] for row in rows] == ["main task", "whole", "study"]
     assert rows[1]["ended"].startswith("stopped after")
     assert "failed no memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--study", "credits"], "did you mean 'credit'?"),
+        (["--items", "study", "jaxmarl_qmix"], "nothing is left to measure: study needs --study, jaxmarl_qmix --jaxm"),
+        (["--items", "main", "--study", "credit"], "--study is not read, as --items leaves study out"),
+        (["--minutes", "0"], "must be a number above 0, got '0'"),
+    ],
+)
+def test_gpu_refuses_what_it_would_not_measure(arguments, sentence, load, capsys):
+    with pytest.raises(SystemExit) as stop:
+        load("gpu", *GPU.split(), *arguments).main()
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_gpu_continues_no_other_measurement(load, tmp_path):
+    (tmp_path / "main").mkdir()
+    with pytest.raises(UserError, match="must be new or empty"):
+        load("gpu", *GPU.split(), "--folder", str(tmp_path)).main()
 
 
 def test_a_process_of_gpu_is_stopped_at_its_limit(load, monkeypatch, capsys, tmp_path):
@@ -213,13 +261,15 @@ def test_a_mistake_of_a_benchmarks_user_is_a_sentence(load, capsys):
         (["a.json", "b.json"], "files must be of one of"),
         (["none.json"], "not a stored report"),
         (["text.json"], "not a stored report"),
-        (["empty.json"], "empty.json has no rows"),
+        (["empty.json"], "empty.json has no rows to draw"),
+        (["failed.json"], "failed.json has no rows to draw"),
     ],
 )
 def test_draw_refuses(names, sentence, load, tmp_path, capsys):
     for name, benchmark in (("a", "scaling"), ("b", "gpu")):
         store(tmp_path / f"{name}.json", benchmark, ROWS[benchmark])
     store(tmp_path / "empty.json", "gpu", [])
+    store(tmp_path / "failed.json", "gpu", [{"item": "main task", "failed": "no memory", "program": "{}"}])
     (tmp_path / "text.json").write_text("no JSON")
     with pytest.raises(SystemExit):
         load("draw", *(str(tmp_path / name) for name in names), "--out", str(tmp_path / "a.png")).main()

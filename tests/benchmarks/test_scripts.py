@@ -281,8 +281,30 @@ def test_env_step_counts_no_step_after_an_end(env_programs):
 @pytest.mark.parametrize(
     ("script", "arguments", "sentence"),
     [
+        ("football_speed", ["--games", "1"], "needs Google Research Football"),
+        ("football_record", ["ball"], "needs Google Research Football"),
+        ("jaxmarl_envs", [], "jaxmarl is not installed: pip install jaxmarl"),
+    ],
+)
+def test_a_package_that_is_needed_and_missing_is_named(script, arguments, sentence, load, capsys, monkeypatch):
+    module = load(script, *arguments)
+    of_script = module.env_peers if script == "jaxmarl_envs" else module.game
+    monkeypatch.setattr(of_script, "installed", lambda *package: False)
+    with pytest.raises(SystemExit) as stop:
+        module.main()
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
         ("env_step", ["env=lbff"], "env 'lbff' does not exist"),
         ("env_step", ["env=mpe_spread", "n_agents=0"], "n_agents must be"),
+        ("env_step", ["env=mpe_spread", "--seed", "-1"], "must be an integer of at least 0, got '-1'"),
+        ("football_speed", ["--seconds", "0"], "must be a number above 0, got '0'"),
+        ("football_record", ["ball", "--folder", "nowhere"], "--folder nowhere is no folder"),
+        ("sweep", ["--runs", "1", "--tfcaf", "mpe_spread", "mpe_spred"], "did you mean 'mpe_spread'?"),
         ("env_step", ["env=mpe_spread", "--peer-envs", "8"], "--peer-envs 8: choose from --envs, which is 1 64 1024"),
         ("env_step", ["env=lbf_10x10_3p_3f", "--peer-envs", "1"], "--peer-envs is for environments with a peer in JAX"),
         ("early_termination", ["lbff"], "env 'lbff' does not exist"),

@@ -2,11 +2,14 @@
 
 import json
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import pytest
+
+from qllm_jax.errors import UserError
 
 pytestmark = pytest.mark.thorough
 
@@ -53,6 +56,23 @@ def test_a_worker_answers_from_a_process_of_its_own(load):
     throughput = load("throughput")
     head = load("systems").in_process(throughput.__file__, {"system": throughput.MACHINE})
     assert set(head) == {"command", "started", "hardware", "versions", "commit"}
+
+
+def test_a_mistake_that_a_worker_finds_is_the_sentence_of_its_starter(load, monkeypatch, capsys):
+    systems = load("systems", "--worker", "{}")
+
+    def mistaken(job):
+        del job
+        raise UserError("no such task")
+
+    with pytest.raises(SystemExit) as stop:
+        systems.answer(mistaken)
+    assert stop.value.code == 2
+    ended = subprocess.CompletedProcess([], 2, "", f"a warning\n{capsys.readouterr().err}")
+    monkeypatch.setattr(systems.subprocess, "run", lambda *args, **options: ended)
+    with pytest.raises(SystemExit) as stop:
+        systems.in_process("memory.py", {})
+    assert (stop.value.code, capsys.readouterr().err) == (2, "error: no such task\n")
 
 
 def test_a_worker_measures_the_system_of_its_job(load, monkeypatch):
