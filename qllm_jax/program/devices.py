@@ -69,7 +69,7 @@ def unroll_by(requested: str, hidden_dim: int, device: Any = None) -> str:
     """Return the implementation of unrolls, see `core.agents.make`, on `device`; None: the first of this process.
 
     "auto" is "pallas" on NVIDIA GPUs from Ampere on for networks that are not too wide, else "scan". UserError for
-    "pallas" with a wider network, or on another accelerator; a CPU interprets it.
+    "pallas" with a wider network, or on an older GPU or another accelerator; a CPU interprets it.
     """
     device = device or jax.local_devices()[0]
     is_cuda = "cuda" in str(device.client.platform_version).lower()
@@ -78,9 +78,13 @@ def unroll_by(requested: str, hidden_dim: int, device: Any = None) -> str:
         raise UserError(f"unroll=pallas takes algo.hidden_dim up to {MAX_KERNEL_HIDDEN}, not {hidden_dim}")
     if requested == "pallas" and not (is_cuda or device.platform == "cpu"):
         raise UserError(f"unroll=pallas needs an NVIDIA GPU, not {device.device_kind}: set unroll=auto or unroll=scan")
+    is_new = is_cuda and float(device.compute_capability) >= AMPERE
+    if requested == "pallas" and is_cuda and not is_new:
+        needs = f"unroll=pallas needs an NVIDIA GPU of compute capability {AMPERE:g} or more"
+        raise UserError(f"{needs}, not {device.compute_capability}: set unroll=auto or unroll=scan")
     if requested != "auto":
         return requested
-    return "pallas" if narrow and is_cuda and float(device.compute_capability) >= AMPERE else "scan"
+    return "pallas" if narrow and is_new else "scan"
 
 
 def n_used(n_runs: int, pool: Pool) -> int:

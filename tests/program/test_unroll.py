@@ -46,6 +46,7 @@ def test_an_implementation_can_be_asked_for():
     [
         (AMD, 64, "unroll=pallas needs an NVIDIA GPU, not .*: set unroll=auto or unroll=scan"),
         (TPU, 64, "unroll=pallas needs an NVIDIA GPU"),
+        (V100, 64, "unroll=pallas needs an NVIDIA GPU of compute capability 8 or more, not 7.0: set unroll=auto"),
         (H100, 256, "unroll=pallas takes algo.hidden_dim up to 128, not 256"),
     ],
 )
