@@ -81,7 +81,8 @@ def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState])
     update = int(PACKING_FACTOR * peak(chunk.trace(*shapes, exp.hp, jnp.asarray(1))))
     if evaluation > update:
         return {"an evaluation": evaluation}
-    batch = replay * config.algo.batch_episodes // config.algo.buffer_episodes
+    stored = jax.tree.leaves(shapes[1].storage)[0].shape[1]  # of a dataset as many as it has
+    batch = replay * config.algo.batch_episodes // stored
     return {"batch": batch, "rest of an update": max(update - batch, 0)}
 
 

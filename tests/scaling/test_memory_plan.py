@@ -3,6 +3,8 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ import pytest
 
 from qllm_jax import config, process
 from qllm_jax.errors import UserError
-from qllm_jax.program import experiment
+from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.scaling import grouping, jaxpr_memory, memory_plan
 
@@ -95,6 +97,7 @@ def test_processes_get_equally_many_groups(n_runs: int, size: int, processes: in
     [
         (24, 4, 17.0, False, 4),  # GiB of an accelerator, which holds whole runs of 10 GiB each
         (24, 4, 24.0, False, 8),
+        (8, 4, 24.0, False, 8),  # all
         (4, 4, 8.0, False, 0),
         (5, 4, 24.0, False, 8),  # two rows on each device, of which three are spare
         (4, 4, 8.0, True, 2),  # the cores of a CPU share 32 GiB
@@ -106,6 +109,7 @@ def test_a_device_holds_whole_runs(runs: int, devices: int, available: float, is
     plan = memory_plan.Plan(runs, items, int(available * memory_plan.GIB), devices, is_shared)
     assert plan.per_run == 10 * memory_plan.GIB
     assert plan.max_runs == fit
+    assert memory_plan.describe(plan).endswith(f"{runs} runs; {fit} runs fit" if fit < runs else f"{runs} runs")
     if not fit:
         with pytest.raises(UserError, match=r"one run takes about 10\.0 GiB, and there are 8\.0 GiB"):
             memory_plan.runs_that_fit(plan)
@@ -167,3 +171,77 @@ def test_the_least_of_all_limits_is_what_there_is(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(memory_plan, "cgroup_limits", lambda limits=limits: limits)
         assert memory_plan.available(None) == available
     assert memory_plan.available(0.5) == memory_plan.GIB // 2
+
+
+def test_an_accelerator_has_the_limit_that_it_tells(monkeypatch: pytest.MonkeyPatch):
+    told = {"bytes_limit": 70, "bytes_in_use": 3}
+    gpu = SimpleNamespace(platform="gpu", memory_stats=lambda: told)
+    monkeypatch.setattr(memory_plan.jax, "local_devices", lambda: [gpu])
+    monkeypatch.setattr(memory_plan, "free_memory", lambda: 80)
+    monkeypatch.setattr(memory_plan, "cgroup_limits", list)
+    assert memory_plan.available(None) == 70
+    told.clear()  # some backends tell nothing
+    assert memory_plan.available(None) == 80
+
+
+class OfLearner(NamedTuple):
+    """What a plan reads of a learner's state."""
+
+    params: jax.Array
+    target_params: jax.Array
+    opt_state: jax.Array
+
+
+class OfRuns(NamedTuple):
+    """What a plan reads of the state of all runs."""
+
+    learner: OfLearner
+    storage: jax.Array
+    best_params: jax.Array
+
+
+@pytest.mark.parametrize(("platform", "gib"), [("cpu", 2), ("gpu", 8)])
+def test_devices_hold_their_share_and_those_of_a_cpu_share_its_memory(
+    platform: str, gib: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(memory_plan.jax, "local_devices", lambda: [SimpleNamespace(platform=platform)])
+    monkeypatch.setattr(memory_plan, "working_memory", lambda exp, replay, shapes: {"batch": 7})
+    rows = lambda n: jnp.zeros((4, n), jnp.uint8)
+    init = lambda *_: (0, OfRuns(OfLearner(rows(20), rows(30), rows(40)), rows(10), rows(50)))
+    program, settings = SimpleNamespace(pool=devices.Pool(4, 4), init=init), SimpleNamespace(memory_gib=8.0)
+    given: Any = SimpleNamespace(program=program, config=settings, n_runs=4, root=0, seeds=0, choice=None)
+    found = memory_plan.make(given)
+    assert list(found.items.values()) == [10, 20, 30, 40, 50, 7]
+    assert (found.available, found.devices, found.is_shared) == (gib * memory_plan.GIB, 4, platform == "cpu")
+
+
+def test_a_batch_is_its_share_of_the_episodes_that_there_are(monkeypatch: pytest.MonkeyPatch):
+    traced = SimpleNamespace(trace=lambda *_: SimpleNamespace(jaxpr=SimpleNamespace(jaxpr=None)))
+    monkeypatch.setattr(jaxpr_memory, "per_device", lambda jaxpr: jaxpr)
+    monkeypatch.setattr(jaxpr_memory, "peak_bytes", lambda jaxpr: 1000)
+    algo = SimpleNamespace(batch_episodes=10, buffer_episodes=5000, eval_epsilon=0.0)  # a dataset has 40
+    settings = SimpleNamespace(algo=algo, final_episodes=1, eval_episodes=1)
+    given: Any = SimpleNamespace(config=settings, program=SimpleNamespace(play=traced, chunk=traced), hp=None)
+    state: Any = (None, SimpleNamespace(key=None, best_params=None, storage=jnp.zeros((2, 40, 3))))
+    assert memory_plan.working_memory(given, 400, state) == {"batch": 100, "rest of an update": 1400}
+
+
+def test_small_groups_are_timed_for_as_many_iterations_of_runs(monkeypatch: pytest.MonkeyPatch):
+    timed = []
+    of_run = lambda exp, size, iterations: timed.append((size, iterations)) or 1.0
+    monkeypatch.setattr(grouping, "seconds_per_run", of_run)
+    given: Any = SimpleNamespace(n_runs=8, steps_per_iteration=1, config=SimpleNamespace(total_steps=10**9))
+    assert grouping.measure(given, 8) == {8: 1.0, 2: 1.0, 1: 1.0}
+    assert timed == [(8, 2), (2, 8), (1, 16)]
+
+
+def test_seconds_are_those_of_one_iteration_of_one_run(monkeypatch: pytest.MonkeyPatch):
+    asked, times = [], iter([10.0, 22.0])
+    chunk = lambda clock, runs, hp, n: asked.append(int(n)) or (clock, runs, {})
+    group = SimpleNamespace(program=SimpleNamespace(warmup=lambda *state: state[:2], chunk=chunk), hp=0.0)
+    monkeypatch.setattr(experiment, "slice_runs", lambda exp, start, stop: group)
+    monkeypatch.setattr(experiment, "init", lambda exp: (0.0, 0.0))
+    monkeypatch.setattr(grouping, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    given: Any = None
+    assert grouping.seconds_per_run(given, 3, 4) == 1.0
+    assert asked == [1, 4]  # the first compiles
