@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 
 from qllm_jax import cli, config, files, tfcaf
 from qllm_jax.errors import UserError
-from qllm_jax.program import experiment
+from qllm_jax.program import experiment, learnable
 from qllm_jax.tfcaf import gates
 
 SENTENCES = [
@@ -292,6 +293,25 @@ def test_methods_that_learn_on_policy_refuse_episodes_of_older_policies(name: st
     assert n_envs.batch_episodes == n_envs.buffer_episodes == 16
     with pytest.raises(UserError, match=r"learns from the newest rollout alone: .* must be equal, got 16, 16 and 32"):
         build("algo.n_envs=16", "algo.buffer_episodes=32")
+
+
+@pytest.mark.parametrize("keys", [("algo.epsilon_end=0.1",), ("sweep.epsilon_start=[0.0,0.1]",)])
+def test_methods_that_play_what_they_learn_refuse_epsilon(keys: tuple[str, ...]):
+    with pytest.raises(UserError, match=r"algo.epsilon_start and algo.epsilon_end must be 0, got 0\.1"):
+        experiment.build(config.load(["algo=matched_ippo", "n_agents=2", *keys]))
+
+
+def test_steps_that_the_counter_of_a_run_cannot_hold_are_refused():
+    most = 2**31 - 1 - 8 * 25  # the last rollout may go over the end
+    asked = config.load(["algo=matched_vdn", "n_agents=2", f"total_steps={most}"])
+    exp = experiment.build(asked)
+    with pytest.raises(UserError, match="must be at most 2,147,483,447: its counter has 32 bits"):
+        learnable.check(replace(asked, total_steps=most + 1), exp.env, exp.learner)
+
+
+def test_an_environment_whose_observations_are_too_large_is_refused():
+    with pytest.raises(UserError, match="is too large: a state, or what all agents see, has 48,000,301,494 numbers"):
+        experiment.make_env(config.load(["env=mpe_spread"]).env, 89_443)
 
 
 @pytest.mark.parametrize("name", ["ippo", "pqn_vdn", "vmix"])

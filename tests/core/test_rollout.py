@@ -56,6 +56,19 @@ def test_after_an_early_end_there_is_padding():
     np.testing.assert_array_equal(episode.env_state.t, [0, 1, 2, 2, 2, 2])  # the state stands still
 
 
+def test_an_episode_that_is_cut_before_the_horizon_is_over_and_no_terminal():
+    sound = probe(5, 9, lambda state, actions: 1.0)
+
+    def step(key, state, actions):
+        after = sound.step(key, state, actions)
+        return after._replace(truncated=after.state.t >= 2)
+
+    episode = play(sound._replace(step=step), time_limit_is_terminal=False)
+    np.testing.assert_array_equal(episode.mask_t, [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(episode.env_state.t, [0, 1, 2, 2, 2, 2])
+    assert not np.asarray(episode.terminated_t).any()
+
+
 def of_two_lengths():
     """A probe with episodes of 3 and of 5 steps."""
     sound = probe(9, 9, lambda state, actions: 1.0)

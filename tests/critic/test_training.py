@@ -196,6 +196,17 @@ def test_damaged_and_foreign_files_are_named(exp: Experiment, file: Path, tmp_pa
     format_of.write(tmp_path / "nan.npz", content, described)
     with pytest.raises(UserError, match="must be finite"):
         format_of.read(tmp_path / "nan.npz", exp.env)
+    content["credit"][0] = 0.0
+    action, n_actions = content["action"], exp.env.spec.n_actions
+    for changes, sentence in [
+        ({"action": np.where(action == action[0, 0, 0], n_actions, action)}, f"must be from 0 to {n_actions - 1}"),
+        ({"action": action - n_actions}, "actions must be from 0"),
+        ({"reward": content["reward"][:, 1:]}, "reward has the shape"),
+        ({"number": content["number"][1:]}, "number has the shape"),
+    ]:
+        format_of.write(tmp_path / "other.npz", content | changes, described)
+        with pytest.raises(UserError, match=sentence):
+            format_of.read(tmp_path / "other.npz", exp.env)
 
 
 def test_a_study_counts_the_questions_of_a_training(exp: Experiment, run: Path):

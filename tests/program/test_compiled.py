@@ -4,7 +4,7 @@ import functools
 import re
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from probes import probe
 
 from qllm_jax import config, learners, mixers
 from qllm_jax.core import agents
-from qllm_jax.core.types import Clock, Hp
+from qllm_jax.core.types import Clock, Hp, Scores
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
 from qllm_jax.program import compiled, experiment, one_run
@@ -182,6 +182,24 @@ def test_evaluation_keeps_the_best_parameters():
     never = state._replace(best_return=jnp.full((2,), 1e9), best_params=jax.tree.map(jnp.zeros_like, state.best_params))
     kept, _ = exp.program.evaluate(clock, never, 4)
     assert all((leaf == 0).all() for leaf in raw(kept.best_params))
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation reads and changes of a run."""
+
+    key: jax.Array
+    learner: Any
+    best_params: jax.Array
+    best_return: jax.Array
+
+
+@pytest.mark.parametrize(("mean", "kept"), [(2.5, 1.0), (2.0, 0.0), (1.5, 0.0), (np.nan, 0.0)])
+def test_the_first_of_the_best_evaluations_is_kept(mean: float, kept: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(one_run, "play", lambda *_: Scores(jnp.full(4, mean)))
+    parts: Any = SimpleNamespace(sizes=SimpleNamespace(eval_epsilon=0.0))
+    run: Any = Evaluated(jax.random.key(0), SimpleNamespace(params=jnp.ones(())), jnp.zeros(()), jnp.float32(2.0))
+    after, _ = one_run.evaluate(parts, Clock(*map(jnp.int32, (0, 0, 0))), run, 4)
+    assert (float(after.best_params), float(after.best_return)) == (kept, max(2.0, mean) if kept else 2.0)
 
 
 def test_shares_of_battles_won_are_measured_in_training_and_evaluation():

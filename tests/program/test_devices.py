@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -92,6 +93,39 @@ def test_spare_runs_change_nothing_of_who_trains(n_runs: int, workers: int, crow
     n, rows = devices.n_used(n_runs, pool), n_runs + devices.n_spare(n_runs, pool)
     assert devices.n_used(rows, pool) == n <= pool.devices
     assert rows == n * devices.runs_per_device(n_runs, pool) < n_runs + n
+
+
+@pytest.mark.parametrize(("platform", "workers"), [("cpu", 2), ("gpu", 8)])
+def test_devices_of_a_cpu_work_at_once_as_many_as_there_are_cores(
+    platform: str, workers: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(devices.jax, "local_device_count", lambda: 8)
+    monkeypatch.setattr(devices.jax, "local_devices", lambda: [SimpleNamespace(platform=platform)])
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    assert devices.make_pool("auto") == Pool(8, workers)
+    assert devices.make_pool(4) == Pool(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("cores", "chosen", "flags", "offered"),
+    [
+        (2, -1, "", [8]),
+        (12, -1, "", [32]),
+        (64, -1, "", [64]),
+        (2, 3, "", []),  # the user's own number
+        (2, -1, "--xla_force_host_platform_device_count=3", []),
+    ],
+)
+def test_cores_are_offered_as_devices(
+    cores: int, chosen: int, flags: str, offered: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    given = []
+    settings = SimpleNamespace(jax_num_cpu_devices=chosen, update=lambda key, value: given.append((key, value)))
+    monkeypatch.setattr(devices, "jax", SimpleNamespace(config=settings))
+    monkeypatch.setattr(devices, "cores", lambda: cores)
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    devices.use_cores()
+    assert given == [("jax_num_cpu_devices", number) for number in offered]
 
 
 @pytest.mark.parametrize("wanted", ["0", "many", "1000"])

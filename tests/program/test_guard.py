@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -218,6 +219,19 @@ def test_a_function_that_the_run_does_not_use_is_only_mentioned(functions: list[
         f"{str(functions[1])!r} would not be finite either)"
     )
     assert found.weights.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(("loss", "norm", "of_loss"), [(1.0, np.inf, False), (np.nan, np.nan, True)])
+def test_a_fault_is_the_first_and_tells_a_loss_from_a_gradient(loss: float, norm: float, of_loss: bool):
+    metrics = {"loss": jnp.float32(loss), "grad_norm": jnp.float32(norm)}
+    clock: Any = SimpleNamespace(env_steps=jnp.int32(75))
+    nothing: Any = (None, None)
+    found, logged = guard.after_update(guard.none(jnp.zeros(2)), clock, nothing, metrics)
+    assert (int(found.env_steps), bool(found.of_loss), bool(found.located)) == (75, of_loss, False)
+    assert logged == metrics
+    later: Any = SimpleNamespace(env_steps=jnp.int32(100))
+    again, _ = guard.after_update(found, later, nothing, {"loss": jnp.float32(np.nan), "grad_norm": jnp.float32(1.0)})
+    assert (int(again.env_steps), bool(again.of_loss)) == (75, of_loss)
 
 
 def test_a_state_is_found_in_the_batch_and_after_it_in_the_newest_episodes():
