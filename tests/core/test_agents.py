@@ -155,6 +155,13 @@ def test_all_forms_of_a_network_compute_the_same(kind: str, depth: int):
         last = jnp.zeros((3,), jnp.int32)
 
 
+def test_a_critic_alike_has_sizes_of_its_own_and_reads_no_last_actions():
+    critic = agents.make(SPEC, 8, last_action=True, layer_norm=True, depth=2).alike(5, 2)
+    params = jax.eval_shape(critic.init, jax.random.key(0))["params"]
+    assert (params["in_kernel"].shape, params["head"]["kernel"].shape) == ((5, 8), (8, 2))
+    assert {"in_norm", "layer_0", "id_kernel"} <= set(params)
+
+
 def test_an_mlp_remembers_nothing_and_a_gru_does():
     obs, last = jax.random.normal(jax.random.key(1), (3, SPEC.obs_dim)), jnp.full((3,), -1)
     for kind, remembers in (("mlp", False), ("gru", True)):
