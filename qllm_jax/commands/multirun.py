@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -33,22 +34,15 @@ HYDRA = ("hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null", "hyd
 
 def multirun(overrides: list[str]) -> int:
     """Launch a job for each combination of values and print the run folders. Return 1 if a job failed, else 0."""
-    for key in ("resume", "hosts.process"):
-        if any(override.startswith(f"{key}=") for override in overrides):
-            raise UserError(f"{key}= belongs to one run, and --multirun starts many")
-    check_once(overrides)
+    config.check_form(overrides)
+    check_keys(overrides)
     overrides = [config.full_name(override) for override in overrides]
-    path = sweep_dir(overrides)
-    if (path / JOBS).exists():
-        raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")
+    given = [quoting.readable(override, several=True) for override in outside.rewritten(overrides)]
+    path = sweep_dir(given)
     failure = None
     try:
-        given = [quoting.readable(override, several=True) for override in outside.rewritten(overrides)]
-        application().multirun(
-            config.ROOT,
-            partial(job, process.IS_COMMAND.get()),
-            [*HYDRA, *given, f"hydra.sweep.dir={quoting.quoted(str(path))}"],
-        )
+        folder_of_all = f"hydra.sweep.dir={quoting.quoted(str(path))}"
+        application().multirun(config.ROOT, partial(job, process.IS_COMMAND.get()), [*HYDRA, *given, folder_of_all])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain_hydra(error, overrides)) from error
     except Exception as error:  # of a job, which is in its record too, or of the launcher
@@ -56,30 +50,59 @@ def multirun(overrides: list[str]) -> int:
     records = [files.read_json(file) for file in sorted((path / JOBS).glob("*.json"))]
     failed = [record for record in records if record["error"]]
     if failure is not None and not failed:
+        files.make_folder(path, exist_ok=True)  # UserError if this is what the launcher could not do
+        if isinstance(failure, ValueError):  # of Hydra: a group set to a number
+            raise UserError(config.explain_hydra(failure, overrides)) from failure
         raise failure
+    if not records:
+        raise UserError("--multirun started no run: a key has no values, as a range that is empty")
     print("\n".join(table(records)))
     return 1 if failed else 0
 
 
-def check_once(overrides: list[str]) -> None:
-    """UserError if a key is given twice. Hydra takes the last one, so that the values of a sweep would be lost."""
+def check_keys(overrides: list[str]) -> None:
+    """UserError for keys that belong to one run, and for a key that is given twice, as Hydra takes the last one."""
     given: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
+        if key in ("resume", "hosts.process"):
+            raise UserError(f"{key}= belongs to one run, and --multirun starts many")
         if key in given:
             raise UserError(f"--multirun: {key} is given twice, {given[key]} and {override}: give it once")
         given[key] = override
+    several = [key for key, override in given.items() if key != "run_dir" and is_swept(override)]
+    run_dir = given.get("run_dir", "${}")
+    if several and "${" not in run_dir and not is_swept(run_dir):
+        raise UserError(
+            f"{run_dir} is the folder of one run, and {several[0]} gives several: hydra.sweep.dir=FOLDER holds them all"
+        )
+
+
+def is_swept(override: str) -> bool:
+    """True for several values of a key, each of which gets runs of its own."""
+    try:
+        return OverridesParser.create().parse_override(quoting.readable(override, several=True)).is_sweep_override()
+    except HydraException:  # which is said when all are composed
+        return False
 
 
 def sweep_dir(overrides: list[str]) -> Path:
-    """The folder of all runs: hydra.sweep.dir, or a new one."""
+    """The folder of all runs: hydra.sweep.dir with its ${...} resolved, or a new one. UserError if it is in use."""
     given = [override for override in overrides if override.startswith("hydra.sweep.dir=")]
     if not given:
-        return Path("runs") / f"multirun_{time.strftime('%Y%m%d-%H%M%S')}"
+        return (Path("runs") / f"multirun_{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     try:
-        return files.expanded(str(OverridesParser.create().parse_override(quoting.readable(given[-1])).value()))
-    except HydraException as error:
+        text = str(OverridesParser.create().parse_override(quoting.readable(given[-1])).value())
+        if "${" in text:
+            text = application().compose_config(config.ROOT, [*HYDRA, *overrides], RunMode.MULTIRUN).hydra.sweep.dir
+    except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{given[-1]} is not a folder: {str(error).splitlines()[0]}") from error
+    if not text.strip():
+        raise UserError("hydra.sweep.dir must not be empty: leave it out, or give a folder")
+    path = files.expanded(text)
+    if (path / JOBS).exists():
+        raise UserError(f"hydra.sweep.dir={path} holds another multirun: choose another folder")
+    return path.absolute()
 
 
 def application() -> Hydra:
@@ -124,7 +147,7 @@ def job(is_command: bool, composed: DictConfig) -> float:
         record["error"] = str(error) or type(error).__name__
         raise
     finally:
-        jobs = output.parent / JOBS
+        jobs = Path(hydra.sweep.dir) / JOBS  # not beside the run, whose hydra.sweep.subdir may have several parts
         jobs.mkdir(exist_ok=True)
         files.write_atomically(jobs / f"{hydra.job.num:04d}.json", json.dumps(record) + "\n")
 

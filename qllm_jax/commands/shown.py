@@ -40,7 +40,7 @@ def show(arguments: list[str]) -> int:
             hydra.show_cfg(config.ROOT, overrides, given.cfg, given.package, given.resolve)
         else:
             hydra.show_info(given.info, config.ROOT, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group set to a number
         raise UserError(config.explain_hydra(error, overrides)) from error
     finally:
         HydraConfig.instance().cfg = None

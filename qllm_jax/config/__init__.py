@@ -4,7 +4,18 @@
 command line to a `Config` and from there to `config.yaml`; `messages.py` has the sentences.
 """
 
-from qllm_jax.config.composition import compose, fingerprint, for_hydra, from_dict, keys, load, parse, read, to_yaml
+from qllm_jax.config.composition import (
+    check_form,
+    compose,
+    fingerprint,
+    for_hydra,
+    from_dict,
+    keys,
+    load,
+    parse,
+    read,
+    to_yaml,
+)
 from qllm_jax.config.groups import ENVIRONMENTS, LEARNERS, MIXERS, ROOT, config_dir, full_name, group_names
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
@@ -48,6 +59,7 @@ __all__ = [
     "Positive",
     "Sweep",
     "WandbConfig",
+    "check_form",
     "compose",
     "config_dir",
     "env_options",

@@ -41,11 +41,7 @@ def _check_replaced(config: Config, overrides: list[str]) -> None:
 
 def compose(root: str, overrides: list[str]) -> DictConfig:
     """Compose `configs/<root>.yaml` with its groups and overrides, and resolve it. UserError if Hydra refuses."""
-    for override in overrides:
-        if override.startswith("--"):
-            raise UserError(f"options have no dashes: {override.lstrip('-')}")
-        if "=" not in override:
-            raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
+    check_form(overrides)
     overrides = for_hydra(overrides)
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -54,6 +50,15 @@ def compose(root: str, overrides: list[str]) -> DictConfig:
         return composed
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group set to a number
         raise UserError(explain_hydra(error, overrides, root)) from error
+
+
+def check_form(overrides: list[str]) -> None:
+    """UserError for an argument that is not of the form key=value."""
+    for override in overrides:
+        if override.startswith("--"):
+            raise UserError(f"options have no dashes: {override.lstrip('-')}")
+        if "=" not in override:
+            raise UserError(f"{override!r} is not of the form key=value, for example env=mpe_spread or n_agents=6")
 
 
 def for_hydra(overrides: list[str]) -> list[str]:

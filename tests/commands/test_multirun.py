@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from qllm_jax.commands import multirun as command
+from qllm_jax.config import load
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 from qllm_jax.train import train
@@ -60,7 +61,12 @@ def test_jobs_that_fail_are_told_at_the_end_and_functions_are_verified(tmp_path:
     ("override", "sentence"),
     [
         ("resume=runs/x", "resume= belongs to one run, and --multirun starts many"),
+        ("++resume=runs/x", "resume= belongs to one run, and --multirun starts many"),
         ("n_agentz=1,2", "unknown key 'n_agentz': did you mean 'n_agents'?"),
+        ("--wandb", "options have no dashes: wandb"),
+        ("seed=range(3,3)", "--multirun started no run: a key has no values"),
+        ("env=5", "Config group override must be a string or a list. Got int"),
+        ("=3", "Config group override must be a string or a list. Got int"),
     ],
 )
 def test_a_mistake_starts_no_job(override: str, sentence: str, tmp_path: Path):
@@ -81,3 +87,64 @@ def test_jobs_of_submitit_are_the_same(tmp_path: Path):
 def test_a_key_that_is_given_twice_is_refused_as_hydra_would_lose_the_sweep():
     with pytest.raises(UserError, match=r"algo.lr is given twice, algo.lr=1e-3,1e-4 and algo.lr=1e-2: give it once"):
         command.multirun(["algo.lr=1e-3,1e-4", "algo.lr=1e-2"])
+
+
+@pytest.fixture
+def fake_train(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Jobs that write a result and no more; their folders."""
+    made: list[Path] = []
+
+    def train_nothing(overrides: list[str]) -> int:
+        path = Path(load(overrides).run_dir or "")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / folder.RESULT).write_text(json.dumps({"return": {"mean": 1.5}}))
+        made.append(path)
+        return 0
+
+    monkeypatch.setattr(command.train, "train", train_nothing)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folders"),
+    [
+        (["hydra.sweep.dir=of all"], ["of all/0", "of all/1"]),
+        (["hydra.sweep.dir='of/${env.name}'"], ["of/mpe_spread/0", "of/mpe_spread/1"]),
+        (["hydra.sweep.dir=of", "hydra.sweep.subdir='a/${hydra.job.num}'"], ["of/a/0", "of/a/1"]),
+        (["hydra.sweep.dir=of", "run_dir='mine/${seed}'"], ["mine/3", "mine/4"]),
+        (["hydra.sweep.dir=of", "run_dir=a,b", "seed=3"], ["a", "b"]),
+    ],
+)
+def test_each_job_is_told_with_its_folder(
+    overrides: list[str],
+    folders: list[str],
+    fake_train: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    assert command.multirun([*overrides, *([] if "seed=3" in overrides else ["seed=3,4"])]) == 0
+    assert [path.resolve() for path in fake_train] == [tmp_path / name for name in folders]
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert [re.split(r"  +", line)[1:] for line in told] == [[str(path), "return 1.5"] for path in fake_train]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["run_dir=mine"], "run_dir=mine is the folder of one run, and seed gives several: hydra.sweep.dir=FOLDER"),
+        (["hydra.sweep.dir="], "hydra.sweep.dir must not be empty: leave it out, or give a folder"),
+        (["hydra.sweep.dir=taken"], "the folder '{}/taken' cannot be made: File exists"),
+        (["hydra.sweep.dir='${nothing}'"], "hydra.sweep.dir='${nothing}' is not a folder: Interpolation key 'nothing'"),
+    ],
+)
+def test_a_folder_that_cannot_be_starts_no_job(
+    overrides: list[str], sentence: str, fake_train: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError) as error:
+        command.multirun([*overrides, "seed=0,1"])
+    assert str(error.value).startswith(sentence.replace("{}", str(tmp_path)))
+    assert fake_train == []

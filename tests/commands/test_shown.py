@@ -47,6 +47,7 @@ def test_info_shows_the_files_and_the_memory_plan_in_detail(capsys: pytest.Captu
     [
         (["--cfg", "jobs"], "argument --cfg/-c: invalid choice: 'jobs'"),
         (["--cfg", "job", "algo=vdnn"], "did you mean 'matched_vdn'?"),
+        (["--cfg", "job", "env=5"], "Config group override must be a string or a list. Got int"),
         (["--cfg", "job", "n_agent=1"], "unknown key 'n_agent': did you mean 'n_agents'?"),
     ],
 )
