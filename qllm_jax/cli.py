@@ -58,6 +58,13 @@ def check_folder() -> None:
         raise UserError("the folder of this shell is gone: go to another one") from error
 
 
+def check_dashes(arguments: list[str]) -> None:
+    """UserError for an option that begins with dashes, if there is no file of that name."""
+    for argument in arguments:
+        if argument.startswith("-") and not Path(argument).exists():
+            raise UserError(f"options have no dashes: {argument.lstrip('-')}")
+
+
 def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Split `PATH... key=value...` into paths and options. UserError for an unknown key or a value of another type.
 

@@ -20,8 +20,9 @@ DISK_ERRORS = (
 
 
 def disk_error(error: OSError) -> str:
-    """The message for a write that the operating system refused."""
-    return f"could not write {error.filename or 'to disk'}: {error.strerror}"
+    """The message for a file that the operating system refused to write, or perhaps to read."""
+    verb = "read or write" if error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE) else "write"
+    return f"could not {verb} {error.filename or 'to disk'}: {error.strerror}"
 
 
 def expanded(path: str) -> Path:
@@ -60,6 +61,8 @@ def replacing(path: Path, private: bool = False) -> Iterator[Path]:
             temporary.unlink()
         if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
             raise UserError(f"{path} cannot be written: its folder is gone") from error
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)  # the name that the user knows
         raise
 
 

@@ -42,6 +42,7 @@ SENTENCES = [
     ("algo.agent=lstm", "algo.agent must be 'gru' or 'mlp', got 'lstm'"),
     ("algo.depth=0", "algo.depth must be greater than or equal to 1, got 0"),
     ("wandb.mode=on", "wandb.mode must be 'disabled', 'offline' or 'online', got 'on'"),
+    ("wandb=offline", "wandb has keys of its own, as wandb.KEY=VALUE, and is set to 'offline'"),
     ("total_steps", "'total_steps' is not of the form key=value"),
     ("--total_steps=1000", "options have no dashes: total_steps=1000"),
     ("total_steps=1e4.5", "total_steps must be a valid integer, got '1e4.5'"),

@@ -46,6 +46,17 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_
     assert [*tmp_path.iterdir()] == [path]
 
 
+def test_a_write_that_is_refused_names_the_file_that_was_asked_for(tmp_path: Path):
+    def refuse() -> None:
+        with files.replacing(tmp_path / "result.json") as temporary:
+            raise PermissionError(errno.EACCES, "Permission denied", str(temporary))
+
+    with pytest.raises(PermissionError) as error:
+        refuse()
+    assert files.disk_error(error.value) == f"could not read or write {tmp_path / 'result.json'}: Permission denied"
+    assert files.disk_error(OSError(errno.ENOSPC, "No space left")) == "could not write to disk: No space left"
+
+
 @pytest.mark.parametrize("private", [False, True])
 def test_a_folder_that_is_gone_is_named(tmp_path: Path, private: bool):
     with pytest.raises(UserError, match=r"gone/result\.json cannot be written: its folder is gone"):

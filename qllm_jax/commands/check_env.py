@@ -13,6 +13,7 @@ END = "end of the episode"  # the part of the contract that short episodes do no
 
 def check_env(arguments: list[str]) -> int:
     """Make the environment, check it, print a line for each part of the contract. Return 0 if it is kept, else 1."""
+    cli.check_dashes(arguments)
     own = [argument for argument in arguments if argument.partition("=")[0] in DEFAULTS]
     names = [argument for argument in arguments if "=" not in argument]
     if len(names) != 1:

@@ -28,6 +28,8 @@ def study(arguments: list[str]) -> int:
     if not options["max_hours"] > 0:
         raise UserError(f"max_hours must be more than 0, got {options['max_hours']}")
     if not words:
+        if unread := {argument.partition("=")[0] for argument in arguments} - {"results"}:
+            raise UserError(f"{min(unread)} belongs to one study, and none is named: give its name first")
         print(status.list_all(options["results"]))
         return 0
     name, *action = words

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from qllm_envs.parts import suggest
-from qllm_jax import config
+from qllm_jax import cli, config
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf import find, gates
 from qllm_jax.tfcaf.sandbox import confine
@@ -18,6 +18,7 @@ _SIZES = ("operations", "largest_array", "flops", "constant_bytes", "states", "r
 
 def verify(arguments: list[str]) -> int:
     """Read the file, run the gates, print the verdict. Return 0 for a pass, 1 for a refusal."""
+    cli.check_dashes(arguments)
     paths = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
     if len(paths) != 1:
         raise UserError(

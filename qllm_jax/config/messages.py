@@ -18,6 +18,8 @@ def explain_validation(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return unknown_key(key)
+    if detail["type"] == "dataclass_type":
+        return f"{key} has keys of its own, as {key}.KEY=VALUE, and is set to {detail['input']!r}"
     message = detail["msg"].replace("Input should be", "must be").replace("Field required", "is missing")
     return f"{key} {message}" + ("" if detail["type"] == "missing" else f", got {detail['input']!r}")
 

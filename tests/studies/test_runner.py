@@ -357,6 +357,8 @@ def test_the_list_of_studies_has_titles_and_progress(tmp_path: Path, capsys: pyt
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == plan.names()
     assert all("(0 of " in line for line in lines)
+    with pytest.raises(UserError, match="only belongs to one study, and none is named: give its name first"):
+        study.study(["only=climbing/*", f"results={tmp_path}"])
 
 
 @pytest.mark.slow
