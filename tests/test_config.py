@@ -99,6 +99,19 @@ def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch: pytest.MonkeyPatc
     assert tfcaf.find("~/mine.py").file == str(tmp_path / "mine.py")
 
 
+def test_a_path_may_have_a_sign_of_equality_in_it(tmp_path: Path):
+    (tmp_path / "lr=0.1").mkdir()
+    assert cli.parse([str(tmp_path / "lr=0.1"), "out=x"], "runs", {"out": None}) == (
+        [str(tmp_path / "lr=0.1")],
+        {"out": "x"},
+    )
+
+
+@pytest.mark.parametrize("path", ["a b", "it's [x", "x, y\\", "é#1", "~x/{a}"])
+def test_folders_are_texts_whatever_they_look_like(path: str):
+    assert config.load([f"run_dir={path}"]).run_dir == path
+
+
 def test_a_credit_function_for_a_mixer_that_reads_none_is_refused():
     sentence = "algo.mixer.function: the mixer 'vdn' reads no credit function: choose a method that does"
     with pytest.raises(UserError, match=sentence):

@@ -57,6 +57,13 @@ def test_a_write_that_is_refused_names_the_file_that_was_asked_for(tmp_path: Pat
     assert files.disk_error(OSError(errno.ENOSPC, "No space left")) == "could not write to disk: No space left"
 
 
+def test_a_new_file_takes_the_place_of_no_folder(tmp_path: Path):
+    (tmp_path / "a.png").mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="exists already: choose another name, or remove it"):
+            files.new_file(str(tmp_path / "a.png"), (".png",), overwrite)
+
+
 @pytest.mark.parametrize("private", [False, True])
 def test_a_folder_that_is_gone_is_named(tmp_path: Path, private: bool):
     with pytest.raises(UserError, match=r"gone/result\.json cannot be written: its folder is gone"):

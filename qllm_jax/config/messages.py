@@ -28,6 +28,8 @@ def explain_hydra(error: Exception, overrides: list[str], root: str = ROOT) -> s
     """The sentence for an error of Hydra or OmegaConf."""
     text = str(error)
     if found := re.search(r"In '[^']*': Could not (?:find|load) '([^']*)'", text):
+        if (given := found.group(1).removeprefix("env/")) != found.group(1) and outside.parse(given):
+            return f"env {given!r} is a part from outside, which --multirun takes alone: start a run for each"
         group, _, name = found.group(1).rpartition("/")
         if (group, name) == ("env", football_engine.NAME):
             return football_engine.REFUSAL

@@ -22,7 +22,7 @@ from qllm_jax.commands import evaluate as evaluation
 from qllm_jax.commands import render
 from qllm_jax.commands.evaluate import evaluate
 from qllm_jax.commands.render import film_of
-from qllm_jax.commands.report import report
+from qllm_jax.commands.report import report, wall_time
 from qllm_jax.core.rollout import epsilon_greedy, rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
@@ -304,6 +304,14 @@ def test_curves_of_a_sweep_are_named_by_what_differs_and_can_begin_after_the_unt
     assert drawn == [
         (entry.steps.tolist(), entry.returns.shape),
         (entry.steps[1:].tolist(), entry.returns[:, 1:].shape),
+    ]
+
+
+def test_wall_time_is_in_hours_or_minutes():
+    assert [wall_time(seconds) for seconds in (59.9, 125.0, 3725.0)] == [
+        "0 min 59 s",
+        "2 min 05 s",
+        "1 h 02 min",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import re
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def test_jobs_that_fail_are_told_at_the_end_and_functions_are_verified(tmp_path:
         ("resume=runs/x", "resume= belongs to one run, and --multirun starts many"),
         ("++resume=runs/x", "resume= belongs to one run, and --multirun starts many"),
         ("n_agentz=1,2", "unknown key 'n_agentz': did you mean 'n_agents'?"),
+        ("env=duty,no/game.py:make", "env 'no/game.py:make' is a part from outside, which --multirun takes alone"),
         ("--wandb", "options have no dashes: wandb"),
         ("seed=range(3,3)", "--multirun started no run: a key has no values"),
         ("env=5", "Config group override must be a string or a list. Got int"),
@@ -148,3 +150,23 @@ def test_a_folder_that_cannot_be_starts_no_job(
         command.multirun([*overrides, "seed=0,1"])
     assert str(error.value).startswith(sentence.replace("{}", str(tmp_path)))
     assert fake_train == []
+
+
+def test_the_return_of_a_sweep_is_that_of_its_best_configuration(tmp_path: Path):
+    def told(*means: float | None) -> tuple[float, str]:
+        blocks = [{"configuration": f"lr={i}", "return": {"mean": mean}} for i, mean in enumerate(means)]
+        (tmp_path / folder.RESULT).write_text(json.dumps({"configurations": blocks}))
+        return command.final_return(tmp_path)
+
+    assert told(-2.0, -1.0, None) == (-1.0, " (the best of 3 configurations: lr=1)")
+    failed, of = told(None, None)
+    assert (math.isnan(failed), of) == (True, "")
+
+
+def test_a_job_that_is_interrupted_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(command.train, "train", lambda _: 130)
+    with pytest.raises(KeyboardInterrupt):
+        command.multirun(["seed=0,1", f"hydra.sweep.dir={tmp_path}"])
+    record = json.loads((tmp_path / command.JOBS / "0000.json").read_text())
+    assert (record["overrides"], record["error"]) == (["seed=0"], "KeyboardInterrupt")
+    assert not (tmp_path / command.JOBS / "0001.json").exists()

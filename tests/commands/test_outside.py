@@ -128,6 +128,15 @@ def test_what_a_user_has_named_is_remembered(package: Path, monkeypatch: pytest.
         experiment.make_env({"name": name, "time_limit_is_terminal": True}, None)
         trust._named.clear()  # another process
         trust.require([name, "mpe_spread", None], package)
+    with pytest.raises(UserError, match="names code from outside"):
+        trust.require([f"{package}/meeting/game.py:other"], package)
+    for note in user_cache.folder(trust.FOLDER).iterdir():
+        note.chmod(0o666)  # which anybody may have written
+    with pytest.raises(UserError, match="names code from outside"):
+        trust.require([file], package)
+    for note in user_cache.folder(trust.FOLDER).iterdir():
+        note.chmod(0o600)
+    trust.require([file], package)
     (package / "meeting" / "game.py").write_text("other = 1\n")
     with pytest.raises(UserError, match="names code from outside"):
         trust.require([file], package)

@@ -101,6 +101,16 @@ def test_the_groups_of_a_run_are_no_runs_to_add(tmp_path: Path):
     assert command.to_add([str(tmp_path)]) == [(tmp_path / "tag/qllm", "tag/qllm")]
 
 
+@pytest.mark.parametrize("trained", [None, {"failed": [{"seed": 1}]}])
+def test_a_run_that_is_not_finished_or_failed_is_not_added(
+    trained: dict | None, library: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(command.results, "read_finished", lambda *_: trained)
+    with pytest.raises(UserError, match="cannot be added: it is not finished, or a seed failed"):
+        command.add(tiny_run, "tiny/other", 8, False)
+    assert not (library / "tiny/other").exists()
+
+
 def test_mistakes_name_what_there_is(library: Path, tiny_run: Path):
     mistakes = {
         "zoo:tiny/qmix does not exist: did you mean 'tiny/qllm'": lambda: qj.load("zoo:tiny/qmix"),
