@@ -22,7 +22,7 @@ from qllm_jax.commands import evaluate as evaluation
 from qllm_jax.commands import render
 from qllm_jax.commands.evaluate import evaluate
 from qllm_jax.commands.render import film_of
-from qllm_jax.commands.report import report, wall_time
+from qllm_jax.commands.report import notes, report, wall_time
 from qllm_jax.core.rollout import epsilon_greedy, rollout
 from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
@@ -305,6 +305,37 @@ def test_curves_of_a_sweep_are_named_by_what_differs_and_can_begin_after_the_unt
         (entry.steps.tolist(), entry.returns.shape),
         (entry.steps[1:].tolist(), entry.returns[:, 1:].shape),
     ]
+
+
+def test_notes_name_what_a_reader_must_know_before_comparing():
+    (entry,) = comparison.read("zoo:matrix_climbing/vdn")
+    algo = replace(entry.config.algo, eval_epsilon=0.5)
+    other = entry._replace(env_steps=7, config=replace(entry.config, algo=algo, final_episodes=3))
+    two_seeds = entry._replace(returns=np.repeat(entry.returns, 2, axis=0))
+    for entries, expected in (
+        ([entry, entry], []),
+        ([entry, two_seeds], ["the runs differ in seeds (1, 2)."]),
+        (
+            [entry, other],
+            [
+                "the runs differ in env steps (100,000, 7), evaluation epsilon (0.0, 0.5), "
+                f"final episodes ({entry.config.final_episodes}, 3)."
+            ],
+        ),
+        (
+            [entry._replace(configuration="lr=1")],
+            ["the wall time of a sweep is that of all its configurations together."],
+        ),
+        (
+            [entry, entry._replace(failed=1)],
+            ["runs with failed seeds have no mean; what failed is in their metrics.jsonl."],
+        ),
+        ([entry, entry._replace(result=None)], []),
+        ([entry._replace(result=None)], ["no run is finished, so the random policy is not drawn."]),
+    ):
+        wall_times, *told = notes([comparison.Panel("climbing", entries, [])])
+        assert wall_times.startswith("Wall time: ")
+        assert told == [f"climbing: {sentence}" for sentence in expected]
 
 
 def test_wall_time_is_in_hours_or_minutes():
