@@ -264,5 +264,7 @@ def test_check_env_names_what_is_broken(package: Path, capsys: pytest.CaptureFix
         check_env([])
     with pytest.raises(UserError, match=r"seed must be at least 0 and less than 2\^32"):
         check_env(["duty", "seed=99999999999999999999"])
+    with pytest.raises(UserError, match="steps must be at least 0, got -1"):
+        check_env(["duty", "steps=-1"])
     with pytest.raises(UserError, match="options have no dashes: n_agents=3"):
         check_env(["duty", "--n_agents=3"])
