@@ -25,6 +25,7 @@ def main(command: Callable[[list[str]], int], usage: str | None, finds_device: b
     process.IS_COMMAND.set(True)
     try:
         check_folder()
+        note_repeated(arguments)
         from qllm_jax import compile_cache
 
         compile_cache.enable()
@@ -63,6 +64,19 @@ def check_dashes(arguments: list[str]) -> None:
     for argument in arguments:
         if argument.startswith("-") and not Path(argument).exists():
             raise UserError(f"options have no dashes: {argument.lstrip('-')}")
+
+
+def note_repeated(arguments: list[str]) -> None:
+    """Say of keys that are given again with another value which of them counts: the last one, as in Hydra."""
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        if not equals or Path(argument).exists():
+            continue
+        key = key.lstrip("+~")
+        if given.setdefault(key, argument) != argument:
+            print(f"note: {argument} counts, not {given[key]}: the last value of a key does", file=sys.stderr)
+        given[key] = argument
 
 
 def parse(arguments: list[str], positional: str, defaults: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -73,12 +73,14 @@ def write_atomically(path: Path, content: str | bytes, private: bool = False) ->
 
 
 def new_file(out: str, suffixes: tuple[str, ...], overwrite: bool = False) -> Path:
-    """The path `out`, which may be written. UserError for a wrong suffix, a missing folder, or an existing file."""
+    """The path `out`, to be written. UserError for a wrong suffix, an existing file, or no folder to write to."""
     path = expanded(out)
     if path.suffix.lower() not in suffixes:
         raise UserError(f"out={out} must end in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise UserError(f"out={out} cannot be written: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):  # said now, not after minutes of work
+        raise UserError(f"out={out} cannot be written: the folder {str(path.parent)!r} is read-only")
     if path.is_dir() or (path.exists() and not overwrite):
         hint = "choose another name, or remove it" if path.is_dir() else "choose another name, or give overwrite=true"
         raise UserError(f"out={out} exists already: {hint}")

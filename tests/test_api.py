@@ -65,7 +65,7 @@ def test_a_run_gives_what_its_files_hold(tiny_run: Path):
     assert run.scores.returns.shape[0] == run.returns.shape[0] == run.config.seeds
     np.testing.assert_allclose(run.returns, [r["return"] for r in run.metrics if r["event"] == "final"], rtol=1e-6)
     np.testing.assert_array_equal(run.evaluate(len(run.scores.returns[0])).returns, run.scores.returns)
-    with pytest.raises(qj.UserError, match="seed=7 is not in this run"):
+    with pytest.raises(qj.UserError, match="seed=7 is not in this run: it has seeds 0 to 1"):
         run.policy(seed=7)
     with pytest.raises(qj.UserError, match="is not the folder of a run"):
         qj.load(tiny_run.parent / "nothing")

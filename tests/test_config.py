@@ -107,6 +107,14 @@ def test_a_path_may_have_a_sign_of_equality_in_it(tmp_path: Path):
     )
 
 
+def test_a_key_given_again_is_noted_and_the_last_value_counts(capsys: pytest.CaptureFixture[str]):
+    cli.note_repeated(["run", "algo=vdn", "seeds=2", "algo=qmix", "run", "+algo=qllm", "seeds=2"])
+    assert capsys.readouterr().err.splitlines() == [
+        "note: algo=qmix counts, not algo=vdn: the last value of a key does",
+        "note: +algo=qllm counts, not algo=qmix: the last value of a key does",
+    ]
+
+
 @pytest.mark.parametrize("path", ["a b", "it's [x", "x, y\\", "é#1", "~x/{a}"])
 def test_folders_are_texts_whatever_they_look_like(path: str):
     assert config.load([f"run_dir={path}"]).run_dir == path

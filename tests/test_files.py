@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,6 +63,12 @@ def test_a_new_file_takes_the_place_of_no_folder(tmp_path: Path):
     for overwrite in (False, True):
         with pytest.raises(UserError, match="exists already: choose another name, or remove it"):
             files.new_file(str(tmp_path / "a.png"), (".png",), overwrite)
+
+
+def test_a_new_file_in_a_read_only_folder_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # root may write anywhere
+    with pytest.raises(UserError, match=r"a\.png cannot be written: the folder '.*' is read-only"):
+        files.new_file(str(tmp_path / "a.png"), (".png",))
 
 
 @pytest.mark.parametrize("private", [False, True])

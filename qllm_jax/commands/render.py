@@ -74,7 +74,8 @@ def index_of(run: LoadedRun, configuration: str | None, seed: int) -> int:
         raise UserError(f"configuration={configuration} is not in this run: it has {known}")
     by_seed = {runs[i].seed: i for i in indices[label]}
     if seed not in by_seed:
-        raise UserError(f"seed={seed} is not in this run: it has seeds {min(by_seed)} to {max(by_seed)}")
+        seeds = f"seeds {min(by_seed)} to {max(by_seed)}" if len(by_seed) > 1 else f"seed {min(by_seed)} alone"
+        raise UserError(f"seed={seed} is not in this run: it has {seeds}")
     return by_seed[seed]
 
 
