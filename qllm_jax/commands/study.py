@@ -54,6 +54,11 @@ def study(arguments: list[str]) -> int:
         print(status.describe(found))
         return 0
     choices = Choices(tuple(each.strip() for each in options["only"].split(",")), stop_at, configs.load(machine))
+    return train(found, choices, arguments)
+
+
+def train(found: work.Work, choices: Choices, arguments: list[str]) -> int:
+    """Train the missing cells that `choices` names. Return the exit code."""
     files.make_folder(found.results, exist_ok=True)  # a path that cannot be is found now, not after a training
     files.make_folder(found.runs, exist_ok=True)
     try:
