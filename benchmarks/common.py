@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import platform
 import shlex
@@ -16,11 +15,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from qllm_envs.argparse_types import at_least
 from qllm_jax import files
 from qllm_jax.errors import UserError
 from qllm_jax.run import provenance
 
 MISTAKE = 2  # exit code, as of argparse
+positive, natural = at_least(1), at_least(0)  # argparse types of integers
 
 
 class Report(NamedTuple):
@@ -141,29 +142,6 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
-
-
-def positive(text: str) -> int:
-    """Argparse type of an integer of at least 1."""
-    return natural(text, least=1)
-
-
-def natural(text: str, least: int = 0) -> int:
-    """Argparse type of an integer of at least 0."""
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text!r}")
-    return int(text)
-
-
-def above_zero(text: str) -> float:
-    """Argparse type of a number above 0, such as a duration."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return number
 
 
 def new_file(suffix: str) -> Callable[[str], Path]:

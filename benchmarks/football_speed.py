@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qllm_envs
+from qllm_envs.argparse_types import above_zero
 from qllm_envs.football_engine import N_ACTIONS, TASKS, Games, game
 
 GAME_BYTES = 50 * 2**20  # resident memory of one more game in a process: 155 MiB for one, 552 MiB for nine
@@ -92,7 +93,7 @@ def arguments() -> argparse.Namespace:
         "--envs", nargs="*", type=common.positive, default=[1, 64, 1024], help="environments of the port"
     )
     parser.add_argument("--processes", type=common.positive, default=os.cpu_count() or 1)
-    parser.add_argument("--seconds", type=common.above_zero, default=10.0, help="of a measurement of the engine")
+    parser.add_argument("--seconds", type=above_zero, default=10.0, help="of a measurement of the engine")
     parser.add_argument(
         "--repeats", type=common.positive, default=3, help="measurements of the port, of which the median"
     )

@@ -30,6 +30,7 @@ import jaxmarl_qmix
 import systems
 from workload import Sizes
 
+from qllm_envs.argparse_types import above_zero
 from qllm_jax import config
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan
@@ -211,7 +212,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--matmul", type=common.positive, default=8192, help="size of the large matmuls (8192)")
     parser.add_argument("--top", type=common.positive, default=12, help="kernels of the main task to list (12)")
     parser.add_argument("--study", metavar="NAME", help="a study of which cells are trained in the time that is left")
-    parser.add_argument("--minutes", type=common.above_zero, default=10.0, help="for all (10)")
+    parser.add_argument("--minutes", type=above_zero, default=10.0, help="for all (10)")
     parser.add_argument(
         "--folder", type=Path, default=Path("gpu_runs"), help="of runs and of the study's results: a new one"
     )

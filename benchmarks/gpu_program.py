@@ -172,7 +172,7 @@ def refusal(args: argparse.Namespace) -> str | None:
         if (horizon := settings[0].env["horizon"]) != workload.HORIZON:
             return f"JaxMARL is compared with env.horizon={workload.HORIZON}, not {horizon}"
         if refused := jaxmarl_qmix.refusal(args.jaxmarl, sizes(settings[0]), updates=1):
-            return refused.replace("--buffer", "algo.buffer_episodes")
+            return refused
     return gpu_targets.refusal()
 
 

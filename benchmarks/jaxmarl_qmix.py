@@ -164,7 +164,7 @@ def refusal(clone: Path, sizes: Sizes, updates: int, steps: int | None = None) -
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         return f'JaxMARL needs packages that are missing ({", ".join(missing)}): pip install "jaxmarl[algs]"'
     if sizes.buffer < (least := sizes.batch * sizes.envs):
-        return f"--buffer must be at least {least}: JaxMARL waits for {sizes.batch} writes of {sizes.envs} episodes"
+        return f"the replay must hold at least {least} episodes: JaxMARL waits for {sizes.batch} writes of {sizes.envs}"
     settings: Any = OmegaConf.load(clone / SETTINGS)
     all_updates = int(steps or float(settings["TOTAL_TIMESTEPS"])) // settings["NUM_STEPS"] // sizes.envs
     untested = sizes.batch + WARMUP + updates

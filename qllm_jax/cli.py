@@ -67,7 +67,12 @@ def check_dashes(arguments: list[str]) -> None:
 
 
 def note_repeated(arguments: list[str]) -> None:
-    """Say of keys that are given again with another value which of them counts: the last one, as in Hydra."""
+    """Say of keys that are given again with another value which of them counts: the last one, as in Hydra.
+
+    A multirun refuses them, as the values of a sweep would be lost.
+    """
+    if {"-m", "--multirun"} & set(arguments):
+        return
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, _ = argument.partition("=")

@@ -113,6 +113,8 @@ def test_a_key_given_again_is_noted_and_the_last_value_counts(capsys: pytest.Cap
         "note: algo=qmix counts, not algo=vdn: the last value of a key does",
         "note: +algo=qllm counts, not algo=qmix: the last value of a key does",
     ]
+    cli.note_repeated(["--multirun", "algo=vdn", "algo=qmix"])  # which is refused
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", ["a b", "it's [x", "x, y\\", "é#1", "~x/{a}"])

@@ -38,9 +38,7 @@ def verify(arguments: list[str]) -> int:
 
 
 def _kind(given: list[str]) -> Kind:
-    """Return the kind of function that `kind=` names. UserError for another, or for several."""
-    if len(given) > 1:
-        raise UserError(f"kind is given {len(given)} times: {', '.join(given)}")
+    """Return the kind of function that the last `kind=` names. UserError if there is none."""
     return check_kind(given[-1].removeprefix("kind=") if given else "value")
 
 

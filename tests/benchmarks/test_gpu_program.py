@@ -111,7 +111,7 @@ def test_launches_are_listed_with_what_they_come_from(load):
         (["env.horizon=30", "--jaxmarl", str(CLONES / "jaxmarl")], "JaxMARL is compared with env.horizon=25, not 30"),
         (
             ["algo.buffer_episodes=32", "--jaxmarl", str(CLONES / "jaxmarl")],
-            "algo.buffer_episodes must be at least 256: JaxMARL waits",
+            "the replay must hold at least 256 episodes: JaxMARL waits",
         ),
         (["--device", "h1000"], "invalid choice: 'h1000'"),
     ],

@@ -23,7 +23,7 @@ SIZES = {"agents": 3, "seeds": 2, "envs": 8, "batch": 32, "hidden": 8, "buffer":
         (["--jaxmarl", "{empty}"], "is no clone of github.com/FLAIROx/JaxMARL"),
         (["--jaxmarl", "{jaxmarl}", "--out", "{empty}/old.json"], "exists already"),
         (["--jaxmarl", "{jaxmarl}", "--algos", "matched_qmax"], "'matched_qmax' does not exist"),
-        (["--jaxmarl", "{jaxmarl}", "--buffer", "100"], "--buffer must be at least 256"),
+        (["--jaxmarl", "{jaxmarl}", "--buffer", "100"], "the replay must hold at least 256"),
         (["--jaxmarl", "{jaxmarl}", "--seeds", "0"], "must be an integer of at least 1"),
         (
             ["--jaxmarl", "{jaxmarl}", "--updates", "100"],

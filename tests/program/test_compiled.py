@@ -185,7 +185,7 @@ def test_evaluation_keeps_the_best_parameters():
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation reads and changes of a run."""
+    """Parts of a run that an evaluation reads and changes."""
 
     key: jax.Array
     learner: Any

@@ -185,7 +185,7 @@ def test_an_accelerator_has_the_limit_that_it_tells(monkeypatch: pytest.MonkeyPa
 
 
 class OfLearner(NamedTuple):
-    """What a plan reads of a learner's state."""
+    """Parts of a learner's state that a plan reads."""
 
     params: jax.Array
     target_params: jax.Array
@@ -193,7 +193,7 @@ class OfLearner(NamedTuple):
 
 
 class OfRuns(NamedTuple):
-    """What a plan reads of the state of all runs."""
+    """Parts of the state of all runs that a plan reads."""
 
     learner: OfLearner
     storage: jax.Array

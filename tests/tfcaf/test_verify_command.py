@@ -52,7 +52,6 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         ),
         (["mpe_spread", "--env=mpe_tag"], "options have no dashes: env=mpe_tag"),
         (["mpe_spread", "algo=vdn"], "'algo' makes no difference to a verdict"),
-        (["mpe_spread", "kind=value", "kind=reward"], "kind is given 2 times"),
     ):
         with pytest.raises(UserError, match=sentence):
             verify(arguments)

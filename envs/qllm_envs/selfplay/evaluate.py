@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 
 from qllm_envs import opponents
-from qllm_envs.selfplay.arguments import at_least
+from qllm_envs.argparse_types import at_least
 from qllm_envs.selfplay.plan import N_AGENTS
 
 

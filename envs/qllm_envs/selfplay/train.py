@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qllm_envs import opponents
-from qllm_envs.selfplay.arguments import at_least, positive
+from qllm_envs.argparse_types import above_zero, at_least
 from qllm_envs.selfplay.plan import N_AGENTS, Plan, meta_of
 
 
@@ -37,7 +37,7 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path]:
     parser.add_argument("--n-agents", type=at_least(1), help="size of the team; default: the paper's")
     parser.add_argument("--out", type=Path, help="file to write; default: where opponent=trained looks for it")
     parser.add_argument("--hidden", type=at_least(1), nargs="*", default=defaults.hidden, help="widths of layers")
-    parser.add_argument("--lr", type=positive, default=defaults.lr, help="learning rate at the start")
+    parser.add_argument("--lr", type=above_zero, default=defaults.lr, help="learning rate at the start")
     for name in ("generations", "updates", "games", "snapshots", "horizon"):
         parser.add_argument(f"--{name}", type=at_least(1), default=getattr(defaults, name))
     parser.add_argument("--seed", type=at_least(0), default=defaults.seed)

@@ -1,4 +1,4 @@
-"""Numbers on a command line, for `argparse`."""
+"""Types of numbers for `argparse`, of the commands of self-play and of the benchmarks."""
 
 import argparse
 import math
@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 
 def at_least(low: int) -> Callable[[str], int]:
+    """Return the type of an integer of at least `low`, of 32 bits."""
+
     def parse(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) < 2**31:
             raise argparse.ArgumentTypeError(f"must be an integer of at least {low}, got {text!r}")
@@ -14,7 +16,8 @@ def at_least(low: int) -> Callable[[str], int]:
     return parse
 
 
-def positive(text: str) -> float:
+def above_zero(text: str) -> float:
+    """Return a number above 0, such as a duration."""
     try:
         number = float(text)
     except ValueError:
