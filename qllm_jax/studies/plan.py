@@ -12,7 +12,6 @@ cells:                         # each entry is a product of tasks and methods
 figures: []                    # for `study NAME report`
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import field, fields
 from pathlib import Path
@@ -21,80 +20,28 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from qllm_envs.parts import suggest
 from qllm_jax import config as configs
 from qllm_jax import files
-from qllm_jax.config import KNOWN_KEYS, TRIAL_SEED, Count
+from qllm_jax.config import KNOWN_KEYS, Count
 from qllm_jax.errors import UserError
+from qllm_jax.studies.rules import (
+    Label,
+    Name,
+    Names,
+    Override,
+    RootSeed,
+    check_name,
+    check_pairs,
+    check_some,
+    plain_label,
+)
 
 GROUP = "study"  # the folder in configs/; no Hydra group, as a study is not a part of a configuration
-_ELSEWHERE = "belongs to the command line: it is no part of a cell"
-RESERVED = {  # keys of a configuration that a study does not set by overrides, and the reason
-    "seed": "is a key of the study",
-    "seeds": "is a key of the task",
-    "total_steps": "is a key of the task",
-    "sweep": "would make several configurations of one cell: give each a method of its own",
-    "resume": "is not for studies, which continue what they find",
-    "part": "is for the folders of groups",
-    **dict.fromkeys(("run_dir", "devices", "unroll", "memory_gib", "group", "wandb"), _ELSEWHERE),
-    "hosts": "is not for studies: start one process of the study on each machine",
-    "hydra": "is not for studies",
-}
-
-
-def check_name(name: str) -> str:
-    """A name that can be a part of a path."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
-        raise PydanticCustomError("name", "must be made of letters, digits and _ . -, 100 at most (it names files)")
-    return name
-
-
-def check_override(override: str) -> str:
-    """An override `key=value` of a key that belongs to cells."""
-    key, equals, _ = override.partition("=")
-    if not equals:
-        raise PydanticCustomError("override", "must be of the form key=value, for example env=mpe_spread")
-    top = key.lstrip("+~").split(".")[0].split("/")[0]
-    if top in RESERVED:
-        raise PydanticCustomError("reserved", "must not set {key}, which {why}", {"key": top, "why": RESERVED[top]})
-    return override
-
-
-def check_root_seed(seed: int) -> int:
-    """A root seed with which nothing was chosen."""
-    if seed == 0:
-        reason = "must not be 0: that is the default of train, with which people choose what they then report"
-        raise PydanticCustomError("chosen", reason)
-    if seed == TRIAL_SEED:
-        reason = "must not be {seed}, which is reserved for the trainings by which generate selects functions"
-        raise PydanticCustomError("chosen", reason, {"seed": seed})
-    return seed
-
-
-def check_some(values: list[Any]) -> list[Any]:
-    """A list that is not empty."""
-    if not values:
-        raise PydanticCustomError("empty", "must hold at least one value")
-    return values
-
-
-def check_pairs(entries: "list[CellsEntry]") -> "list[CellsEntry]":
-    """Entries of which no two have the same pair of task and method."""
-    pairs = [(task, method) for entry in entries for task in entry.tasks for method in entry.methods]
-    if repeated := [pair for i, pair in enumerate(pairs) if pair in pairs[:i]]:
-        names = {"task": repeated[0][0], "method": repeated[0][1]}
-        raise PydanticCustomError("pair", "must not hold task {task} with method {method} twice", names)
-    return entries
-
-
-Name = Annotated[str, AfterValidator(check_name)]
-Names = Annotated[list[str], AfterValidator(check_some)]
-Override = Annotated[str, AfterValidator(check_override)]
-RootSeed = Annotated[int, Field(strict=True, ge=0, le=TRIAL_SEED), AfterValidator(check_root_seed)]
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
@@ -103,7 +50,7 @@ class TaskEntry:
 
     seeds: Count
     total_steps: Count
-    label: str | None = None  # for figures; None: the name
+    label: Label | None = None  # for figures; None: the name
     set: list[Override] = field(default_factory=list)
     threshold: float | None = None  # of scores, for the report's env steps to it
     best: float | None = None  # best known score, which is 1 in the report's averages over tasks
@@ -113,7 +60,7 @@ class TaskEntry:
 class MethodEntry:
     """A method: its overrides."""
 
-    label: str | None = None
+    label: Label | None = None
     set: list[Override] = field(default_factory=list)
 
 
@@ -200,7 +147,7 @@ def from_dict(content: Any) -> Plan:
                     f"cells name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"
                 )
     for kind, entries in (("tasks", plan.tasks), ("methods", plan.methods)):
-        shown = [entry.label or name for name, entry in entries.items()]
+        shown = [plain_label(entry.label or name) for name, entry in entries.items()]
         if repeated := [label for i, label in enumerate(shown) if label in shown[:i]]:
             raise UserError(f"two {kind} have the label {repeated[0]!r}: a report could not tell them apart")
     if plan.reference is not None and plan.reference not in plan.methods:

@@ -111,6 +111,11 @@ def task(**changes: Any) -> dict[str, Any]:
         ({"seed": TRIAL_SEED + 1}, f"seed must be less than or equal to {TRIAL_SEED}, got {TRIAL_SEED + 1}"),
         ({"titel": "x"}, "unknown key 'titel': did you mean 'title'?"),
         (task(seed=3), "unknown key 'tasks.climbing.seed': did you mean 'seeds'?"),
+        (
+            task(label="a | b"),
+            "tasks.climbing.label must be one line, not empty and without | (it is written into tables)",
+        ),
+        (task(label=""), "tasks.climbing.label must be one line, not empty"),
         (task(seeds=0), "tasks.climbing.seeds must be greater than or equal to 1, got 0"),
         (
             task(set=["env"]),

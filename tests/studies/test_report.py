@@ -105,6 +105,14 @@ def test_differences_are_to_the_reference(made: Study, tmp_path: Path):
     assert "0.2 of these 4 would be bold" in found
 
 
+def test_a_task_with_one_seed_is_no_comparison(tmp_path: Path):
+    made = study("credit", content({"duty": {"seeds": 1}, **TASKS}, METHODS, reference="vdn"), tmp_path)
+    write(made, tmp_path / "results", {**SCORES, ("duty", "vdn"): (5.0, 0.3), ("duty", "qllm"): (9.0, 0.2)})
+    found = text(made, tmp_path)
+    assert "in 4 comparisons at 5%" in found
+    assert "0.2 of these 4 would be bold" in found
+
+
 def test_scores_are_normalized_to_the_best_known_or_the_best_mean(made: Study, tmp_path: Path):
     data = measured.read(made, tmp_path / "results")
     table = aggregates.block(data, list(TASKS), list(METHODS))
@@ -309,6 +317,8 @@ def test_a_mistake_in_a_figure_is_one_sentence(figure: dict[str, Any], sentence:
 def test_labels_tell_tasks_and_methods_apart():
     with pytest.raises(UserError, match="two methods have the label 'VDN': a report could not tell them apart"):
         plan.from_dict(content(TASKS, METHODS | {"other": "VDN"}))
+    with pytest.raises(UserError, match="two methods have the label 'VDN wide'"):  # the same to marl-eval
+        plan.from_dict(content(TASKS, METHODS | {"one": "VDN, wide", "other": "VDN wide"}))
 
 
 def test_every_commit_that_trained_a_result_is_named(made: Study, tmp_path: Path):

@@ -4,6 +4,7 @@ from typing import Any
 
 from qllm_jax.run import marl_eval
 from qllm_jax.studies.report.measured import Measured, Result
+from qllm_jax.studies.rules import plain_label
 
 NAME = "marl_eval.json"
 
@@ -16,8 +17,8 @@ def content(data: Measured) -> dict[str, Any]:
     """
     nested: dict[str, Any] = {}
     for (task, method), result in data.results.items():
-        tasks = nested.setdefault(plain(result.content["config"]["env"]["name"]), {})
-        tasks.setdefault(plain(data.task_label(task)), {})[plain(data.method_label(method))] = runs(result)
+        tasks = nested.setdefault(plain_label(result.content["config"]["env"]["name"]), {})
+        tasks.setdefault(plain_label(data.task_label(task)), {})[plain_label(data.method_label(method))] = runs(result)
     return nested
 
 
@@ -41,8 +42,3 @@ def runs(result: Result) -> dict[str, Any]:
 def curves(result: Result) -> dict[str, list[list[float]]]:
     """Return the curves of a result as they are in its file."""
     return {metric: result.content["evaluations"][metric] for metric in result.curves}
-
-
-def plain(name: str) -> str:
-    """Return a name without commas, which marl-eval cannot read."""
-    return name.replace(",", "")

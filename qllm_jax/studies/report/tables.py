@@ -20,14 +20,14 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def final(data: Measured) -> tuple[str, int]:
-    """Return the table of final evaluations, and its number of comparisons.
+    """Return the table of final evaluations, and the number of comparisons between methods of several seeds.
 
     A mean is bold if the interval of its difference to every other one of its row excludes 0.
     """
     rows, comparisons = [], 0
     for task in data.tasks:
         row = data.row(task)
-        comparisons += len(row) - 1
+        comparisons += max(sum(result.scores.size > 1 for result in row.values()) - 1, 0)
         for metric in metrics_of(row):
             random = number(random_mean(row, metric), metric, scale_of(row, metric))
             texts = in_columns(data, final_texts(row, metric))
@@ -46,7 +46,7 @@ def final_texts(row: Mapping[str, Result], metric: str) -> dict[str, str]:
 
 
 def differences(data: Measured, reference: str) -> tuple[str, int]:
-    """Return the table of differences to the reference with Welch's intervals, and its number of comparisons."""
+    """Return the table of differences to the reference with Welch's intervals, and the number that have an interval."""
     rows, comparisons, others = [], 0, [method for method in data.methods if method != reference]
     for task in data.tasks:
         row = data.row(task)
@@ -55,7 +55,7 @@ def differences(data: Measured, reference: str) -> tuple[str, int]:
         metric, scale, base = metric_of(row), scale_of(row), row[reference].scores
         found = {method: stats.welch(row[method].scores, base) for method in others if method in row}
         texts = {method: difference_text(each, metric, scale) for method, each in found.items()}
-        comparisons += len(found)
+        comparisons += sum(not np.isnan(each.low) for each in found.values())
         rows.append([name_of(data, task, metric), *(texts.get(method, NONE) for method in others)])
     return markdown(["task", *map(data.method_label, others)], rows) if rows else "", comparisons
 
