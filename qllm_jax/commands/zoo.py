@@ -23,7 +23,7 @@ from qllm_jax.run.load import LoadedRun
 from qllm_jax.run.results import Final
 
 DEFAULTS = {"episodes": 320, "overwrite": False}
-HEADER = "policy | return | all seeds | random | env steps | best at step | trained by | commit"
+HEADER = "policy | return | all seeds | random | env steps | best at step | commit"
 EVENTS = ("eval", "final")  # records that an entry keeps
 LISTS = ("returns", *results.RATES)  # of records, which result.json has for the final evaluation
 
@@ -64,7 +64,7 @@ def row(name: str) -> str:
     random, steps, best = result["random_policy"]["mean"], result["env_steps"], result["best_checkpoint_env_steps"][0]
     measured = f"{number(scale)} ± {number(half_width(result))}"
     numbers = (measured, others, number(random), f"{steps:,}", f"{best:,}")
-    return " | ".join((f"`zoo:{name}`", *numbers, f"`{command_line(meta)}`", short(meta)))
+    return " | ".join((f"`zoo:{name}`", *numbers, short(meta)))
 
 
 def describe(name: str) -> str:
