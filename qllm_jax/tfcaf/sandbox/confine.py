@@ -3,7 +3,6 @@
 Nothing here imports jax or numpy; the first steps have to be done by a process of one thread.
 """
 
-import ctypes
 import os
 import resource
 import signal
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from qllm_jax.tfcaf.sandbox import landlock, seccomp
+from qllm_jax.tfcaf.sandbox.libc import LIBC, checked
 
 MAX_FILES = 64  # open at a time
 _NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000  # unshare(2)
@@ -24,23 +24,21 @@ ACTIVE = "active"
 
 def enter(cpu_s: int, memory_bytes: int, parent: int) -> dict[str, str]:
     """Set limits, then drop privileges, then forbid system calls. Returns "active" or the reason why not, by layer."""
-    libc = ctypes.CDLL(None, use_errno=True)
     return {
         "limits": _attempt(lambda: _set_limits(cpu_s, memory_bytes)),
-        "namespaces": _attempt(lambda: _check(libc, libc.unshare(_NEW_USER | _NEW_NET | _NEW_IPC))),
-        "capabilities": _attempt(lambda: _drop_capabilities(libc)),
-        "no_new_privileges": _attempt(lambda: _check(libc, libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))),
+        "namespaces": _attempt(lambda: checked(LIBC.unshare(_NEW_USER | _NEW_NET | _NEW_IPC))),
+        "capabilities": _attempt(_drop_capabilities),
+        "no_new_privileges": _attempt(lambda: checked(LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))),
         # A change of credentials would undo this: it comes after them.
-        "dies_with_parent": _attempt(lambda: _die_with(libc, parent)),
-        "landlock": _attempt(lambda: landlock.forbid_effects(libc)),
-        "seccomp": _attempt(lambda: seccomp.enter(libc)),
+        "dies_with_parent": _attempt(lambda: _die_with(parent)),
+        "landlock": _attempt(landlock.forbid_effects),
+        "seccomp": _attempt(seccomp.enter),
     }
 
 
 def forbid_reading() -> dict[str, str]:
     """Forbid reading, after the imports, but of Python's library and of the packages that are in use."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    return {"landlock_reading": _attempt(lambda: landlock.forbid_reading(libc, _in_use()))}
+    return {"landlock_reading": _attempt(lambda: landlock.forbid_reading(_in_use()))}
 
 
 def has_no_network(layers: dict[str, str]) -> bool:
@@ -48,18 +46,12 @@ def has_no_network(layers: dict[str, str]) -> bool:
     return ACTIVE in (layers.get("namespaces"), layers.get("seccomp"))
 
 
-def _attempt(layer: Callable[[], None]) -> str:
+def _attempt(layer: Callable[[], object]) -> str:
     try:
         layer()
     except (OSError, AttributeError, ValueError) as error:  # no such call, not permitted, not on this system
         return f"not available: {error}"
     return ACTIVE
-
-
-def _check(libc: ctypes.CDLL, result: int) -> None:
-    del libc
-    if result:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _set_limits(cpu_s: int, memory_bytes: int) -> None:
@@ -79,13 +71,13 @@ def _set_limits(cpu_s: int, memory_bytes: int) -> None:
         raise OSError(f"cannot set {', '.join(failed)}")
 
 
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
+def _drop_capabilities() -> None:
     header = struct.pack("Ii", _CAPABILITIES_V3, 0)
-    _check(libc, libc.capset(header, struct.pack("6I", *[0] * 6)))
+    checked(LIBC.capset(header, struct.pack("6I", *[0] * 6)))
 
 
-def _die_with(libc: ctypes.CDLL, parent: int) -> None:
-    _check(libc, libc.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0))
+def _die_with(parent: int) -> None:
+    checked(LIBC.prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:  # it died in the meantime
         os._exit(1)
 

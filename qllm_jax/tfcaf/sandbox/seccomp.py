@@ -5,6 +5,8 @@ import os
 import platform
 import struct
 
+from qllm_jax.tfcaf.sandbox.libc import LIBC, checked
+
 # Numbers of system calls: linux/arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 _REFUSED = {
     "x86_64": """
@@ -40,15 +42,14 @@ class _Program(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def enter(libc: ctypes.CDLL) -> None:
+def enter() -> None:
     """Filter this thread and all that it will start. OSError where the kernel or the machine has no such filter."""
     machine = platform.machine()
     if machine not in _ARCH:
         raise OSError(f"no table of system calls for {machine}")
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in _instructions(machine))
     program = _Program(len(code) // 8, code)
-    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    checked(LIBC.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0))
 
 
 def _instructions(machine: str) -> list[tuple[int, int, int, int]]:
