@@ -36,9 +36,8 @@ def operations(program: Any, file: str = "", line: int | None = None) -> Iterato
     for equation in getattr(program, "jaxpr", program).eqns:
         at = line or line_of(equation, file)
         yield Operation(equation, at)
-        called = inner(equation)
-        for program in equation.params.get("branches", ()) if called is None else (called,):
-            yield from operations(program, file, at)
+        for called in _inner_programs(equation):
+            yield from operations(called, file, at)
 
 
 def digest(program: Any) -> str:
@@ -55,9 +54,14 @@ def constants(program: Any) -> Iterator[Any]:
     """Yield the arrays that are built into a closed program, those of inner programs included."""
     yield from getattr(program, "consts", ())
     for equation in getattr(program, "jaxpr", program).eqns:
-        called = inner(equation)
-        for each in equation.params.get("branches", ()) if called is None else (called,):
-            yield from constants(each)
+        for called in _inner_programs(equation):
+            yield from constants(called)
+
+
+def _inner_programs(equation: Any) -> Sequence[Any]:
+    """Return the program that an operation calls, or those of its branches."""
+    called = inner(equation)
+    return equation.params.get("branches", ()) if called is None else (called,)
 
 
 def line_of(equation: Any, file: str) -> int | None:

@@ -117,7 +117,7 @@ def takes_two(function) -> bool:
 def test_probes_stay_in_the_ranges_of_fields():
     found = rollouts.from_config({"name": "lbf"})
     boxes = {name: probes.box(f.low, f.high, found.seen[name]) for name, f in found.spec.fields.items()}
-    states, kinds = probes.states(boxes, found.seen)
+    states, kinds = probes.states(boxes, found.seen, {}, ())
     more, more_kinds = probes.spikes(boxes)
     for tried, of in ((states, kinds), (more, more_kinds)):
         for name, field in found.spec.fields.items():
@@ -130,7 +130,7 @@ def test_probes_stay_in_the_ranges_of_fields():
 def test_probes_hold_what_breaks_functions():
     found = rollouts.from_config({"name": "mpe_spread", "n_agents": 3})
     boxes = {name: probes.box(f.low, f.high, found.seen[name]) for name, f in found.spec.fields.items()}
-    states, kinds = probes.states(boxes, found.seen)
+    states, kinds = probes.states(boxes, found.seen, {}, ())
     pos, goal = states["agent_pos"], states["landmark_pos"]
     assert (pos == 0).all((1, 2)).any()
     assert (pos[:, 0] == pos[:, 1]).all(-1).any()

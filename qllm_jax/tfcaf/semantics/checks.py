@@ -68,19 +68,17 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     enter("L6", "searching for states that break it")
     tried = _search(checked, tried)
     enter("L6", "running it as training compiles it")
-    n_seen = _n_seen(task)
-    reached = n_seen + len(task.phrases)
-    tried, more = _as_in_training(checked, tried, reached)
+    tried, more = _as_in_training(checked, tried, task.n_reached)
     enter("L6", "checking indices and weights")
     hidden.verify(checked, spec, attempt, tried.states, tried.kinds)
     _verify_sizes(checked, task, tried)
     enter("L6", "tracing it for other numbers of agents")
     works, slow = _other_sizes(checked, task)
-    seen = {name: values[:n_seen] for name, values in tried.states.items()}
     searched = tried.kinds.count(SEARCHED)
-    counts = {"states": len(tried.kinds), "rollout_states": n_seen, "searched_states": searched}
+    counts = {"states": len(tried.kinds), "rollout_states": task.n_seen, "searched_states": searched}
     of_kind = report.report if task.kind == "value" else sizes_of_rewards.report_of
-    reported = seen if task.kind != "reward" else {name: x[:reached] for name, x in tried.states.items()}
+    rows = task.n_reached if task.kind == "reward" else task.n_seen
+    reported = {name: values[:rows] for name, values in tried.states.items()}
     found: dict[str, Any] = sizes | counts | of_kind(checked, spec, attempt, reported, tried.outcome)
     found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
     return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
@@ -91,20 +89,14 @@ def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
     return steps.boxes(found, task.spec.n_actions, task.reached_fields) if checked.signature == "reward" else found
 
 
-def _n_seen(task: Task) -> int:
-    """Return the number of states, or steps, of rollouts."""
-    return len(next(iter(task.seen.values()), task.seen_state))
-
-
 def _verify_sizes(checked: Checked, task: Task, tried: Tried) -> None:
-    n_seen = _n_seen(task)
-    reached = n_seen + len(task.phrases)
+    reached = task.n_reached
     if checked.signature == "reward":
         sizes_of_rewards.verify_credit(checked, task.spec, tried.states, tried.outcome, reached)
     elif checked.signature == "task":
         sizes_of_rewards.verify_tasks(checked, tried.outcome, tried.kinds)
     else:
-        rows = sizes_of_weights.Rows(n_seen, reached, probes.are_reached(tried.states, reached))
+        rows = sizes_of_weights.Rows(task.n_seen, reached, probes.are_reached(tried.states, reached))
         sizes_of_weights.verify(checked, tried.outcome, tried.kinds, rows)
 
 

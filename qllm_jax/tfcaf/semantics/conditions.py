@@ -23,11 +23,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
 from qllm_jax.tfcaf.semantics import intervals, search
+from qllm_jax.tfcaf.semantics.compiling import SEARCH, SIMPLIFIED, run_once
 from qllm_jax.tfcaf.semantics.intervals import Interval
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Trial
 
-SIMPLIFIED: Any = {"xla_disable_hlo_passes": ""}
 ROWS = 6  # states on which a condition is forced
 STARTS, STEPS = 6, 40  # of the search for a state
 MARGIN = 1e-4  # how far beyond the end of a comparison the search goes
@@ -99,9 +99,8 @@ def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
     flat, low, high = search.flat(trial, states)
     starts = np.unique(np.linspace(0, len(flat) - 1, STARTS).astype(int))
     pairs = [(row, k) for k in range(len(dangers)) for row in starts]
-    descend = jax.jit(jax.vmap(lambda x, k: _descend(trial, dangers, x, k, low, high)))
     x, k = jnp.asarray(flat[[row for row, _ in pairs]]), jnp.asarray([k for _, k in pairs])
-    found = np.asarray(descend.lower(x, k).compile(search.QUICK)(x, k))
+    found = run_once(lambda x, k: _descend(trial, dangers, x, k, low, high), x, k, options=SEARCH)
     return search.unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
 
 
@@ -208,9 +207,7 @@ def _finite(trial: Trial, positions: set[int], inputs: list[np.ndarray], which: 
         scale = jnp.float32(weights.size)  # as training multiplies them, unless it is told otherwise
         return jnp.isfinite(scale * weights).all() & jnp.isfinite(scale * bias)
 
-    program = jax.jit(jax.vmap(one))
-    given = (inputs, jnp.asarray(which), jnp.asarray(values, jnp.float32))
-    return np.asarray(program.lower(*given).compile(SIMPLIFIED)(*given))
+    return run_once(one, inputs, jnp.asarray(which), jnp.asarray(values, jnp.float32), options=SIMPLIFIED)
 
 
 def _descend(

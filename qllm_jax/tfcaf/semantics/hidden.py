@@ -5,6 +5,7 @@ outcome. A wrong value that it masks does no harm.
 """
 
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import jax
@@ -24,12 +25,14 @@ from qllm_jax.tfcaf.verdict import TfcafError
 
 POISONS = (1_000_003, 0)  # in place of whole numbers and truth values; floats become nan
 _INDEXED = frozenset({"gather", "dynamic_slice", "dynamic_update_slice"})
+# Operations of whole numbers whose result may not fit.
+_GROWS = frozenset("add cumprod cumsum dot_general integer_pow mul pow reduce_prod reduce_sum sub".split())  # noqa: SIM905
 
 
 def verify(checked: Checked, spec: Spec, trial: Trial, states: States, kinds: list[str]) -> None:
     """Raise `TfcafError` if an index out of range or a whole number over 0 changes the outcome on a state (P, ...)."""
     names = {operation.equation.primitive.name for operation in operations(trial.program)}
-    if names & _INDEXED or any(name.startswith("scatter") for name in names) or b"one_hot" in _words(checked.code):
+    if names & _INDEXED or any(name.startswith("scatter") for name in names) or "one_hot" in _words(checked.code):
         more, more_kinds = probes.spikes(trial.boxes)
         joined = {name: np.concatenate([states[name], more[name]]) for name in states}
         _verify_indices(checked, spec, joined, kinds + more_kinds)
@@ -132,17 +135,14 @@ def _risky(trial: Trial) -> set[int]:
 
 def _is_risky(equation: Any) -> bool:
     """True for an operation of whole numbers that can be wrong: a division, or one whose result may not fit."""
-    name, out = equation.primitive.name, equation.outvars[0].aval if equation.outvars else None
-    if out is None or not jnp.issubdtype(getattr(out, "dtype", jnp.bool_), jnp.integer):
+    name, out = equation.primitive.name, equation.outvars[0].aval
+    if not jnp.issubdtype(out.dtype, jnp.integer):
         return False
     if name == "convert_element_type":
         given = equation.invars[0].aval.dtype
         narrows = jnp.issubdtype(given, jnp.integer) and not jnp.can_cast(given, out.dtype)
         return bool(jnp.issubdtype(given, jnp.floating) or narrows)
-    return name in ("div", "rem", *_GROWS)
-
-
-_GROWS = ("add", "cumprod", "cumsum", "dot_general", "integer_pow", "mul", "pow", "reduce_prod", "reduce_sum", "sub")
+    return name in _GROWS or _divides_whole(equation)
 
 
 def _wrong(equation: Any, operands: list, shape: tuple[int, ...]) -> jax.Array:
@@ -161,10 +161,9 @@ def _wrong(equation: Any, operands: list, shape: tuple[int, ...]) -> jax.Array:
     return ~((exact >= float(bounds.min)) & (exact <= float(bounds.max)))  # True of nan too
 
 
-def _words(code: Any) -> bytes:
+def _words(code: CodeType) -> set[str]:
     """Return the names that compiled code reads, those of its functions included."""
-    inner = [each for each in code.co_consts if hasattr(each, "co_names")]
-    return b" ".join([" ".join(code.co_names).encode(), *map(_words, inner)])
+    return set(code.co_names).union(*(_words(each) for each in code.co_consts if isinstance(each, CodeType)))
 
 
 def _changes(plain: list[jax.Array], poisoned: list[list[jax.Array]]) -> jax.Array:

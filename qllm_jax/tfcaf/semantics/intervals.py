@@ -28,22 +28,18 @@ _KEPT = frozenset(
 
 def can_be_singular(program: Any, boxes: dict[str, Box], guards: Sequence[Guard]) -> list[bool]:
     """True for each guard whose singular value is not known to stay away from 0 in the usual ranges."""
-    found = _walked(program, boxes)
+    found = of_operations(program, boxes)
     return [_may_be_zero(guard.name, found[guard.position][0]) for guard in guards]
 
 
 def of_operations(program: Any, boxes: dict[str, Box]) -> list[tuple[list[Interval], Interval]]:
     """Return the intervals of each operation's operands and exact outcome, in order: whole numbers may not hold it."""
-    return [ranges for _, ranges in sorted(_walked(program, boxes).items())]
-
-
-def _walked(program: Any, boxes: dict[str, Box]) -> dict[int, tuple[list[Interval], Interval]]:
-    """Return operands and outcome of each operation, by position."""
-    found: dict[int, tuple[list[Interval], Interval]] = {}
+    found: list[tuple[list[Interval], Interval]] = []
 
     def step(position: int, equation: Any, operands: list[Interval], outermost: Any) -> list[Interval]:
-        del outermost
-        found[position] = operands, (outcome := _interval(equation, operands))
+        del position, outermost
+        outcome = _interval(equation, operands)
+        found.append((operands, outcome))
         # Each output of a sort permutes one operand: the places that jnp.argsort gives, not the numbers that it sorts.
         return operands if equation.primitive.name == "sort" else [outcome] * len(equation.outvars)
 

@@ -61,9 +61,7 @@ def _box(low: np.ndarray, high: np.ndarray, whole: np.ndarray, seen: np.ndarray)
     return Box(np.maximum(low, -LARGE).astype(np.float32), np.minimum(high, LARGE).astype(np.float32), whole, near)
 
 
-def states(
-    boxes: dict[str, Box], seen: States, notable: States | None = None, phrases: Sequence[str] = ()
-) -> tuple[States, list[str]]:
+def states(boxes: dict[str, Box], seen: States, notable: States, phrases: Sequence[str]) -> tuple[States, list[str]]:
     """Return all probe states (P, ...) and, for each, a phrase that follows "on a state".
 
     States of rollouts come first, then those that good play reaches, which have their own phrases.
@@ -71,9 +69,7 @@ def states(
     draw = np.random.default_rng(0)
     n_seen = len(next(iter(seen.values())))
     made = [({name: values[i] for name, values in seen.items()}, "of a rollout") for i in range(n_seen)]
-    made += [
-        ({name: values[i] for name, values in (notable or {}).items()}, phrase) for i, phrase in enumerate(phrases)
-    ]
+    made += [({name: values[i] for name, values in notable.items()}, phrase) for i, phrase in enumerate(phrases)]
     made += [
         ({name: boxes[name].fit(values) for name, values in state.items()}, kind)
         for state, kind in _corners(boxes, seen, draw)

@@ -15,6 +15,7 @@ from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD
 from qllm_jax.tfcaf.semantics import steps
+from qllm_jax.tfcaf.semantics.compiling import run_once
 from qllm_jax.tfcaf.semantics.steps import random_step
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.static.vocabulary import Kind
@@ -23,9 +24,6 @@ KEPT, KEPT_PER_AGENT = 48, 12  # states, at least: an agent whose turn is one of
 KEPT_OF_EPISODE = 4  # of them on average: states of one episode are alike
 NOTABLE = 3  # of each state that good play reaches
 OTHER_SIZES = (2, 3, 6, 25)
-
-# It runs once: compiling it well takes longer than running it badly.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def from_config(env: Mapping[str, Any], kind: Kind = "value") -> Task:
@@ -75,8 +73,7 @@ def _make(name: str, options_json: str, source: str, kind: Kind) -> Task:
             others[n] = other
     if kind == "reward":
         played, nothing = steps.of_play(env), np.zeros((0, env.spec.state_dim), np.float32)
-        notable = played.notable if played.phrases else {}
-        return Task(env.spec, played.seen, nothing, nothing, others, notable, nothing, played.phrases, kind)
+        return Task(env.spec, played.seen, nothing, nothing, others, played.notable, nothing, played.phrases, kind)
     fields, state, reached = _rollouts(env)
     notable, flat, phrases = _notable(env)
     seen = {key: fields[key] for key in env.spec.fields}
@@ -96,7 +93,7 @@ def _notable(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ..
         return jax.tree.map(lambda *rows: jnp.stack(rows), *[(view.fields, view.state) for view in seen])
 
     keys = jax.random.split(jax.random.key(1), NOTABLE)
-    fields, state = jax.tree.map(np.asarray, jax.jit(jax.vmap(views)).lower(keys).compile(_QUICK)(keys))
+    fields, state = run_once(views, keys)
     rows = np.unique(state.reshape(NOTABLE * len(phrases), -1), axis=0, return_index=True)[1]  # some know no chance
     rows = np.sort(rows)
     joined = lambda x: x.reshape(NOTABLE * len(phrases), *x.shape[2:])[rows].astype(np.float32)  # fields may be empty
@@ -118,8 +115,7 @@ def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
 
     n_kept = max(KEPT, KEPT_PER_AGENT * env.spec.n_agents)
     keys = jax.random.split(jax.random.key(0), n_kept // KEPT_OF_EPISODE)
-    program = jax.jit(jax.vmap(episode)).lower(keys).compile(_QUICK)
-    fields, state, alive = jax.tree.map(np.asarray, program(keys))
+    fields, state, alive = run_once(episode, keys)
     visited = np.argwhere(alive)  # (visited, 2): episode, step
     rows, steps = visited[np.linspace(0, len(visited) - 1, n_kept).astype(int)].T
     kept = jax.tree.map(lambda x: x[rows, steps].astype(np.float32), (fields, state))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from qllm_jax.tfcaf.jaxprs import bind, walk
 from qllm_jax.tfcaf.semantics import intervals
+from qllm_jax.tfcaf.semantics.compiling import SEARCH, run_once
 from qllm_jax.tfcaf.semantics.guards import Guard, singular_values
 from qllm_jax.tfcaf.semantics.probes import Box, States, are_usual
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial, gradients_finite
@@ -27,14 +28,6 @@ FACTORS = (1.0, 2.0)  # of Newton's step: 2 is right where the value is a square
 GRIDS = (2.0**10, 2.0**4)  # ends are rounded to these, too: rounding errors keep equal things apart by 1e-8
 MAX_GUARDS = 32  # those that came nearest to 0 on the states that were tried; a program with more gets a note
 NEAR = 0.1  # of the largest value of a guard: one that never came nearer to 0 needs no note
-# The process of a candidate runs without XLA's simplifier (see sandbox/process.py). Without it, XLA:CPU (jaxlib
-# 0.10.2) gives programs for some loops with gradients that die now and then of SIGSEGV. A search may simplify, and
-# takes longer to compile than to run: its ends are tried.
-QUICK: Any = {
-    "xla_disable_hlo_passes": "",
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
 TINY = 1e-4  # entries of states that are smaller count as 0
 
 
@@ -57,9 +50,8 @@ def ends(trial: Trial, states: States, outcome: Outcome) -> States:
         for row in _spread(_nearest(outcome.singular[k]))
         for factor in FACTORS
     ]
-    descend = jax.jit(jax.vmap(lambda x, k, f: _descend(trial, chosen, x, k, f, low, high)))
     columns = [jnp.array(np.array(column)) for column in zip(*starts, strict=True)]
-    found = np.asarray(descend.lower(*columns).compile(QUICK)(*columns))
+    found = run_once(lambda x, k, f: _descend(trial, chosen, x, k, f, low, high), *columns, options=SEARCH)
     # A choice between 0 and more by `x > 0` means 0, and not 1e-15, where the slope is inf: no state has that.
     found = np.where(np.abs(found) < TINY, 0.0, found)
     found = np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)])
@@ -130,22 +122,16 @@ def flatten(boxes: dict[str, Box], states: States) -> np.ndarray:
 
 def unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
     """Return rows (P, D) as states in their ranges."""
-    states, start = {}, 0
-    for name in sorted(boxes):
-        shape = boxes[name].low.shape
-        size = int(np.prod(shape))
-        states[name] = boxes[name].fit(flat[:, start : start + size].reshape(len(flat), *shape))
-        start += size
-    return states
+    return {name: boxes[name].fit(part) for name, part in zip(sorted(boxes), split(boxes, flat), strict=True)}
 
 
-def split(boxes: dict[str, Box], x: Float[Array, " entries"]) -> list[jax.Array]:
-    """Return one row (D,) as the arrays that a program takes."""
+def split(boxes: dict[str, Box], rows: Any) -> list[Any]:
+    """Return rows (..., D) as the arrays (..., *shape) that a program takes."""
     parts, start = [], 0
     for name in sorted(boxes):
-        size = int(np.prod(boxes[name].low.shape))
-        parts.append(x[start : start + size].reshape(boxes[name].low.shape))
-        start += size
+        low = boxes[name].low
+        parts.append(rows[..., start : start + low.size].reshape(*rows.shape[:-1], *low.shape))
+        start += low.size
     return parts
 
 

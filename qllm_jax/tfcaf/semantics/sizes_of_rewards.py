@@ -36,10 +36,8 @@ def verify_credit(checked: Checked, spec: Spec, states: States, outcome: Outcome
         return
     sizes = np.abs(given).sum((1, 2))
     if (nothing := paid & (sizes <= NOTHING * max(np.abs(given).max(), NOTHING))).any():
-        problem = (
-            f"no agent gets credit in {nothing.sum()} of {paid.sum()} steps in which the team is paid, as when it "
-        )
-        problem += f"is paid {reward[nothing][0]:.3g}"
+        problem = f"no agent gets credit in {nothing.sum()} of {paid.sum()} steps in which the team is paid, as when "
+        problem += f"it is paid {reward[nothing][0]:.3g}"
         hint = "where the team's reward is not 0, give credit to the agents that brought it about"
         raise TfcafError("ZEROCREDIT", checked.end, problem, hint)
     if given.shape[-1] == 1:  # factors get their size from the network that reads them
@@ -67,16 +65,17 @@ def verify_tasks(checked: Checked, outcome: Outcome, kinds: list[str]) -> None:
 
 def report_of(checked: Checked, spec: Spec, trial: Trial, seen: States, outcome: Outcome) -> dict[str, Any]:
     """Return statistics over the steps or states of play `seen` (if there are none, over all tried), and notes."""
-    rows = len(next(iter(seen.values()))) or len(outcome.weights)
+    n_seen = len(next(iter(seen.values())))
+    rows = n_seen or len(outcome.weights)
     given = outcome.weights[:rows]
-    alike = report.treats_alike(spec, trial, seen, given) if rows == len(next(iter(seen.values()))) else None
+    alike = report.treats_alike(spec, trial, seen, given) if n_seen else None
     found: dict[str, Any] = {"signature": checked.signature}
     if checked.signature == "task":
         used = np.bincount(given.astype(int).ravel(), minlength=checked.tasks)
         found |= {"tasks": checked.tasks, "task_shares": [report.number(share) for share in used / used.sum()]}
         notes = ["all agents have one task in all states of rollouts"] if (used > 0).sum() < 2 else []
     else:
-        reward = seen[REWARD] if rows == len(seen[REWARD]) else np.zeros(rows, np.float32)
+        reward = seen[REWARD] if n_seen else np.zeros(rows, np.float32)
         statistics, notes = _statistics(given.reshape(rows, spec.n_agents, -1), reward)
         found |= {"credit": statistics}
     if alike is False:

@@ -13,15 +13,13 @@ from jaxtyping import Bool
 
 from qllm_envs.core import Env, EnvState, View
 from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD, step_inputs
+from qllm_jax.tfcaf.semantics.compiling import run_once
 from qllm_jax.tfcaf.semantics.probes import Box, States, box
 
 EPISODES, LONGEST = 24, 100  # from the start, and the steps of them that are played
 CONTINUATIONS, SHORT = 512, 8  # of each state that good play reaches, and their steps
 KEPT, PAID, UNPAID = 48, 48, 24  # steps of episodes; steps that pay the team, of both; others of continuations
 PAYS, GOES_ON = "of a step that pays the team", "of a step of good play"
-
-# It runs once: compiling it well takes longer than running it badly.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Steps(NamedTuple):
@@ -99,8 +97,7 @@ def _played(env: Env, starts: Callable[[Env, jax.Array], EnvState], n_keys: int,
         return jax.vmap(lambda state, key: _walk(env, length, state, key))(states, walks)
 
     keys = jax.random.split(jax.random.key(0), n_keys)
-    program = jax.jit(jax.vmap(from_key)).lower(keys).compile(_QUICK)
-    inputs, alive = jax.tree.map(np.asarray, program(keys))
+    inputs, alive = run_once(from_key, keys)
     return {name: values[alive].astype(np.float32) for name, values in inputs.items()}
 
 

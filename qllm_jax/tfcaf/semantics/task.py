@@ -27,6 +27,16 @@ class Task(NamedTuple):
     kind: Kind = "value"  # of the functions that are tried
 
     @property
+    def n_seen(self) -> int:
+        """Number of states, or steps, of rollouts."""
+        return len(next(iter(self.seen.values()), self.seen_state))
+
+    @property
+    def n_reached(self) -> int:
+        """Number of these and of the states, or steps, that good play reaches."""
+        return self.n_seen + len(self.phrases)
+
+    @property
     def reached_fields(self) -> States:
         """Fields (R + M, ...) of the states of rollouts, and then of those that good play reaches."""
         if not self.phrases:
