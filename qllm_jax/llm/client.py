@@ -51,9 +51,9 @@ def ask(client: Client, request: Request) -> Reply:
     A transient failure is retried, up to `llm.retries` times; each retry counts as a call. `RefusedRequestError` is
     raised for a request that the server refuses for what is in it.
     """
-    problem = ""
     if stored := transcripts.find_reply(client.transcript, request.id):
         return stored
+    problem = ""
     for retry in range(client.llm.retries + 1):
         _check_budget(client)
         began = time.monotonic()

@@ -16,6 +16,7 @@ MAX_REDIRECTS = 3
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _KEY_LOG = "SSLKEYLOGFILE"
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+_PROXY_VARIABLES = (*_PROXIES, *map(str.lower, _PROXIES))
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _SLOW_CODECS = ("punycode", "idna")  # of quadratic time
 
@@ -39,7 +40,7 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
 
 def make(timeout: openai.Timeout | None = None) -> BoundedClient:
     """Make a client. Raise `UserError` for a proxy or certificates of the environment that cannot be used."""
-    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
+    for name in _PROXY_VARIABLES:
         if (proxy := os.environ.get(name)) and not proxy.strip():
             raise UserError(f"{name} is blank: set it to a proxy, or unset it")
     try:
@@ -95,7 +96,7 @@ def _environment(error: Exception) -> str:
     for name in _CERTIFICATES:
         if isinstance(error, OSError) and (path := os.environ.get(name)):
             return f"{name}={path!r} holds no certificates: correct it or unset it ({brief(str(error))})"
-    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
+    for name in _PROXY_VARIABLES:
         scheme = os.environ.get(name, "").partition("://")[0]
         if "://" in os.environ.get(name, "") and scheme not in _SCHEMES:
             return f"{name}={scheme}://... is no proxy that can be used: choose from {', '.join(_SCHEMES)}, or unset it"

@@ -7,7 +7,6 @@ this machine worked), `resume` (limits that changed), and in the transcript of a
 question).
 """
 
-import hashlib
 import json
 import math
 import time
@@ -23,6 +22,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.files import JsonLines
 from qllm_jax.llm import replies
 from qllm_jax.llm.types import Reply, Request, Usage
+from qllm_jax.tfcaf.verdict import sha256
 
 NAME = "transcript.jsonl"
 _REPLY = TypeAdapter(Reply, config=ConfigDict(strict=True))
@@ -136,5 +136,4 @@ def _reply(record: dict[str, Any]) -> Reply:
 def digest(request: Request, model: str, parameters: dict[str, Any]) -> str:
     """SHA-256 of a request, its model and its parameters. Two samples of one prompt differ by the request's ID."""
     asked = [model, parameters, list(request.id), request.system, request.user]
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False))
