@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from qllm_jax.generation.attempts import Verify, examine
-from qllm_jax.generation.prompts import Prompts, render
+from qllm_jax.generation.prompts import Prompts
 from qllm_jax.generation.types import INCUMBENT, Attempt, Candidate, Choice, RequestId
 from qllm_jax.llm.client import Client, ask
 from qllm_jax.llm.types import RefusedRequestError, Request, WaitingError
@@ -25,18 +25,15 @@ class Coder(NamedTuple):
     judge: Callable[[Attempt], Attempt] | None = None  # marks near-duplicates among functions that passed
 
 
-def first_assignment(prompts: Prompts) -> str:
-    """Message to the coder while no candidate has been chosen."""
-    return render(prompts.messages["coder_first"], "coder_first")
-
-
-def next_assignment(prompts: Prompts, choice: Choice, n_duplicates: int = 0) -> str:
-    """Message to the coder after a round: the chosen function, the evaluator's advice, and near-duplicates if any."""
-    given = {"reference": choice.candidate.source.strip(), "advice": choice.advice or "nothing."}
-    text = render(prompts.messages["coder_next"], "coder_next", **given)
+def make_assignment(prompts: Prompts, choice: Choice | None, n_duplicates: int) -> str:
+    """Return the message to the coder: after a choice, with its function, the evaluator's advice and any duplicates."""
+    if choice is None:
+        return prompts.message("coder_first")
+    reference, advice = choice.candidate.source.strip(), choice.advice or "nothing."
+    text = prompts.message("coder_next", reference=reference, advice=advice)
     if not n_duplicates:
         return text
-    return f"{text}\n\n{render(prompts.messages['coder_duplicates'], 'coder_duplicates', number=str(n_duplicates))}"
+    return f"{text}\n\n{prompts.message('coder_duplicates', number=str(n_duplicates))}"
 
 
 def write_candidates(coder: Coder, round_: int, k: int, assignment: str) -> tuple[Candidate, ...]:
@@ -76,8 +73,8 @@ def _rewrite(coder: Coder, round_: int, choice: Choice, refused: Attempt) -> Att
     """Last attempt of the coder at the chosen function with IGM on; `refused` itself if no repair is allowed."""
     candidate = choice.candidate
     is_new = candidate.round == round_
-    given = {"reference": candidate.source.strip(), "igm_reason": choice.igm_reason or "it was not said."}
-    assignment = render(coder.prompts.messages["coder_gate"], "coder_gate", **given)
+    reference, igm_reason = candidate.source.strip(), choice.igm_reason or "it was not said."
+    assignment = coder.prompts.message("coder_gate", reference=reference, igm_reason=igm_reason)
     first = candidate.last.id.attempt + 1 if is_new else 1
     number = candidate.number if is_new else INCUMBENT
     ids = [RequestId(round_, "coder", number, attempt) for attempt in range(first, first + coder.repairs)]
@@ -114,8 +111,6 @@ def _attempt(
 def _repair(prompts: Prompts, assignment: str, refused: Attempt) -> str:
     text = refused.reply.text if refused.source is None else refused.source
     if refused.verdict.ok and refused.like is not None:
-        given = {"assignment": assignment, "source": text.strip(), "why": refused.like.why}
-        return render(prompts.messages["coder_duplicate"], "coder_duplicate", **given)
-    feedback = refused.verdict.feedback()
-    given = {"assignment": assignment, "source": text[: 2 * MAX_BYTES].strip(), "feedback": feedback}
-    return render(prompts.messages["coder_repair"], "coder_repair", **given)
+        return prompts.message("coder_duplicate", assignment=assignment, source=text.strip(), why=refused.like.why)
+    source, feedback = text[: 2 * MAX_BYTES].strip(), refused.verdict.feedback()
+    return prompts.message("coder_repair", assignment=assignment, source=source, feedback=feedback)

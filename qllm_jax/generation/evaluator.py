@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qllm_jax.generation.measurements import measurements
-from qllm_jax.generation.prompts import Prompts, fenced, render
+from qllm_jax.generation.prompts import Prompts, fenced
 from qllm_jax.generation.types import INCUMBENT, Candidate, Choice, Pool, RequestId, Select, Trials
 from qllm_jax.llm.client import Client, ask
 from qllm_jax.llm.replies import brief, last_object, no_object
@@ -30,15 +30,10 @@ def make(client: Client, prompts: Prompts, rounds: int, trials: Trials | None = 
     by = "the evaluator" + (", who saw short trainings" if trials else "")
 
     def select(pool: Pool) -> Choice:
-        if pool.incumbent is not None and not pool.new:
-            return Choice(pool.incumbent, "rule", "no new function of this round passed")
         shown = pool.by_number()
-        given = {
-            "round": str(pool.round),
-            "rounds": str(rounds),
-            "candidates": _candidates(shown, trials.lines(pool) if trials else {}),
-        }
-        question = user = render(prompts.messages["evaluator_choose"], "evaluator_choose", **given)
+        candidates = _candidates(shown, trials.lines(pool) if trials else {})
+        given = {"round": str(pool.round), "rounds": str(rounds), "candidates": candidates}
+        question = user = prompts.message("evaluator_choose", **given)
         problem = ""
         for attempt in range(ATTEMPTS):
             request = Request(RequestId(pool.round, "evaluator", 0, attempt), prompts.evaluator, user)
@@ -54,8 +49,8 @@ def make(client: Client, prompts: Prompts, rounds: int, trials: Trials | None = 
             if choice is not None:
                 return choice._replace(by=by)
             client.log(f"{request.id}: {problem}")
-            given = {"question": question, "answer": answer[:QUOTED_CHARS] or "nothing", "problem": problem}
-            user = render(prompts.messages["evaluator_again"], "evaluator_again", **given)
+            quoted = answer[:QUOTED_CHARS] or "nothing"
+            user = prompts.message("evaluator_again", question=question, answer=quoted, problem=problem)
         chosen = (trials.best if trials else by_rule)(pool)
         return chosen._replace(reason=f"{chosen.reason}, as the evaluator gave no usable answer ({problem})")
 
@@ -66,15 +61,11 @@ def by_rule(pool: Pool) -> Choice:
     """Choose without a model: the best of earlier rounds, or else the new candidate with the fewest repairs."""
     if pool.incumbent is not None:
         return Choice(pool.incumbent, "rule", "kept from an earlier round")
-    return _fewest_repairs(pool)
+    return newest(pool)
 
 
 def newest(pool: Pool) -> Choice:
-    """Choose without a model (`evaluator=off`): each round replaces the one before, if a candidate of it passed."""
-    return _fewest_repairs(pool) if pool.new else by_rule(pool)
-
-
-def _fewest_repairs(pool: Pool) -> Choice:
+    """Choose without a model (`evaluator=off`): the new candidate with the fewest repairs replaces the one before."""
     candidate = min(pool.new, key=lambda candidate: (len(candidate.attempts), candidate.number))
     return Choice(candidate, "rule", "the first of this round's functions with the fewest repairs")
 

@@ -98,13 +98,8 @@ def _bound(scope: ast.AST) -> set[str]:
 def outputs(source: str, task: Task) -> Outputs:
     """Return weights and bias on the probe states of a task that lie in the usual range of its fields."""
     found = from_source(source, "function", task.spec)
-    states = _states(task, found.signature == "paper")
-    if found.signature == "paper":
-        credit = jax.vmap(lambda state: found.credit({}, state))
-        weights, bias = jax.jit(credit)(states[STATE])
-    else:
-        credit = jax.vmap(lambda fields: found.credit(fields, jnp.zeros(0)))
-        weights, bias = jax.jit(credit)(states)
+    credit = lambda arrays: found.credit(arrays, arrays.get(STATE, jnp.zeros(0)))
+    weights, bias = jax.jit(jax.vmap(credit))(_states(task, found.signature == "paper"))
     return np.concatenate([weights, np.asarray(bias)[:, None]], -1)
 
 

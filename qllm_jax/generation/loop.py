@@ -21,14 +21,13 @@ def run(coder: Coder, select: Select, k: int, rounds: int, on_choice: Callable[[
     best: Choice | None = None
     n_duplicates = 0
     for round_ in range(1, rounds + 1):
-        assignment = coders.first_assignment(coder.prompts)
-        if best is not None:
-            assignment = coders.next_assignment(coder.prompts, best, n_duplicates)
+        assignment = coders.make_assignment(coder.prompts, best, n_duplicates)
         candidates = coders.write_candidates(coder, round_, k, assignment)
         n_duplicates = sum(candidate.last.like is not None for candidate in candidates)
         pool = make_pool(round_, best and best.candidate, candidates)
-        if pool.by_number():
+        if pool.new:
             best = _with_earlier_reason(select(pool), best)
+        if best is not None:
             try:
                 best = coders.set_igm(coder, round_, best)
             except (StoppedError, KeyboardInterrupt):  # the choice stands

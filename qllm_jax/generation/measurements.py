@@ -3,23 +3,23 @@
 Three digits of each number, and no times: the words are the same on every machine.
 """
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
 from qllm_jax.tfcaf.verdict import Verdict
 
 
 def measurements(verdict: Verdict) -> list[str]:
     """Return one sentence for each quantity that the gates measured over the states of random episodes."""
-    found = verdict.report.get("weights") or {}
-    sentences = {
-        "weights from {min:.3g} to {max:.3g}, their sum over agents {sum:.3g} on average": ("min", "max", "sum"),
-        "{negative_share:.0%} of the weights are negative": ("negative_share",),
-        "evenness {entropy:.3g} (1: all agents alike, 0: one agent has all)": ("entropy",),
-        "change with the state {sensitivity:.3g} (spread of a weight over states, relative to the mean weight)": (
-            "sensitivity",
-        ),
-        "bias from {bias_min:.3g} to {bias_max:.3g}": ("bias_min", "bias_max"),
-    }
-    lines = [text.format(**found) for text, keys in sentences.items() if all(key in found for key in keys)]
-    lines += _of_rewards(verdict)
+    of_weights = (
+        "weights from {min:.3g} to {max:.3g}, their sum over agents {sum:.3g} on average",
+        "{negative_share:.0%} of the weights are negative",
+        "evenness {entropy:.3g} (1: all agents alike, 0: one agent has all)",
+        "change with the state {sensitivity:.3g} (spread of a weight over states, relative to the mean weight)",
+        "bias from {bias_min:.3g} to {bias_max:.3g}",
+    )
+    lines = _filled(of_weights, verdict.report.get("weights") or {}) + _of_rewards(verdict)
     if sizes := verdict.report.get("traces_for_n_agents"):
         lines.append(f"its shapes also fit teams of {', '.join(map(str, sizes))} agents, which were not tried")
     return [*lines, *verdict.report.get("notes", ())] or ["nothing"]
@@ -29,15 +29,24 @@ def _of_rewards(verdict: Verdict) -> list[str]:
     """Return sentences on a function of reward credit, or on one of tasks."""
     found = verdict.report.get("credit") or {}
     what = f"{found['factors']} factors" if found.get("factors", 1) > 1 else "credit"
-    sentences = {
-        f"{what} from {{min:.3g}} to {{max:.3g}} in steps of play": ("min", "max"),
-        "{dense_share:.0%} of the steps in which the team is not paid give some agent credit": ("dense_share",),
+    of_credit = (
+        f"{what} from {{min:.3g}} to {{max:.3g}} in steps of play",
+        "{dense_share:.0%} of the steps in which the team is not paid give some agent credit",
         "in steps that pay the team {reward_where_paid:.3g} on average, all credit sums to {sum_where_paid:.3g}, "
-        "and the agent with most of it has {largest_share_where_paid:.0%}": ("sum_where_paid",),
-    }
-    lines = [text.format(**found) for text, keys in sentences.items() if all(key in found for key in keys)]
+        "and the agent with most of it has {largest_share_where_paid:.0%}",
+    )
+    lines = _filled(of_credit, found)
     if shares := verdict.report.get("task_shares"):
         lines.append(f"shares of the tasks, task 0 first: {', '.join(f'{share:.0%}' for share in shares)}")
+    return lines
+
+
+def _filled(templates: Sequence[str], found: Mapping[str, Any]) -> list[str]:
+    """Return the templates filled in, without those that name what was not measured."""
+    lines = []
+    for template in templates:
+        with suppress(KeyError):
+            lines.append(template.format(**found))
     return lines
 
 

@@ -40,6 +40,10 @@ class Prompts(NamedTuple):
     evaluator: str  # system message of the evaluator
     messages: dict[str, str]  # templates, by the names in `MESSAGES`
 
+    def message(self, name: str, **values: str) -> str:
+        """Return the message `name` with its placeholders replaced."""
+        return render(self.messages[name], name, **values)
+
     def sha256(self) -> str:
         """Return the SHA-256 of all texts."""
         return sha256(json.dumps(self._asdict(), sort_keys=True))
@@ -56,11 +60,10 @@ def build(
     spec = env.spec
     advice = f"\n\n{_hints(spec, name)}" if hints == "paper" else ""
     own = "" if KINDS[signature] == "value" else f"kind_{KINDS[signature]}/"
-    state = (
-        describe_fields(spec, 'state["{}"]')
-        if signature != "paper"
-        else flat_state.describe(spec, describe_fields(spec, "{}"))
-    )
+    if signature == "paper":
+        state = flat_state.describe(spec, describe_fields(spec, "{}"))
+    else:
+        state = describe_fields(spec, 'state["{}"]')
     task = describe_task(spec, name, state) + advice
     contract = _contract(spec, signature, factors)
     coder = fill(f"{own}coder", task=task, contract=contract)
@@ -131,7 +134,7 @@ def render(template: str, name: str, /, **values: str) -> str:
         allowed = ", ".join(f"{{{{{known}}}}}" for known in sorted(values)) or "none"
         raise UserError(f"prompts/{name}.md: the placeholder {{{{{key}}}}} {problem} (placeholders: {allowed})")
     template = _FENCED_VALUE.sub(lambda match: match[0].replace("```", _fence(values[match["key"]])), template)
-    return re.sub(r"\{\{(.*?)\}\}", lambda match: values[match.group(1)], template)
+    return re.sub(r"\{\{(.*?)\}\}", lambda match: values[match[1]], template)
 
 
 def fenced(source: str) -> str:

@@ -86,11 +86,11 @@ def train(plan: Plan, sources: Sequence[str], check: Callable[[], None]) -> Iter
     results = [Result([], []) for _ in sources]
     training = list(range(len(sources)))
     rungs = halving.rungs(plan.k, plan.steps, plan.halvings)
-    for i, rung in enumerate(rungs):
-        if i > 0:
-            before = training
-            training = [before[i] for i in halving.best([results[i].last for i in before], rung.size)]
-            yield from (Trained(i, results[i], random) for i in before if i not in training)
+    for rung in rungs:
+        if rung is not rungs[0]:
+            kept = [training[place] for place in halving.best([results[i].last for i in training], rung.size)]
+            yield from (Trained(i, results[i], random) for i in training if i not in kept)
+            training = kept
         for number, group in enumerate(groups):
             if not (members := [i for i in training if i in group.functions]):
                 continue

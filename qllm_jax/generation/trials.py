@@ -56,12 +56,7 @@ def make(client: Client, plan: Plan, trained_as: Callable[[Candidate], str] | No
             client.log(f"round {pool.round}, function {number}: {'; '.join(sentences)}")
         return texts
 
-    def best(pool: Pool) -> Choice:
-        if pool.incumbent is not None and not pool.new:
-            return Choice(pool.incumbent, "rule", "no new function of this round passed")
-        return _first(pool, find(pool).results)
-
-    return Trials(lines, best)
+    return Trials(lines, lambda pool: _first(pool, find(pool).results))
 
 
 def best_stored(transcript: Transcript, pool: Pool) -> Choice | None:

@@ -83,7 +83,7 @@ class Choice(NamedTuple):
     note: str = ""  # why the decision on the gate could not be kept
 
 
-# The rule that decides a round. Another rule is another function of this type.
+# The rule that decides a round in which some new function passed. Another rule is another function of this type.
 Select = Callable[[Pool], Choice]
 
 

@@ -202,10 +202,3 @@ def test_results_that_an_older_version_stored_are_found_and_choose_as_they_did(c
 def test_no_result_can_use_the_seed_of_the_trials():
     with pytest.raises(UserError, match="seed must be less than 4294967295"):
         config.load([f"seed={config.TRIAL_SEED}"])
-
-
-def test_where_no_new_function_passed_nothing_is_trained(client, monkeypatch):
-    trained = stub_train(monkeypatch)
-    best = trials.make(client[0], PLAN).best(Pool(2, candidate(1, EQUAL), ()))
-    assert best.reason == "no new function of this round passed"
-    assert trained == []
