@@ -5,17 +5,17 @@ import ast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tfcaf.candidates.replies import CODE, REPLIES
+from tfcaf.candidates.replies import CODE, REPLIES, extract
 
 from qllm_jax.tfcaf import TfcafError
 from qllm_jax.tfcaf.static import syntax
 from qllm_jax.tfcaf.static.check import check
-from qllm_jax.tfcaf.static.extract import extract, split_reasoning
+from qllm_jax.tfcaf.static.extract import split_reasoning
 from qllm_jax.tfcaf.verdict import Verdict
 
 
 @pytest.mark.parametrize(("reply", "code"), REPLIES.values(), ids=REPLIES.keys())
-def test_extraction(reply: object, code: str):
+def test_extraction(reply: str, code: str):
     found = extract(reply)
     if isinstance(found, Verdict):
         assert (found.code, found.layer, code) == ("EXTRACT", "L0", "EXTRACT")

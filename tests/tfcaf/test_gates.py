@@ -25,22 +25,21 @@ from tfcaf.warm import WarmGates
 import qllm_envs
 from qllm_jax.tfcaf import gates
 from qllm_jax.tfcaf.semantics import rollouts
-from qllm_jax.tfcaf.static.extract import extract
 from qllm_jax.tfcaf.verdict import CODES, Verdict, sha256
 
 ENV = {"name": "mpe_spread", "n_agents": 3, "time_limit_is_terminal": True}
 MAX_CPU_S = 5.0  # of the process of one candidate
 
 # name -> (source or reply, candidate with the expected verdict)
-REPLIES: dict[str, tuple[object, Candidate]] = {
+REPLIES: dict[str, tuple[str, Candidate]] = {
     f"reply_{name}": (reply, Candidate("", code)) for name, (reply, code) in replies.REPLIES.items()
 }
-STATIC: dict[str, tuple[object, Candidate]] = {
+STATIC: dict[str, tuple[str, Candidate]] = {
     name: (text, Candidate(text, "PARSE" if name in static.PARSE else "STATIC", line, says))
     for name, (text, line, says) in static.STATIC.items()
 }
 TABLES = (traced.BUDGETS, traced.MISTAKES, traced.OUTPUTS, numbers.OUT_OF_RANGE, numbers.DIVISIONS)
-TRACED: dict[str, tuple[object, Candidate]] = {
+TRACED: dict[str, tuple[str, Candidate]] = {
     f"g{name}": (candidate.text, candidate)
     for table in (*TABLES, numbers.GRADIENTS, numbers.GOOD)
     for name, candidate in table.items()
@@ -63,10 +62,9 @@ REPRESENTATIVE = (
 def verdict_on(name: str) -> Verdict:
     given, _ = CASES[name]
     if name.startswith("reply_"):
-        given = extract(given)
+        given = replies.extract(given)
         if isinstance(given, Verdict):
             return given
-    assert isinstance(given, str)
     return gates.verify(given, "mine.py", ENV, limits=gates.Limits(cpu_s=10))
 
 

@@ -4,8 +4,9 @@ import ast
 import json
 
 import pytest
+from tfcaf.candidates.replies import extract
 
-from qllm_jax.tfcaf.static.extract import extract, sources
+from qllm_jax.tfcaf.static.extract import sources
 from qllm_jax.tfcaf.verdict import Verdict
 
 HEAD = "import jax.numpy as jnp\n\n\n"

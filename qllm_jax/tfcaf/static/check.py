@@ -97,20 +97,18 @@ def _check_tasks(tree: ast.Module, scope: Scope) -> int:
 def _is_literal(node: ast.expr) -> bool:
     if isinstance(node, ast.Tuple):
         return all(map(_is_literal, node.elts))
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        node = node.operand
-    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
+    return rules.is_number(node)
 
 
 def _check_statements(tree: ast.Module, scope: Scope) -> None:
     for node in _in_order(tree):
-        if isinstance(node, ast.Expr) and not (isinstance(node.value, ast.Call) and _is_append(node.value.func)):
+        if isinstance(node, ast.Expr) and not _is_append(node.value):
             hint = "assign it, as in x = x.at[i].set(value), or leave the line out"
             raise rules.error(node, scope, "the result of this line is dropped", hint)
 
 
-def _is_append(func: ast.expr) -> bool:
-    return isinstance(func, ast.Attribute) and func.attr == "append"
+def _is_append(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append"
 
 
 def _check_recursion(scope: Scope) -> None:

@@ -41,22 +41,15 @@ _CODE_LINE = re.compile(
 _FORM = "reply with one fenced block that begins with ```python and holds the whole function"
 
 
-def extract(reply: Any, *, truncated: bool = False) -> str | Verdict:
-    """Return the source in a reply, or an EXTRACT verdict. Never raises.
+def sources(reply: str, *, truncated: bool = False) -> list[str] | Verdict:
+    """Return the sources in a reply, at most `MAX_SOURCES`, the likeliest one first, or an EXTRACT verdict.
 
-    `reply` is text, or a list of text parts as some providers give it, or None. `truncated`: the provider said that the
-    reply was cut off.
+    Never raises. `truncated`: the provider said that the reply was cut off.
     """
-    found = sources(reply, truncated=truncated)
-    return found if isinstance(found, Verdict) else found[0]
-
-
-def sources(reply: Any, *, truncated: bool = False) -> list[str] | Verdict:
-    """Return the sources in a reply, at most `MAX_SOURCES`, the likeliest one first, or an EXTRACT verdict."""
     try:
         found = _sources(reply, truncated)
     except TfcafError as error:
-        return refusal(error, "L0", reply if isinstance(reply, str) else "", {})
+        return refusal(error, "L0", reply, {})
     return [textwrap.dedent(text).strip("\n") + "\n" for text in found[:MAX_SOURCES]]
 
 
@@ -104,8 +97,8 @@ def _quoted(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _sources(reply: Any, truncated: bool) -> list[str]:
-    text = _text(reply)
+def _sources(reply: str, truncated: bool) -> list[str]:
+    text = reply.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")  # a byte-order mark
     if truncated:
         raise _error("the reply was cut off before its end", "write a shorter reply: the function and nothing else")
     if not text.strip():
@@ -153,15 +146,6 @@ def _rank(answer: str) -> list[str]:
 
 def _error(problem: str, hint: str) -> TfcafError:
     return TfcafError("EXTRACT", Location("reply", None), problem, hint)
-
-
-def _text(reply: Any) -> str:
-    """Return one text with \\n at line ends and without a byte-order mark."""
-    if isinstance(reply, list):
-        parts = [part.get("text") if isinstance(part, dict) else getattr(part, "text", part) for part in reply]
-        reply = "\n".join(part for part in parts if isinstance(part, str))
-    text = reply if isinstance(reply, str) else ""
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
 
 
 def _from_json(text: str, depth: int = 0) -> Iterator[str]:

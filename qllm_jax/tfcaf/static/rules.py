@@ -105,15 +105,20 @@ def _check_function(node: ast.FunctionDef, scope: Scope) -> None:
     if node.decorator_list:
         raise error(node.decorator_list[0], scope, f"`{node.name}` has a decorator", "leave it out")
     given = node.args
-    if not all(map(_is_number, given.defaults)) or any(given.kw_defaults):
+    if not all(map(is_number, given.defaults)) or any(given.kw_defaults):
         problem = f"`{node.name}` has default arguments that are no numbers"
         raise error(node, scope, problem, "pass every argument")
-    if given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs:
+    if _has_stars(given):
         raise error(node, scope, f"`{node.name}` has star arguments", "name the arguments one by one")
     _check_binding(node, node.name, scope, BUILTINS)
 
 
-def _is_number(node: ast.expr) -> bool:
+def _has_stars(arguments: ast.arguments) -> bool:
+    return bool(arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs)
+
+
+def is_number(node: ast.expr) -> bool:
+    """True for a number that is written out, with or without a minus."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node = node.operand
     return isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
@@ -123,8 +128,7 @@ def _check_lambda(node: ast.Lambda, scope: Scope) -> None:
     if not _is_taken(node, scope):
         what, hint = REFUSED[ast.Lambda]
         raise error(node, scope, f"{what} is not allowed", hint)
-    given = node.args
-    if given.defaults or given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs:
+    if node.args.defaults or _has_stars(node.args):
         raise error(node, scope, "a lambda has default or star arguments", "write a def")
 
 
