@@ -10,8 +10,25 @@ import numpy as np
 # Primitives that hold a program of their own, which is opened.
 CALLS = frozenset("closed_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit pjit".split())  # noqa: SIM905
 
-# (position among all operations, equation, operands, outermost call or the equation itself) -> outputs
-Step = Callable[[int, Any, list, Any], Sequence[Any]]
+
+class Visit(NamedTuple):
+    """An operation that `walk` comes to."""
+
+    position: int  # among all operations in order
+    equation: Any
+    outermost: Any  # the call that holds it, not itself in another, or the equation itself
+
+    @property
+    def name(self) -> str:
+        """Name of the primitive."""
+        return self.equation.primitive.name
+
+    def line(self, file: str) -> int | None:
+        """Return the line of `file` that made the operation, or None."""
+        return line_of(self.outermost, file)
+
+
+Step = Callable[[Visit, list], Sequence[Any]]  # (operation, operands) -> outputs
 
 
 class Operation(NamedTuple):
@@ -95,7 +112,7 @@ def walk(program: Any, inputs: Sequence[Any], step: Step, lift: Callable[[Any], 
                 outputs = run(called, operands, outermost)
             else:
                 position += 1
-                outputs = step(position, equation, operands, outermost)
+                outputs = step(Visit(position, equation, outermost), operands)
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 

@@ -34,10 +34,9 @@ def outside(function: Callable, draws: int = 200) -> list[str]:
     def run(x: jax.Array) -> list:
         outputs = []
 
-        def step(position, equation, operands, outermost):
-            del outermost
-            made = jaxprs.bind(equation, operands)
-            names[position:] = [equation.primitive.name]
+        def step(visit, operands):
+            made = jaxprs.bind(visit.equation, operands)
+            names[visit.position :] = [visit.name]
             outputs.append([jnp.stack([each.min(), each.max()]) for each in map(jnp.asarray, made)])
             return made
 

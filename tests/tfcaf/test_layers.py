@@ -183,11 +183,10 @@ def test_a_whole_number_that_wraps_is_wrong_in_every_operation(name: str):
     def wrong(number: int) -> bool:
         found = []
 
-        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-            del position, outermost
-            outputs = jaxprs.bind(equation, operands)
-            if equation.primitive.name == name and hidden._is_risky(equation):
-                found.append(bool(hidden._wrong(equation, operands, outputs[0].shape).any()))
+        def step(visit: jaxprs.Visit, operands: list) -> Any:
+            outputs = jaxprs.bind(visit.equation, operands)
+            if visit.name == name and hidden._is_risky(visit.equation):
+                found.append(bool(hidden._wrong(visit.equation, operands, outputs[0].shape).any()))
             return outputs
 
         jaxprs.walk(program, [jnp.full(3, number, jnp.int32)], step)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
+from qllm_jax.tfcaf.jaxprs import Visit, bind, walk
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 
@@ -62,10 +62,9 @@ def of_value(trial: Trial, state: States, file: str) -> Cause:
     def run(inputs: list[jax.Array]) -> jax.Array:
         flags = []
 
-        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-            del position
-            outputs = bind(equation, operands)
-            names.append((equation.primitive.name, line_of(outermost, file)))
+        def step(visit: Visit, operands: list) -> Sequence[Any]:
+            outputs = bind(visit.equation, operands)
+            names.append((visit.name, visit.line(file)))
             flags.append(_finite(operands) & ~_finite(outputs))
             return outputs
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
+from qllm_jax.tfcaf.jaxprs import Visit, bind, walk
 from qllm_jax.tfcaf.semantics import intervals, search
 from qllm_jax.tfcaf.semantics.compiling import SEARCH, SIMPLIFIED, run_once
 from qllm_jax.tfcaf.semantics.intervals import Interval
@@ -152,12 +152,12 @@ def _conditions(trial: Trial, file: str) -> list[Forced]:
     found: list[Forced] = []
     ranges = intervals.of_operations(trial.program, trial.boxes)
 
-    def step(position: int, equation: Any, kinds: Sequence[_Kind], outermost: Any) -> list[_Kind]:
-        name, varies = equation.primitive.name, any(kind.varies for kind in kinds)
+    def step(visit: Visit, kinds: Sequence[_Kind]) -> list[_Kind]:
+        equation, varies = visit.equation, any(kind.varies for kind in kinds)
         if varies and equation.outvars[0].aval.size:
-            at = line_of(outermost, file)
-            found.extend(Forced(position, at, name, value) for value in _values(equation, kinds, ranges[position]))
-        whole = name in _WHOLE or (name in _KEEPS_WHOLE and all(kind.whole for kind in kinds))
+            values = _values(equation, kinds, ranges[visit.position])
+            found.extend(Forced(visit.position, visit.line(file), visit.name, value) for value in values)
+        whole = visit.name in _WHOLE or (visit.name in _KEEPS_WHOLE and all(kind.whole for kind in kinds))
         return [_Kind(varies, whole)] * len(equation.outvars)
 
     inputs = [_Kind(True, bool(trial.boxes[name].whole.all())) for name in sorted(trial.boxes)]
@@ -196,12 +196,11 @@ def _outcomes(name: str, a: Interval, b: Interval) -> list[float]:
 
 def _finite(trial: Trial, positions: set[int], inputs: list[np.ndarray], which: Any, values: Any) -> np.ndarray:
     def one(inputs: list[jax.Array], which: Int[Array, ""], value: Float[Array, ""]) -> jax.Array:
-        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-            del outermost
-            outputs = bind(equation, operands)
-            if position not in positions:
+        def step(visit: Visit, operands: list) -> Sequence[Any]:
+            outputs = bind(visit.equation, operands)
+            if visit.position not in positions:
                 return outputs
-            return [jnp.where(which == position, value.astype(outputs[0].dtype), outputs[0])]
+            return [jnp.where(which == visit.position, value.astype(outputs[0].dtype), outputs[0])]
 
         weights, bias = walk(trial.program, inputs, step)
         scale = jnp.float32(weights.size)  # as training multiplies them, unless it is told otherwise
@@ -235,11 +234,10 @@ def _margins(trial: Trial, dangers: Sequence[Forced], inputs: list[jax.Array]) -
     """Return for each danger a number that is below 0 exactly where its comparison holds nowhere, or everywhere."""
     values: dict[int, tuple[str, jax.Array]] = {}
 
-    def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-        del outermost
-        if equation.primitive.name in _COMPARISONS:
-            values[position] = (equation.primitive.name, _difference(*operands))
-        return bind(equation, operands)
+    def step(visit: Visit, operands: list) -> Sequence[Any]:
+        if visit.name in _COMPARISONS:
+            values[visit.position] = (visit.name, _difference(*operands))
+        return bind(visit.equation, operands)
 
     walk(trial.program, inputs, step)
     return [_margin(*values[each.position], bool(each.value)) for each in dangers]

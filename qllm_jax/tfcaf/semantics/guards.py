@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qllm_jax.tfcaf.jaxprs import bind, line_of, walk
+from qllm_jax.tfcaf.jaxprs import Visit, bind, walk
 
 EXP_LIMIT = 88.0  # exp of more is inf in float32
 
@@ -62,12 +62,12 @@ def guards(program: Any, whole: Sequence[bool], file: str) -> list[Guard]:
     """Return all guards of `program` in order. `whole`: the inputs of the program that hold whole numbers."""
     found: list[Guard] = []
 
-    def step(position: int, equation: Any, kinds: Sequence[Kind], outermost: Any) -> list[Kind]:
-        if (kind := _watched(equation, kinds)).varies:
-            found.append(Guard(position, line_of(outermost, file), equation.primitive.name, kind))
+    def step(visit: Visit, kinds: Sequence[Kind]) -> list[Kind]:
+        if (kind := _watched(visit.equation, kinds)).varies:
+            found.append(Guard(visit.position, visit.line(file), visit.name, kind))
         joined = _join(kinds)
-        jumps = joined.jumps or (joined.varies and not _is_continuous(equation, kinds))
-        return [joined._replace(jumps=jumps)] * len(equation.outvars)
+        jumps = joined.jumps or (joined.varies and not _is_continuous(visit.equation, kinds))
+        return [joined._replace(jumps=jumps)] * len(visit.equation.outvars)
 
     walk(program, [Kind(True, False, is_whole) for is_whole in whole], step, lambda value: CONSTANT)
     return found
@@ -77,11 +77,10 @@ def singular_values(program: Any, found: Sequence[Guard], inputs: list[jax.Array
     """Return the singular value of each guard on one state."""
     wanted, values = {guard.position for guard in found}, []
 
-    def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-        del outermost
-        if position in wanted:
-            values.append(_SINGULAR[equation.primitive.name](*operands))
-        return bind(equation, operands)
+    def step(visit: Visit, operands: list) -> Sequence[Any]:
+        if visit.position in wanted:
+            values.append(_SINGULAR[visit.name](*operands))
+        return bind(visit.equation, operands)
 
     walk(program, inputs, step)
     return values

@@ -4,7 +4,7 @@ Both are found by poison: the wrong value is replaced by another, and the functi
 outcome. A wrong value that it masks does no harm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from qllm_envs.core import Spec
-from qllm_jax.tfcaf.jaxprs import bind, line_of, operations, walk
+from qllm_jax.tfcaf.jaxprs import Visit, bind, operations, walk
 from qllm_jax.tfcaf.loading import loader, signatures
 from qllm_jax.tfcaf.loading.indexing import Site, Watch
 from qllm_jax.tfcaf.semantics import intervals, probes
@@ -81,12 +81,12 @@ def _verify_whole(checked: Checked, trial: Trial, states: States, kinds: list[st
     def once(inputs: list[jax.Array], poison: int | None) -> tuple[list[jax.Array], list[jax.Array]]:
         faults: list[jax.Array] = []
 
-        def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-            outputs = bind(equation, operands)
-            if position in risky:
-                wrong = _wrong(equation, operands, outputs[0].shape)
+        def step(visit: Visit, operands: list) -> Sequence[Any]:
+            outputs = bind(visit.equation, operands)
+            if visit.position in risky:
+                wrong = _wrong(visit.equation, operands, outputs[0].shape)
                 faults.append(wrong.any())
-                found.append((line_of(outermost, checked.end.file), _divides_whole(equation)))
+                found.append((visit.line(checked.end.file), _divides_whole(visit.equation)))
                 outputs = outputs if poison is None else [jnp.where(wrong, poison, outputs[0]).astype(outputs[0].dtype)]
             return outputs
 
@@ -120,14 +120,15 @@ def _risky(trial: Trial) -> set[int]:
     """Return the positions of operations of whole numbers that may be wrong for all that their ranges tell."""
     exact, found = [outcome for _, outcome in intervals.of_operations(trial.program, trial.boxes)], set()
 
-    def step(position: int, equation: Any, operands: list, outermost: Any) -> list:
-        del operands, outermost
-        if _is_risky(equation):
-            bounds = jnp.iinfo(equation.outvars[0].aval.dtype)
-            fits = bounds.min <= exact[position][0] and exact[position][1] <= bounds.max
-            if _divides_whole(equation) or not fits:
-                found.add(position)
-        return [None] * len(equation.outvars)
+    def step(visit: Visit, operands: list) -> list:
+        del operands
+        if _is_risky(visit.equation):
+            bounds = jnp.iinfo(visit.equation.outvars[0].aval.dtype)
+            low, high = exact[visit.position]
+            fits = bounds.min <= low and high <= bounds.max
+            if _divides_whole(visit.equation) or not fits:
+                found.add(visit.position)
+        return [None] * len(visit.equation.outvars)
 
     walk(trial.program, [None] * len(trial.boxes), step, lambda value: None)
     return found

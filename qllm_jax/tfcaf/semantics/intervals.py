@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from qllm_jax.tfcaf.jaxprs import walk
+from qllm_jax.tfcaf.jaxprs import Visit, walk
 from qllm_jax.tfcaf.semantics.guards import EXP_LIMIT, Guard
 from qllm_jax.tfcaf.semantics.probes import Box
 
@@ -36,12 +36,11 @@ def of_operations(program: Any, boxes: dict[str, Box]) -> list[tuple[list[Interv
     """Return the intervals of each operation's operands and exact outcome, in order: whole numbers may not hold it."""
     found: list[tuple[list[Interval], Interval]] = []
 
-    def step(position: int, equation: Any, operands: list[Interval], outermost: Any) -> list[Interval]:
-        del position, outermost
-        outcome = _interval(equation, operands)
+    def step(visit: Visit, operands: list[Interval]) -> list[Interval]:
+        outcome = _interval(visit.equation, operands)
         found.append((operands, outcome))
         # Each output of a sort permutes one operand: the places that jnp.argsort gives, not the numbers that it sorts.
-        return operands if equation.primitive.name == "sort" else [outcome] * len(equation.outvars)
+        return operands if visit.name == "sort" else [outcome] * len(visit.equation.outvars)
 
     usual = [boxes[name].usual for name in sorted(boxes)]
     walk(program, [_ends(low, high) for low, high in usual], step, _constant)

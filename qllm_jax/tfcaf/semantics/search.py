@@ -7,7 +7,7 @@ in float32 hits it. Adding a small number to a divisor is the usual mistake that
 1e-6 is 0, too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qllm_jax.tfcaf.jaxprs import bind, walk
+from qllm_jax.tfcaf.jaxprs import Visit, bind, walk
 from qllm_jax.tfcaf.semantics import intervals
 from qllm_jax.tfcaf.semantics.compiling import SEARCH, run_once
 from qllm_jax.tfcaf.semantics.guards import Guard, singular_values
@@ -188,14 +188,13 @@ def _between(trial: Trial, states: States, k: int, entry: int, rows: tuple[int, 
 def _at_zero(trial: Trial, guard: Guard, entry: int, state: States) -> tuple[bool, bool]:
     """Set an entry of a divisor to exactly 0: (True if weights and bias are finite, True if gradients are)."""
 
-    def step(position: int, equation: Any, operands: list, outermost: Any) -> Any:
-        del outermost
-        if position == guard.position:
+    def step(visit: Visit, operands: list) -> Sequence[Any]:
+        if visit.position == guard.position:
             divisor = operands[-1]
             zero = jnp.arange(divisor.size).reshape(divisor.shape) == entry
             # Its derivative is kept: what is 0 here still varies with the state.
             operands = [*operands[:-1], divisor - jnp.where(zero, jax.lax.stop_gradient(divisor), 0.0)]
-        return bind(equation, operands)
+        return bind(visit.equation, operands)
 
     function: Callable[..., list] = lambda *inputs: walk(trial.program, inputs, step)
     inputs = [jnp.asarray(state[name][0]) for name in sorted(state)]
