@@ -75,29 +75,17 @@ def shipped_key(source: str, spec: Spec) -> str:
 
 def _subject(source: str, spec: Spec) -> list[Any]:
     fields = {name: [*field._replace(low=str(field.low), high=str(field.high))] for name, field in spec.fields.items()}
-    parts = [
-        program(source),
-        spec.name,
-        qllm_envs.options_of(spec),
-        spec.n_agents,
-        spec.state_dim,
-        spec.horizon,
-        fields,
-    ]
-    return [*parts, jax.__version__, list(sys.version_info[:2])]
+    task = [spec.name, qllm_envs.options_of(spec), spec.n_agents, spec.state_dim, spec.horizon, fields]
+    return [program(source), *task, jax.__version__, list(sys.version_info[:2])]
 
 
 def _digest_of(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
+    return sha256(json.dumps(parts, sort_keys=True, default=lambda value: np.asarray(value).tolist()))
 
 
 def _source(spec: Spec) -> str:
     """Return a digest of the files of an environment from outside, "" for those of `environments_version`."""
     return qllm_envs.source_digest(spec.made_by) if spec.made_by else ""
-
-
-def _plain(value: Any) -> Any:
-    return np.asarray(value).tolist()
 
 
 def find(source: str, spec: Spec) -> Verdict | None:
@@ -154,8 +142,8 @@ def environments_version() -> str:
     return _digest(file for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc")
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(paths):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -35,7 +35,6 @@ class Subject(NamedTuple):
     function: Source
     task: str  # of configs/env
     spec: Spec
-    is_default: bool  # of the task's functions
 
 
 def subjects() -> Iterator[Subject]:
@@ -48,7 +47,7 @@ def subjects() -> Iterator[Subject]:
             for kind in KINDS:
                 for name in source.names(kind):
                     if name == spec.name or name.startswith(f"{spec.name}_"):
-                        yield Subject(source.find(name, kind), task, spec, name == spec.name)
+                        yield Subject(source.find(name, kind), task, spec)
 
 
 def main() -> None:
@@ -58,7 +57,7 @@ def main() -> None:
     made_here = lambda entry: {k: entry[k] for k in versions} == versions
     remade = lambda entry: made_here(entry) and wanted(entry["function"], entry.get("kind", "value"))
     kept = {key: entry for key, entry in passes.shipped().items() if not remade(entry)}
-    for function, task, spec, _ in subjects():
+    for function, task, spec in subjects():
         if not wanted(function.name, function.kind):
             continue
         verdict = gates.verify_in(function.text, function.file, rollouts.from_spec(spec, function.kind))

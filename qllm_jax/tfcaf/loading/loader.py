@@ -81,7 +81,8 @@ def _traced(text: str, name: str, spec: Spec, kind: Kind) -> tuple[Checked, Clos
         function = define(checked)
         if checked.signature == "paper":
             states = paper_signature.any_states(spec.state_dim)
-            paper_signature.verify(function, spec.n_agents, states, checked.end)
+            paper_signature.verify_shapes(function, spec.n_agents, spec.state_dim, checked.end)
+            paper_signature.verify_values(function, spec.n_agents, states, checked.end)
         return checked, trace(of_inputs(function, spec, checked), input_shapes(checked, spec))
 
 

@@ -54,17 +54,8 @@ def any_states(state_dim: int) -> np.ndarray:
     return np.concatenate(rows).astype(np.float32)
 
 
-def verify(network: Network, n_agents: int, states: Float[np.ndarray, "batch state"], end: Location) -> None:
-    """Verify shapes, that rows are independent, and that it is affine in q. `TfcafError`, at `end`, if not.
-
-    Runs `network` on `states`, of which there must be at least three.
-    """
-    verify_shapes(network, n_agents, states.shape[1], end)
-    verify_values(network, n_agents, states, end)
-
-
 def verify_shapes(network: Network, n_agents: int, state_dim: int, end: Location) -> None:
-    """Verify what tracing alone shows: shapes, and that no loop runs over the batch."""
+    """Verify what tracing alone shows: shapes, and that no loop runs over the batch. `TfcafError`, at `end`, if not."""
     for batch in BATCHES:
         _verify_shape(network, batch, n_agents, state_dim, end)
     small, large = (len(_operations(network, batch, n_agents, state_dim)) for batch in (2, 7))
@@ -74,7 +65,10 @@ def verify_shapes(network: Network, n_agents: int, state_dim: int, end: Location
 
 
 def verify_values(network: Network, n_agents: int, states: Float[np.ndarray, "batch state"], end: Location) -> None:
-    """Verify values and gradients on `states`."""
+    """Verify that rows are independent, and that it is affine in q. `TfcafError`, at `end`, if not.
+
+    Runs `network` on `states`, of which there must be at least three.
+    """
     q = (Q_SCALE * np.random.default_rng(0).normal(size=(len(states), n_agents))).astype(np.float32)
     with jax.default_matmul_precision("highest"):  # GPUs multiply with 10 bits otherwise
         probe = jax.tree.map(np.asarray, jax.jit(partial(_probe, network))(q, states))
