@@ -58,6 +58,16 @@ def test_values_stay_in_the_intervals_that_are_known_of_them():
     assert outside(arithmetic) == []
 
 
+LARGE = {"exp": lambda x: jnp.exp(800.0 + x), "squares": lambda x: ((((((x + 1e6) ** 2) ** 2) ** 2) ** 2) ** 2) ** 2}
+
+
+@pytest.mark.parametrize("large", LARGE.values(), ids=LARGE)
+def test_numbers_beyond_the_floats_have_an_interval(large: Callable):
+    box = probes.box(-1.0, 1.0, np.full((1, 6), 0.5, np.float32))
+    *_, (_, outcome) = intervals.of_operations(jax.make_jaxpr(large)(jnp.zeros(6)), {"x": box})
+    assert outcome[1] == np.inf
+
+
 def test_places_in_an_order_stay_in_their_interval():
     assert outside(jnp.argsort) == []
 

@@ -110,10 +110,10 @@ def _times(a: Interval, b: Interval) -> Interval:
 
 
 def _power(a: Interval, y: int) -> Interval:
-    if y == 2:
-        size = max(-a[0], a[1])
-        return (max(a[0], -a[1], 0.0) ** 2, size * size)
-    return ANY
+    if y != 2:
+        return ANY
+    low, high = _abs(a)
+    return low * low, high * high  # `**` raises an error for what is beyond the floats
 
 
 def _abs(a: Interval) -> Interval:
@@ -121,7 +121,8 @@ def _abs(a: Interval) -> Interval:
 
 
 def _exp(a: Interval) -> Interval:
-    return math.exp(max(a[0], -700.0)) if a[0] > -80.0 else 0.0, math.exp(a[1]) if a[1] < 80.0 else math.inf
+    low = math.exp(min(a[0], 80.0)) if a[0] > -80.0 else 0.0
+    return low, math.exp(a[1]) if a[1] < 80.0 else math.inf
 
 
 _RULES: dict[str, Callable[..., Interval]] = {
