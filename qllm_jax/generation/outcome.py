@@ -9,11 +9,11 @@ from qllm_jax.generation.measurements import table_cells
 from qllm_jax.generation.source import signature
 from qllm_jax.generation.types import Attempt, Choice
 from qllm_jax.llm.client import cost, spent
-from qllm_jax.llm.replies import brief, printable
+from qllm_jax.llm.replies import brief
 from qllm_jax.llm.types import Price
 from qllm_jax.tfcaf.static import igm as gate
 from qllm_jax.tfcaf.static.vocabulary import KINDS
-from qllm_jax.tfcaf.verdict import Verdict
+from qllm_jax.tfcaf.verdict import Verdict, printable
 
 TFCAF, TABLE, SUMMARY, CANDIDATES = "tfcaf.py", "table.txt", "summary.json", "candidates"
 
@@ -39,7 +39,7 @@ def write_attempt(folder: Path, attempt: Attempt) -> None:
     """Write the function of an attempt, or the reply if it has no function, and the verdict in a file beside it."""
     candidates = folder / CANDIDATES
     files.make_folder(candidates, exist_ok=True)
-    text, suffix = (printable(attempt.reply.text), "txt") if attempt.source is None else (attempt.source, "py")
+    text, suffix = (printable(attempt.reply.text, "\n\t"), "txt") if attempt.source is None else (attempt.source, "py")
     files.write_atomically(candidates / f"{attempt.id}.{suffix}", text.rstrip("\n") + "\n")
     files.write_atomically(candidates / f"{attempt.id}.json", json.dumps(_verdict(attempt.verdict), indent=2) + "\n")
 

@@ -130,12 +130,6 @@ def brief(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else (cut.rpartition(" ")[0] or cut) + " ..."
 
 
-def printable(text: str) -> str:
-    """Return an untrusted text with its lines, and with control characters escaped."""
-    kept = (char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
-    return "".join(kept)
-
-
 def date(created: Any = None) -> str:
     """Return the day (UTC) of a Unix time, or today if `created` is no plausible time."""
     is_time = isinstance(created, (int, float)) and _YEAR_2020 <= created < _YEAR_2100  # NaN is in no range

@@ -99,9 +99,9 @@ BLANK = frozenset(
 )  # fmt: skip
 
 
-def printable(text: str) -> str:
-    """Return a text of one line with escapes in place of all that cannot be seen, such as sequences of terminals."""
-    seen = lambda c: c.isprintable() and c not in BLANK
+def printable(text: str, kept: str = "") -> str:
+    """Return a text with escapes in place of what cannot be seen, such as sequences of terminals, but for `kept`."""
+    seen = lambda c: c in kept or (c.isprintable() and c not in BLANK)
     return "".join(c if seen(c) else c.encode("unicode_escape").decode() for c in text)
 
 
