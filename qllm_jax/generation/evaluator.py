@@ -31,7 +31,8 @@ def make(client: Client, prompts: Prompts, rounds: int, trials: Trials | None = 
 
     def select(pool: Pool) -> Choice:
         shown = pool.by_number()
-        candidates = _candidates(shown, trials.lines(pool) if trials else {})
+        trained = trials.lines(pool) if trials else {}
+        candidates = "\n\n".join(_candidate(number, shown, trained.get(number, [])) for number in shown)
         given = {"round": str(pool.round), "rounds": str(rounds), "candidates": candidates}
         question = user = prompts.message("evaluator_choose", **given)
         problem = ""
@@ -116,10 +117,6 @@ def _number(value: Any) -> int | None:
     text = value if isinstance(value, str) else ""
     digits = re.findall(r"(?:candidate|function)\s*#?(\d{1,6})", text, re.IGNORECASE) or re.findall(r"\d{1,6}", text)
     return int(digits[0]) if len(digits) == 1 else None
-
-
-def _candidates(shown: Mapping[int, Candidate], trials: Mapping[int, list[str]]) -> str:
-    return "\n\n".join(_candidate(number, shown, trials.get(number, [])) for number in shown)
 
 
 def _candidate(number: int, shown: Mapping[int, Candidate], trial: list[str]) -> str:

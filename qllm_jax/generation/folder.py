@@ -149,9 +149,8 @@ def _new(path: Path, config: Settings) -> Iterator[None]:
 def _default_path(config: Settings, model: str) -> Path:
     agents = f"_n{config.n_agents}" if config.n_agents else ""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-.")[:60]
-    return (
-        Path("runs") / f"generate_{outside.label(config.env['name'])}{agents}_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
-    )
+    env, now = outside.label(config.env["name"]), time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"generate_{env}{agents}_{name}_{now}"
 
 
 def _check_price(llm: Llm, config: Settings) -> Llm:

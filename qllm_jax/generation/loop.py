@@ -26,7 +26,10 @@ def run(coder: Coder, select: Select, k: int, rounds: int, on_choice: Callable[[
         n_duplicates = sum(candidate.last.like is not None for candidate in candidates)
         pool = make_pool(round_, best and best.candidate, candidates)
         if pool.new:
-            best = _with_earlier_reason(select(pool), best)
+            choice = select(pool)
+            # A rule that keeps the earlier candidate keeps the reason and the advice with which it was chosen.
+            if best is None or choice.candidate != best.candidate or choice.by != "rule":
+                best = choice
         if best is not None:
             try:
                 best = coders.set_igm(coder, round_, best)
@@ -69,10 +72,3 @@ def _passed(attempts: Iterable[Attempt]) -> tuple[Candidate, ...]:
         if passed := [i for i, attempt in enumerate(tried) if attempt.verdict.ok]:
             candidates.append(Candidate(round_, number, tried[: passed[-1] + 1]))
     return tuple(candidates)
-
-
-def _with_earlier_reason(choice: Choice, best: Choice | None) -> Choice:
-    """Return the earlier choice with its reason and advice if a rule keeps its candidate, else `choice`."""
-    if best is None or choice.candidate != best.candidate or choice.by != "rule":
-        return choice
-    return best

@@ -40,8 +40,7 @@ def check(text: str, file: str, kind: Kind = "value") -> Checked:
     gate = _check_igm(tree, scope)
     _check_statements(tree, scope)
     _check_recursion(scope)
-    entry = _check_entry(tree, scope, kind)
-    signature = SIGNATURES[entry.name, len(entry.args.args)]
+    entry, signature = _check_entry(tree, scope, kind)
     tasks = _check_tasks(tree, scope) if signature == "task" else 0
     returns = [node.lineno for node in ast.walk(entry) if isinstance(node, ast.Return)]
     end = Location(file, max(returns, default=entry.lineno))
@@ -127,8 +126,8 @@ def _named(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
-def _check_entry(tree: ast.Module, scope: Scope, kind: Kind) -> ast.FunctionDef:
-    """Return the one function to call, which has as many arguments as a signature of `kind`."""
+def _check_entry(tree: ast.Module, scope: Scope, kind: Kind) -> tuple[ast.FunctionDef, Signature]:
+    """Return the one function to call, and its signature, which is of `kind`."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     entries = [function for function in functions if function.name in ENTRIES]
     define = DEFINITIONS[kind]
@@ -145,4 +144,4 @@ def _check_entry(tree: ast.Module, scope: Scope, kind: Kind) -> ast.FunctionDef:
     if KINDS[signature] != kind:
         problem = f"a function of kind {kind} is asked for, and this is one of kind {KINDS[signature]}"
         raise rules.error(entry, scope, problem, f"{define}; or ask for kind={KINDS[signature]}")
-    return entry
+    return entry, signature
