@@ -74,8 +74,3 @@ class Dense(nn.Module):
         kernel = self.param("kernel", weights, (fan_in, self.features), fan_in)
         bias = self.param("bias", biases, (self.features,), fan_in)
         return x @ kernel + bias.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-def dense(features: int, name: str) -> Dense:
-    """A named `Dense` for one sample (rank-1 input); callers add axes with vmap."""
-    return Dense(features, name=name)

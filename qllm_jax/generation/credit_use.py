@@ -61,7 +61,7 @@ def _evenness(core: Core, params: Params, q: jax.Array, view: View, action_t: Ar
     """Evenness of the weights at the actions taken in one episode."""
     mixer = base.require_mixer(core, "value")
     taken, _ = double_q.taken_and_best(q, view, action_t)
-    weights = jax.vmap(lambda inputs: slopes(mixer, params["mixer"], inputs))(double_q.mixer_inputs(q, taken, view))
+    weights = jax.vmap(lambda inputs: slopes(mixer, params["mixer"], inputs))(batches.mixer_inputs(q, taken, view))
     sizes = jnp.abs(weights[:-1])
     shares = sizes / _at_least_tiny(jnp.sum(sizes, -1, keepdims=True))
     n = shares.shape[-1]

@@ -64,7 +64,9 @@ def suspect(*values: Float[Array, "slots batch"]) -> Int[Array, ""]:
     return jnp.argmax(jnp.where(jnp.isfinite(size), size, jnp.inf)).astype(jnp.int32)
 
 
-def mixer_inputs(q: Float[Array, "agents actions"], action: Int[Array, " agents"], view: View) -> MixerInputs:
-    """Inputs of the mixer when the agents take `action`, one sample."""
+def mixer_inputs(
+    q: Float[Array, "*lead agents actions"], action: Int[Array, "*lead agents"], view: View
+) -> MixerInputs:
+    """Inputs of the mixer when the agents take `action`, for one sample or, with leading axes, for many."""
     max_q = jnp.max(jnp.where(view.avail, jax.lax.stop_gradient(q), -jnp.inf), -1)
     return MixerInputs(chosen_values(q, action), max_q, action, view.state, view.fields)

@@ -79,7 +79,7 @@ def step(
     def critic_loss(params: Params) -> tuple[jax.Array, jax.Array]:
         q = action_values(method, params, view, action)[:-1]  # (T, B, N, A)
         error = batches.chosen_values(q, batch.action_t) - returns
-        return batches.masked_mean(jnp.mean(error**2, -1), batch.mask_t), q
+        return batches.agents_mean(error**2, batch.mask_t), q
 
     state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
@@ -97,8 +97,8 @@ def policy_loss(
     """-(advantage log pi + weight entropy), mean over agents and the steps that happened; and the entropy."""
     pi = policy.distribution(logits[:-1], view.avail[:-1])
     gain = advantage(q, jnp.asarray(pi.probs), batch.action_t) * pi.log_prob(batch.action_t)  # (T, B, N)
-    entropy = batches.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
-    return -batches.masked_mean(jnp.mean(gain, -1), batch.mask_t) - entropy_weight * entropy, entropy
+    entropy = policy.mean_entropy(pi, batch.mask_t)
+    return -batches.agents_mean(gain, batch.mask_t) - entropy_weight * entropy, entropy
 
 
 def advantage(

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from qllm_jax.core.initializers import biases, dense, weights
+from qllm_jax.core.initializers import Dense, biases, weights
 from qllm_jax.core.types import Params
 
 Inputs = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # own parts (N, ...) of the agents, and shared ones
@@ -28,8 +28,8 @@ class Critic(nn.Module):
         x = self.param("in_bias", biases, (self.hidden_dim,), fan_in)
         for name, part in parts.items():
             x = x + part @ self.param(f"{name}_kernel", weights, (part.shape[0], self.hidden_dim), fan_in)
-        x = nn.relu(dense(self.hidden_dim, "hidden")(nn.relu(x)))
-        return dense(self.n_outputs, "out")(x)
+        x = nn.relu(Dense(self.hidden_dim, name="hidden")(nn.relu(x)))
+        return Dense(self.n_outputs, name="out")(x)
 
 
 def init(critic: Critic, key: jax.Array, inputs: Inputs) -> Params:

@@ -1,7 +1,6 @@
 """The shared frame of the value-based methods: one loss for all networks, and the actions of double Q-learning."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,6 @@ from qllm_jax.core.rewards import RewardStats
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, targets
 from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
-from qllm_jax.mixers import MixerInputs
 
 # (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
 Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], dict[str, Array]]]
@@ -43,21 +41,14 @@ def learner(
     def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
         stats, batch = learned(state, batch)
-        gradient = jax.grad(partial(loss_of_batch, core, loss), has_aux=True)
-        on_batch = lambda batch: gradient(state.params, state.target_params, batch, hp)
+        of_batch = lambda params, batch: loss(params, state.target_params, batch, batches.views(core.env, batch), hp)
+        on_batch = lambda batch: jax.grad(of_batch, has_aux=True)(state.params, batch)
         grads, metrics = lockstep.call_on_prefix(on_batch, batch) if core.env.spec.ends_early else on_batch(batch)
         params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
         target = optimization.update_targets(params, state.target_params, hp, copy_target)
         return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
 
     return Learner(init, update, credit=credit)
-
-
-def loss_of_batch(
-    core: Core, loss: Loss, params: Params, target_params: Params, batch: Episode, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Loss of a time-major batch, and metrics."""
-    return loss(params, target_params, batch, batches.views(core.env, batch), hp)
 
 
 def taken_and_best(
@@ -69,10 +60,3 @@ def taken_and_best(
     """
     taken = jnp.concatenate([action_t, jnp.zeros_like(action_t[:1])])
     return taken, jnp.argmax(jnp.where(view.avail, jax.lax.stop_gradient(q), -jnp.inf), -1)
-
-
-def mixer_inputs(
-    q: Float[Array, "slots agents actions"], action: Int[Array, "slots agents"], view: View
-) -> MixerInputs:
-    """Inputs of the mixer in all slots of one episode; leaves (T+1, ...)."""
-    return jax.vmap(batches.mixer_inputs)(q, action, view)

@@ -43,10 +43,6 @@ def values_and_returns(
     Each agent learns from the team's reward, or from its own where the episode has credit.
     """
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
-    value = double_q.mixer_inputs(q, taken, view).chosen_q[:-1]
-    target = double_q.mixer_inputs(target_q, best, view).chosen_q  # (T+1, N)
-    if (credit_t := episode.credit_t) is None:
-        return value, targets.agent_returns(episode, target, hp)
-    team = episode._replace(credit_t=None)
-    one = lambda reward_t, target: targets.lambda_returns(team._replace(reward_t=reward_t), target, hp)
-    return value, jax.vmap(one, (1, 1), 1)(credit_t, target)
+    value = batches.chosen_values(q, taken)[:-1]
+    target = batches.chosen_values(target_q, best)  # (T+1, N)
+    return value, targets.agent_returns(episode, target, hp, own_reward_t=episode.credit_t)

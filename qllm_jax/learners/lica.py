@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import options
-from qllm_jax.core.initializers import dense
+from qllm_jax.core.initializers import Dense
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState
@@ -32,14 +32,14 @@ class LicaNetwork(nn.Module):
     def __call__(self, state: jax.Array, chosen: jax.Array) -> jax.Array:
         u = chosen.reshape(-1)  # (N*A,)
         w1 = self._hypernet("w1", state, self.hypernet_dim, u.shape[0] * self.embed_dim)
-        b1 = dense(self.embed_dim, "b1")(state)
+        b1 = Dense(self.embed_dim, name="b1")(state)
         w2 = self._hypernet("w2", state, self.hypernet_dim, self.embed_dim)
         b2 = self._hypernet("b2", state, self.hypernet_dim, 1)
         hidden = nn.relu(u @ w1.reshape(u.shape[0], self.embed_dim) + b1)
         return hidden @ w2 + b2.squeeze(-1)
 
     def _hypernet(self, name: str, state: jax.Array, width: int, size: int) -> jax.Array:
-        return dense(size, f"{name}_out")(nn.relu(dense(width, f"{name}_hidden")(state)))
+        return Dense(size, name=f"{name}_out")(nn.relu(Dense(width, name=f"{name}_hidden")(state)))
 
 
 class Method(NamedTuple):
@@ -117,7 +117,7 @@ def policy_loss(
     """-(value of all agents' probabilities) - adaptive entropy bonus; and the entropy. Logits are over slots."""
     pi = policy.distribution(logits[:-1], view.avail[:-1])
     value = values(method, params, view.state[:-1], jnp.asarray(pi.probs))
-    entropy = batches.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    entropy = policy.mean_entropy(pi, batch.mask_t)
     return -batches.masked_mean(value, batch.mask_t) - method.entropy_weight * policy.adaptive_bonus(entropy), entropy
 
 

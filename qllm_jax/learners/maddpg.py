@@ -112,7 +112,7 @@ def policy_loss(
     value = jax.vmap(jax.vmap(partial(values_by_own_action, method, params)))(view.state[:-1], joint)
     mean = lambda x: batches.agents_mean(x, batch.mask_t)
     squares = jnp.sum(jnp.where(avail, logits**2, 0.0), -1) / jnp.sum(avail, -1)
-    entropy = mean(policy.distribution(logits, avail).entropy())
+    entropy = policy.mean_entropy(policy.distribution(logits, avail), batch.mask_t)
     return -mean(value) + method.logit_penalty * mean(squares), entropy
 
 

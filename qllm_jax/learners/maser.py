@@ -99,7 +99,7 @@ def episode_terms(
 ) -> Terms:  # fmt: skip
     """Terms of one episode."""
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
-    online, target = double_q.mixer_inputs(q, taken, view), double_q.mixer_inputs(target_q, best, view)
+    online, target = batches.mixer_inputs(q, taken, view), batches.mixer_inputs(target_q, best, view)
     mix = jax.vmap(base.require_mixer(method.core, "maser").apply, (None, 0))
     q_tot, target_tot = mix(params["mixer"], online)[:-1], mix(target_params["mixer"], target)  # (T,), (T+1,)
 
@@ -112,8 +112,7 @@ def episode_terms(
 
     share = jax.nn.softmax(target.chosen_q[1:], -1)  # of the team's reward, (T, N)
     own_reward_t = share * reward_t[:, None] + method.lam * intrinsic
-    own_targets = lambda reward_t, chosen_q: targets.lambda_returns(episode._replace(reward_t=reward_t), chosen_q, hp)
-    own_error = online.chosen_q[:-1] - jax.vmap(own_targets, 1, 1)(own_reward_t, target.chosen_q)
+    own_error = online.chosen_q[:-1] - targets.agent_returns(episode, target.chosen_q, hp, own_reward_t)
 
     auxiliary = jnp.zeros(goal.shape)
     if method.mode == "as_intended":

@@ -67,6 +67,11 @@ def straight_through(
     return hard + (soft - jax.lax.stop_gradient(soft))
 
 
+def mean_entropy(pi: distrax.Categorical, mask: Float[Array, "time batch"]) -> Float[Array, ""]:
+    """Entropy of policies (T, B, N), mean over agents and the steps that happened."""
+    return batches.agents_mean(jnp.asarray(pi.entropy()), mask)
+
+
 def adaptive_bonus(entropy: Float[Array, ""]) -> Float[Array, ""]:
     """Entropy over itself: its gradient is relative, so one coefficient serves all scales (LICA's regularizer)."""
     return entropy / jnp.maximum(jax.lax.stop_gradient(entropy), MIN_ENTROPY)

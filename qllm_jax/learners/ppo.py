@@ -181,7 +181,7 @@ def policy_loss(method: Method, rollout: Rollout, params: Params) -> tuple[Float
     ratio = jnp.exp(pi.log_prob(batch.action_t) - rollout.log_prob)
     clipped = jnp.clip(ratio, 1.0 - method.clip, 1.0 + method.clip)
     surrogate = mean(jnp.minimum(ratio * rollout.advantage, clipped * rollout.advantage))
-    entropy = mean(pi.entropy())
+    entropy = policy.mean_entropy(pi, batch.mask_t)
     share = mean(jnp.abs(ratio - 1.0) > method.clip)
     metrics = {"policy_loss": -surrogate, "entropy": entropy, "clipped_share": share}
     return -surrogate - method.entropy_weight * entropy, metrics

@@ -125,7 +125,7 @@ def policy_loss(
     view = jax.tree.map(lambda x: x[:-1], view)
     pi = policy.distribution(logits[:-1], view.avail)
     value = team_values(method, params, jnp.asarray(pi.probs), batch.action_t, view)
-    entropy = batches.masked_mean(jnp.mean(pi.entropy(), -1), batch.mask_t)
+    entropy = policy.mean_entropy(pi, batch.mask_t)
     bonus = method.entropy_weight * policy.adaptive_bonus(entropy)
     return -batches.masked_mean(value, batch.mask_t) - bonus, entropy
 

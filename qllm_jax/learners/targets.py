@@ -38,9 +38,17 @@ def batch_returns(
     return jax.vmap(of_episode, (1, 1, None), 1)(batch, value, hp)
 
 
-def agent_returns(episode: Episode, value: Float[Array, "slots agents"], hp: Hp) -> Float[Array, "time agents"]:
-    """`lambda_returns` of each agent in one episode; all get the team's reward."""
-    return jax.vmap(lambda_returns, (None, 1, None), 1)(episode, value, hp)
+def agent_returns(
+    episode: Episode,
+    value: Float[Array, "slots agents"],
+    hp: Hp,
+    own_reward_t: Float[Array, "time agents"] | None = None,
+) -> Float[Array, "time agents"]:
+    """`lambda_returns` of each agent in one episode, from rewards of their own; None: all get the team's."""
+    of_agent = lambda reward_t, value: lambda_returns(episode._replace(reward_t=reward_t), value, hp)
+    if own_reward_t is None:
+        return jax.vmap(of_agent, (None, 1), 1)(episode.reward_t, value)
+    return jax.vmap(of_agent, (1, 1), 1)(own_reward_t, value)
 
 
 def lambda_returns(episode: Episode, value: Float[Array, " slots"], hp: Hp) -> Float[Array, " time"]:

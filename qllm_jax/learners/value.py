@@ -68,7 +68,7 @@ def team_values(
     """
     taken, best = double_q.taken_and_best(q, view, action_t)
     mix = jax.vmap(mixer.apply, (None, 0))
-    online, target = double_q.mixer_inputs(q, taken, view), double_q.mixer_inputs(target_q, best, view)
+    online, target = batches.mixer_inputs(q, taken, view), batches.mixer_inputs(target_q, best, view)
     return mix(params, online), mix(target_params, target)
 
 
@@ -84,4 +84,4 @@ def credit_inputs(core: Core, params: Params, episode: Episode) -> MixerInputs:
     view = jax.vmap(core.env.view)(episode.env_state)
     greedy = jnp.argmax(jnp.where(view.avail[-1], q[-1], -jnp.inf), -1)
     action = jnp.concatenate([episode.action_t, greedy[None]])  # (T+1, N)
-    return double_q.mixer_inputs(q, action, view)
+    return batches.mixer_inputs(q, action, view)

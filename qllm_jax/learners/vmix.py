@@ -91,7 +91,7 @@ def loss(
     mean = lambda x: batches.masked_mean(x, batch.mask_t)
     log_prob = jnp.mean(pi.log_prob(batch.action_t), -1)
     policy_loss = -mean(jax.lax.stop_gradient(error) * log_prob)
-    entropy = mean(jnp.mean(pi.entropy(), -1))
+    entropy = policy.mean_entropy(pi, batch.mask_t)
     total = policy_loss + method.value_weight * mean(error**2) - method.entropy_weight * entropy
     metrics = {"loss": total, "policy_loss": policy_loss, "entropy": entropy}
     metrics |= {"target": mean(returns), "td_abs": mean(jnp.abs(error))}

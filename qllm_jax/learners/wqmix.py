@@ -101,9 +101,9 @@ def episode_values(
     taken, best = double_q.taken_and_best(q, view, episode.action_t)
     mix = jax.vmap(base.require_mixer(method.core, "wqmix").apply, (None, 0))
     centrally = jax.vmap(method.central.apply, (None, 0))
-    q_tot = mix(params["mixer"], double_q.mixer_inputs(q, taken, view))[:-1]
-    q_hat = centrally(params["central"], double_q.mixer_inputs(central_q, taken, view))[:-1]
-    target = centrally(target_params["central"], double_q.mixer_inputs(target_q, best, view))  # (T+1,)
+    q_tot = mix(params["mixer"], batches.mixer_inputs(q, taken, view))[:-1]
+    q_hat = centrally(params["central"], batches.mixer_inputs(central_q, taken, view))[:-1]
+    target = centrally(target_params["central"], batches.mixer_inputs(target_q, best, view))  # (T+1,)
     returns = jax.lax.stop_gradient(targets.lambda_returns(episode, target, hp))
     greedy = jnp.all(taken == best, -1)[:-1]
     full = counts_in_full(method.weighting, q_tot, returns, greedy, target[:-1])

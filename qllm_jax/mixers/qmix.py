@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from qllm_envs import Spec
 from qllm_jax.core import options
-from qllm_jax.core.initializers import dense
+from qllm_jax.core.initializers import Dense
 from qllm_jax.mixers.base import Mixer, MixerInputs
 
 PART = "mixer 'qmix'"
@@ -26,16 +26,16 @@ class QmixNetwork(nn.Module):
     def __call__(self, chosen_q: jax.Array, state: jax.Array) -> jax.Array:
         n_agents = chosen_q.shape[0]
         w1 = jnp.abs(self._weights("w1", state, n_agents * self.embed_dim)).reshape(n_agents, self.embed_dim)
-        b1 = dense(self.embed_dim, "b1")(state)
+        b1 = Dense(self.embed_dim, name="b1")(state)
         w2 = jnp.abs(self._weights("w2", state, self.embed_dim))
-        b2 = dense(1, "b2_out")(nn.relu(dense(self.embed_dim, "b2_hidden")(state)))
+        b2 = Dense(1, name="b2_out")(nn.relu(Dense(self.embed_dim, name="b2_hidden")(state)))
         hidden = nn.elu(chosen_q @ w1 + b1)  # (embed,)
         return hidden @ w2 + b2.squeeze(-1)
 
     def _weights(self, name: str, state: jax.Array, size: int) -> jax.Array:
         if self.hypernet_layers == 2:
-            state = nn.relu(dense(self.hypernet_dim, f"{name}_hidden")(state))
-        return dense(size, f"{name}_out")(state)
+            state = nn.relu(Dense(self.hypernet_dim, name=f"{name}_hidden")(state))
+        return Dense(size, name=f"{name}_out")(state)
 
 
 def make(spec: Spec, *, embed_dim: int = 32, hypernet_dim: int = 64, hypernet_layers: int = 2) -> Mixer:
