@@ -32,13 +32,14 @@ def train_in_folder(overrides: list[str]) -> tuple[int, Path]:
     process.find_device()
     if job.processes > 1 and not (config.resume or config.run_dir):
         raise UserError("several processes need a folder that all of them see: give run_dir=FOLDER or resume=FOLDER")
-    if text := end_of_finished(config, overrides):
+    resumed = recorded(config, overrides) if config.resume else None
+    if resumed and (text := end_of_finished(*resumed)):
         print(text)
-        return 0, folder.load(str(config.resume))[0]
+        return 0, resumed[0]
     opened = None
     with hosts.synchronized(job, "folder"):
         if job.is_leader:
-            opened = open_folder(config, overrides, job.processes)
+            opened = open_folder(*resumed, job.processes) if resumed else make_folder(config, job.processes)
     exp, path = opened or follow_leader(config)
     spec = exp.env.spec
     runs = run_axis.describe(exp.config)
@@ -55,18 +56,20 @@ def train_in_folder(overrides: list[str]) -> tuple[int, Path]:
     return (0 if outcome.finished and not outcome.interrupted else outcome.code), path
 
 
-def open_folder(config: Config, overrides: list[str], n_processes: int) -> tuple[Experiment, Path]:
-    """The experiment and its folder, which is made if it is new. UserError if the processes cannot share it."""
-    if not config.resume:
-        check_logs(config)
-        exp = gated.build(config)
-        path = folder.new_path(config, exp.env.spec.task)
-        groups = grouping.choose(exp, n_processes)
-        critic.check(exp, len(groups.ranges))
-        path = folder.claim(path, is_default=config.run_dir is None)
-        folder.create(path, config, exp.sources, groups.meta, empty=True)
-        return exp, path
-    path, config = recorded(config, overrides)
+def make_folder(config: Config, n_processes: int) -> tuple[Experiment, Path]:
+    """The experiment and its new folder. UserError if the processes cannot share it."""
+    check_logs(config)
+    exp = gated.build(config)
+    path = folder.new_path(config, exp.env.spec.task)
+    groups = grouping.choose(exp, n_processes)
+    critic.check(exp, len(groups.ranges))
+    path = folder.claim(path, is_default=config.run_dir is None)
+    folder.create(path, config, exp.sources, groups.meta, empty=True)
+    return exp, path
+
+
+def open_folder(path: Path, config: Config, n_processes: int) -> tuple[Experiment, Path]:
+    """The experiment of a folder to resume. UserError if the processes cannot share it."""
     folder.check_parts(path, config, resumes=True)
     if n_processes > 1 and not folder.group_ranges(path):
         raise UserError(f"{str(path)!r} was begun as one group of runs, which a single process continues")
@@ -83,16 +86,13 @@ def check_logs(config: Config) -> None:
     tensorboard_log.check(config.tensorboard)
 
 
-def end_of_finished(config: Config, overrides: list[str]) -> str:
+def end_of_finished(path: Path, found: Config) -> str:
     """The results of a finished run that is resumed to no more steps, whose folder stays as it is; "" for any other.
 
     A folder whose runs have all failed is not finished: that they cannot go on is said where it is resumed.
 
     UserError if `total_steps` is below what the run has reached, or if its folder is damaged.
     """
-    if not config.resume:
-        return ""
-    path, found = recorded(config, overrides)
     load.check_resumable(path)
     continued.check_total_steps(path, found.total_steps)
     if not is_finished(path, found.total_steps):
