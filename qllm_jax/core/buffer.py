@@ -18,9 +18,7 @@ def empty(episode: Episode, capacity: int) -> Storage:
 
 def write(storage: Storage, episodes: Episode, stored: Int[Array, ""]) -> Storage:
     """Append E episodes (leaves (E, ...)) to the `stored` ones written so far, over the oldest when full."""
-    n_new = jax.tree.leaves(episodes)[0].shape[0]
-    capacity = jax.tree.leaves(storage)[0].shape[0]
-    rows = (stored + jnp.arange(n_new)) % capacity
+    rows = (stored + jnp.arange(len(episodes.mask_t))) % len(storage.mask_t)
     return jax.tree.map(lambda old, new: old.at[rows].set(new, unique_indices=True), storage, episodes)
 
 
@@ -43,7 +41,7 @@ def sample_rows(
 
     With `preferred`, of those rows alone, some of them repeated where they are fewer; of all rows where there is none.
     """
-    capacity = jax.tree.leaves(storage)[0].shape[0]
+    capacity = len(storage.mask_t)
     score = jax.random.uniform(key, (capacity,))
     score = jnp.where(jnp.arange(capacity) < stored, score, -1.0)
     if preferred is None:
@@ -60,5 +58,4 @@ def take(storage: Storage, rows: Int[Array, " batch"]) -> Episode:
 
 def latest(storage: Storage, stored: Int[Array, ""], n: int) -> Episode:
     """The `n` newest episodes, oldest first, time-major. At least `n` must have been written."""
-    capacity = jax.tree.leaves(storage)[0].shape[0]
-    return take(storage, (stored - n + jnp.arange(n)) % capacity)
+    return take(storage, (stored - n + jnp.arange(n)) % len(storage.mask_t))

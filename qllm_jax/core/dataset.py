@@ -47,7 +47,8 @@ def sidecar(path: Path) -> Path:
 def describe(spec: Spec, state: Any) -> dict[str, Any]:
     """Return the sidecar's entries of a task; `state` is an environment's state, or shapes of one."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    named = [{"name": jax.tree_util.keystr(path), **_kind(leaf.shape, leaf.dtype)} for path, leaf in leaves]
+    kind = lambda leaf: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+    named = [{"name": jax.tree_util.keystr(path), **kind(leaf)} for path, leaf in leaves]
     sizes = {size: getattr(spec, size) for size in SIZES}
     head = {"format": FORMAT, "version": VERSION, "task": spec.task, "environment": _game(spec)}
     return {**head, **sizes, STATE: named}
@@ -123,10 +124,6 @@ def _apart(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, ...]:
 
 def _state(env: Env) -> Any:
     return jax.eval_shape(env.reset, jax.random.key(0))
-
-
-def _kind(shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
-    return {"shape": list(shape), "dtype": str(dtype)}
 
 
 def _check_arrays(path: Path, found: dict[str, np.ndarray], spec: Spec, described: dict[str, Any]) -> None:

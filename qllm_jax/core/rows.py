@@ -40,11 +40,8 @@ def rows_of(example: Any) -> Rows:
 
 
 def _as_integers(x: jax.Array) -> jax.Array:
-    return (
-        jax.lax.bitcast_convert_type(x, _integer_like(x.dtype)).astype(jnp.int32)
-        if _has_bits(x.dtype)
-        else x.astype(jnp.int32)
-    )
+    bits = jax.lax.bitcast_convert_type(x, _integer_like(x.dtype)) if _has_bits(x.dtype) else x
+    return bits.astype(jnp.int32)
 
 
 def _from_integers(x: jax.Array, dtype: Any) -> jax.Array:
