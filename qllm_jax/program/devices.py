@@ -125,7 +125,8 @@ def shard_runs(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], out
 
 
 def _call_sharded(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any, *args: Any) -> Any:
-    mesh = mesh_for(leading_size(next(arg for arg, kind in zip(args, ins, strict=True) if kind is SHARDED)), pool)
+    of_runs = next(arg for arg, kind in zip(args, ins, strict=True) if kind is SHARDED)
+    mesh = mesh_for(jax.tree.leaves(of_runs)[0].shape[0], pool)
     if mesh is None:
         return function(*args)
     indices = [i for i, kind in enumerate(ins) if kind is not STATIC_ARG]
@@ -138,11 +139,6 @@ def _call_sharded(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], 
     specs = tuple(ins[i] for i in indices)
     mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=specs, out_specs=outs, check_vma=False)
     return mapped(*(args[i] for i in indices))
-
-
-def leading_size(tree: Any) -> int:
-    """Size of the leading axis of a tree's leaves."""
-    return jax.tree.leaves(tree)[0].shape[0]
 
 
 def mesh_for(n_runs: int, pool: Pool) -> Mesh | None:

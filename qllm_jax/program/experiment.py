@@ -68,6 +68,15 @@ class Experiment(NamedTuple):
         """Environment steps of one iteration of one run."""
         return self.config.algo.n_envs * self.env.spec.horizon
 
+    @property
+    def warmup_steps(self) -> int:
+        """Environment steps of one run before the rollout that the first update follows; with a dataset 0."""
+        if self.learner.data is not None:
+            return 0
+        algo = self.config.algo
+        n = compiled.warmup_rollouts(algo.n_envs, algo.batch_episodes, self.learner.n_recent)
+        return n * self.steps_per_iteration
+
 
 def build(
     config: Config, mixer: Mixer | None = None, env: Env | None = None, platform: Platform | None = None
@@ -100,19 +109,20 @@ def build(
     return Experiment(config, env, agent, mixer, learner, program, *axis_arrays(config, pool))
 
 
-def learns_never(exp: Experiment) -> bool:
-    """True if training ends with the rollouts that fill the first batch."""
-    algo = exp.config.algo
-    n = compiled.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent)
-    return exp.learner.data is None and n * exp.steps_per_iteration >= exp.config.total_steps
-
-
 def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:
     """The agents' network of a configuration."""
     algo = config.algo
-    inputs = (algo.agent_id, algo.last_action)
-    network = (algo.layer_norm, algo.agent, algo.depth, algo.share_params)
-    return agents.make(env.spec, algo.hidden_dim, *inputs, unroll_by, *network)
+    return agents.make(
+        env.spec,
+        algo.hidden_dim,
+        agent_id=algo.agent_id,
+        last_action=algo.last_action,
+        unroll_by=unroll_by,
+        layer_norm=algo.layer_norm,
+        kind=algo.agent,
+        depth=algo.depth,
+        shared=algo.share_params,
+    )
 
 
 def make_core(config: Config, env: Env, agent: Agent, mixer: Mixer | None) -> Core:

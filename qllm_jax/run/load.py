@@ -135,12 +135,11 @@ def none_whole(path: Path, skipped: Sequence[str]) -> UserError:
 def check_resumable(path: Path) -> None:
     """UserError if checkpoints or logs of a run folder are too damaged to go on. Nothing is compiled."""
     for group in folder.log_folders(path):
-        checkpoints = checkpoint.newest_first(group / folder.CHECKPOINTS)
-        whole = next((each for each in checkpoints if not checkpoint.damage(each)), None)
-        if whole:
+        checkpoints = group / folder.CHECKPOINTS
+        if whole := checkpoint.latest(checkpoints):
             stored_logs.check_covered(group, checkpoint.host_state(whole))
-        elif checkpoints:
-            raise none_whole(group, [f"{each} is damaged ({checkpoint.damage(each)})" for each in checkpoints])
+        elif damaged := checkpoint.newest_first(checkpoints):
+            raise none_whole(group, [f"{each} is damaged ({checkpoint.damage(each)})" for each in damaged])
         elif not has_failed(group):
             stored_logs.check_without_checkpoint(group, (group / folder.RESULT).is_file())
 

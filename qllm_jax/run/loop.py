@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from qllm_jax import files
 from qllm_jax.errors import UserError
-from qllm_jax.program import compiled, devices, experiment
+from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import between, folder, load, results, stored_logs
-from qllm_jax.run.between import Between, PausedError
+from qllm_jax.run.between import PausedError
 from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.run.interrupt import Interrupt
 from qllm_jax.run.nonfinite import NonFiniteError
@@ -38,7 +38,7 @@ def train(exp: Experiment, path: Path, stop_at: float = math.inf, open_between: 
     started = time.monotonic()
     if text := devices.describe(exp.n_runs, exp.program.pool):
         print(text)
-    if experiment.learns_never(exp):
+    if exp.warmup_steps >= exp.config.total_steps:
         first = f"{exp.config.algo.batch_episodes} episodes (algo.batch_episodes)"
         print(f"note: nothing is learned, as total_steps={exp.config.total_steps} ends before the first {first}")
     try:
@@ -82,7 +82,7 @@ def advance(session: Session, interrupt: Interrupt, stop_at: float) -> bool:
         session.evaluate()
     stopped = lambda: interrupt.requested or time.monotonic() >= stop_at
     while (step := session.env_steps) < config.total_steps:
-        if is_due(session.between, session.exp, step) and not session.work_between(stopped):
+        if not session.work_between(stopped):
             session.save()
             return False
         next_eval = min(next_multiple(step, config.eval_interval), config.total_steps)
@@ -106,13 +106,6 @@ def initial_state(exp: Experiment, path: Path) -> tuple[TrainState, HostState]:
         return found
     stored_logs.check_without_checkpoint(path, (path / folder.RESULT).is_file())
     return TrainState(*exp.program.warmup(*experiment.init(exp), exp.hp)), HostState(0, 0, 0.0)
-
-
-def is_due(work: Between | None, exp: Experiment, step: int) -> bool:
-    """True if work between chunks is to be done at this step: the first one, or one that reaches its interval."""
-    algo, per_iteration = exp.config.algo, exp.steps_per_iteration
-    first = compiled.warmup_rollouts(algo.n_envs, algo.batch_episodes, exp.learner.n_recent) * per_iteration
-    return work is not None and (step == first or work.is_due(step, step - per_iteration))
 
 
 def next_multiple(step: int, interval: int) -> int:

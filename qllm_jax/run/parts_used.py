@@ -48,13 +48,11 @@ def digests(meta: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 def with_own(path: Path, config: Config) -> Config:
     """The configuration with the run folder's copies of files that have changed or are gone."""
-    swapped = {key: path / _copy(key) for key in KINDS if _moved(path, key, _settings(config)[key].get("name"))}
-    own = {
-        key: {**given, "name": f"{swapped[key].resolve()}:{given['name'].rpartition(':')[2]}"}
-        if key in swapped
-        else given
-        for key, given in _settings(config).items()
-    }
+    own = _settings(config)
+    for key, given in own.items():
+        if _moved(path, key, given.get("name")):
+            function = given["name"].rpartition(":")[2]
+            own[key] = {**given, "name": f"{(path / _copy(key)).resolve()}:{function}"}
     return replace(
         config, env=own["env"], algo=replace(config.algo, mixer=own["algo.mixer"], learner=own["algo.learner"])
     )

@@ -84,9 +84,15 @@ class Session:
             self.progress.update(self.env_steps, {name: values[learning] for name, values in metrics.items()})
 
     def work_between(self, stopped: Callable[[], bool]) -> bool:
-        """Do the work between chunks. False if it was broken off, as `stopped` said so."""
-        assert self.between is not None
-        after = self.between.work(TrainState(self.clock, self.state), self.progress.print, stopped)
+        """Do the work between chunks if it is due: before the first update, and then at its interval.
+
+        False if it was broken off, as `stopped` said so.
+        """
+        between, step = self.between, self.env_steps
+        is_first = step == self.exp.warmup_steps
+        if between is None or not (is_first or between.is_due(step, step - self.exp.steps_per_iteration)):
+            return True
+        after = between.work(TrainState(self.clock, self.state), self.progress.print, stopped)
         if after is not None:
             self.clock, self.state = after
         return after is not None

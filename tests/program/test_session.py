@@ -36,11 +36,8 @@ def test_training_ends_with_an_evaluation_at_its_last_step_whatever_the_interval
 
     class FakeSession:
         is_fresh, between, env_steps = True, None, 0
-        exp = SimpleNamespace(
-            config=config.load(["total_steps=250", "log_interval=100", "eval_interval=200"]),
-            steps_per_iteration=10,
-            learner=SimpleNamespace(n_recent=0),
-        )
+        exp = SimpleNamespace(config=config.load(["total_steps=250", "log_interval=100", "eval_interval=200"]))
+        work_between = lambda self, stopped: True
         evaluate = lambda self: events.append(("eval", self.env_steps))
         save_if_due = lambda self: events.append(("save if due", self.env_steps))
         save = lambda self: events.append(("save", self.env_steps))
