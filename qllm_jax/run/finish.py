@@ -38,7 +38,7 @@ def table(config: Config, final: Final) -> str:
 
 def seed_rows(runs: Sequence[Run], scores: Scores, best_steps: Sequence[int]) -> list[str]:
     """A row for each run, from means (R,)."""
-    shares = results.known(scores)
+    shares = results.shares(scores)
     titles = "".join(f"  {name:>7}" for name in shares)
     rows = [f"{'seed':>6}  {'best at step':>12}  {'return':>10}{titles}"]
     for i, (run, best) in enumerate(zip(runs, best_steps, strict=True)):
@@ -65,5 +65,5 @@ def configuration_rows(runs: Sequence[Run], scores: Scores, failed: Failed = NON
 
 def summary(scores: Scores) -> str:
     """Mean return over seeds (seeds,) with its interval, and the shares that the task knows: won, and with a crash."""
-    shares = [f"; {name}: {stats.percentage_with_interval(each)}" for name, each in results.known(scores).items()]
+    shares = [f"; {name}: {stats.percentage_with_interval(each)}" for name, each in results.shares(scores).items()]
     return "".join((stats.mean_with_interval(scores.returns), *shares))

@@ -38,7 +38,7 @@ def write(path: Path, config: Config, final: Final) -> None:
     files.write_atomically(path / folder.RESULT, json.dumps(no_nan(content) if final.failed else content) + "\n")
 
 
-def without(scores: Scores, failed: Sequence[int]) -> Scores:
+def nan_where_failed(scores: Scores, failed: Sequence[int]) -> Scores:
     """Scores (R, episodes) with NaN for the runs that failed."""
     if not failed:
         return scores
@@ -58,7 +58,7 @@ def no_nan(value: Any) -> Any:
 def metrics(scores: Scores) -> dict[str, Any]:
     """The fields of an evaluation's records in metrics.jsonl, from scores (R, episodes)."""
     fields = {"return": scores.returns.mean(-1), "returns": scores.returns}
-    for name, each in known(scores).items():
+    for name, each in shares(scores).items():
         fields |= {RATES[name]: each.mean(-1), name: each}
     return fields
 
@@ -71,7 +71,7 @@ def as_compared(mean: np.ndarray, best: np.ndarray, now_best: np.ndarray) -> np.
     return np.where(now_best > best, now_best, np.minimum(mean, now_best))
 
 
-def known(scores: Scores) -> dict[str, Any]:
+def shares(scores: Scores) -> dict[str, Any]:
     """The arrays of `RATES` that the task has, by name."""
     return {name: each for name in RATES if (each := getattr(scores, name)) is not None}
 
@@ -89,7 +89,7 @@ def result(config: Config, final: Final) -> dict[str, Any]:
     random: dict[str, Any] = {"random_policy": stats.summary(by_seed.returns)}
     random |= random_rates(by_seed)
     per_run = jax.tree.map(np.ndarray.tolist, final.random)
-    random["random_policy_per_run"] = {"returns": per_run.returns, "won": per_run.won} | known(per_run)
+    random["random_policy_per_run"] = {"returns": per_run.returns, "won": per_run.won} | shares(per_run)
     blocks = by_configuration(runs, partial(block, final))
     if runs[0].values:
         return {**head, **random, "configurations": blocks}
@@ -99,7 +99,7 @@ def result(config: Config, final: Final) -> dict[str, Any]:
 
 def random_rates(by_seed: Scores) -> dict[str, dict[str, Any]]:
     """Shares of the random policy's episodes that were won or had a crash, with intervals, from means (seeds,)."""
-    return {f"random_policy_{RATES[name]}": stats.summary(x, stats.SHARE) for name, x in known(by_seed).items()}
+    return {f"random_policy_{RATES[name]}": stats.summary(x, stats.SHARE) for name, x in shares(by_seed).items()}
 
 
 def by_configuration(runs: Sequence[Run], numbers: Callable[[list[int]], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -124,10 +124,10 @@ def statistics(scores: Scores) -> dict[str, Any]:
     """Statistics over seeds and the scores (seeds, episodes) themselves, of one configuration."""
     mean = means(scores)
     fields = {"return": stats.summary(mean.returns), "return_per_seed": mean.returns.tolist()}
-    for name, share in known(mean).items():
+    for name, share in shares(mean).items():
         rate = RATES[name]
         fields |= {rate: stats.summary(share, stats.SHARE), f"{rate}_per_seed": share.tolist()}
-    return fields | {"returns": scores.returns.tolist()} | {name: x.tolist() for name, x in known(scores).items()}
+    return fields | {"returns": scores.returns.tolist()} | {name: x.tolist() for name, x in shares(scores).items()}
 
 
 def by_label(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -208,5 +208,5 @@ def run_of(record: dict[str, Any]) -> tuple[str, int]:
 
 def random_by_seed(runs: Sequence[Run], random: Scores) -> Scores:
     """Means (seeds,) of the random policy, from those of all runs (R,): they are equal in all configurations."""
-    first = list({run.seed: i for i, run in reversed(list(enumerate(runs)))}.values())[::-1]
-    return jax.tree.map(lambda x: x[np.asarray(first)], random)
+    _, first = np.unique([run.seed for run in runs], return_index=True)
+    return jax.tree.map(lambda x: x[first], random)

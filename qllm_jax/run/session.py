@@ -137,7 +137,7 @@ class Session:
         fields["return"] = results.as_compared(fields["return"], best, now_best)
         self.record("eval", fields)
         shown = jax.tree.map(lambda x: x[self.learning], scores)
-        shares = "".join(f", {each.mean():.0%} {name}" for name, each in results.known(shown).items())
+        shares = "".join(f", {each.mean():.0%} {name}" for name, each in results.shares(shown).items())
         failed = f", {len(self.failures)} failed" if self.failures else ""
         counted = stats.count(len(self.learning), self.unit) + failed
         self.progress.print(
@@ -172,7 +172,7 @@ class Session:
         """Evaluate the best parameters and write the results. Return the closing table."""
         exp, episodes = self.exp, self.exp.config.final_episodes
         scores, random = final_scores(exp, self.state.best_params, episodes, exp.config.algo.eval_epsilon)
-        scores = results.without(scores, list(self.failures))
+        scores = results.nan_where_failed(scores, list(self.failures))
         best = results.best_steps(stored_logs.metrics(self.path), self.runs)
         self.record("final", results.metrics(scores))
         final = Final(self.env_steps, scores, random, best, {i: each.mark for i, each in self.failures.items()})

@@ -169,7 +169,7 @@ def test_a_group_that_fails_after_it_was_continued_is_finished_whatever_is_kille
 
 
 def test_a_failed_seed_leaves_its_configuration_without_a_mean():
-    scores = results.without(Scores(np.arange(8.0).reshape(4, 2)), [3])
+    scores = results.nan_where_failed(Scores(np.arange(8.0).reshape(4, 2)), [3])
     final = results.Final(8, scores, Scores(np.zeros(4)), [4] * 4, {3: {"env_steps": 6, "cause": "loss"}})
     settings = config.load(["seeds=2", "sweep.lr=[0.1,0.2]"])
     rows = finish.table(settings, final).splitlines()
