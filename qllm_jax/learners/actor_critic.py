@@ -24,7 +24,7 @@ class PolicyOutputs(NamedTuple):
 
     view: View  # leaves (T+1, B, ...)
     logits: Float[Array, "slots batch agents actions"]
-    pull_back: Callable[[jax.Array], tuple[Params]]  # from a gradient by the logits to one by the parameters
+    vjp: Callable[[jax.Array], tuple[Params]]  # from a gradient by the logits to one by the parameters
     action: Int[Array, "slots batch agents"]  # the actions taken; in the last slot a draw from the policy
 
 
@@ -80,9 +80,9 @@ def update(
 def unroll_policy(core: Core, params: Params, key: jax.Array, batch: Episode) -> PolicyOutputs:
     """Unroll the policy `params` over a batch. The key is consumed."""
     view = batches.views(core.env, batch)
-    logits, pull_back = policy.unroll_to_learn(core, params, batch)
+    logits, vjp = policy.unroll_to_learn(core, params, batch)
     action = policy.actions_of_slots(key, policy.distribution(logits, view.avail), batch.action_t)
-    return PolicyOutputs(view, logits, pull_back, action)
+    return PolicyOutputs(view, logits, vjp, action)
 
 
 def critic_step(
@@ -102,12 +102,12 @@ def policy_step(
     state: LearnerState,
     loss: Callable[[jax.Array], tuple[Array, Array]],
     logits: jax.Array,
-    pull_back: Callable[[jax.Array], tuple[Params]],
+    vjp: Callable[[jax.Array], tuple[Params]],
     hp: Hp,
 ) -> tuple[LearnerState, dict[str, Array]]:
     """Take one step of the policy. `loss(logits)` gives loss and entropy; see `policy.unroll_to_learn`."""
     (value, entropy), d_logits = jax.value_and_grad(loss, has_aux=True)(logits)
-    (grads,) = pull_back(d_logits)
+    (grads,) = vjp(d_logits)
     metrics = {"policy_loss": value, "entropy": entropy, "policy_grad_norm": optax.tree.norm(grads)}
     return _step(core, state, "agent", hp.lr, hp, grads), metrics
 

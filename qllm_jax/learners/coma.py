@@ -73,7 +73,7 @@ def step(
     """One step of the critic, and one of the policy against the critic as it was before. The key is consumed."""
     del recent
     core = method.core
-    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
+    view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
 
     def critic_loss(params: Params) -> tuple[jax.Array, jax.Array]:
@@ -83,7 +83,7 @@ def step(
 
     state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
     return state, metrics | of_policy
 
 

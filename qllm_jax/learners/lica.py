@@ -86,12 +86,12 @@ def step(
     """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
-    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
+    view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], batch, view)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
     return state, metrics | of_policy
 
 

@@ -78,9 +78,9 @@ def step(
     returns = returns_of(method, state.target_params, batch, view, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
-    logits, pull_back = policy.unroll_to_learn(core, state.params["agent"], batch)
+    logits, vjp = policy.unroll_to_learn(core, state.params["agent"], batch)
     loss_of_policy = lambda logits: policy_loss(method, key, logits, state.params["critic"], batch, view)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
     return state, metrics | of_policy
 
 

@@ -78,10 +78,10 @@ def step(
     """A step of the critic off-policy, one on-policy, and one of the policy. The key is consumed."""
     core = method.core
     state, off_policy = off_policy_step(method, state, batch, hp)
-    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, recent)
+    view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, recent)
     state, metrics = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
     # The newest episodes count after the batch.
     later = batch.mask_t.shape[1] * (batch.mask_t.shape[0] + 1) + metrics[base.SUSPECT]
     suspect = jnp.where(jnp.isfinite(off_policy["loss"]), later, off_policy[base.SUSPECT])
