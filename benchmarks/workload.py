@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax import config
+from qllm_jax.core.jaxprs import inner_jaxprs
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
 
@@ -71,16 +72,10 @@ def _flops(jaxpr: Any) -> int:
             (inner, _), _ = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
             total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in inner)
-        held = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
-        programs = [getattr(each, "jaxpr", each) for each in held if _is_program(each)]
         # A scan has a length; a program that is split over devices is traced for one of them.
         times = equation.params.get("length", 1) * getattr(equation.params.get("mesh"), "size", 1)
-        total += times * sum(_flops(each) for each in programs)
+        total += times * sum(map(_flops, inner_jaxprs(equation)))
     return total
-
-
-def _is_program(value: Any) -> bool:
-    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
 
 
 def iteration_flops(exp: Experiment) -> int:

@@ -16,6 +16,7 @@ from qllm_envs import Env
 from qllm_jax.core import lockstep
 from qllm_jax.core.agent_step import Memory
 from qllm_jax.core.agents import Agent
+from qllm_jax.core.jaxprs import inner_jaxprs
 from qllm_jax.core.rollout import Policy, gumbel
 from qllm_jax.core.rows import rows_of
 from qllm_jax.core.types import Episode, Params
@@ -133,6 +134,4 @@ def trip_length(env: Env) -> int:
 
 def _equations(jaxpr: Any) -> int:
     """Number of equations, with those of loops, branches and calls."""
-    held = [jax.tree.leaves(list(equation.params.values())) for equation in jaxpr.eqns]
-    inner = [getattr(each, "jaxpr", each) for params in held for each in params]
-    return len(jaxpr.eqns) + sum(_equations(each) for each in inner if hasattr(each, "eqns"))
+    return len(jaxpr.eqns) + sum(_equations(inner) for equation in jaxpr.eqns for inner in inner_jaxprs(equation))

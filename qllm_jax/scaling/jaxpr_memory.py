@@ -5,10 +5,11 @@ XLA makes them on the fly, and updates in place use the memory of their operand.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from jax.extend import core
+
+from qllm_jax.core.jaxprs import inner_jaxprs
 
 NO_MEMORY = ("broadcast_in_dim", "iota", "copy", "reshape", "squeeze", "stop_gradient")
 IN_PLACE = ("scatter", "dynamic_update_slice", "while", "scan", "pallas_call")
@@ -62,15 +63,6 @@ def last_reads(jaxpr: Any) -> dict[Any, int]:
     """Index of the last equation that reads each variable; the number of equations for outputs."""
     last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if isinstance(var, core.Var)}
     return last | {var: len(jaxpr.eqns) for var in jaxpr.outvars if isinstance(var, core.Var)}
-
-
-def inner_jaxprs(eqn: Any) -> Iterator[Any]:
-    """The jaxprs inside an equation: bodies of loops, branches, calls."""
-    for value in eqn.params.values():
-        for each in value if isinstance(value, tuple | list) else (value,):
-            inner = getattr(each, "jaxpr", each)
-            if hasattr(inner, "eqns"):
-                yield inner
 
 
 def same_layout(a: Any, b: Any) -> bool:

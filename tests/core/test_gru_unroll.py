@@ -19,9 +19,9 @@ import qllm_envs
 from qllm_jax.core import agents
 from qllm_jax.core.gru import GruParams, gru_cell
 from qllm_jax.core.gru_unroll import unroll
+from qllm_jax.core.jaxprs import inner_jaxprs
 from qllm_jax.core.types import Params
 from qllm_jax.errors import UserError
-from qllm_jax.scaling import jaxpr_memory
 
 pytestmark = pytest.mark.thorough
 
@@ -94,7 +94,7 @@ def launches(jaxpr: jex_core.Jaxpr) -> list[jex_core.JaxprEqn]:
     """The kernels for GPUs in a program, none of which is in a loop."""
     found = []
     for eqn in jaxpr.eqns:
-        inner = list(jaxpr_memory.inner_jaxprs(eqn))
+        inner = list(inner_jaxprs(eqn))
         if eqn.primitive.name == "pallas_call":
             found += [] if eqn.params["interpret"] else [eqn]
         else:
