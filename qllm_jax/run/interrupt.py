@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 from qllm_jax import process
@@ -49,18 +48,18 @@ class Interrupt:
 
     def _answer(self, reader: int) -> None:
         """Answer the signals that the pipe `reader` gives, one byte each, until it is closed."""
-        seen: Sequence[int] = []
+        has_answered = False
         with open(reader, "rb", buffering=0) as arrived:
             while numbers := arrived.read(1):
                 if numbers[0] not in SIGNALS:
                     continue
-                if not seen:
+                if not has_answered:
                     print(f"\n{ANSWER}", file=sys.stderr, flush=True)
                 elif numbers[0] == signal.SIGINT and not self._handled.wait(PATIENCE_S):
                     # The newest checkpoint and the logs are as kill -9 leaves them: whole.
                     print("stopped", file=sys.stderr, flush=True)
                     os._exit(130)
-                seen = [*seen, numbers[0]]
+                has_answered = True
 
     def close(self) -> None:
         """Restore the signal handlers that were there before."""

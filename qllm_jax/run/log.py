@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +13,10 @@ from qllm_jax.program.run_axis import Run
 from qllm_jax.run.nonfinite import Failure
 
 AXIS = "env_steps"  # x axis of every chart: environment steps per run
-NONE: Mapping[int, Failure] = MappingProxyType({})
 
 
 def records(
-    event: str, env_steps: int, runs: Sequence[Run], metrics: dict[str, Any], failed: Mapping[int, Failure] = NONE
+    event: str, env_steps: int, runs: Sequence[Run], metrics: dict[str, Any], failed: Mapping[int, Failure]
 ) -> list[dict[str, Any]]:
     """One record per run, from arrays with a leading axis R. Those of `failed` runs have no metrics."""
     columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}

@@ -158,11 +158,11 @@ def read_finished(path: Path, records: list[dict[str, Any]]) -> dict[str, Any] |
 def collect_groups(path: Path) -> Final:
     """The final evaluation of a run folder, from the result.json of its groups, which are all finished."""
     groups = [read(group) for group in folder.log_folders(path)]
-    column = lambda key: [row for group in groups for each in by_label(group).values() for row in each.get(key, [])]
+    blocks = [each for group in groups for each in by_label(group).values()]
+    column = lambda key: [row for each in blocks for row in each.get(key, [])]
     random = [group["random_policy_per_run"] for group in groups]
     concatenated = lambda key: np.concatenate([np.asarray(each[key]) for each in random])
     names = ["returns", *(name for name in RATES if all(each.get(name) is not None for each in random))]
-    blocks = [each for group in groups for each in by_label(group).values()]
     marks = [mark for each in blocks for mark in each.get("failed", [None] * len(each["returns"]))]
     array = lambda rows: np.asarray(rows, float if any(marks) else None)
     learned = [group["env_steps"] for group in groups if not all_failed(group)]

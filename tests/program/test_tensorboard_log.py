@@ -41,7 +41,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
 def test_each_run_has_its_charts(made: list[Writer], tmp_path: Path):
     settings = config.load([*SETTINGS, "sweep.lr=[0.1,0.2]"])
     sink = tensorboard_log.make(settings, tmp_path, 0)
-    sink.write(log.records("eval", 50, run_axis.runs(settings), {"return": range(4)}))
+    sink.write(log.records("eval", 50, run_axis.runs(settings), {"return": range(4)}, failed={}))
     sink.close()
     names = ["lr=0.1_seed_0", "lr=0.1_seed_1", "lr=0.2_seed_0", "lr=0.2_seed_1"]
     assert [Path(writer.folder).name for writer in made] == names
@@ -70,6 +70,6 @@ def test_the_real_writer_writes_events(tmp_path: Path):
     pytest.importorskip("tensorboardX")
     settings = config.load(SETTINGS)
     sink = tensorboard_log.make(settings, tmp_path, 0)
-    sink.write(log.records("train", 50, run_axis.runs(settings), {"return": [1.0, 2.0]}))
+    sink.write(log.records("train", 50, run_axis.runs(settings), {"return": [1.0, 2.0]}, failed={}))
     sink.close()
     assert len(list(tmp_path.glob("tensorboard/seed_*/events.out.tfevents.*"))) == 2

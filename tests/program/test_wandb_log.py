@@ -82,7 +82,7 @@ def send(path: Path, settings: config.Config, steps: range) -> None:
     sink = wandb_log.make(settings, path)
     for step in steps:
         for event in ("train", "eval"):
-            sink.write(log.records(event, step, run_axis.runs(settings), {"return": [step, step]}))
+            sink.write(log.records(event, step, run_axis.runs(settings), {"return": [step, step]}, failed={}))
     sink.close()
 
 
