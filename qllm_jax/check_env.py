@@ -16,15 +16,7 @@ Keys (defaults in brackets):
 Exit codes: 0 the contract is kept, 1 it is broken, 2 a mistake.
 """
 
-from qllm_jax import cli
-
-
-def check_env(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import check_env as command
-
-    return command.check_env(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(check_env, __doc__)
+    cli.main(commands.named("check_env"), __doc__)

@@ -13,15 +13,7 @@ Keys (defaults in brackets):
   overwrite   true: replace a file that exists [false]
 """
 
-from qllm_jax import cli
-
-
-def dataset(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import dataset as command
-
-    return command.dataset(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(dataset, __doc__)
+    cli.main(commands.named("dataset"), __doc__)

@@ -16,15 +16,7 @@ Keys (defaults in brackets):
   overwrite  true replaces an existing file [false]
 """
 
-from qllm_jax import cli
-
-
-def evaluate(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import evaluate as command
-
-    return command.evaluate(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(evaluate, __doc__)
+    cli.main(commands.named("evaluate"), __doc__)

@@ -19,15 +19,7 @@ The numbers are printed, and written as JSON beside the picture, with the same n
 them. A method without a mixer has no credit weights, and is refused.
 """
 
-from qllm_jax import cli
-
-
-def explain(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import explain as command
-
-    return command.explain(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(explain, __doc__)
+    cli.main(commands.named("explain"), __doc__)

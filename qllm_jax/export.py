@@ -14,15 +14,7 @@ Keys (defaults in brackets):
   overwrite       true: write into a folder that exists [false]
 """
 
-from qllm_jax import cli
-
-
-def export(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import export as command
-
-    return command.export(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(export, __doc__)
+    cli.main(commands.named("export"), __doc__)

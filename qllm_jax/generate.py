@@ -29,14 +29,7 @@ reason continues with resume=FOLDER.
 Exit codes: 0 done, 1 nothing passed, 2 a mistake, 3 stopped by a limit or the server, 4 waits for answers, 130 Ctrl-C.
 """
 
-from qllm_jax import cli
-
-
-def generate(overrides: list[str]) -> int:
-    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
-    from qllm_jax.commands import generate as command
-
-    return command.generate(overrides)
+from qllm_jax import cli, commands
 
 
 def on_cpu(overrides: list[str]) -> int:
@@ -44,7 +37,7 @@ def on_cpu(overrides: list[str]) -> int:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-    return generate(overrides)
+    return commands.named("generate")(overrides)
 
 
 if __name__ == "__main__":

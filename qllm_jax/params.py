@@ -10,15 +10,7 @@ networks of one configuration.
 Target networks are copies and do not count. MASER's phi counts, although its released code never trains it.
 """
 
-from qllm_jax import cli
-
-
-def params(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import params as command
-
-    return command.params(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(params, __doc__)
+    cli.main(commands.named("params"), __doc__)

@@ -22,15 +22,7 @@ gradient of the team value with respect to the agent's critic. A method without 
 say so.
 """
 
-from qllm_jax import cli
-
-
-def render(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import render as command
-
-    return command.render(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(render, __doc__)
+    cli.main(commands.named("render"), __doc__)

@@ -12,15 +12,7 @@ Keys (defaults in brackets):
   untrained   false starts the curves after the evaluation of the untrained team, which can set their scale [true]
 """
 
-from qllm_jax import cli
-
-
-def report(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import report as command
-
-    return command.report(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(report, __doc__)
+    cli.main(commands.named("report"), __doc__)

@@ -27,15 +27,7 @@ Ctrl-C writes a checkpoint; the same command continues. Exit codes: 0 done, or l
 1 a cell failed; 2 a mistake; 130 stopped by Ctrl-C.
 """
 
-from qllm_jax import cli
-
-
-def study(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import study as command
-
-    return command.study(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(study, __doc__)
+    cli.main(commands.named("study"), __doc__)

@@ -10,15 +10,7 @@ a hint if the function is refused.
 Exit codes: 0 for a pass, 1 for a refusal, 2 for a mistake.
 """
 
-from qllm_jax import cli
-
-
-def verify(arguments: list[str]) -> int:
-    """The command. Its parts are imported here and not above: they bring jax, which --help must not wait for."""
-    from qllm_jax.commands import verify as command
-
-    return command.verify(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(verify, __doc__)
+    cli.main(commands.named("verify"), __doc__)

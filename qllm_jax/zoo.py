@@ -19,15 +19,7 @@ Keys (defaults in brackets):
   overwrite   true replaces a policy [false]
 """
 
-from qllm_jax import cli
-
-
-def zoo(arguments: list[str]) -> int:
-    """Run the command. It is imported here because it imports jax, which --help must not wait for."""
-    from qllm_jax.commands import zoo as command
-
-    return command.zoo(arguments)
-
+from qllm_jax import cli, commands
 
 if __name__ == "__main__":
-    cli.main(zoo, __doc__)
+    cli.main(commands.named("zoo"), __doc__)

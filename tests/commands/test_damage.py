@@ -16,11 +16,12 @@ from typing import cast
 import jax.numpy as jnp
 import pytest
 
-from qllm_jax import cli, config, evaluate, files
+from qllm_jax import cli, config, files
+from qllm_jax.commands import evaluate
+from qllm_jax.commands.report import report
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.report import report
 from qllm_jax.run import checkpoint, folder, functions_used, interrupt, load, stored_logs
 from qllm_jax.run.session import Session
 from qllm_jax.train import train

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from qllm_jax.commands import export as command
+from qllm_jax.commands.export import export
 from qllm_jax.errors import UserError
-from qllm_jax.export import export
 from qllm_jax.run import load, policies, safetensors
 
 LOADS = """

@@ -11,11 +11,11 @@ import pytest
 from conftest import TINY_RUN
 
 from qllm_jax import config, user_cache
+from qllm_jax.commands.evaluate import evaluate
+from qllm_jax.commands.params import params
+from qllm_jax.commands.render import render
+from qllm_jax.commands.report import report
 from qllm_jax.commands.train import train
-from qllm_jax.evaluate import evaluate
-from qllm_jax.params import params
-from qllm_jax.render import render
-from qllm_jax.report import report
 from qllm_jax.run import folder, gated
 from qllm_jax.tfcaf import TfcafError, gates
 from qllm_jax.tfcaf.loading import loader

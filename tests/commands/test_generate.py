@@ -14,8 +14,8 @@ from scripted import arguments, fenced, function, gates, is_evaluator, judgement
 from qllm_envs import make
 from qllm_jax import cli, config, process, tfcaf
 from qllm_jax import generate as module
+from qllm_jax.commands.generate import generate
 from qllm_jax.errors import UserError
-from qllm_jax.generate import generate
 from qllm_jax.generation import prompts, settings
 from qllm_jax.llm import providers, transcript
 from qllm_jax.program import experiment

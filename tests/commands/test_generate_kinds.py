@@ -7,7 +7,7 @@ import pytest
 from chat_server import completion, serving
 from scripted import arguments, fenced, function, gates
 
-from qllm_jax.generate import generate
+from qllm_jax.commands.generate import generate
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 OF_STEP = "def credit(state, actions, reward, next_state):\n    return actions * reward, 0.0\n"

@@ -15,20 +15,20 @@ from omegaconf import OmegaConf
 
 import qllm_jax as qj
 from qllm_jax import compile_cache, config, user_cache
-from qllm_jax.check_env import check_env
 from qllm_jax.commands import generate
+from qllm_jax.commands.check_env import check_env
+from qllm_jax.commands.evaluate import evaluate
+from qllm_jax.commands.render import render
+from qllm_jax.commands.report import report
+from qllm_jax.commands.verify import verify
 from qllm_jax.config import trust
 from qllm_jax.config.outside import rewritten
 from qllm_jax.errors import UserError
-from qllm_jax.evaluate import evaluate
 from qllm_jax.generation import prompts
 from qllm_jax.program import experiment
-from qllm_jax.render import render
-from qllm_jax.report import report
 from qllm_jax.run import folder, load
 from qllm_jax.tfcaf import gates, passes
 from qllm_jax.train import train
-from qllm_jax.verify import verify
 
 MEETING = Path(__file__).parents[2] / "examples" / "meeting"
 TINY = [

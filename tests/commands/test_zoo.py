@@ -10,9 +10,9 @@ import pytest
 import qllm_jax as qj
 from qllm_jax.commands import evaluate, explain, render, report, train
 from qllm_jax.commands import zoo as command
+from qllm_jax.commands.zoo import zoo as run_command
 from qllm_jax.errors import UserError
 from qllm_jax.run import load, zoo
-from qllm_jax.zoo import zoo as run_command
 
 pytestmark = pytest.mark.thorough
 

@@ -10,7 +10,7 @@ import pytest
 from chat_server import completion, serving
 from scripted import arguments, fenced, function, gates, is_evaluator, judgement
 
-from qllm_jax.generate import generate
+from qllm_jax.commands.generate import generate
 from qllm_jax.generation import archive, likeness, settings, trials
 from qllm_jax.generation.archive import SAME_TREE
 from qllm_jax.generation.trial_training import Result, Trained

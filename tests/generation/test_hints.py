@@ -10,8 +10,8 @@ from scripted import arguments, gates, is_evaluator, numbered
 
 import qllm_envs
 from qllm_envs.core import Env
+from qllm_jax.commands.generate import generate
 from qllm_jax.errors import UserError
-from qllm_jax.generate import generate
 from qllm_jax.generation import folder, prompts, settings
 
 BATTLES = ("3s_vs_5z", "2c_vs_64zg")

@@ -17,8 +17,8 @@ import pytest
 from chat_server import Answer, Server, completion, error, serving
 from scripted import arguments, fenced, function, gates, numbered
 
+from qllm_jax.commands.generate import generate
 from qllm_jax.errors import UserError
-from qllm_jax.generate import generate
 from qllm_jax.llm import transcript
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,7 +27,8 @@ N_CALLS = 6  # of a generation with 2 rounds of 2
 PROCESS = """
 import sys
 from scripted import gates
-from qllm_jax import cli, generate, tfcaf
+from qllm_jax import cli, tfcaf
+from qllm_jax.commands import generate
 import qllm_jax.tfcaf.gates
 tfcaf.gates.verify = gates
 cli.main(generate.generate, None)

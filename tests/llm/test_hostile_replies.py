@@ -16,8 +16,8 @@ from asking import GOOD, KEY, REQUEST, asked, llm
 from chat_server import Answer, completion, error, serving
 from scripted import arguments, fenced, function, gates
 
+from qllm_jax.commands.generate import generate
 from qllm_jax.errors import UserError
-from qllm_jax.generate import generate
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client, ask
 from qllm_jax.llm.providers import manual

@@ -13,11 +13,11 @@ from learning import core_of, hp
 from probes import probe
 
 from qllm_jax import config, learners
+from qllm_jax.commands.report import report
 from qllm_jax.core.types import Episode, Scores
 from qllm_jax.mixers import tfcaf
 from qllm_jax.program import compiled, experiment, guard
 from qllm_jax.program.one_run import Sizes
-from qllm_jax.report import report
 from qllm_jax.run import checkpoint, finish, folder, gated, load, nonfinite, results, stored_logs
 from qllm_jax.run.nonfinite import FILE, NonFiniteError
 from qllm_jax.run.session import Session

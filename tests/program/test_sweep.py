@@ -18,15 +18,14 @@ from conftest import TINY_RUN
 
 from qllm_jax import config
 from qllm_jax.commands import train
-from qllm_jax.commands.render import index_of
+from qllm_jax.commands.evaluate import evaluate
+from qllm_jax.commands.render import index_of, render
+from qllm_jax.commands.report import report
 from qllm_jax.core.types import Hp, Scores
 from qllm_jax.errors import UserError
-from qllm_jax.evaluate import evaluate
 from qllm_jax.program import devices, experiment, run_axis
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.run_axis import Run
-from qllm_jax.render import render
-from qllm_jax.report import report
 from qllm_jax.reporting import comparison
 from qllm_jax.run import finish, folder, functions_used, load, results, wandb_log
 from qllm_jax.run.load import LoadedRun

@@ -11,7 +11,7 @@ import yaml
 from made_up_study import content, study, write
 from PIL import Image
 
-from qllm_jax import study as command
+from qllm_jax.commands import study as command
 from qllm_jax.errors import UserError
 from qllm_jax.reporting.style import looks
 from qllm_jax.stats import tasks as tasks_statistics

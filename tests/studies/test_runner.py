@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qllm_jax import study
+from qllm_jax.commands import study
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder, functions_used
 from qllm_jax.run.loop import Outcome

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from made_up_study import content, study, write
 
-from qllm_jax import study as command
+from qllm_jax.commands import study as command
 from qllm_jax.errors import UserError
 from qllm_jax.studies import cells, plan, results, runner, status, work
 from qllm_jax.studies.plan import Study

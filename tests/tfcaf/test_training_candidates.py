@@ -69,7 +69,7 @@ def test_a_good_function_in_the_style_of_a_language_model_passes(name: str, warm
 
 
 def test_files_that_are_no_text_get_a_verdict(tmp_path, capsys: pytest.CaptureFixture[str]):
-    from qllm_jax.verify import verify
+    from qllm_jax.commands.verify import verify
 
     source = "def credit(state):\n    return state['agent_pos'][:, 0] ** 2 + 1.0, 0.0  # \u00e9\n"
     for encoding in ("latin-1", "utf-16", "utf-16-le"):

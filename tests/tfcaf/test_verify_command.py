@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from qllm_jax import cli
+from qllm_jax.commands.verify import verify
 from qllm_jax.errors import UserError
 from qllm_jax.verify import __doc__ as usage
-from qllm_jax.verify import verify
 
 GOOD = "def credit(state):\n    return 1.0 + state['agent_pos'][:, 0] ** 2, 0.0\n"
 
