@@ -275,7 +275,7 @@ def test_the_site_lists_every_page():
 
 @pytest.mark.parametrize("page", sorted((DOCS / "studies").glob("*.md")), ids=lambda page: page.name)
 def test_the_page_of_a_study_is_made_of_its_results(page: Path):
-    made = report.text(plan.load(page.stem), ROOT / "results" / page.stem)
+    _, _, made = report.make(plan.load(page.stem), ROOT / "results" / page.stem)
     assert page.read_text() == made, f"run python -m qllm_jax.study {page.stem} report"
 
 

@@ -15,7 +15,7 @@ from qllm_jax.core.types import Episode, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners.base import CreditWeights
 from qllm_jax.mixers import MixerInputs
-from qllm_jax.mixers.influence import Effect, Influence, influence
+from qllm_jax.mixers.influence import influence
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import explanation
 from qllm_jax.reporting.explanation import Explanation
@@ -123,13 +123,8 @@ def record(explained: Explanation) -> dict[str, Any]:
         "title": film.title,
         "states": found.n_states,
         "arguments": [effect._asdict() for effect in found.effects],
-        "all_arguments": _permuted(found),
+        "all_arguments": {"shares": found.together.shares, "weights": found.together.weights},
         "moments": explanation.moments(explained.weights),
         "credit_weights": np.asarray(explained.weights, float).round(6).tolist(),
         "rewards": np.asarray(film.reward_t, float).round(6).tolist(),
     }
-
-
-def _permuted(found: Influence) -> dict[str, float]:
-    effect: Effect = found.together
-    return {"shares": effect.shares, "weights": effect.weights}

@@ -44,7 +44,7 @@ def study(arguments: list[str]) -> int:
     if action == ["report"]:
         found = work.results_folder(loaded, options["results"])
         # The page of a study of your own stands beside its results, that of one in configs/study in the documentation.
-        own = DOCS if loaded.name in plan.names() else found
+        own = DOCS if loaded.is_shipped else found
         print(report.write(loaded, found, Path(options["docs"] or own)))
         if older := status.of_other_cells(loaded, options["results"]):
             print(f"note: {older}", file=sys.stderr)

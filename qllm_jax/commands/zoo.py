@@ -20,6 +20,7 @@ from qllm_jax.program import devices, experiment
 from qllm_jax.run import folder, functions_used, load, results, safetensors, stored_logs, stored_tree
 from qllm_jax.run import zoo as library
 from qllm_jax.run.load import LoadedRun
+from qllm_jax.run.provenance import short_commit
 from qllm_jax.run.results import Final
 
 DEFAULTS = {"episodes": 320, "overwrite": False}
@@ -64,7 +65,7 @@ def row(name: str) -> str:
     random, steps, best = result["random_policy"]["mean"], result["env_steps"], result["best_checkpoint_env_steps"][0]
     measured = f"{number(scale)} ± {number(half_width(result))}"
     numbers = (measured, others, number(random), f"{steps:,}", f"{best:,}")
-    return " | ".join((f"`zoo:{name}`", *numbers, short(meta)))
+    return " | ".join((f"`zoo:{name}`", *numbers, short_commit(str(meta.get("commit")))))
 
 
 def describe(name: str) -> str:
@@ -110,12 +111,6 @@ def half_width(result: dict[str, Any]) -> float:
 def command_line(meta: dict[str, Any]) -> str:
     """The command of a training as one types it."""
     return re.sub(r"^(\w+)\.py\b", r"python -m qllm_jax.\1", str(meta.get("command")))
-
-
-def short(meta: dict[str, Any]) -> str:
-    """The first letters of the commit."""
-    commit, plus, _ = str(meta.get("commit")).partition("+")
-    return commit[:7] + ("+dirty" if plus else "")
 
 
 def to_add(words: list[str]) -> list[tuple[Path, str]]:

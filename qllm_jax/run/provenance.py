@@ -46,3 +46,9 @@ def commit() -> str | None:
         return head + ("+dirty" if git("status", "--porcelain", "-uno").stdout.strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def short_commit(commit: str) -> str:
+    """The first letters of a commit, and its "+dirty"."""
+    name, plus, dirty = commit.partition("+")
+    return name[:7] + plus + dirty

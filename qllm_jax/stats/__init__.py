@@ -4,7 +4,7 @@
 `learning_curves.py` (learning curves as one number) and `ranks.py` (critical differences).
 """
 
-from qllm_jax.stats.intervals import SHARE, band, interval, iqm, mean, welch
+from qllm_jax.stats.intervals import SHARE, band, interval, welch
 from qllm_jax.stats.text import count, format_number, mean_with_interval, percentage_with_interval, summary
 
 __all__ = [
@@ -13,8 +13,6 @@ __all__ = [
     "count",
     "format_number",
     "interval",
-    "iqm",
-    "mean",
     "mean_with_interval",
     "percentage_with_interval",
     "summary",

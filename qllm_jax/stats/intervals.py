@@ -29,17 +29,10 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def mean(scores: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Arithmetic mean."""
-    return np.mean(scores, axis)
-
-
-def iqm(scores: np.ndarray, axis: int = -1) -> np.ndarray:
+def iqm(scores: Float[np.ndarray, " seeds"]) -> float:
     """Interquartile mean: the mean without the lowest and the highest quarter of the scores, rounded down."""
-    ordered = np.sort(scores, axis)
-    n = scores.shape[axis]
-    cut = int(0.25 * n)
-    return np.mean(np.take(ordered, range(cut, n - cut), axis), axis)
+    cut = scores.size // 4
+    return float(np.sort(scores)[cut : scores.size - cut].mean())
 
 
 def interval(scores: Float[np.ndarray, " seeds"], bounds: Bounds = ANY) -> tuple[float, float]:

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from qllm_jax.stats.intervals import ANY, SHARE, Bounds, interval, iqm, mean
+from qllm_jax.stats.intervals import ANY, SHARE, Bounds, interval, iqm
 
 
 def summary(scores: np.ndarray, bounds: Bounds = ANY) -> dict[str, float | None]:
     """Return mean, IQM and the 95% interval of the mean over seeds; None in place of NaN, which JSON does not have."""
     low, high = interval(scores, bounds)
-    figures = {"mean": float(mean(scores)), "iqm": float(iqm(scores)), "ci95_low": low, "ci95_high": high}
+    figures = {"mean": float(scores.mean()), "iqm": iqm(scores), "ci95_low": low, "ci95_high": high}
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def mean_with_interval(scores: np.ndarray) -> str:
     """Return the mean over seeds with its interval, as text."""
-    average, (low, high) = float(mean(scores)), interval(scores)
+    average, (low, high) = float(scores.mean()), interval(scores)
     if scores.size < 2:
         return f"{format_number(average)} (one seed, no interval)"
     figures = tuple(format_number(x, average) for x in (average, low, high))
@@ -25,7 +25,7 @@ def percentage_with_interval(shares: np.ndarray) -> str:
     """Return the mean of shares over seeds with its interval, as text in percent."""
     low, high = interval(shares, SHARE)
     found = "" if shares.size < 2 else f" (95% CI {low:.1%} to {high:.1%})"
-    return f"{mean(shares):.1%}{found}"
+    return f"{shares.mean():.1%}{found}"
 
 
 def format_number(value: float, scale: float | None = None) -> str:

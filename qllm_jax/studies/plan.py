@@ -96,10 +96,20 @@ class Study(NamedTuple):
     path: Path
     plan: Plan
 
+    @property
+    def is_shipped(self) -> bool:
+        """True for a study of `configs/study`."""
+        return self.name in names()
+
+    @property
+    def argument(self) -> str:
+        """The word by which commands know the study, without its folder."""
+        return self.name if self.is_shipped else self.path.name
+
 
 def names() -> list[str]:
-    """Names of the studies in `configs/study`."""
-    return sorted(configs.group_names(GROUP))
+    """Names of the studies in `configs/study`, sorted."""
+    return configs.group_names(GROUP)
 
 
 def load(name_or_path: str) -> Study:

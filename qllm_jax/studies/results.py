@@ -20,6 +20,7 @@ from qllm_jax.run.nonfinite import NonFiniteError
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
 from qllm_jax.studies.trainings import Trained
+from qllm_jax.studies.wanted import Wanted
 
 DIGITS = 6  # significant digits of measurements
 METRICS = ("return", *results.RATES.values())
@@ -28,14 +29,14 @@ FOLDER_KEYS = ("results=", "run_dir=")  # of a command
 NEEDED = ("config_hash", "env_steps", "runs_at_once", "seeds", "wall_s")  # keys that every whole result file has
 
 
-def path_of(root: Path, task: str, method: str, trained_by: str | None = None) -> Path:
+def path_of(root: Path, cell: Cell | Wanted) -> Path:
     """The result file of a cell, in the folder of its study's results or in the one beside it of another study."""
-    return (root.parent / trained_by if trained_by else root) / task / f"{method}.json"
+    return (root.parent / cell.trained_by if cell.trained_by else root) / cell.task / f"{cell.method}.json"
 
 
 def read(root: Path, cell: Cell) -> dict[str, Any] | None:
     """The content of a cell's result file, of whatever configuration; None if there is none that is whole."""
-    path = path_of(root, cell.task, cell.method, cell.trained_by)
+    path = path_of(root, cell)
     try:
         found = files.read_json(path, NEEDED) if path.is_file() else None
     except UserError:
@@ -68,7 +69,7 @@ def is_of(found: dict[str, Any], cell: Cell) -> bool:
 
 def write(root: Path, study: str, cell: Cell, found: Trained) -> Path:
     """Write the result file of a cell from its finished run folder. A result of another configuration is replaced."""
-    path = path_of(root, cell.task, cell.method)
+    path = path_of(root, cell)
     files.make_folder(path.parent, exist_ok=True)
     lines = (f"{json.dumps(key)}:{compact(value)}" for key, value in make(study, cell, found).items())
     files.write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -175,7 +175,7 @@ def train(work: Work, training: Training, choices: Choices) -> tuple[Ended, dict
             out_of_time = time.monotonic() >= choices.stop_at
             return (Ended.OUT_OF_TIME if out_of_time else Ended.INTERRUPTED), {}
         print(f"\n{outcome.text}")
-        found = trainings.trained(path, trainings.recorded(path))
+        found = trainings.trained(path)
     failed = {}
     for cell in training.cells:
         try:

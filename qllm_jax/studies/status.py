@@ -123,5 +123,5 @@ def list_all(results_dir: str | None) -> str:
 def progress(study: Study, results_dir: str | None) -> str:
     """The number of a study's cells that have a result file. It composes no configuration, which takes time."""
     root = of_work.results_folder(study, results_dir)
-    paths = [results.path_of(root, each.task, each.method, each.trained_by) for each in wanted.cells(study)]
+    paths = [results.path_of(root, cell) for cell in wanted.cells(study)]
     return f"{sum(path.is_file() for path in paths)} of {len(paths)} cells have results"

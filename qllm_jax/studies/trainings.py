@@ -6,6 +6,7 @@ continued whatever else was added to the study or finished since, and a folder o
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -94,15 +95,13 @@ def found_in(root: Path, tasks: Collection[str]) -> Iterator[Trained]:
     """The run folders of these tasks, without those whose configuration this version cannot read."""
     for task in sorted(tasks):
         for file in sorted((root / task).glob(f"*/{folder.CONFIG}")):
-            try:
-                config = recorded(file.parent)
-            except UserError:
-                continue
-            yield trained(file.parent, config)
+            with suppress(UserError):
+                yield trained(file.parent)
 
 
-def trained(path: Path, config: Config) -> Trained:
-    """The training of a run folder."""
+def trained(path: Path) -> Trained:
+    """The training of a run folder. UserError if its configuration cannot be read."""
+    config = recorded(path)
     return Trained(path, config, identities(path, config))
 
 

@@ -209,7 +209,7 @@ def test_an_edited_study_is_trained_beside_what_was_there(done: Path, tmp_path: 
 def test_an_edited_function_is_another_cell(done: Path, tmp_path: Path):
     edited = make(copy(done, tmp_path / "function"))
     for cell in edited.cells:  # as if results and run folder were of an older text
-        result = results.path_of(edited.results, cell.task, cell.method)
+        result = results.path_of(edited.results, cell)
         content = json.loads(result.read_text())
         assert set(content["credit_functions"].values()) == set(cell.functions) == set(content["functions"])
         assert results.is_of({key: value for key, value in content.items() if key != "functions"}, cell)  # older files
@@ -228,7 +228,7 @@ def test_ctrl_c_in_the_final_evaluation_ends_a_study_with_the_results_of_that_tr
 ):
     study_ = make(copy(done, tmp_path / "late"))
     for cell in study_.cells:
-        results.path_of(study_.results, cell.task, cell.method).unlink()
+        results.path_of(study_.results, cell).unlink()
     monkeypatch.setattr(runner, "open_folder", lambda *_: (None, study_.runs / TOGETHER))
     monkeypatch.setattr(runner, "train_all", lambda *_, **__: Outcome(True, "table", interrupted=True))
     training = trainings.Training(list(study_.cells))

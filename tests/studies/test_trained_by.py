@@ -104,9 +104,8 @@ def test_shared_cells_are_left_to_the_other_study(first: Study, tmp_path: Path):
         runner.run(found, Choices(("x",)))
     write(first, tmp_path / "results" / "first", {("duty", "vdn"): (5.0, 0.3)})
     assert status.progress(found.study, str(tmp_path / "results")) == "1 of 4 cells have results"
-    assert (
-        results.path_of(found.results, "duty", "vdn", "first") == tmp_path / "results" / "first" / "duty" / "vdn.json"
-    )
+    (cell,) = (cell for cell in found.cells if cell.name == "duty/vdn")
+    assert results.path_of(found.results, cell) == tmp_path / "results" / "first" / "duty" / "vdn.json"
 
 
 def test_the_report_reads_shared_results_and_says_whose_they_are(first: Study, tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from qllm_jax import files
 from qllm_jax.studies.plan import Study
 from qllm_jax.studies.report import figures, marl_eval, measured, page, pictures
+from qllm_jax.studies.report.measured import Measured
 
 HEAD = "head.md"  # written by hand, in the folder of the study's results: the answer, in a few sentences
 
@@ -15,27 +16,20 @@ def write(study: Study, results_folder: Path, docs_folder: Path) -> Path:
 
     UserError if the study's file has a figure that cannot be.
     """
-    data = measured.read(study, results_folder)
-    drawn = [(entry, pictures.draw(data, entry)) for entry in figures.entries(study)]
+    data, drawn, text = make(study, results_folder)
     files.make_folder(docs_folder, exist_ok=True)
     for entry, picture in drawn:
         pictures.write(picture, docs_folder / f"{study.name}_{entry.name}.png")
     path = docs_folder / f"{study.name}.md"
-    files.write_atomically(path, page.text(data, read_head(results_folder), drawn))
+    files.write_atomically(path, text)
     if data.results:
         made = json.dumps(marl_eval.content(data), separators=(",", ":"))
         files.write_atomically(results_folder / marl_eval.NAME, made + "\n")
     return path
 
 
-def text(study: Study, results_folder: Path) -> str:
-    """Return the page that `write` writes, and write nothing."""
-    data = measured.read(study, results_folder)
+def make(study: Study, results_folder: Path) -> tuple[Measured, page.Pictures, str]:
+    """Return the results, the pictures and the page that `write` writes, and write nothing."""
+    data, head = measured.read(study, results_folder), results_folder / HEAD
     drawn = [(entry, pictures.draw(data, entry)) for entry in figures.entries(study)]
-    return page.text(data, read_head(results_folder), drawn)
-
-
-def read_head(results_folder: Path) -> str:
-    """Read the part of the page that is written by hand; "" if there is none."""
-    path = results_folder / HEAD
-    return path.read_text() if path.is_file() else ""
+    return data, drawn, page.text(data, head.read_text() if head.is_file() else "", drawn)

@@ -150,7 +150,7 @@ def function_was_edited(content: dict[str, Any]) -> bool:
 
 def read(study: Study, folder: Path) -> Measured:
     """Read the results of the cells that `study` has now, from its folder of results."""
-    paths = {(t, m): results.path_of(folder, t, m, by) for t, m, _, _, by in wanted.cells(study)}
+    paths = {(cell.task, cell.method): results.path_of(folder, cell) for cell in wanted.cells(study)}
     found = {pair: _whole(path) for pair, path in paths.items() if path.is_file()}
     by_return = {task for (task, _), result in found.items() if result.metric == "return"}
     alike = lambda task, result: result._replace(metric="return") if task in by_return else result

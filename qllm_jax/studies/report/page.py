@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from qllm_jax import stats
-from qllm_jax.studies import plan
 from qllm_jax.studies.report import over_tasks, provenance, tables
 from qllm_jax.studies.report.figures import KINDS, FigureEntry
 from qllm_jax.studies.report.measured import Measured
@@ -44,18 +43,17 @@ STEPS = (
 
 def text(data: Measured, head: str, pictures: Pictures) -> str:
     """Return the whole page."""
-    name, total = data.study.name, len(data.results) + len(data.missing())
-    is_ours = name in plan.names()
-    given = name if is_ours else data.study.path.name
-    note = f"<!-- Made by `python -m qllm_jax.study {given} report`. Edit results/{name}/head.md instead. -->"
-    explained = "[What each statistic is](../statistics.md)" if is_ours else STATISTICS
+    study, total = data.study, len(data.results) + len(data.missing())
+    command = f"python -m qllm_jax.study {study.argument} report"
+    note = f"<!-- Made by `{command}`. Edit results/{study.name}/head.md instead. -->"
+    explained = "[What each statistic is](../statistics.md)" if study.is_shipped else STATISTICS
     count = f"{len(data.results)} of {total} cells (a task with a method) have a result"
     if data.results:
         rest = ", and [those without are named](#missing)" if data.missing() else ""
         parts = [f"{count}{rest}. {explained}.", *sections(data, pictures)]
     else:
         parts = [f"{count}.", *section("Missing", provenance.missing(data))]
-    return "\n\n".join(part for part in (note, f"# {data.study.plan.title}", head.strip(), *parts) if part) + "\n"
+    return "\n\n".join(part for part in (note, f"# {study.plan.title}", head.strip(), *parts) if part) + "\n"
 
 
 def sections(data: Measured, pictures: Pictures) -> list[str]:

@@ -3,16 +3,14 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from qllm_jax import stats
 from qllm_jax.reporting import plotting
 from qllm_jax.reporting.style import BAND_ALPHA, RANDOM_COLOR, Look
 from qllm_jax.stats import tasks as across
 from qllm_jax.studies.report import aggregates, rank_picture
-from qllm_jax.studies.report.aggregates import Block
 from qllm_jax.studies.report.figures import FigureEntry
 from qllm_jax.studies.report.measured import Measured
-
-SINGLE = (6.6, 4.2)  # inches
-ROW = 0.34  # height of a method's row, in inches
+from qllm_jax.studies.report.pictures_of_tasks import ROW, grid_of
 
 
 def draw_profile(data: Measured, entry: FigureEntry, looks: dict[str, Look]) -> Figure | str:
@@ -22,7 +20,7 @@ def draw_profile(data: Measured, entry: FigureEntry, looks: dict[str, Look]) -> 
         return "no task has results and a scale"
     every = np.concatenate([scores for method in table.methods for scores in table.scores[method]])
     thresholds = np.linspace(min(0.0, every.min()), max(1.0, every.max()) * 1.02, 151)
-    figure, (axes,) = plotting.panels(1, 1, SINGLE)
+    figure, (axes,) = grid_of(1)
     for method in table.methods:
         look, scores = looks[method], table.scores[method]
         label = data.method_label(method)
@@ -32,7 +30,7 @@ def draw_profile(data: Measured, entry: FigureEntry, looks: dict[str, Look]) -> 
         axes.fill_between(
             thresholds, *across.profile_band(scores, thresholds), color=look.color, alpha=BAND_ALPHA / 2, linewidth=0
         )
-    title = f"Performance profile over {tasks_text(table)}"
+    title = f"Performance profile over {stats.count(len(table.tasks), 'task')}"
     plotting.frame(axes, title, "normalized score τ (0 random, 1 best)", "share of runs above τ")
     axes.set_ylim(-0.02, 1.02)
     plotting.legend_below(figure, [axes])
@@ -45,7 +43,7 @@ def draw_improvement(data: Measured, entry: FigureEntry, looks: dict[str, Look])
     others = [method for method in table.methods if method != reference]
     if reference is None or reference not in table.methods or not others:
         return "the study names no `reference`, or it has no result beside another method's"
-    figure, (axes,) = plotting.panels(1, 1, (SINGLE[0], 1.3 + ROW * len(others)))
+    figure, (axes,) = grid_of(1, 1.3 + ROW * len(others))
     for y, method in enumerate(others):
         found, look = across.improvement_interval(table.scores[method], table.scores[reference]), looks[method]
         axes.plot(
@@ -53,8 +51,8 @@ def draw_improvement(data: Measured, entry: FigureEntry, looks: dict[str, Look])
         )
         axes.plot(found.value, y, look.marker, color=look.color, markersize=7)
     axes.axvline(0.5, linestyle="--", color=RANDOM_COLOR, linewidth=1.2)
-    name = data.method_label(reference)
-    plotting.frame(axes, f"Probability of improvement over {name}, {tasks_text(table)}", f"P(method > {name})", "")
+    name, n_tasks = data.method_label(reference), stats.count(len(table.tasks), "task")
+    plotting.frame(axes, f"Probability of improvement over {name}, {n_tasks}", f"P(method > {name})", "")
     axes.set_xlim(-0.02, 1.02)
     plotting.name_rows(axes, [data.method_label(method) for method in others])
     return figure
@@ -68,8 +66,3 @@ def draw_critical_difference(data: Measured, entry: FigureEntry, looks: dict[str
     except ValueError as error:
         return str(error)
     return rank_picture.draw(found, [data.method_label(m) for m in table.methods], [looks[m] for m in table.methods])
-
-
-def tasks_text(table: Block) -> str:
-    """Return the number of tasks of a block."""
-    return f"{len(table.tasks)} task{'s' * (len(table.tasks) > 1)}"

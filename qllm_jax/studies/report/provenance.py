@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from qllm_jax.run.continued import RESUMED
-from qllm_jax.studies import plan
+from qllm_jax.run.provenance import short_commit
 from qllm_jax.studies.report.measured import Measured, Result
 from qllm_jax.studies.report.tables import NONE, markdown, steps_text
 
 HARDWARE = ("platform", "python", "devices", "versions")
-
-
 OWN_PATHS = ", both with the `results=` and `run_dir=` with which it was trained."
 EDITED = "another text of their credit function than there is now"
 
@@ -36,14 +34,12 @@ def missing(data: Measured) -> str:
 
 def describe(data: Measured) -> str:
     """Name machines, commands, and the seeds, steps, wall time and commit of each result."""
-    name = data.study.name
-    is_ours = name in plan.names()
-    given = name if is_ours else data.study.path.name
+    name, given = data.study.name, data.study.argument
     machines = list(dict.fromkeys(machine_of(result) for result in data.results.values()))
     overrides = next(iter(data.results.values())).content["overrides"]
     parts = [
         f"The numbers of each seed are in `results/{name}`, one file a cell, with its configuration. The first command "
-        "makes what is missing there, the second this page" + ("." if is_ours else OWN_PATHS),
+        "makes what is missing there, the second this page" + ("." if data.study.is_shipped else OWN_PATHS),
         *(others_text(data, *item) for item in data.of_others().items()),
         f"```text\npython -m qllm_jax.study {given}\npython -m qllm_jax.study {given} report\n```",
         "One cell alone is trained by the `overrides` of its file, for example:",
@@ -86,8 +82,7 @@ def cells_table(data: Measured, machines: Sequence[str]) -> str:
 def commits_text(origin: dict[str, Any]) -> str:
     """Name the commits of the processes that trained a run, in short."""
     commits = [each.get("commit") or "-" for each in (origin, *origin.get(RESUMED, []))]
-    short = [commit[:7] + ("+dirty" if commit.endswith("+dirty") else "") for commit in commits]
-    return ", ".join(dict.fromkeys(short))
+    return ", ".join(dict.fromkeys(map(short_commit, commits)))
 
 
 def questions(data: Measured) -> str:
