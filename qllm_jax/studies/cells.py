@@ -1,6 +1,5 @@
 """Cells of a study: one task with one method. Its configuration and the texts of its functions identify a cell."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, replace
@@ -25,6 +24,7 @@ from qllm_jax.program import experiment
 from qllm_jax.run import parts_used
 from qllm_jax.studies import wanted
 from qllm_jax.studies.plan import Study
+from qllm_jax.tfcaf.verdict import sha256
 
 
 class Cell(NamedTuple):
@@ -86,18 +86,13 @@ def functions_of(config: Config) -> tuple[str, ...]:
     if not function_part(config.algo):
         return parts
     env = _make_env(json.dumps(config.env, sort_keys=True), config.n_agents)
-    return (*(digest(source.text.encode()) for source in experiment.credit_functions(config, env)), *parts)
+    return (*(sha256(source.text) for source in experiment.credit_functions(config, env)), *parts)
 
 
 @cache
 def _make_env(options: str, n_agents: int | None) -> Env:
     """`experiment.make_env`, once for each environment."""
     return experiment.make_env(json.loads(options), n_agents)
-
-
-def digest(text: bytes) -> str:
-    """SHA-256 of the text of a function."""
-    return hashlib.sha256(text).hexdigest()
 
 
 def identity_of(config_hash: str, functions: Sequence[str]) -> str:
@@ -123,7 +118,7 @@ def hash_of(config: Config) -> str:
         sort_keys=True,
         separators=(",", ":"),
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text)
 
 
 def field_defaults(record: type) -> dict[str, Any]:

@@ -89,10 +89,9 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
     records = folder.records(found.path)
     result = results.read_finished(found.path, records)
     assert result is not None, found.path
-    labels = [label for label, each in found.identities.items() if each == cell.identity]
-    if not labels:
+    label = next((label for label, each in found.identities.items() if each == cell.identity), None)
+    if label is None:
         raise UserError(f"{found.path} has not the cell's function, which was edited meanwhile: start the study again")
-    (label,) = labels
     own = results.by_label(result)[label]
     if failure := results.failure_text(own.get("failed", ())):
         raise NonFiniteError(f"{failure}; its states are in {nonfinite.FILE} in {found.path}")
@@ -105,7 +104,6 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         "final": final(own),
         "random_policy": random_policy(result["random_policy_per_run"], len(seeds)),
     }
-    meta = files.read_json(found.path / folder.META)
     return {
         "study": study,
         "task": cell.task,
@@ -121,7 +119,7 @@ def make(study: str, cell: Cell, found: Trained) -> dict[str, Any]:
         **critic(found),
         "runs_at_once": len(run_axis.runs(found.config)),
         "wall_s": rounded(found.measured()[1]),
-        "provenance": provenance(meta),
+        "provenance": provenance(files.read_json(found.path / folder.META)),
     }
 
 
@@ -168,7 +166,7 @@ def credit_functions(cell: Cell, found: Trained, label: str) -> dict[str, str]:
     if not path.is_file():
         return {}
     name = function_name(given_function(cell.config.algo) or outside.label(cell.config.env["name"]))
-    return {name: of_cells.digest(path.read_bytes())}
+    return {name: files.digest(path).hexdigest()}
 
 
 def critic(found: Trained) -> dict[str, dict[str, Any]]:

@@ -130,13 +130,11 @@ def attempt(work: Work, training: Training, choices: Choices) -> tuple[Ended, di
         # A folder that is continued has functions of its own, which `gated.build` verifies.
         sentences = {} if training.found else refusals(training.cells)
         ended, sentences = (Ended.FAILED, sentences) if sentences else train(work, training, choices)
-    except UserError as error:
-        sentences = dict.fromkeys((cell.name for cell in training.cells), str(error))
-        ended = Ended.FAILED
     except Exception as error:  # whatever it is, it must not end a study that runs for days
-        if not isinstance(error, jax.errors.JaxRuntimeError):  # most often: the memory of the device is full
+        if not isinstance(error, UserError | jax.errors.JaxRuntimeError):  # the latter: a full device, most often
             traceback.print_exc()
-        sentence = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        first_line = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        sentence = str(error) if isinstance(error, UserError) else first_line
         sentences, ended = dict.fromkeys((cell.name for cell in training.cells), sentence), Ended.FAILED
     for cell in training.cells:
         if cell.name in sentences:

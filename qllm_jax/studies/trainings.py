@@ -4,7 +4,6 @@ A folder's cells are found by its configurations and functions, not by its name.
 continued whatever else was added to the study or finished since, and a folder of an edited study is left as it is.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -20,6 +19,7 @@ from qllm_jax.run import folder, functions_used, parts_used, stored_logs
 from qllm_jax.scaling.train_groups import is_finished
 from qllm_jax.studies import cells as of_cells
 from qllm_jax.studies.cells import Cell
+from qllm_jax.tfcaf.verdict import sha256
 
 MAX_NAME = 120  # characters of a folder's name
 
@@ -116,7 +116,7 @@ def identities(path: Path, config: Config) -> dict[str, str]:
     for (label, config_hash), name in zip(
         of_cells.configurations(config).items(), functions_used.names(config), strict=False
     ):
-        functions = [of_cells.digest(file.read_bytes()) for file in (path / name, *task) if file.is_file()]
+        functions = [files.digest(file).hexdigest() for file in (path / name, *task) if file.is_file()]
         found[label] = of_cells.identity_of(config_hash, [*functions, *parts])
     return found
 
@@ -151,7 +151,7 @@ def new_folder(training: Training, root: Path) -> Path:
     """A folder without a run: TASK/METHODS, with a number if there is another run."""
     task, _, methods = training.name.partition("/")
     if len(methods) > MAX_NAME:
-        methods = f"{methods[:MAX_NAME]}_{hashlib.sha256(methods.encode()).hexdigest()[:8]}"
+        methods = f"{methods[:MAX_NAME]}_{sha256(methods)[:8]}"
     path, number = root / task / methods, 1
     while (path / folder.CONFIG).is_file():
         number += 1

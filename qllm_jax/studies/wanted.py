@@ -7,8 +7,6 @@ from qllm_jax.errors import UserError
 from qllm_jax.studies import plan
 from qllm_jax.studies.plan import CellsEntry, Plan, Study
 
-Pair = tuple[str, str]  # names of a task and a method
-
 
 class Wanted(NamedTuple):
     """A cell as the study's file has it, before its configuration is composed, which takes time."""
@@ -43,8 +41,8 @@ def _trainer(study: Study, entry: CellsEntry) -> Study:
         raise UserError(f"{study.path}: trained_by {entry.trained_by}: {error}") from error
 
 
-def trained_cells(given: Plan) -> dict[Pair, tuple[str, ...]]:
-    """Overrides of the cells that a study trains itself."""
+def trained_cells(given: Plan) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Overrides of the cells that a study trains itself, by task and method."""
     own = [entry for entry in given.cells if not entry.trained_by]
     pairs = [(entry, task, method) for entry in own for task in entry.tasks for method in entry.methods]
     return {(t, m): overrides_of(given, entry, t, m, given.seed) for entry, t, m in pairs}

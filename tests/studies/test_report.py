@@ -17,7 +17,6 @@ from qllm_jax.reporting.style import looks
 from qllm_jax.stats import tasks as tasks_statistics
 from qllm_jax.stats.ranks import Ranking
 from qllm_jax.studies import plan, report
-from qllm_jax.studies.cells import digest
 from qllm_jax.studies.plan import Study
 from qllm_jax.studies.report import (
     aggregates,
@@ -32,6 +31,7 @@ from qllm_jax.studies.report import (
 )
 from qllm_jax.studies.report.pictures_of_tasks import YLABELS
 from qllm_jax.tfcaf import find
+from qllm_jax.tfcaf.verdict import sha256
 
 METHODS = {"vdn": "VDN", "qllm": "QLLM", "shuffled": "QLLM, shuffled"}
 TASKS = {
@@ -408,7 +408,7 @@ def test_seeds_are_a_range_if_none_is_missing_and_machines_have_letters():
 def test_a_result_of_another_text_of_its_function_is_told():
     made_with = lambda name, text: {
         "config": {"algo": {"mixer": {"function": name}}},
-        "credit_functions": {name: digest(text.encode())},
+        "credit_functions": {name: sha256(text)},
     }
     own = find("mpe_spread", "value").text
     assert not measured.function_was_edited(made_with("mpe_spread", own))

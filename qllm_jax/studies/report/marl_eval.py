@@ -31,14 +31,9 @@ def runs(result: Result) -> dict[str, Any]:
     for i, seed in enumerate(made["seeds"]):
         steps = {
             f"step_{k}": {"step_count": count, "elapsed_time": times[k]}
-            | {metric: [curve[i][k]] for metric, curve in curves(result).items()}
+            | {metric: [made["evaluations"][metric][i][k]] for metric in result.curves}
             for k, count in enumerate(marl_eval.step_counts(at))
         }
         final = {metric: [made["final"][metric][i]] for metric in result.final}
         found[f"seed_{seed}"] = steps | {"absolute_metrics": final}
     return found
-
-
-def curves(result: Result) -> dict[str, list[list[float]]]:
-    """Return the curves of a result as they are in its file."""
-    return {metric: result.content["evaluations"][metric] for metric in result.curves}

@@ -15,11 +15,11 @@ from qllm_jax.errors import UserError
 from qllm_jax.stats import SHARE
 from qllm_jax.stats.intervals import ANY, Bounds
 from qllm_jax.studies import results, wanted
-from qllm_jax.studies.cells import digest
 from qllm_jax.studies.plan import Study, TaskEntry
 from qllm_jax.studies.wanted import Wanted
 from qllm_jax.tfcaf import find
 from qllm_jax.tfcaf.static.vocabulary import Kind
+from qllm_jax.tfcaf.verdict import sha256
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def function_was_edited(content: dict[str, Any]) -> bool:
                 found = find(split_control(function)[0], kind)
             except UserError:
                 return True
-            return digest(found.text.encode()) not in digests
+            return sha256(found.text) not in digests
     return False
 
 

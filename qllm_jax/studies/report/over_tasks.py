@@ -1,7 +1,5 @@
 """The section of a study's page on all tasks together: IQM, probability of improvement, ranks."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from qllm_jax import stats
@@ -67,14 +65,9 @@ def ranks_sentence(data: Measured, table: Block) -> str:
     test = f"Friedman's test over {len(table.tasks)} tasks gives p = {found.p:.2g}"
     if not found.rejects:
         return f"{test}. It does not reject that all methods are alike, so ranks tell no two of them apart."
-    alike = "; ".join(names(data, [table.methods[i] for i in clique]) for clique in found.cliques)
+    alike = "; ".join(" = ".join(data.method_label(table.methods[i]) for i in clique) for clique in found.cliques)
     difference = f"Ranks that differ by less than {found.critical_difference:.2f} (Nemenyi, 5%) are not told apart"
     return f"{test}. {difference}: {alike or 'here none are'}."
-
-
-def names(data: Measured, methods: Sequence[str]) -> str:
-    """Write a list of methods in one word group."""
-    return " = ".join(data.method_label(method) for method in methods)
 
 
 def estimate_text(found: across.Estimate) -> str:
