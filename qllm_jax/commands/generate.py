@@ -1,7 +1,6 @@
 """Run a generation: a new one, a replay of a recorded one, or one that is resumed, to its end or until it stops."""
 
 import shlex
-import sys
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from qllm_jax.generation.types import Attempt, Choice, Select
 from qllm_jax.generation.work import device_work
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.client import Client
+from qllm_jax.llm.providers import manual
 from qllm_jax.llm.replies import brief
 from qllm_jax.llm.types import Llm, StoppedError, WaitingError
 from qllm_jax.program import devices, experiment
@@ -31,6 +31,8 @@ from qllm_jax.tfcaf import gates, passes
 from qllm_jax.tfcaf.semantics import rollouts
 from qllm_jax.tfcaf.static.vocabulary import Kind
 from qllm_jax.tfcaf.verdict import Verdict
+
+_print = partial(print, flush=True)  # a generation is long, and its reader may be a file
 
 
 class ExitCode(IntEnum):
@@ -185,9 +187,7 @@ def _ending(generation: Generation, result: Outcome, stop: Stop | None) -> str:
     elif stop is None:
         lines.append(f"no function passed the gates: {path / outcome.CANDIDATES} has them with their verdicts")
     if stop is not None and stop.code == ExitCode.WAITING:
-        lines.append("waiting for answers: paste each prompt into a new chat, save the answer as the file beside it")
-        lines += [f"  {line}" for line in stop.reason.split("\n")]
-        lines.append(f"then: {folder.resume_command(path)}")
+        lines += [manual.to_do([stop.reason]), f"then: {folder.resume_command(path)}"]
     elif stop is not None:
         lines.append(f"stopped: {stop.reason}; go on: {folder.resume_command(path)}")
     return "\n".join(lines)
@@ -200,8 +200,3 @@ def _use(kind: Kind, file: Path) -> list[str]:
     if kind == "reward":
         return ["algo=matched_mca", f"algo.learner.function={file}"]
     return ["algo=matched_taca", f"algo.learner.task={file}"]
-
-
-def _print(line: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -59,8 +59,8 @@ def opened(exp: Experiment, path: Path) -> Iterator[Between | None]:
         return
     asking, folder = _asking(exp), path / FOLDER
     files.make_folder(folder, exist_ok=True)
-    answers: rule.Answers | None = {} if exp.learner.labelling.by_rule else None
-    llm = _make_llm(exp, asking, {} if answers is None else answers)
+    answers: rule.Answers = {}
+    llm = _make_llm(exp, asking, answers)
     file = folder / transcripts.NAME
     if not (file.is_file() and transcripts.read(file)[0]):
         transcripts.create(file, _first_records(exp, asking, llm))

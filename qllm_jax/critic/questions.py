@@ -94,19 +94,21 @@ def _outcome(record: dict[str, Any]) -> Outcome:
 
 
 def _asked(asker: Asker, question: Question) -> Outcome:
-    user, found = question.text, Fault("", "")
+    episode, user, found = question.episode, question.text, Fault("", "")
+    n_steps, n_agents = episode.action_t.shape
     for attempt in (0, 1):
+        place = QuestionId(question.run, question.number, attempt)
         try:
-            reply = _reply(asker.client, Request(QuestionId(question.run, question.number, attempt), "", user), asker)
+            reply = _reply(asker, Request(place, asker.texts.system, user))
         except _UnansweredError as failure:
             return Outcome(failure.fault.label, failure.fault.problem, None, "")
-        n_steps, n_agents = question.episode.action_t.shape
-        options: dict[str, Any] = {"is_paid": question.episode.is_paid, "bound": asker.bound}
-        found = answers.parse(reply.text, n_agents, n_steps, **options, is_cut_off=reply.is_cut_off)
+        found = answers.parse(
+            reply.text, n_agents, n_steps, is_paid=episode.is_paid, bound=asker.bound, is_cut_off=reply.is_cut_off
+        )
         if isinstance(found, answers.Answer):
             credit = episodes.undone(found.credit, question.order)
             return Outcome(REPAIRED if attempt else ANSWERED, "", credit, found.explanation)
-        asker.client.log(f"{QuestionId(question.run, question.number, attempt)}: {found.problem}")
+        asker.client.log(f"{place}: {found.problem}")
         user = texts.again(asker.texts, question.text, reply.text, found.problem)
     return Outcome(found.label, found.problem, None, "")
 
@@ -119,13 +121,14 @@ class _UnansweredError(Exception):
         self.fault = fault
 
 
-def _reply(client: Client, request: Request, asker: Asker) -> Reply:
+def _reply(asker: Asker, request: Request) -> Reply:
     """Return the reply to a request. Raise BudgetError, WaitingError, or _UnansweredError with the fault."""
+    client = asker.client
     stored = [r for r in client.transcript.records if r["kind"] == "reply" and _is_of(r, request)]
     if stored and stored[0]["user"] != request.user:
         raise _UnansweredError(Fault(ANOTHER, "the transcript's answer is to an episode that was played otherwise"))
     try:
-        return clients.ask(client, request._replace(system=asker.texts.system))
+        return clients.ask(client, request)
     except WaitingError:
         raise
     except StoppedError as stop:

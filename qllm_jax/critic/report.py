@@ -1,7 +1,6 @@
 """Files of a critic in the run folder, written after each round: `summary.json` and `explanations.md`."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +28,13 @@ def write(folder: Path, asker: Asker, summary: dict[str, Any]) -> None:
 def spent(client: Client) -> dict[str, Any]:
     """Calls, tokens, USD and seconds that the questions took."""
     used = clients.spent(client.transcript.records, client.llm.price)
-    seconds = round(transcripts.elapsed_s(client.transcript), 1)
-    return {"calls": used.calls, "tokens": used.tokens, "replies_without_counts": used.unreported, "usd": used.usd} | {
-        "seconds": seconds
+    return {
+        "calls": used.calls,
+        "tokens": used.tokens,
+        "replies_without_counts": used.unreported,
+        "usd": used.usd,
+        "seconds": round(transcripts.elapsed_s(client.transcript), 1),
     }
-
-
-def to_do(waiting: Sequence[str]) -> str:
-    """Sentence for a person who has to answer."""
-    head = "waiting for answers: paste each prompt into a new chat, save the answer as the file beside it"
-    return "\n".join([head, *(f"  {line}" for text in waiting for line in text.split("\n"))])
 
 
 def _part(record: dict[str, Any]) -> str:

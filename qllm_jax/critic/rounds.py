@@ -20,6 +20,7 @@ from qllm_jax.critic import episodes, questions, report, rule, texts
 from qllm_jax.critic.questions import ANSWERED, REPAIRED, Asker, BudgetError, Outcome, Question
 from qllm_jax.learners.asking import Asking
 from qllm_jax.llm import transcript as transcripts
+from qllm_jax.llm.providers import manual
 from qllm_jax.llm.types import WaitingError
 from qllm_jax.program import guard, run_axis
 from qllm_jax.program.experiment import Experiment
@@ -35,8 +36,8 @@ SERVED = (ANSWERED, REPAIRED, questions.ANOTHER, *parser.FAULTS)  # labels of qu
 class Critic:
     """A critic of one training."""
 
-    def __init__(self, exp: Experiment, asking: Asking, asker: Asker, answers: rule.Answers | None) -> None:
-        """`answers` are filled with the rule's before each round; None: a model answers."""
+    def __init__(self, exp: Experiment, asking: Asking, asker: Asker, answers: rule.Answers) -> None:
+        """`answers` get the credit of a round's episodes, which a rule answers with and a model does not see."""
         self.exp, self.asking, self.asker, self.answers = exp, asking, asker, answers
         self.runs = run_axis.runs(exp.config)
         self.ended = ""  # the limit that ended the questions
@@ -67,7 +68,7 @@ class Critic:
                 log(f"critic: {MAX_UNANSWERED} questions one after the other got no reply; the next round asks again")
                 break
         if waiting:
-            raise PausedError(report.to_do(waiting))
+            raise PausedError(manual.to_do(waiting))
         return TrainState(state.clock, self._relabelled(state, given))
 
     def _relabelled(self, state: TrainState, given: Credits) -> RunState:
@@ -114,6 +115,7 @@ class Critic:
         if self.ended or not (numbers != NOTHING).any():
             return []
         spec, found = self.exp.env.spec, []
+        self.answers.clear()
         batch, fields, credit = jax.device_get(self.exp.program.stored_episodes(state.runs, jnp.asarray(numbers)))
         for r, q in np.argwhere(numbers != NOTHING):
             of_steps = (x[r, q] for x in (batch.action_t, batch.reward_t, batch.mask_t))
@@ -122,8 +124,7 @@ class Critic:
             order = episodes.draw_order(spec, self.asker.texts.task, rng)
             text = texts.question(self.asker.texts, episode, spec, order)
             found.append(Question(int(r), int(numbers[r, q]), episode, order, text))
-            if self.answers is not None:
-                self.answers[int(r), int(numbers[r, q])] = credit[r, q][: len(episode.reward_t)][:, order]
+            self.answers[int(r), int(numbers[r, q])] = credit[r, q][: len(episode.reward_t)][:, order]
         return found
 
     def _nothing_given(self, shape: tuple[int, ...]) -> Credits:

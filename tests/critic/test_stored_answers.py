@@ -55,7 +55,7 @@ def test_an_outcome_is_of_the_same_question_alone_and_the_last_counts():
     found = questions.ask(asker, asked("one"))
     assert (found.label, found.explanation) == (questions.REPAIRED, "so")
     np.testing.assert_array_equal(np.asarray(found.credit), [[0.5, 0.25]])
-    with pytest.raises(AttributeError, match="client"):  # it would be asked
+    with pytest.raises(AttributeError, match="texts"):  # it would be asked
         questions.ask(asker, asked("another"))
 
 

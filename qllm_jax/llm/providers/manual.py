@@ -1,6 +1,7 @@
 """A person in front of any chat: requests are written as files, and replies are read from files."""
 
 import codecs
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ConfigDict, validate_call
@@ -19,6 +20,12 @@ UNKNOWN = Usage(None, None, None, None)
 def make(*, model: str) -> Llm:
     """Make the provider. `model` is the name in the header of the function."""
     return Llm(model, {"provider": "manual"}, lambda request, folder, seconds: _ask(model, request, folder))
+
+
+def to_do(waiting: Sequence[str]) -> str:
+    """The lines that tell a person what to answer, from the messages of one WaitingError or of several."""
+    head = "waiting for answers: paste each prompt into a new chat, save the answer as the file beside it"
+    return "\n".join([head, *(f"  {line}" for text in waiting for line in text.split("\n"))])
 
 
 def _ask(model: str, request: Request, folder: Path) -> Reply:
