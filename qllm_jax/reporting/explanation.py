@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from qllm_envs.core import Key
-from qllm_jax import files
+from qllm_jax import files, stats
 from qllm_jax.mixers.influence import Influence
 from qllm_jax.reporting import explanation_charts as charts
 from qllm_jax.reporting import frames
@@ -27,6 +31,7 @@ from qllm_jax.reporting.style import (
     SIZE,
     Scale,
     hexadecimal,
+    palette,
     rgb,
     ring_color,
     weight_color,
@@ -65,16 +70,13 @@ def moments(weights: Float[np.ndarray, "slots agents"]) -> list[int]:
 
 def draw(explained: Explanation, out: Path) -> None:
     """Write the picture atomically, in the format of the suffix."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     bars = ROW * (min(MAX_ROWS, len(explained.influence.effects)) + 0.6)
     heights = (TITLE, STRIP, KEY, 0.45, WEIGHTS, 0.12, REWARD, 1.15, bars, 0.4)
     figure = Figure((WIDTH, sum(heights)))  # of its own, without pyplot: no window and no global state
     FigureCanvasAgg(figure)
     tops = sum(heights) - np.cumsum((0, *heights))[:-1]
 
-    def axes(row: int, left: float, width: float, **options: Any) -> Any:
+    def axes(row: int, left: float, width: float, **options: Any) -> Axes:
         bottom, height = tops[row] - heights[row], heights[row]
         return figure.add_axes((left / WIDTH, bottom / sum(heights), width / WIDTH, height / sum(heights)), **options)
 
@@ -111,16 +113,11 @@ def save(figure: Any, out: Path) -> None:
 def in_palette(image: Image.Image) -> Image.Image:
     """Reduce an image to 256 colors, among them those of thin lines and of weights, which averages would blur."""
     of_weights = [weight_color(level, Scale((0, 0, 1, 1), -1, 1, ())) for level in np.linspace(-1, 1, 81)]
-    exact = [part for color in (PAPER, PANEL, MARK, *map(rgb, CURVE_COLORS), *of_weights) for part in color]
-    found = image.quantize(256 - len(exact) // 3, Image.Quantize.MEDIANCUT).getpalette()
-    averages = np.array(found).reshape(-1, 3)
-    averages = averages[averages.min(1) < min(PANEL) - 4]  # else a background would be an average with its neighbors
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*exact, *averages.ravel().tolist()])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    found = palette(image, (PAPER, PANEL, MARK, *map(rgb, CURVE_COLORS), *of_weights))
+    return image.quantize(palette=found, dither=Image.Dither.NONE)
 
 
-def draw_moment(axes: Any, explained: Explanation, scale: Scale, t: int, name: str) -> None:
+def draw_moment(axes: Axes, explained: Explanation, scale: Scale, t: int, name: str) -> None:
     """Draw the scene at slot `t`, with the drawing of films."""
     image = Image.new("RGB", SIZE, PAPER)
     draw_scene(image, explained.film.scenes[t], explained.weights[t], scale)
@@ -128,14 +125,12 @@ def draw_moment(axes: Any, explained: Explanation, scale: Scale, t: int, name: s
     cropped = image.crop((left, top, right + 1, bottom + 1))
     axes.imshow(np.asarray(cropped.resize((SCENE_PIXELS, SCENE_PIXELS), Image.Resampling.LANCZOS)))
     axes.set_axis_off()
-    when = f"after {t} {'step' if t == 1 else 'steps'}" if t else "start"
+    when = f"after {stats.count(t, 'step')}" if t else "start"
     axes.set_title(f"{name}: {when}", fontsize=9.5, pad=4)
 
 
-def draw_key(axes: Any, key: tuple[Key, ...], scale: Scale) -> None:
+def draw_key(axes: Axes, key: tuple[Key, ...], scale: Scale) -> None:
     """Draw what the shapes of the scenes stand for, in one line, with smaller letters if it is long; agents first."""
-    from matplotlib.lines import Line2D
-
     entries = (Key("circle", hexadecimal(weight_color(1.0, scale)), "agent, darker with a larger weight"), *key)
     handles = [Line2D([], [], label=each.text, **mark_of(each)) for each in entries]
     letters = sum(len(each.text) + GAP for each in entries)

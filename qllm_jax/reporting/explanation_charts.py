@@ -4,11 +4,14 @@ Few agents have a line each, many a row of a heat map, whose colors are those of
 """
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 
 from qllm_jax.mixers.influence import Influence
 from qllm_jax.reporting.frames import Film
@@ -21,7 +24,9 @@ MARGIN = 0.2  # inches, at the left of the picture
 RED = tuple(part / 255 for part in MARK)
 
 
-def draw_weights(axes: Any, weights: Float[np.ndarray, "slots agents"], scale: Scale, color_bar: Any) -> None:
+def draw_weights(
+    axes: Axes, weights: Float[np.ndarray, "slots agents"], scale: Scale, color_bar: Callable[[], Axes]
+) -> None:
     """Draw a line per agent, or a heat map with a color bar, whose axes `color_bar` makes."""
     slots, agents = weights.shape
     axes.set_title("credit weights  ∂Q_tot / ∂q", fontsize=10.5, loc="left", pad=16)
@@ -34,9 +39,6 @@ def draw_weights(axes: Any, weights: Float[np.ndarray, "slots agents"], scale: S
         axes.set_ylabel("weight")
         clean(axes, "y")
         return
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-
     levels = np.linspace(scale.low, scale.high, 256)
     colors = ListedColormap([np.array(weight_color(level, scale)) / 255 for level in levels])
     norm = Normalize(scale.low, scale.high)
@@ -48,7 +50,7 @@ def draw_weights(axes: Any, weights: Float[np.ndarray, "slots agents"], scale: S
     axes.figure.colorbar(ScalarMappable(norm, colors), cax=color_bar(), label="weight")
 
 
-def draw_rewards(axes: Any, film: Film) -> None:
+def draw_rewards(axes: Axes, film: Film) -> None:
     """Draw the reward of each step between the states before and after it."""
     steps = len(film.reward_t)
     axes.bar(np.arange(steps) + 0.5, film.reward_t, width=0.8, color="#8a9099")
@@ -64,7 +66,7 @@ def letter(i: int) -> str:
     return chr(ord("A") + i)
 
 
-def mark_moments(above: Any, below: Any, times: Sequence[int]) -> None:
+def mark_moments(above: Axes, below: Axes, times: Sequence[int]) -> None:
     """Mark the slots whose scenes are shown, with their letters."""
     for i, t in enumerate(times):
         for axes in (above, below):
@@ -110,7 +112,7 @@ def short(name: str) -> str:
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
-def clean(axes: Any, grid: str) -> None:
+def clean(axes: Axes, grid: Literal["x", "y"]) -> None:
     """Draw a pale grid along one axis, and no frame above and at the right."""
     axes.grid(axis=grid, color=GRID_COLOR, linewidth=0.6)
     axes.set_axisbelow(True)

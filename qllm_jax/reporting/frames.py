@@ -4,6 +4,7 @@ A frame is drawn at twice its final size and halved, since Pillow does not smoot
 the large picture. Colors and sizes are in style.py.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,7 @@ def draw_bars(pen: Pen, weights: np.ndarray, scale: Scale, present: set[int]) ->
         pen.line((at(1.0), y, at(1.0), min(y + 9, end + 10)), MARK, 4)
 
 
-def draw_axis(pen: Pen, scale: Scale, at, end: float) -> None:
+def draw_axis(pen: Pen, scale: Scale, at: Callable[[float], float], end: float) -> None:
     """Draw title, grid and ticks of the bars' axis. `at` maps a value to its x; `end` is the y below the last row."""
     left, top = BARS[:2]
     pen.text((left, top - 76), "credit weight  ∂Q_tot / ∂q", INK, font(32, bold=True), anchor="lm")

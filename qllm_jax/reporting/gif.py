@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from qllm_jax import files
-from qllm_jax.reporting.style import PANEL, PAPER
+from qllm_jax.reporting.style import PANEL, PAPER, palette
 
 LAST_FRAME_MS = 2000
 
@@ -29,9 +29,5 @@ def share_palette(frames: list[Image.Image]) -> list[Image.Image]:
     sheet = Image.new("RGB", (width, height * len(sample)))
     for i, frame in enumerate(sample):
         sheet.paste(frame, (0, i * height))
-    found = np.array(sheet.quantize(254, Image.Quantize.MEDIANCUT).getpalette()).reshape(-1, 3)
-    # Pillow averages each background with similar colors: the exact ones replace those averages.
-    others = found[found.min(1) < min(PANEL) - 4]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*PAPER, *PANEL, *others.flatten().tolist()])
-    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    found = palette(sheet, (PAPER, PANEL))
+    return [frame.quantize(palette=found, dither=Image.Dither.NONE) for frame in frames]

@@ -54,7 +54,7 @@ def draw_scene(image: Image.Image, scene: Scene, weights: np.ndarray | None, sca
 
 def _placed(shape: Shape, scale: Scale) -> tuple[float, float, float]:
     x, y, radius = to_pixels(shape.center, shape.radius, scale)
-    return x, y, max(radius, MIN_RADIUS_WITH_BARS if shape.bars else MIN_RADIUS)
+    return x, y, max(radius, MIN_RADIUS_WITH_BARS) if shape.bars else radius
 
 
 def draw_key(image: Image.Image, scene: Scene) -> None:

@@ -3,7 +3,7 @@
 The colors of an environment's own shapes are in its `scene` function (`envs/qllm_envs/NAME.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import cycle, product
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib import colormaps, colors
-from PIL import ImageFont
+from PIL import Image, ImageFont
 
 Color = tuple[int, int, int]
 
@@ -99,6 +99,18 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and has mathematical signs."""
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(fonts / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
+
+
+def palette(image: Image.Image, exact: Sequence[Color]) -> Image.Image:
+    """The 256 colors of an image, as `quantize` of Pillow takes them: `exact`, then averages of the image's colors.
+
+    Pillow averages each background with similar colors. Those averages are left out, so that backgrounds stay exact.
+    """
+    found = np.array(image.quantize(256 - len(exact), Image.Quantize.MEDIANCUT).getpalette()).reshape(-1, 3)
+    averages = found[found.min(1) < min(PANEL) - 4]
+    made = Image.new("P", (1, 1))
+    made.putpalette([*np.ravel(exact).tolist(), *averages.ravel().tolist()])
+    return made
 
 
 def minus(number: str) -> str:

@@ -74,11 +74,8 @@ def synchronized(job: Job, name: str) -> Iterator[None]:
     except BaseException as error:
         failure = str(error) or type(error).__name__
         # Said now: the exchange waits until the others, which may train for hours, have come to its end.
-        print(
-            f"error in process {job.process} of the job: {failure}; it waits for the others",
-            file=sys.stderr,
-            flush=True,
-        )
+        sentence = f"error in process {job.process} of the job: {failure}; it waits for the others"
+        print(sentence, file=sys.stderr, flush=True)
         raise
     finally:
         failures = exchange(job, name, failure)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
+from qllm_jax import stats
 from qllm_jax.core.types import Clock
 from qllm_jax.errors import UserError
 from qllm_jax.program import devices
@@ -91,8 +92,8 @@ def available(memory_gib: float | None) -> int:
     if memory_gib is not None:
         return int(memory_gib * GIB)
     device = jax.local_devices()[0]
-    if device.platform != "cpu" and (stats := device.memory_stats()):
-        return stats["bytes_limit"]
+    if device.platform != "cpu" and (found := device.memory_stats()):
+        return found["bytes_limit"]
     return min([free_memory(), *cgroup_limits()])
 
 
@@ -126,7 +127,7 @@ def describe(plan: Plan) -> str:
     verdict = "" if plan.max_runs >= plan.runs else f"; {plan.max_runs} runs fit"
     where = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
     needed = f"about {format_bytes(plan.total)} of {format_bytes(plan.available)}{where}"
-    return f"memory: {needed} for {plan.runs} {'run' if plan.runs == 1 else 'runs'}{verdict}"
+    return f"memory: {needed} for {stats.count(plan.runs, 'run')}{verdict}"
 
 
 def details(plan: Plan) -> list[str]:
