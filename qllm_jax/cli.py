@@ -32,23 +32,24 @@ def main(command: Callable[[list[str]], int], usage: str | None, finds_device: b
         if finds_device and os.environ.get("JAX_PLATFORMS", "") not in ("", "cpu"):
             process.find_device()
         code = command(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 2
-    except OSError as error:
-        if error.errno not in files.DISK_ERRORS:
-            raise
-        print(f"error: {files.disk_error(error)}", file=sys.stderr)
-        code = 2
-    except (RuntimeError, ValueError, AssertionError) as error:
-        if not (sentence := process.explain_jax(error)):
-            raise
-        print(f"error: {sentence}", file=sys.stderr)
-        code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 130
+    except Exception as error:
+        if not (sentence := explain(error)):
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        code = 2
     sys.exit(code)
+
+
+def explain(error: Exception) -> str | None:
+    """The sentence for an error that the user can correct; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return files.disk_error(error) if error.errno in files.DISK_ERRORS else None
+    return process.explain_jax(error) if isinstance(error, RuntimeError | ValueError | AssertionError) else None
 
 
 def check_folder() -> None:

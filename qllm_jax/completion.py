@@ -30,7 +30,6 @@ VALUES = {"wandb.mode": ("disabled", "offline", "online"), "unroll": ("auto", "s
 VALUES |= {"which": ("best", "last")}
 VALUES |= dict.fromkeys(("overwrite", "upload", "untrained", "tensorboard"), ("true", "false"))
 OF_RUNS = ("evaluate", "render", "explain", "export", "report", "zoo")  # commands that take zoo:TASK/METHOD
-COMPOSED = ("train", "generate")  # commands whose keys are those of configs/
 
 
 def candidates(words: Sequence[str]) -> list[str]:
@@ -55,15 +54,16 @@ def values(key: str) -> Sequence[str]:
 
 
 def keys(command: str) -> list[str]:
-    """Return the keys of a command: those that its help describes, and for `train` those of configs/."""
+    """Return the keys of a command: those that its help describes, and for `train` and `generate` those of configs/."""
     described = re.findall(r"^  ((?:[a-z_.]+, )*[a-z_.]+)  +\S", choices.commands().get(command, ""), re.MULTILINE)
     found = [key for row in described for key in row.split(", ")]
-    if command in COMPOSED:
-        found += choices.keys_of("config.yaml" if command == "train" else "generate.yaml")
-        found += [f"sweep.{key}" for key in choices.keys_of("sweep/none.yaml")] if command == "train" else []
-        found += [f"algo.{key}" for key in choices.keys_of("algo/_matched.yaml")] if command == "train" else []
-        found += ["wandb.mode", "experiment"] if command == "train" else []
-    return sorted({key for key in found if key not in ("defaults", "hosts", "wandb", "hosts.")} - {"algo.defaults"})
+    if command == "generate":
+        found += choices.keys_of("generate.yaml")
+    if command == "train":
+        found += [*choices.keys_of("config.yaml"), "wandb.mode", "experiment"]
+        found += [f"sweep.{key}" for key in choices.keys_of("sweep/none.yaml")]
+        found += [f"algo.{key}" for key in choices.keys_of("algo/_matched.yaml")]
+    return sorted({*found} - {"defaults", "hosts", "wandb", "hosts.", "algo.defaults"})
 
 
 def answer(shell: str, words: Sequence[str]) -> list[str]:

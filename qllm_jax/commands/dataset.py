@@ -47,7 +47,7 @@ def dataset(arguments: list[str]) -> int:
         raise UserError(f"{name} has no episodes: the zoo has parameters alone")
     gated.note_unverified(exp)
     found = [each for part in groups(exp, path) for each in stored(*part)]
-    episodes = concatenated([each.episodes for each in found])
+    episodes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(each.episodes for each in found))
     content = format_of.arrays(episodes) | index(found)
     if options["views"]:
         content |= views(exp, episodes)
@@ -102,11 +102,6 @@ def credit_of(exp: Experiment, run: RunState) -> jax.Array:
     batch = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), run.storage)
     credit = jnp.moveaxis(exp.learner.reward_credit(run.learner.params, batch), 1, 0)
     return jnp.where(run.storage.mask_t[..., None] > 0, credit, 0.0)
-
-
-def concatenated(each: list[Any]) -> Any:
-    """Trees joined along their leading axis."""
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
 
 
 def index(found: list[Stored]) -> dict[str, np.ndarray]:

@@ -95,11 +95,9 @@ def end_of_finished(path: Path, found: Config) -> str:
     """
     load.check_resumable(path)
     continued.check_total_steps(path, found.total_steps)
-    if not is_finished(path, found.total_steps):
+    if load.has_failed(path) or not is_finished(path, found.total_steps):
         return ""
     final = results.collect_groups(path)
-    if len(final.failed) == len(final.scores.returns):
-        return ""
     more = f"python -m qllm_jax.train resume={path} total_steps=N"
     head = f"{path} is finished, at step {final.env_steps:,}, and stays as it is; {more} with a larger N trains on"
     return f"{head}\n\n{finish.table(found, final)}"

@@ -24,7 +24,8 @@ def verify(arguments: list[str]) -> int:
         raise UserError(
             "give one file, for example: python -m qllm_jax.verify my_function.py env=mpe_spread n_agents=6"
         )
-    kind = _kind([argument for argument in arguments if argument.startswith("kind=")])
+    kinds = [argument.removeprefix("kind=") for argument in arguments if argument.startswith("kind=")]
+    kind = check_kind(kinds[-1] if kinds else "value")
     keys = [argument for argument in arguments if argument not in paths and not argument.startswith("kind=")]
     for key in (argument.partition("=")[0] for argument in keys):
         if key.lstrip("+~").partition(".")[0] not in KEYS:
@@ -35,11 +36,6 @@ def verify(arguments: list[str]) -> int:
     verdict = verdict_of(paths[0], env, kind)
     print("\n".join(table(verdict, printable(paths[0]))))
     return 0 if verdict.ok else 1
-
-
-def _kind(given: list[str]) -> Kind:
-    """Return the kind of function that the last `kind=` names. UserError if there is none."""
-    return check_kind(given[-1].removeprefix("kind=") if given else "value")
 
 
 def check_kind(name: str) -> Kind:

@@ -4,6 +4,7 @@
 command line to a `Config` and from there to `config.yaml`; `messages.py` has the sentences.
 """
 
+from qllm_jax.choices import config_dir, group_names
 from qllm_jax.config.composition import (
     check_form,
     compose,
@@ -16,7 +17,7 @@ from qllm_jax.config.composition import (
     read,
     to_yaml,
 )
-from qllm_jax.config.groups import ENVIRONMENTS, LEARNERS, MIXERS, ROOT, config_dir, full_name, group_names
+from qllm_jax.config.groups import LEARNERS, MIXERS, ROOT, full_name
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import (
     ENV_RUN_KEYS,
@@ -43,7 +44,6 @@ from qllm_jax.config.schema import (
 )
 
 __all__ = [
-    "ENVIRONMENTS",
     "ENV_RUN_KEYS",
     "KNOWN_KEYS",
     "LEARNERS",

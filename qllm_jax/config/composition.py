@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from qllm_jax import files
+from qllm_jax.choices import config_dir
 from qllm_jax.config import outside, quoting
-from qllm_jax.config.groups import ROOT, config_dir, full_name
+from qllm_jax.config.groups import ROOT, full_name
 from qllm_jax.config.messages import explain_hydra, explain_validation
 from qllm_jax.config.schema import MACHINE_KEYS, Config, check
 from qllm_jax.errors import UserError

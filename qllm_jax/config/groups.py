@@ -2,9 +2,8 @@
 
 import difflib
 
-from qllm_jax.choices import MATCHED, config_dir, group_names
+from qllm_jax.choices import MATCHED, group_names
 
-__all__ = ["config_dir", "group_names"]
 ROOT = "config"  # configs/config.yaml
 GROUPS = ("env", "algo", "experiment", "llm", "sweep")
 # Groups of entry points by which other packages register environments, mixers and learners.

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from qllm_envs import football_engine, outside
 from qllm_envs.parts import suggest
-from qllm_jax.config.groups import ENVIRONMENTS, GROUPS, ROOT, config_dir, group_names, nearest
+from qllm_jax.choices import config_dir, group_names
+from qllm_jax.config.groups import ENVIRONMENTS, GROUPS, ROOT, nearest
 
 
 def explain_validation(detail: Any) -> str:

@@ -11,8 +11,9 @@ from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
 from qllm_envs import outside
+from qllm_jax.choices import group_names
 from qllm_jax.config import quoting
-from qllm_jax.config.groups import ENVIRONMENTS, LEARNERS, MIXERS, group_names
+from qllm_jax.config.groups import ENVIRONMENTS, LEARNERS, MIXERS
 
 _GROUP = "env=_outside"
 _OF_RUN = ("env.name", "env.time_limit_is_terminal")  # keys of configs/env/_outside.yaml

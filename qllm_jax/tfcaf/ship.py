@@ -17,7 +17,6 @@ import jax
 import qllm_envs
 from qllm_envs.core import Spec
 from qllm_jax import config, files
-from qllm_jax.config import groups
 from qllm_jax.tfcaf import gates, passes
 from qllm_jax.tfcaf.loading import source
 from qllm_jax.tfcaf.loading.source import Source
@@ -39,7 +38,7 @@ class Subject(NamedTuple):
 
 def subjects() -> Iterator[Subject]:
     """Yield what is verified: the functions of each task and number of agents."""
-    for task in groups.group_names("env"):
+    for task in config.group_names("env"):
         for n_agents in SIZES.get(task, (None,)):
             found = config.load([f"env={task}", *([f"n_agents={n_agents}"] if n_agents else [])])
             options = config.environment(found.env, found.n_agents)
