@@ -131,24 +131,23 @@ def time_loop(job: dict[str, Any], program: dict[str, Any], compiled: Compiled) 
     """Print the row of one program. Its state is freed before the next."""
     exp, chunk, sizes = compiled.exp, compiled.chunk, Sizes(**program["sizes"])
     run = lambda state, n: chunk(*state, exp.hp, jnp.asarray(n))[:2]
+    named = {"item": job["item"], "system": job["algo"], "form": program["form"], "graphs": program["graphs"]}
     times = samples(run, started(compiled), job["samples"])
+    put(named | figures(sizes, chunk, times, exp.steps_per_iteration, exp.env.spec.horizon, compiled.compile_s))
+
+
+def figures(sizes: Sizes, chunk: Any, times: list[float], steps: int, horizon: int, compile_s: float) -> dict[str, Any]:
+    """Figures of a row. `steps` are the environment steps of an iteration and seed."""
     memory = chunk.memory_analysis()
-    steps = exp.steps_per_iteration * sizes.seeds
-    put(
-        {
-            "item": job["item"],
-            "system": job["algo"],
-            **{key: getattr(sizes, key) for key in ("agents", "seeds", "hidden", "envs", "batch")},
-            "form": program["form"],
-            "graphs": program["graphs"],
-            "iteration_ms": times,
-            "env_steps_per_s": [1e3 * steps / ms for ms in times],
-            "compile_s": compiled.compile_s,
-            "kernels": kernels(chunk.as_text(), exp.env.spec.horizon),
-            "temporary_bytes": memory.temp_size_in_bytes,
-            "state_bytes": memory.argument_size_in_bytes,
-        }
-    )
+    return {
+        **{key: getattr(sizes, key) for key in ("agents", "seeds", "hidden", "envs", "batch")},
+        "iteration_ms": times,
+        "env_steps_per_s": [1e3 * steps * sizes.seeds / ms for ms in times],
+        "compile_s": compile_s,
+        "kernels": kernels(chunk.as_text(), horizon),
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "state_bytes": memory.argument_size_in_bytes,
+    }
 
 
 def samples(run: Any, state: Any, count: int) -> list[float]:
@@ -178,20 +177,9 @@ def theirs(job: dict[str, Any]) -> dict[str, Any]:
     chunk, compile_s = common.compiled(entered.advance, keys, first, jnp.asarray(1))
     run = lambda state, n: chunk(keys, state, jnp.asarray(n))
     times = samples(run, run(first, sizes.batch), job["samples"])
-    memory, steps = chunk.memory_analysis(), settings["NUM_STEPS"] * sizes.envs * sizes.seeds
-    return {
-        "item": job["item"],
-        "system": jaxmarl_qmix.NAME,
-        **{key: getattr(sizes, key) for key in ("agents", "seeds", "hidden", "envs", "batch")},
-        "form": "as shipped",
-        "graphs": False,
-        "iteration_ms": times,
-        "env_steps_per_s": [1e3 * steps / ms for ms in times],
-        "compile_s": compile_s,
-        "kernels": kernels(chunk.as_text(), settings["NUM_STEPS"]),
-        "temporary_bytes": memory.temp_size_in_bytes,
-        "state_bytes": memory.argument_size_in_bytes,
-    }
+    horizon = settings["NUM_STEPS"]
+    named = {"item": job["item"], "system": jaxmarl_qmix.NAME, "form": "as shipped", "graphs": False}
+    return named | figures(sizes, chunk, times, horizon * sizes.envs, horizon, compile_s)
 
 
 def longest_kernels(job: dict[str, Any], compiled: Compiled) -> None:
