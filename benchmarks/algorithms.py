@@ -11,10 +11,8 @@ import argparse
 
 import common
 import loops
-import workload
 
 from qllm_jax import config
-from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
 
@@ -27,13 +25,9 @@ def build(algo: str, agents: int, seeds: int) -> Experiment:
 COLUMNS = {
     "N": lambda row: str(row["agents"]),
     "algorithm": lambda row: row["system"],
-    "compile, s": lambda row: f"{row['compile_s']:.1f}",
     "ms per update (min to max)": lambda row: common.spread(row["update_ms"]),
     "times the first": lambda row: common.spread(row["times_first"]),
-    "floor, ms": lambda row: f"{row['floor_ms']:.2f}",
-    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
-    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:.0f}",
-    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:.0f}",
+    **loops.COLUMNS,
 }
 
 
@@ -43,20 +37,12 @@ def main() -> None:
     task = f"MPE spread, {args.seeds} seeds a program, {args.updates} updates a turn, {args.repeats} turns"
     report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     for agents, experiments in args.experiments.items():
-        programs = {}
-        for name, exp in experiments.items():
-            programs[name] = loops.start(exp)
-            print(f"N={agents}: {name} compiled", flush=True)
-        found = loops.times(programs, args.updates, args.repeats)
-        rate, first = workload.matmul_rate(), found[args.algos[0]]
-        for name, loop in programs.items():
-            row = {
-                "agents": agents,
-                "seeds": args.seeds,
-                "system": name,
-                "times_first": common.ratios(found[name], first),
-            }
-            common.add(report, row | loops.figures(loop, found[name], args.seeds, rate))
+        found = loops.measure(experiments, args.updates, args.repeats)
+        first = found[args.algos[0]]["update_ms"]
+        for name, figures in found.items():
+            times_first = common.ratios(figures["update_ms"], first)
+            row = {"agents": agents, "seeds": args.seeds, "system": name, "times_first": times_first}
+            common.add(report, row | figures)
     print(common.table(COLUMNS, report.rows))
 
 
@@ -70,12 +56,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--updates", type=common.positive, default=5, help="of one turn (5)")
     parser.add_argument("--repeats", type=common.positive, default=5, help="turns (5)")
     args = parser.parse_args()
-    try:
-        args.experiments = {n: {name: build(name, n, args.seeds) for name in args.algos} for n in args.agents}
-    except UserError as error:
-        parser.error(str(error))
+    args.experiments = {n: {name: build(name, n, args.seeds) for name in args.algos} for n in args.agents}
     return args
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

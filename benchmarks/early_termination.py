@@ -187,12 +187,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=common.positive, default=7, metavar="R", help="rounds of timing (7)")
     parser.add_argument("--settings", nargs="+", metavar="key=value", default=settings, help=" ".join(settings))
     args = parser.parse_args()
-    try:
-        args.teams = [open_task(task, args.settings) for task in args.tasks]
-    except UserError as error:
-        parser.error(str(error))
+    args.teams = [open_task(task, args.settings) for task in args.tasks]
     return args
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -134,10 +134,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=common.natural, default=0, help="of actions (0)")
     args = parser.parse_args()
     args.envs = list(dict.fromkeys(args.envs))
-    try:
-        args.built = opened(args.overrides)
-    except UserError as error:
-        parser.error(str(error))
+    args.built = opened(args.overrides)
     check_peer(parser, args)
     return args
 
@@ -154,4 +151,4 @@ def check_peer(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -14,6 +14,8 @@ from typing import Any
 import workload
 from workload import Sizes
 
+from qllm_jax.errors import UserError
+
 NAME = "epymarl_qmix"
 DRIVER = Path(__file__).with_name("epymarl_driver.py")
 
@@ -42,13 +44,13 @@ def start(command: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refusal(clone: Path, python: Path) -> str | None:
-    """Return a sentence if this clone cannot be run with this Python, else None."""
+def check(clone: Path, python: Path) -> None:
+    """Raise UserError if this clone cannot be run with this Python."""
     if not (clone / "src" / "run.py").is_file():
-        return f"{clone} is no clone of github.com/uoe-agents/epymarl: it has no src/run.py"
+        raise UserError(f"{clone} is no clone of github.com/uoe-agents/epymarl: it has no src/run.py")
     if not os.access(python, os.X_OK) or python.is_dir():
-        return f"{python} is no Python to start: --epymarl-python names the one that has epymarl's packages"
+        raise UserError(f"{python} is no Python to start: --epymarl-python names the one that has epymarl's packages")
     imports = "import torch, yaml, cloudpickle, gymnasium; from pettingzoo.mpe import simple_spread_v3"
     if (done := start([str(python), "-c", imports])).returncode:
-        return f"{python} lacks what epymarl needs (see epymarl_driver.py): {done.stderr.strip().splitlines()[-1]}"
-    return None
+        reason = done.stderr.strip().splitlines()[-1]
+        raise UserError(f"{python} lacks what epymarl needs (see epymarl_driver.py): {reason}")

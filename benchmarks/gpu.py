@@ -125,8 +125,6 @@ def main() -> None:
         return
     args = arguments()
     clock = Clock(args.minutes)
-    if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
-        raise UserError(f"--folder {args.folder} must be new or empty: runs of another measurement are not continued")
     args.folder.mkdir(parents=True, exist_ok=True)
     machine = systems.in_process(gpu_items.__file__, {"matmul": args.matmul})
     head = machine["head"] | {"command": common.command(), "rates": machine["rates"]}
@@ -218,28 +216,27 @@ def arguments() -> argparse.Namespace:
     )
     args = parser.parse_args()
     args.sizes = Sizes(max(args.agents), args.seeds, args.envs, args.batch, args.hidden[0], args.buffer)
-    if refused := refusal(args):
-        parser.error(refused)
+    check(args)
     return args
 
 
-def refusal(args: argparse.Namespace) -> str | None:
-    """Return a sentence if these arguments cannot be measured, else None."""
-    try:
-        for algo in args.algos:
-            config.load([f"algo={algo}"])
-        if args.study:
-            plan.load(args.study)
-    except UserError as error:
-        return str(error)
+def check(args: argparse.Namespace) -> None:
+    """Raise UserError for arguments that cannot be measured."""
+    for algo in args.algos:
+        config.load([f"algo={algo}"])
+    if args.study:
+        plan.load(args.study)
     for item, option in ((STUDY, "study"), (jaxmarl_qmix.NAME, "jaxmarl")):
         if getattr(args, option) and item not in args.items:
-            return f"--{option} is not read, as --items leaves {item} out"
+            raise UserError(f"--{option} is not read, as --items leaves {item} out")
     if not jobs(args):
-        return f"nothing is left to measure: {STUDY} needs --study, {jaxmarl_qmix.NAME} --jaxmarl"
+        raise UserError(f"nothing is left to measure: {STUDY} needs --study, {jaxmarl_qmix.NAME} --jaxmarl")
     if args.buffer < (least := max(args.batch, args.envs)):
-        return f"--buffer must hold a batch and a rollout: at least {least} episodes"
-    return jaxmarl_qmix.refusal(args.jaxmarl, args.sizes, gpu_items.MOST_UPDATES) if args.jaxmarl else None
+        raise UserError(f"--buffer must hold a batch and a rollout: at least {least} episodes")
+    if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
+        raise UserError(f"--folder {args.folder} must be new or empty: runs of another measurement are not continued")
+    if args.jaxmarl:
+        jaxmarl_qmix.check(args.jaxmarl, args.sizes, gpu_items.MOST_UPDATES)
 
 
 if __name__ == "__main__":

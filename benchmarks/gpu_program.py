@@ -155,26 +155,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jaxmarl", type=Path, metavar="CLONE", help="of FLAIROx/JaxMARL: its QMIX as well")
     parser.add_argument("--launches", action="store_true", help="print every kernel with its source")
     args = parser.parse_args()
-    if refused := refusal(args):
-        parser.error(refused)
+    check(args)
     return args
 
 
-def refusal(args: argparse.Namespace) -> str | None:
-    """Return a sentence if these arguments cannot be compiled, else None."""
-    try:
-        settings = [load(overrides(args, algo)) for algo in args.algos]
-    except UserError as error:
-        return str(error)
+def check(args: argparse.Namespace) -> None:
+    """Raise UserError for arguments that cannot be compiled."""
+    first, *_ = [load(overrides(args, algo)) for algo in args.algos]
     if args.jaxmarl:
-        if settings[0].env["name"] != "mpe_spread":
-            return f"JaxMARL is compared on env=mpe_spread alone, not on {settings[0].env['name']}"
-        if (horizon := settings[0].env["horizon"]) != workload.HORIZON:
-            return f"JaxMARL is compared with env.horizon={workload.HORIZON}, not {horizon}"
-        if refused := jaxmarl_qmix.refusal(args.jaxmarl, sizes(settings[0]), updates=1):
-            return refused
-    return gpu_targets.refusal()
+        if first.env["name"] != "mpe_spread":
+            raise UserError(f"JaxMARL is compared on env=mpe_spread alone, not on {first.env['name']}")
+        if (horizon := first.env["horizon"]) != workload.HORIZON:
+            raise UserError(f"JaxMARL is compared with env.horizon={workload.HORIZON}, not {horizon}")
+        jaxmarl_qmix.check(args.jaxmarl, sizes(first), updates=1)
+    gpu_targets.check()
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -14,6 +14,8 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import AbstractDevice, AbstractMesh, SingleDeviceSharding
 
+from qllm_jax.errors import UserError
+
 EXTRA = 'pip install "qllm-jax[cuda12]" installs it, 3 GB; it needs neither a GPU nor a driver'
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 COMMON = """gpu_device_info {
@@ -36,11 +38,10 @@ platform_name: "CUDA" dnn_version_info { major: 9 minor: 8 } device_description_
 }
 
 
-def refusal() -> str | None:
-    """Return a sentence if XLA's compiler for GPUs is not installed, else None."""
-    if any(importlib.util.find_spec(name) for name in PLUGINS):
-        return None
-    return f"XLA's compiler for GPUs is not installed: {EXTRA}"
+def check() -> None:
+    """Raise UserError if XLA's compiler for GPUs is not installed."""
+    if not any(importlib.util.find_spec(name) for name in PLUGINS):
+        raise UserError(f"XLA's compiler for GPUs is not installed: {EXTRA}")
 
 
 def prepare() -> None:

@@ -24,6 +24,8 @@ from omegaconf import OmegaConf
 from systems import WARMUP, Evaluation, System
 from workload import Sizes
 
+from qllm_jax.errors import UserError
+
 NAME = "jaxmarl_qmix"
 BASELINE = Path("baselines", "QLearning")
 SETTINGS = BASELINE / "config" / "alg" / "ql_rnn_mpe.yaml"
@@ -150,24 +152,25 @@ def load(job: dict[str, Any], evaluation: bool) -> tuple[Train, dict[str, Any]]:
         "NUM_SEEDS": sizes.seeds,
         "SEED": 0,
         "ENV_KWARGS": {"num_agents": sizes.agents, "num_landmarks": sizes.agents},
-        "TOTAL_TIMESTEPS": int(job.get("steps", settings["TOTAL_TIMESTEPS"])),
+        "TOTAL_TIMESTEPS": int(settings["TOTAL_TIMESTEPS"]),
         "TEST_DURING_TRAINING": evaluation and settings["TEST_DURING_TRAINING"],
     }
     env, _ = qmix.env_from_config(copy.deepcopy(settings))
     return qmix.make_train(settings, env), settings  # make_train adds NUM_UPDATES
 
 
-def refusal(clone: Path, sizes: Sizes, updates: int, steps: int | None = None) -> str | None:
-    """Return a sentence if this clone cannot be timed, else None. `updates` are of a loop; steps None: as shipped."""
+def check(clone: Path, sizes: Sizes, updates: int) -> None:
+    """Raise UserError if this clone cannot be timed. `updates` are of a loop."""
     if not (clone / BASELINE / "qmix_rnn.py").is_file():
-        return f"{clone} is no clone of github.com/FLAIROx/JaxMARL: it has no {BASELINE / 'qmix_rnn.py'}"
+        raise UserError(f"{clone} is no clone of github.com/FLAIROx/JaxMARL: it has no {BASELINE / 'qmix_rnn.py'}")
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
-        return f'JaxMARL needs packages that are missing ({", ".join(missing)}): pip install "jaxmarl[algs]"'
+        raise UserError(f'JaxMARL needs packages that are missing ({", ".join(missing)}): pip install "jaxmarl[algs]"')
     if sizes.buffer < (least := sizes.batch * sizes.envs):
-        return f"the replay must hold at least {least} episodes: JaxMARL waits for {sizes.batch} writes of {sizes.envs}"
+        waits = f"JaxMARL waits for {sizes.batch} writes of {sizes.envs}"
+        raise UserError(f"the replay must hold at least {least} episodes: {waits}")
     settings: Any = OmegaConf.load(clone / SETTINGS)
-    all_updates = int(steps or float(settings["TOTAL_TIMESTEPS"])) // settings["NUM_STEPS"] // sizes.envs
+    all_updates = int(settings["TOTAL_TIMESTEPS"]) // settings["NUM_STEPS"] // sizes.envs
     untested = sizes.batch + WARMUP + updates
     if (every := int(all_updates * settings["TEST_INTERVAL"])) <= untested:
-        return f"JaxMARL would test in every {every}. update: between two tests must be {untested} updates, to be timed"
-    return None
+        between = f"between two tests must be {untested} updates, to be timed"
+        raise UserError(f"JaxMARL would test in every {every}. update: {between}")

@@ -19,20 +19,16 @@ from workload import Sizes
 
 from qllm_jax import config
 from qllm_jax.core.types import Clock
-from qllm_jax.errors import UserError
 from qllm_jax.program import compiled, devices
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import checkpoint
 from qllm_jax.run.checkpoint import HostState, TrainState
 
-MACHINE = "machine"
 GIB = 2**30
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Return the rows of one job: stages with their peaks, and items of the state with their bytes."""
-    if job.get("system") == MACHINE:
-        return common.describe("flax", "optax", "orbax-checkpoint")
     devices.use_cores()
     jax.block_until_ready(jnp.zeros(()))  # the backend has started
     stages = [{"stage": "imports and backend", **workload.peaks()}]
@@ -92,8 +88,7 @@ def main() -> None:
         return
     args = arguments()
     task = f"{args.algo}, MPE spread; replay played full, {args.updates} updates, an evaluation, a checkpoint"
-    head = systems.in_process(__file__, {"system": MACHINE}) | {"command": common.command()}
-    report = common.begin(__file__, args.out, task, head)
+    report = common.begin(__file__, args.out, task, systems.head("flax", "optax", "orbax-checkpoint"))
     for agents in args.agents:
         for seeds in args.seeds:
             sizes = Sizes(agents, seeds, buffer=args.buffer)._asdict()
@@ -114,14 +109,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--algo", default="matched_qllm", help="preset of configs/algo (matched_qllm)")
     parser.add_argument("--updates", type=common.positive, default=5, help="updates after the replay is full (5)")
     args = parser.parse_args()
-    try:
-        config.load([f"algo={args.algo}"])
-    except UserError as error:
-        parser.error(str(error))
+    config.load([f"algo={args.algo}"])
     if args.buffer < Sizes(1).batch:
         parser.error(f"--buffer must hold a batch: at least {Sizes(1).batch} episodes")
     return args
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -15,7 +15,6 @@ import loops
 import workload
 from workload import Sizes
 
-from qllm_jax.errors import UserError
 from qllm_jax.program import devices
 
 AXES = {  # of Sizes -> values
@@ -30,12 +29,11 @@ POINT = Sizes(agents=8, seeds=4)
 def measure(args: argparse.Namespace, axis: str, values: list[int]) -> list[dict[str, Any]]:
     """Return a row for each value of an axis; other sizes are those of the point."""
     points = {value: args.point._replace(**{axis: value}) for value in values}
-    ready = {value: loops.start(workload.build(args.algo, sizes)) for value, sizes in points.items()}
-    found, rate, rows = loops.times(ready, args.updates, args.repeats), workload.matmul_rate(), []
-    for value, sizes in points.items():
-        figures = loops.figures(ready[value], found[value], sizes.seeds, rate)
-        steps = workload.HORIZON * sizes.envs
-        speeds = [1e3 * steps / ms for ms in figures["update_ms"]]
+    experiments = {value: workload.build(args.algo, sizes) for value, sizes in points.items()}
+    rows = []
+    for value, figures in loops.measure(experiments, args.updates, args.repeats).items():
+        sizes = points[value]
+        speeds = [1e3 * workload.HORIZON * sizes.envs / ms for ms in figures["update_ms"]]
         rows.append({"axis": axis, "value": value, **sizes._asdict(), "env_steps_per_s": speeds, **figures})
     return rows
 
@@ -48,11 +46,7 @@ COLUMNS = {
     "R": lambda row: str(row["seeds"]),
     "ms per update and run (min to max)": lambda row: common.spread(row["update_ms"]),
     "env-steps/s, all runs": lambda row: common.spread(row["env_steps_per_s"], ",.0f"),
-    "floor, ms": lambda row: f"{row['floor_ms']:.2f}",
-    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
-    "compile, s": lambda row: f"{row['compile_s']:.1f}",
-    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:,.0f}",
-    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:,.0f}",
+    **loops.COLUMNS,
 }
 
 
@@ -64,8 +58,8 @@ def main() -> None:
     report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
     for axis in AXES:
         if values := list(dict.fromkeys(getattr(args, f"{axis}_values"))):
+            print(f"{axis}: {', '.join(map(str, values))}", flush=True)
             common.add(report, *measure(args, axis, values))
-            print(f"{axis}: {', '.join(map(str, values))} done", flush=True)
     print("\n" + common.table(COLUMNS, report.rows))
 
 
@@ -86,12 +80,9 @@ def arguments() -> argparse.Namespace:
     largest = max([args.point.batch, args.point.envs, *args.batch_values, *args.envs_values])
     if args.point.buffer < largest:
         parser.error(f"--at-buffer must hold every batch and every rollout: at least {largest} episodes")
-    try:
-        workload.build(args.algo, args.point)
-    except UserError as error:
-        parser.error(str(error))
+    workload.build(args.algo, args.point)
     return args
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

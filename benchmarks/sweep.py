@@ -15,7 +15,6 @@ import workload
 from workload import Sizes
 
 from qllm_jax import config
-from qllm_jax.errors import UserError
 from qllm_jax.program import devices, experiment
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.scaling import memory_plan
@@ -23,14 +22,11 @@ from qllm_jax.scaling import memory_plan
 COLUMNS = {
     "N": lambda row: str(row["agents"]),
     "runs": lambda row: str(row["runs"]),
-    "compile, s": lambda row: f"{row['compile_s']:.1f}",
     "ms per update and run (min to max)": lambda row: common.spread(row["update_ms"]),
     "times as fast as one by one": lambda row: common.spread(row["speed_to_one"]),
-    "times the floor": lambda row: common.spread(row["times_floor"], ".1f"),
     "planned, MB": lambda row: f"{row['planned_bytes'] / 1e6:.0f}",
     "by XLA, MB": lambda row: f"{(row['temporary_bytes'] + row['state_bytes']) / 1e6:.0f}",
-    "temporary, MB": lambda row: f"{row['temporary_bytes'] / 1e6:.0f}",
-    "state, MB": lambda row: f"{row['state_bytes'] / 1e6:.0f}",
+    **loops.COLUMNS,
 }
 
 
@@ -54,17 +50,13 @@ def main() -> None:
     turns = f"{args.updates} updates of runs a turn, {args.repeats} turns"
     task = f"{args.algo} on MPE spread, N={args.agents}{functions}, {turns}"
     report = common.begin(__file__, args.out, task, common.describe("flax", "optax"))
-    programs, planned = {}, {}
-    for runs in sorted({1, *args.runs}):
-        built = build(args, runs)
-        planned[runs] = memory_plan.make(built)
-        programs[runs] = loops.start(built)
-        print(f"{runs} runs compiled", flush=True)
-    found, rate = loops.times(programs, args.updates, args.repeats, of_runs=True), workload.matmul_rate()
-    for runs, loop in programs.items():
-        row = {"agents": args.agents, "runs": runs, "planned_bytes": planned[runs].total * planned[runs].devices}
-        row["speed_to_one"] = [runs * one / ms for one, ms in zip(found[1], found[runs], strict=True)]
-        common.add(report, row | loops.figures(loop, found[runs], runs, rate))
+    experiments = {runs: build(args, runs) for runs in sorted({1, *args.runs})}
+    found = loops.measure(experiments, args.updates, args.repeats, of_runs=True)
+    for runs, figures in found.items():
+        plan = memory_plan.make(experiments[runs])
+        row = {"agents": args.agents, "runs": runs, "planned_bytes": plan.total * plan.devices}
+        row["speed_to_one"] = common.ratios(found[1]["update_ms"], figures["update_ms"])
+        common.add(report, row | figures)
     print(common.table(COLUMNS, report.rows))
 
 
@@ -78,12 +70,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--updates", type=common.positive, default=200, help="of one turn, all runs together (200)")
     parser.add_argument("--repeats", type=common.positive, default=3, help="turns (3)")
     args = parser.parse_args()
-    try:
-        build(args, max(*args.runs, len(args.tfcaf or ())))  # with all functions
-    except UserError as error:
-        parser.error(str(error))
+    build(args, max(*args.runs, len(args.tfcaf or ())))  # with all functions
     return args
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -26,7 +26,6 @@ from workload import Sizes
 from qllm_jax import config
 from qllm_jax.errors import UserError
 
-MACHINE = "machine"
 PEERS = {"jaxmarl": jaxmarl_qmix.NAME, "epymarl": epymarl_qmix.NAME}  # argument -> system
 NOTE = f"""Work is counted in updates. JaxMARL's episodes have 26 steps, one more than its max_steps (ours: 25), so that
 one of its updates follows 208 environment steps, ours 200; all learn from 26 observations an episode. env-steps/s
@@ -38,8 +37,6 @@ The peers' hypernetworks are of {workload.HYPER} here, as ours (JaxMARL ships 12
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Build one system and time its updates. For a process of its own."""
-    if job["system"] == MACHINE:
-        return common.describe("flax", "jaxmarl", "flashbax")
     make = jaxmarl_qmix.make if job["system"] == jaxmarl_qmix.NAME else systems.ours
     return systems.measure(make(job), job)[0]
 
@@ -106,8 +103,7 @@ def main() -> None:
         f"MPE spread, 8 environments, updates of 32 episodes, network of 64, buffer of {args.buffer} episodes; "
         f"{args.repeats} processes, {systems.SAMPLES} loops of {args.updates} updates each"
     )
-    head = systems.in_process(__file__, {"system": MACHINE})  # here a backend would hold memory of the device
-    head["command"] = common.command()
+    head = systems.head("flax", "jaxmarl", "flashbax")
     head |= {key: common.clone_commit(getattr(args, key)) for key in PEERS if getattr(args, key)}
     report = common.begin(__file__, args.out, task, head)
     print(f"{NOTE}\n", flush=True)
@@ -130,23 +126,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--algos", nargs="+", default=["matched_qllm", "matched_qmix"], help="of ours")
     parser.add_argument("--evaluation", action="store_true", help="add each system's evaluation at its defaults")
     args = parser.parse_args()
-    if refused := refusal(args):
-        parser.error(refused)
+    check(args)
     return args
 
 
-def refusal(args: argparse.Namespace) -> str | None:
-    """Return a sentence if these arguments cannot be run, else None."""
+def check(args: argparse.Namespace) -> None:
+    """Raise UserError for arguments that cannot be run."""
     if (args.epymarl is None) != (args.epymarl_python is None):
-        return "--epymarl and --epymarl-python are given together or not at all"
-    try:
-        for algo in args.algos:
-            config.load([f"algo={algo}"])
-    except UserError as error:
-        return str(error)
-    refused = jaxmarl_qmix.refusal(args.jaxmarl, Sizes(1, buffer=args.buffer), args.updates) if args.jaxmarl else None
-    return refused or (epymarl_qmix.refusal(args.epymarl, args.epymarl_python) if args.epymarl else None)
+        raise UserError("--epymarl and --epymarl-python are given together or not at all")
+    for algo in args.algos:
+        config.load([f"algo={algo}"])
+    if args.jaxmarl:
+        jaxmarl_qmix.check(args.jaxmarl, Sizes(1, buffer=args.buffer), args.updates)
+    if args.epymarl:
+        epymarl_qmix.check(args.epymarl, args.epymarl_python)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -1,6 +1,7 @@
 """Benchmarks are scripts beside the packages: tests import them by name, with a command line."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,20 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def mistake_of(load: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a script with a command line that it has to refuse, and return what it then says."""
+
+    def mistake_of(name: str, *arguments: str) -> str:
+        module, common = load(name, *arguments), importlib.import_module("common")
+        with pytest.raises(SystemExit) as stop:
+            common.run(module.main)
+        assert stop.value.code == common.MISTAKE
+        return capsys.readouterr().err
+
+    return mistake_of
+
+
+@pytest.fixture
 def fake_loops(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops that are built and counted as always, but neither compiled nor trained: test_reports.py has real ones."""
     loops: Any = load("loops")
@@ -33,6 +48,6 @@ def fake_loops(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(exp: Any) -> Any:
         flops = loops.workload.iteration_flops(exp)
         facts = {"compile_s": 1.0, "temporary_bytes": 1, "state_bytes": 1, "iteration_flops": flops}
-        return loops.Loop(lambda *state_and_rest: (*state_and_rest[:2], {}), [(), ()], exp.hp, facts)
+        return loops.Loop(lambda *state_and_rest: (*state_and_rest[:2], {}), [(), ()], exp.hp, exp.n_runs, facts)
 
     monkeypatch.setattr(loops, "start", start)

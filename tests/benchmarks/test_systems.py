@@ -34,28 +34,25 @@ SIZES = {"agents": 3, "seeds": 2, "envs": 8, "batch": 32, "hidden": 8, "buffer":
         (["--epymarl", "{epymarl}", "--epymarl-python", "{empty}"], "is no Python to start"),
     ],
 )
-def test_throughput_refuses(arguments, sentence, load, tmp_path, capsys, monkeypatch):
+def test_throughput_refuses(arguments, sentence, load, mistake_of, tmp_path, monkeypatch):
     (tmp_path / "old.json").write_text("kept")
     paths = {"jaxmarl": CLONES / "jaxmarl", "epymarl": CLONES / "epymarl", "empty": tmp_path, "python": sys.executable}
-    throughput = load("throughput", *(argument.format(**paths) for argument in arguments))
-    monkeypatch.setattr(throughput.jaxmarl_qmix, "NEEDS", ())
-    with pytest.raises(SystemExit) as stop:
-        throughput.main()
-    assert stop.value.code == 2
-    assert sentence in capsys.readouterr().err
+    monkeypatch.setattr(load("jaxmarl_qmix"), "NEEDS", ())
+    assert sentence in mistake_of("throughput", *(argument.format(**paths) for argument in arguments))
     assert (tmp_path / "old.json").read_text() == "kept"
 
 
 def test_throughput_names_missing_packages(load, monkeypatch):
     jaxmarl, sizes = load("jaxmarl_qmix"), load("workload").Sizes(**SIZES)
     monkeypatch.setattr(jaxmarl, "NEEDS", ("jax", "no_such_package"))
-    assert '(no_such_package): pip install "jaxmarl[algs]"' in jaxmarl.refusal(CLONES / "jaxmarl", sizes, 1)
+    with pytest.raises(UserError, match=r'\(no_such_package\): pip install "jaxmarl\[algs\]"'):
+        jaxmarl.check(CLONES / "jaxmarl", sizes, 1)
 
 
 def test_a_worker_answers_from_a_process_of_its_own(load):
-    throughput = load("throughput")
-    head = load("systems").in_process(throughput.__file__, {"system": throughput.MACHINE})
+    head = load("systems", "--x").head("numpy")
     assert set(head) == {"command", "started", "hardware", "versions", "commit"}
+    assert head["command"] == "systems.py --x"
 
 
 def test_a_mistake_that_a_worker_finds_is_the_sentence_of_its_starter(load, monkeypatch, capsys):
@@ -86,7 +83,7 @@ def test_a_worker_measures_the_system_of_its_job(load, monkeypatch):
 
 def test_rows_compare_round_by_round(load, monkeypatch):
     throughput = load("throughput", "--jaxmarl", "x", "--algos", "a", "--repeats", "2", "--evaluation")
-    monkeypatch.setattr(throughput, "refusal", lambda args: None)
+    monkeypatch.setattr(throughput, "check", lambda args: None)
     updates = {"a": iter([1.0, 2.0]), "jaxmarl_qmix": iter([3.0, 8.0])}
     figures = {
         "evaluation_ms": 10.0,
