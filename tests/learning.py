@@ -1,5 +1,6 @@
 """Helpers of the tests of learners: numbers to learn with, episodes, training on a probe, and teams of given sizes."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -72,6 +73,21 @@ def batch_of(env: Env, n_episodes: int = 2, seed: int = 0) -> Episode:
     play = lambda params: one_run.play_episodes(parts, learner.act, params, key, n_episodes, jnp.ones(()))
     batch = jax.jit(play)({"agent": core.agent.init(key)})
     return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
+
+
+def unequal_ends(batch: Episode) -> Episode:
+    """The batch with episode 0 terminated in its second step: what follows there is padding."""
+    mask_t = batch.mask_t.at[2:, 0].set(0.0)
+    return batch._replace(
+        mask_t=mask_t, terminated_t=batch.terminated_t.at[1, 0].set(True), reward_t=batch.reward_t * mask_t
+    )
+
+
+def assert_unread_padding(of_batch: Callable[[Episode], Any], batch: Episode) -> None:
+    """Other numbers after the ends of episodes of 2 steps leave all arrays as they are that `of_batch` returns."""
+    spoiled = batch._replace(action_t=batch.action_t.at[2:].set(1), reward_t=batch.reward_t.at[2:].set(99.0))
+    first, second = map(jax.jit(of_batch), (batch, spoiled))
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), first, second)
 
 
 class Trained(NamedTuple):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from samples import count
 
 import qllm_envs
 from qllm_jax.core import agents
@@ -12,10 +13,6 @@ from qllm_jax.core.agent_network import AgentNetwork
 from qllm_jax.core.gru import GruParams, gru_cell
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
-
-
-def count(params) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @pytest.mark.parametrize(("n_agents", "expected"), [(6, 105_221), (15, 113_285), (25, 122_245)])

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from learning import batch_of, core_of, count, hp, sized, train_on
+from learning import batch_of, core_of, count, hp, sized, train_on, unequal_ends
 from probes import probe
 from samples import numpy_mlp
 
@@ -46,10 +46,7 @@ def setting(mixer: str = "vdn"):
     env = probe(4, None, lambda state, actions: jnp.sum(actions) * state.cue, avail=(True, False, True))
     core = core_of(env, 4, {"name": "vdn"} if mixer == "vdn" else QMIX)
     init = jax.jit(learners.make("maser", core, phi_dim=8).init)
-    batch = batch_of(env, 3)
-    mask_t = batch.mask_t.at[2:, 0].set(0.0)
-    terminated_t = batch.terminated_t.at[1, 0].set(True)
-    batch = batch._replace(mask_t=mask_t, terminated_t=terminated_t, reward_t=batch.reward_t * mask_t)
+    batch = unequal_ends(batch_of(env, 3))
     states = [init(jax.random.key(i)) for i in range(2)]
     return core, states[0]._replace(target_params=states[1].target_params), batch
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from learning import Trained, batch_of, core_of, count, fresh, hp, sized, train_on
+from learning import Trained, batch_of, core_of, count, fresh, hp, sized, train_on, unequal_ends
 from probes import probe
 from samples import numpy_mlp
 
@@ -24,10 +24,7 @@ def setting():
     core = core_of(env, 4)
     learner = learners.make("qtran", core, joint_dim=8)
     first, second = fresh(learner, 0), fresh(learner, 1)
-    batch = batch_of(env, 4)
-    mask = batch.mask_t.at[2, 0].set(0.0)
-    terminated = batch.terminated_t.at[1, 0].set(True)
-    batch = batch._replace(mask_t=mask, terminated_t=terminated, reward_t=batch.reward_t * mask)
+    batch = unequal_ends(batch_of(env, 4))
     method = qtran.Method(core, qtran.JointNetwork(env.spec.n_actions, 8), 1.0, 0.1)
     # A lower offset, so that some steps count in the second penalty.
     first.params["joint"]["params"]["value"]["out"]["bias"] -= 3.0

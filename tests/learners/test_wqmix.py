@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from learning import batch_of, core_of, count, hp, sized, train_on
+from learning import batch_of, core_of, count, hp, sized, train_on, unequal_ends
 from probes import probe
 from samples import numpy_mlp
 
@@ -38,10 +38,7 @@ def setting():
     core = core_of(env, 4, QMIX)
     learner = learners.make("wqmix", core, central_dim=16)
     first, second = (jax.jit(learner.init)(jax.random.key(i)) for i in range(2))
-    batch = batch_of(env, 4)
-    mask = batch.mask_t.at[2, 0].set(0.0)
-    terminated = batch.terminated_t.at[1, 0].set(True)
-    batch = batch._replace(mask_t=mask, terminated_t=terminated, reward_t=batch.reward_t * mask)
+    batch = unequal_ends(batch_of(env, 4))
     return core, first.params, second.target_params, batch
 
 
