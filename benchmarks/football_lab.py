@@ -11,17 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qllm_envs._football.constants import ACTION_NAMES
 from qllm_envs.football_engine import game
 
 SCALE = np.array([54.4, -83.6, 1.0])  # meters of a unit of an observation: READ from the engine's source
 GOAL_X = 55.0
 STEP = 0.1  # seconds
-ACTIONS = (
-    "idle", "left", "top_left", "top", "top_right", "right", "bottom_right", "bottom", "bottom_left", "long_pass",
-    "high_pass", "short_pass", "shot", "sprint", "release_direction", "release_sprint", "sliding", "dribble",
-    "release_dribble",
-)  # fmt: skip
-NUMBER = {name: i for i, name in enumerate(ACTIONS)}
+NUMBER = {name: i for i, name in enumerate(ACTION_NAMES)}
 Point = tuple[float, float]
 
 

@@ -17,7 +17,7 @@ import football_games as games
 import football_port as port
 import football_record as record
 import numpy as np
-from football_rows import Row, lengths_of, loss, of_numbers, of_shares
+from football_rows import Row, loss, of_numbers, of_shares
 from scipy import stats
 
 DATA = Path(__file__).parents[1] / "tests" / "envs" / "football_data"
@@ -36,6 +36,11 @@ def load(name: str) -> dict[str, np.ndarray]:
     if not file.exists():
         raise SystemExit(f"{file} does not exist: python benchmarks/football_record.py {name}")
     return dict(np.load(file))
+
+
+def named(ends: np.ndarray) -> list[str]:
+    """The names of recorded ends."""
+    return [games.ENDS[int(end)] for end in ends]
 
 
 def ball() -> list[Row]:
@@ -132,11 +137,8 @@ def idle() -> list[Row]:
         for i, who in enumerate(("keeper", "defender")):
             gap = float(np.nanmax(np.linalg.norm(path[PATH_STEPS, i] - theirs[PATH_STEPS, i], axis=-1)))
             rows.append(Row("idle", f"{task}: {who}, steps 5 to 20", "", f"{gap:.2f} m", f"{PATH} m", gap < PATH))
-        lost = [
-            lengths_of(recorded[f"{task}_length"], recorded[f"{task}_end"]),
-            lengths_of(lengths, np.array([games.ENDS.index(e) if e in games.ENDS else -1 for e in ends])),
-        ]
-        rows.append(loss("idle", f"{task}: loss", lost, games.IDLE_EPISODES))
+        engine = recorded[f"{task}_length"], named(recorded[f"{task}_end"])
+        rows.append(loss("idle", f"{task}: loss", engine, (lengths, ends), games.IDLE_EPISODES))
     return rows
 
 
@@ -157,11 +159,8 @@ def teams() -> list[Row]:
         some = gap[list(players)]
         figure = f"{some.mean():.2f} m" + (f" in the mean, {some.max():.2f} m at most" if len(some) > 1 else "")
         rows.append(Row("teams", f"{who}, steps 5 to 20", "", figure, f"{PATH} m", bool(some.mean() < PATH)))
-    lost = [
-        lengths_of(recorded["length"], recorded["end"]),
-        lengths_of(lengths, np.array([games.ENDS.index(e) if e in games.ENDS else -1 for e in ends])),
-    ]
-    rows.append(loss("teams", "loss", lost, games.TEAM_EPISODES))
+    engine = recorded["length"], named(recorded["end"])
+    rows.append(loss("teams", "loss", engine, (lengths, ends), games.TEAM_EPISODES))
     theirs, own = (f"{x.mean():.2f} in an episode" for x in (recorded["hops"], hops))
     return [*rows, Row("teams", "hops of control in random play", theirs, own, "", True)]
 
@@ -189,8 +188,7 @@ def episodes(task: str) -> list[Row]:
     recorded, rows = load(f"episodes_{task}"), []
     for name in games.football_policies.POLICIES:
         theirs = recorded[name]
-        ends = [str(recorded["ends"][int(e)]) for e in theirs[:, 2]]
-        ends = ["out" if end in port.OUT else end for end in ends]
+        ends = ["out" if end in port.OUT else end for end in named(theirs[:, 2])]
         own, own_ends = port.episodes(task, name, len(theirs))
         numbers = {"return": 0, "length": 1, "own_left": 4}
         marks = {end: [np.array(x) == end for x in (ends, own_ends)] for end in ("goal", "lost", "out", "limit")}

@@ -101,7 +101,7 @@ def facing(pos: np.ndarray, vel: np.ndarray, n_left: int) -> np.ndarray:
 
 def views(tracks: Track, i: int) -> list[Seen]:
     """The track of game i as the engine's views, for the functions that measure those."""
-    t = jax.tree.map(lambda x: np.asarray(x[i]), tracks)
+    t = jax.tree.map(lambda x: x[i], tracks)
     n = THREE.n_left
     return [
         Seen(
@@ -187,15 +187,16 @@ def idle(task: str, n: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     table = rules(task, HORIZON)
     start = jax.jit(jax.vmap(partial(game.reset, table)))(keys(n, 3))
     tracks = played(table, keys(n, 4), start, np.zeros((n, HORIZON, table.n_left), np.int32))
-    ended = np.asarray(tracks.ended)
+    pos, left = tracks.pos, table.n_left
+    followed = np.stack([pos[:, :, left], pos[:, :, left + 1], tracks.ball[..., :2], pos[:, :, 1], pos[:, :, 2]], 2)
+    return summed_up(followed, tracks.ended)
+
+
+def summed_up(paths: np.ndarray, ended: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Mean of paths (n, T + 1, ..., 2) over the episodes that go on, up to IDLE_STEPS; lengths and ends of all."""
     lengths = np.where(ended[:, -1] == state.RUNNING, HORIZON, np.argmax(ended != state.RUNNING, 1))
-    pos, left = np.asarray(tracks.pos), table.n_left
-    followed = np.stack(
-        [pos[:, :, left], pos[:, :, left + 1], np.asarray(tracks.ball)[..., :2], pos[:, :, 1], pos[:, :, 2]], 2
-    )
-    followed = followed[:, : games.IDLE_STEPS + 1]
     on = np.arange(games.IDLE_STEPS + 1)[None] <= lengths[:, None]
-    mean = np.nanmean(np.where(on[..., None, None], followed, np.nan), 0)
+    mean = np.nanmean(np.where(on[..., None, None], paths[:, : games.IDLE_STEPS + 1], np.nan), 0)
     return mean, lengths, [ENDED[int(e)] for e in ended[:, -1]]
 
 
@@ -208,14 +209,9 @@ def teams(task: str, n: int) -> tuple[np.ndarray, np.ndarray, list[str], np.ndar
         rng = np.random.default_rng(seed)
         acts[n + seed] = [games.team_actions(rng) for _ in range(HORIZON)]
     tracks = played(table, keys(2 * n, 8), start, acts)
-    ended, player = np.asarray(tracks.ended)[:n], np.asarray(tracks.player)[n:]
-    lengths = np.where(ended[:, -1] == state.RUNNING, HORIZON, np.argmax(ended != state.RUNNING, 1))
-    path = np.concatenate([np.asarray(tracks.pos), np.asarray(tracks.ball)[:, :, None, :2]], 2)
-    path = path[:n, : games.IDLE_STEPS + 1]
-    on = np.arange(games.IDLE_STEPS + 1)[None] <= lengths[:, None]
-    mean = np.nanmean(np.where(on[..., None, None], path, np.nan), 0)
-    hops = (np.diff(player, axis=1) != 0).any(-1).sum(1)
-    return mean, lengths, [ENDED[int(e)] for e in ended[:, -1]], hops
+    paths = np.concatenate([tracks.pos, tracks.ball[:, :, None, :2]], 2)
+    hops = (np.diff(tracks.player[n:], axis=1) != 0).any(-1).sum(1)
+    return *summed_up(paths[:n], tracks.ended[:n]), hops
 
 
 def tried(recorded: dict[str, np.ndarray]) -> np.ndarray:
@@ -234,7 +230,7 @@ def tried(recorded: dict[str, np.ndarray]) -> np.ndarray:
     owner = np.repeat(recorded["owner"], n_actions, 0)
     start = start._replace(last_touch_team=jnp.asarray(owner[:, 0], jnp.int32))
     tracks = played(THREE, keys(len(starts), 5), start, np.stack(actions))
-    last = jax.tree.map(lambda x: np.asarray(x)[:, -1], tracks)
+    last = jax.tree.map(lambda x: x[:, -1], tracks)
     found = np.concatenate([last.ball[:, :2], last.owner_team[:, None], (last.ended != state.RUNNING)[:, None]], -1)
     return found.reshape(n_states, n_actions, 4)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import football_games as games
 import numpy as np
 from scipy import stats
 
@@ -12,6 +11,9 @@ from qllm_envs.football_engine import LIMIT
 STEAL = 4  # steps of the median step of a loss
 SMALL = 0.2  # largest effect that counts as small: Cohen's h of shares, Cliff's delta of others
 LEVEL = 0.01  # of the two-sample tests
+
+
+Lengths = tuple[np.ndarray, Sequence[str]]  # and ends, of the same episodes
 
 
 class Row(NamedTuple):
@@ -25,16 +27,12 @@ class Row(NamedTuple):
     ok: bool
 
 
-def loss(part: str, what: str, lost: Sequence[np.ndarray], n: int) -> Row:
-    """The row on the median step of a loss, from the lengths of the lost ones of `n` episodes, engine's and port's."""
+def loss(part: str, what: str, engine: Lengths, port: Lengths, n: int) -> Row:
+    """The row on the median step in which the ball is lost, from the lengths and ends of `n` episodes of each."""
+    lost = [np.asarray(lengths)[np.asarray(ends) == "lost"] for lengths, ends in (engine, port)]
     share = [f"{len(x) / n:.2f} lost, median step {np.median(x) if len(x) else np.nan:g}" for x in lost]
     both = [float(np.median(x)) if len(x) > n // 10 else LIMIT for x in lost]
     return Row(part, what, share[0], share[1], f"{STEAL} steps", abs(both[0] - both[1]) <= STEAL)
-
-
-def lengths_of(lengths: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Lengths of the episodes that ended with a lost ball."""
-    return np.asarray(lengths)[np.asarray(ends) == games.ENDS.index("lost")]
 
 
 def of_shares(task: str, name: str, end: str, marks: Sequence[np.ndarray]) -> Row:
