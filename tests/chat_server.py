@@ -24,6 +24,11 @@ class Server(NamedTuple):
     requests: list[dict[str, Any]]  # bodies, as they came in
     headers: list[dict[str, str]]
 
+    @property
+    def questions(self) -> list[str]:
+        """The user's messages."""
+        return [request["messages"][1]["content"] for request in self.requests]
+
 
 def completion(text: Any, finish: str | None = "stop", usage: Any = (100, 20), **message: Any) -> Answer:
     """A well-formed answer; `message` adds fields to its message."""

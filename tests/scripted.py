@@ -6,14 +6,23 @@ from typing import Any
 
 from chat_server import Answer, Server, completion
 
+from qllm_jax.generation.prompts import MESSAGES, Prompts, read
+from qllm_jax.llm.types import Reply, Usage
 from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.verdict import Verdict, sha256
+
+PROMPTS = Prompts("the coder's system text", "the evaluator's system text", {name: read(name) for name in MESSAGES})
 
 
 def function(mark: str, igm: str | None = "True") -> str:
     """A credit function with the docstring `mark`."""
     gate = "" if igm is None else f"IGM = {igm}\n\n\n"
     return f'{gate}def credit(state):\n    """{mark}"""\n    return state["w"], 0.0\n'
+
+
+def reply(text: str = "", reasoning: str = "", finish: str | None = "stop") -> Reply:
+    """A reply of the model m."""
+    return Reply(text, reasoning, finish, Usage(1, 1, None, None), "m", "2026-06-01")
 
 
 def fenced(text: str) -> str:

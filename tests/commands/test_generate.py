@@ -74,10 +74,6 @@ def misbehaving(request: dict[str, Any], n: int) -> Answer:
     return answers[n]
 
 
-def texts(server: Server) -> list[str]:
-    return [request["messages"][1]["content"] for request in server.requests]
-
-
 def test_the_whole_loop_with_the_gates(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
     path, verified, verify = tmp_path / "run", [], real_gates.verify
     monkeypatch.setattr(
@@ -85,7 +81,7 @@ def test_the_whole_loop_with_the_gates(tmp_path: Path, capsys: pytest.CaptureFix
     )
     with serving(misbehaving) as server:
         assert generate(arguments(server, path, "rounds=1", "llm.api_key_env=TEST_KEY")) == 0
-    asked = texts(server)
+    asked = server.questions
     # A repair gets what is wrong, and the code it is about; a retry is the same request again.
     assert "NANGRAD" in asked[1]
     assert "apart * 0.0" in asked[1]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chat_server import Answer, Server, completion, serving
+from chat_server import Answer, completion, serving
 
 from qllm_jax.critic import opening, report
 from qllm_jax.run import checkpoint, folder
@@ -55,10 +55,6 @@ def credit(request: dict) -> str:
     )
 
 
-def asked(server: Server) -> list[str]:
-    return [request["messages"][1]["content"] for request in server.requests]
-
-
 def steps(path: Path) -> list[int]:
     """Env steps of the checkpoints of a run."""
     return sorted(checkpoint.step_of(found) for found in checkpoint.newest_first(path / folder.CHECKPOINTS))
@@ -82,14 +78,14 @@ def test_a_training_that_is_killed_anywhere_asks_nothing_twice_and_ends_as_one_t
         options = f"{{model:m,base_url:'{server.url}',api_key_env:null,retries:0}}"
         command = ["-m", "qllm_jax.train", *SMALL, f"algo.learner.asking.llm_options={options}"]
         assert run(*command, f"run_dir={whole}") == 0
-        expected = asked(server)
+        expected = server.questions
         assert len(set(expected)) == len(expected) == 2 * 2 * 3  # runs, questions, rounds: at steps 6, 24 and 42
         server.requests.clear()
 
         process = subprocess.Popen([sys.executable, *command, f"run_dir={path}"], stdout=subprocess.DEVNULL)
         in_flight.append(process)
         assert process.wait(timeout=600) == -signal.SIGKILL
-        assert asked(server) == expected[:1]  # it was sent, and no answer was kept
+        assert server.questions == expected[:1]  # it was sent, and no answer was kept
         server.requests.clear()
 
         for what, nth, n_asked, saved in (
@@ -99,9 +95,9 @@ def test_a_training_that_is_killed_anywhere_asks_nothing_twice_and_ends_as_one_t
             ("checkpoint", 2, 12, [30]),
         ):
             assert run("-c", DYING, what, str(nth), f"resume={path}") == -signal.SIGKILL
-            assert (asked(server), steps(path)) == (expected[:n_asked], saved)
+            assert (server.questions, steps(path)) == (expected[:n_asked], saved)
         assert run("-m", "qllm_jax.train", f"resume={path}") == 0
-        assert asked(server) == expected
+        assert server.questions == expected
     for name in (folder.METRICS, folder.RESULT, f"{opening.FOLDER}/{report.EXPLANATIONS}"):
         assert (path / name).read_bytes() == (whole / name).read_bytes(), name
     found = [json.loads((each / opening.FOLDER / report.SUMMARY).read_text()) for each in (path, whole)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chat_server import completion, serving
-from scripted import arguments, fenced, function, gates, is_evaluator, judgement
+from scripted import arguments, fenced, function, gates, is_evaluator, judgement, reply
 
 from qllm_jax.commands.generate import generate
 from qllm_jax.generation import archive, likeness, settings, trials
@@ -17,15 +17,14 @@ from qllm_jax.generation.trial_training import Result, Trained
 from qllm_jax.generation.types import Attempt, Candidate, Likeness, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, Reply, StoppedError, Usage
+from qllm_jax.llm.types import Llm, StoppedError
 from qllm_jax.tfcaf.verdict import Verdict
 
 PASSED = Verdict("OK", "L8", "", None, "", "", {})
 
 
 def written(number: int, source: str) -> Attempt:
-    reply = Reply("", "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")
-    return Attempt(RequestId(1, "coder", number, 0), reply, source, PASSED)
+    return Attempt(RequestId(1, "coder", number, 0), reply(), source, PASSED)
 
 
 def weighted(x: float, name: str = "w") -> str:
@@ -103,7 +102,7 @@ def test_a_generation_with_near_duplicates(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "run"
     with serving(number_of) as server:
         assert generate(arguments(server, path, "select=train", "repairs=1", "archive_tolerance=0.0")) == 0
-    asked = [request["messages"][1]["content"] for request in server.requests]
+    asked = server.questions
     assert "is a near-duplicate of" not in asked[1]
     assert f"near-duplicate of a function that was written before: {SAME_TREE}" in asked[2]
     assert "near-duplicate of function 1: the same but for names" in asked[3]  # the evaluator's pool

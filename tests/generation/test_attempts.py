@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-from scripted import fenced, function, gates
+from scripted import fenced, function, gates, reply
 
 from qllm_jax.generation import attempts
 from qllm_jax.generation.types import RequestId
 from qllm_jax.llm import transcript
-from qllm_jax.llm.types import Reply, Usage
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
 VERDICT = Verdict("SHAPE", "L6", "of shape (3,)", 4, "sum", sha256("src"), {"shape": (3,), "weights": {"min": 0.5}})
@@ -41,8 +40,7 @@ def test_a_text_is_verified_once_and_the_first_answer_is_as_the_stored_one(tmp_p
     ],
 )
 def test_a_reply_without_text_is_refused_with_the_reason_that_the_server_gives(reasoning, finish, problem):
-    reply = Reply(" ", reasoning, finish, Usage(1, 1, None, None), "m", "2026-06-01")
-    found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
+    found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply(" ", reasoning, finish), None)
     assert found.verdict.code == "EXTRACT"
     assert found.verdict.problem.startswith(problem)
 
@@ -63,13 +61,13 @@ def test_factors_are_refused_where_credit_was_asked_for_and_the_other_way_round(
 def test_of_several_functions_in_a_reply_the_last_that_passes_counts():
     texts = [function("first"), function("second"), function("bad third")]
     for given, expected in ((texts, texts[1]), (texts[::-1], texts[0]), (texts[2:], texts[2])):
-        reply = Reply("".join(map(fenced, given)), "", "stop", Usage(None, None, None, None), "m", "2026-06-01")
-        found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
+        answer = reply("".join(map(fenced, given)))
+        found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), answer, None)
         assert found.source == expected
 
 
 def test_a_function_that_leaves_no_room_for_the_header_gives_way_to_the_one_before():
     texts = [function("fits"), function("x" * (12 * 1024))]
-    reply = Reply("".join(map(fenced, texts)), "", "stop", Usage(None, None, None, None), "m", "2026-06-01")
-    found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), reply, None)
+    answer = reply("".join(map(fenced, texts)))
+    found = attempts.examine(gates, "credit", RequestId(1, "coder", 1, 0), answer, None)
     assert (found.source, found.verdict.code) == (texts[0], "OK")

@@ -3,21 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from scripted import fenced, function, gates
+from scripted import PROMPTS, fenced, function, gates, reply
 
 from qllm_jax.generation import coder as coders
 from qllm_jax.generation import evaluator, loop
 from qllm_jax.generation.archive import SAME_TREE
 from qllm_jax.generation.coder import Coder
-from qllm_jax.generation.prompts import MESSAGES, Prompts, read
 from qllm_jax.generation.types import Attempt, Candidate, Choice, Likeness, Pool, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, Reply, Request, Usage
+from qllm_jax.llm.types import Llm, Reply, Request
 from qllm_jax.tfcaf.verdict import Verdict
-
-PROMPTS = Prompts("the coder's system text", "the evaluator's system text", {name: read(name) for name in MESSAGES})
-USAGE = Usage(1, 1, None, None)
 
 
 class Scripted:
@@ -30,15 +26,14 @@ class Scripted:
             del folder, seconds
             text = answers[min(len(self.requests), len(answers) - 1)]
             self.requests.append(request)
-            return Reply(text, "", finish, USAGE, "m", "2026-06-01")
+            return reply(text, finish=finish)
 
         self.client = Client(Llm("m", {}, answer), lines, Budget(), folder, lambda line: None)
 
 
 def written(source: str, try_: int = 0, **changes: Any) -> Attempt:
     passed = Verdict("OK", "L8", "", None, "", "", {})
-    reply = Reply("", "", "stop", USAGE, "m", "2026-06-01")
-    return Attempt(RequestId(1, "coder", 1, try_), reply, source, passed)._replace(**changes)
+    return Attempt(RequestId(1, "coder", 1, try_), reply(), source, passed)._replace(**changes)
 
 
 def test_a_long_reply_and_a_long_answer_are_shown_in_part(tmp_path: Path):

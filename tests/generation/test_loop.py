@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from scripted import fenced, function, gates
+from scripted import PROMPTS, fenced, function, gates, reply
 
 from qllm_jax.generation import attempts, evaluator, loop
 from qllm_jax.generation.coder import Coder
-from qllm_jax.generation.prompts import MESSAGES, Prompts, read
 from qllm_jax.generation.types import Attempt, Choice, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, NoAnswerError, Reply, Request, StoppedError, Usage
+from qllm_jax.llm.types import Llm, NoAnswerError, Reply, Request, StoppedError
 from qllm_jax.tfcaf.static import igm as igm_gate
 from qllm_jax.tfcaf.verdict import Verdict
 
-PROMPTS = Prompts("the coder's system text", "the evaluator's system text", {name: read(name) for name in MESSAGES})
 Script = Callable[[Request], str]
 
 
@@ -43,7 +41,7 @@ def run_loop(tmp_path: Path) -> Callable[..., History]:
         def answer(request: Request, folder: Path, seconds: float | None) -> Reply:
             del folder, seconds
             history.requests.append(request)
-            return Reply(script(request), "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")
+            return reply(script(request))
 
         def verify(text: str, file: str) -> Verdict:
             history.verified.append(text)
@@ -121,7 +119,7 @@ def test_repairs_are_bounded_and_what_is_left_over_is_not_shown(run_loop):
 
 
 def test_a_reply_that_was_cut_off_is_not_read(run_loop, monkeypatch):
-    cut = Reply(fenced(function("half")), "", "length", Usage(1, 1, None, None), "m", "2026-06-01")
+    cut = reply(fenced(function("half")), finish="length")
     monkeypatch.setattr("qllm_jax.generation.coder.ask", lambda client, request: cut)
     history = run_loop(scripted({}), k=1, repairs=0)
     assert history.attempts[0].verdict.code == "EXTRACT"

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from scripted import judgement
+from scripted import judgement, reply
 
 from qllm_jax import config
 from qllm_jax.errors import UserError
@@ -13,7 +13,7 @@ from qllm_jax.generation.trial_training import Plan, Result, Trained
 from qllm_jax.generation.types import Attempt, Candidate, Pool, RequestId
 from qllm_jax.llm import transcript
 from qllm_jax.llm.client import Budget, Client
-from qllm_jax.llm.types import Llm, Reply, Usage
+from qllm_jax.llm.types import Llm
 from qllm_jax.program import run_axis
 from qllm_jax.tfcaf.verdict import Verdict, sha256
 
@@ -27,9 +27,8 @@ PROMPTS = Prompts("coder", "evaluator", {"evaluator_choose": "{{round}} {{rounds
 
 
 def candidate(number: int, source: str) -> Candidate:
-    reply = Reply("", "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")
     verdict = Verdict("OK", "L8", "", None, "", sha256(source), {})
-    return Candidate(1, number, (Attempt(RequestId(1, "coder", number, 0), reply, source, verdict),))
+    return Candidate(1, number, (Attempt(RequestId(1, "coder", number, 0), reply(), source, verdict),))
 
 
 POOL = Pool(1, None, (candidate(1, EQUAL), candidate(2, FIRST)))
@@ -98,7 +97,7 @@ def client(tmp_path):
     def answer(request, folder, seconds):
         del folder, seconds
         asked.append(request)
-        return Reply(judgement(choice=2), "", "stop", Usage(1, 1, None, None), "m", "2026-06-01")
+        return reply(judgement(choice=2))
 
     with transcript.opened(tmp_path / transcript.NAME) as lines:
         yield Client(Llm("m", {}, answer), lines, Budget(), tmp_path, lambda line: None), asked
@@ -125,9 +124,7 @@ def stub_train(monkeypatch: pytest.MonkeyPatch, n_trained: int | None = None) ->
 
 def test_an_evaluator_without_an_answer_leaves_the_choice_to_the_short_trainings(client, monkeypatch):
     stub_train(monkeypatch)
-    mute = client[0].llm._replace(
-        ask=lambda *_: Reply("I cannot decide.", "", "stop", Usage(1, 1, None, None), "m", "")
-    )
+    mute = client[0].llm._replace(ask=lambda *_: reply("I cannot decide."))
     prompts = PROMPTS._replace(messages={**PROMPTS.messages, "evaluator_again": "{{question}} {{answer}} {{problem}}"})
     unable = client[0]._replace(llm=mute)
     choice = evaluator.make(unable, prompts, 1, trials.make(unable, PLAN))(POOL)

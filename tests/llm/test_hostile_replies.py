@@ -27,12 +27,12 @@ from qllm_jax.tfcaf.static.extract import split_reasoning
 CODE = 'def credit(state):\n    return state["landmark_pos"], 0.0\n'
 SECONDS = 60  # for one test
 
+pytestmark = pytest.mark.usefixtures("loopback")
+
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("QLLM_JAX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("TEST_KEY", KEY)
     monkeypatch.setattr("qllm_jax.tfcaf.gates.verify", gates)
     before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"it takes more than {SECONDS} s"))
     signal.alarm(SECONDS)

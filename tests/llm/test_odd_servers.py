@@ -21,10 +21,7 @@ TEXT = "caf\u00e9"
 BODY = str(completion(TEXT).body).replace("caf\\u00e9", TEXT)
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("TEST_KEY", KEY)
+pytestmark = pytest.mark.usefixtures("loopback")
 
 
 def typed(body: bytes, charset: str, status: int = 200) -> Answer:

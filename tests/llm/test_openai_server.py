@@ -8,24 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from asking import GOOD, KEY, REQUEST
 from chat_server import Answer, Server, completion, error, serving
 
 from qllm_jax.errors import UserError
 from qllm_jax.llm import providers, transcript
 from qllm_jax.llm.client import Budget, Client, ask
-from qllm_jax.llm.types import NoAnswerError, Price, RefusedRequestError, Reply, Request, StoppedError
-
-KEY = "sk-very-secret-0123456789"
-REQUEST = Request((1, "coder", 1, 0), "the system", "the question")
-GOOD = completion("code")
+from qllm_jax.llm.types import NoAnswerError, Price, RefusedRequestError, Reply, StoppedError
 
 pytestmark = pytest.mark.usefixtures("loopback")
-
-
-@pytest.fixture
-def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("TEST_KEY", KEY)
 
 
 def config(url: str, **changes: Any) -> dict[str, Any]:
