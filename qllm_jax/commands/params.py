@@ -70,7 +70,7 @@ def table(presets: list[str]) -> list[str]:
     width = max(map(len, presets)) + 1
     lines = ["parameters in thousands; = as in Table 4 of arxiv.org/abs/2504.12961v1"]
     lines += [" " * width + "".join(f"{task.name:>11}" for task in TASKS)]
-    for preset in presets:
+    for preset in sorted(presets):
         printed = PRINTED.get(preset, (None,) * len(TASKS))
         cells = (_cell(count, number) for count, number in zip(counts(preset), printed, strict=True))
         lines += [f"{preset:<{width}}" + "".join(cells)]

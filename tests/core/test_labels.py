@@ -78,7 +78,7 @@ def test_credit_lands_on_its_own_episode_or_nowhere(steps):
 
 
 def test_preferred_rows_are_drawn_alone_and_repeated_where_they_are_few():
-    storage = {"x": jnp.zeros((8, 1))}
+    storage = episodes_of(np.arange(8))
     rows_of = jax.jit(lambda key, preferred: buffer.sample_rows(storage, key, jnp.asarray(6), 4, preferred))
     for wanted in ([], [2], [0, 5], [0, 1, 2, 3, 4]):
         preferred = jnp.zeros(8, bool).at[jnp.asarray(wanted, jnp.int32)].set(True)
