@@ -15,7 +15,7 @@ from originals_batch import Numbers
 from originals_cases import CREDIT, LR, Case, Theirs
 
 from qllm_jax import learners, mixers
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Hp
 from qllm_jax.core.value_norm import ValueStats
 from qllm_jax.learners import Core, Learner, LearnerState, actor_critic, optimization
@@ -66,7 +66,7 @@ def core_of(case: Case) -> Core:
     )
     made = optimization.OPTIMIZERS[case.optimizer]
     optimization.OPTIMIZERS[name] = lambda lr: optax.chain(keep, made(lr))
-    agent = agents.make(env.spec, batches.HIDDEN, agent_id=True, last_action=case.last_action)
+    agent = Agent(env.spec, batches.HIDDEN, agent_id=True, last_action=case.last_action)
     return Core(env, agent, mixer_of(case), name, case.standardize, reward_scale=1.0)
 
 

@@ -12,7 +12,7 @@ from probes import probe
 from qllm_envs import Env, View
 from qllm_jax import learners, mixers
 from qllm_jax.commands import params
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Episode, Hp
 from qllm_jax.learners import Core, Learner, LearnerState
 from qllm_jax.program import compiled, one_run
@@ -49,7 +49,7 @@ def sized(n_agents: int, obs_dim: int, state_dim: int, n_actions: int) -> Env:
 
 
 def core_of(env: Env, hidden_dim: int = 16, mixer: dict[str, Any] | None = None, last_action: bool = False) -> Core:
-    agent = agents.make(env.spec, hidden_dim, last_action=last_action)
+    agent = Agent(env.spec, hidden_dim, last_action=last_action)
     mixed = mixers.make(spec=env.spec, **mixer) if mixer else None
     return Core(env, agent, mixed, "adam", standardize=False, reward_scale=1.0)
 

@@ -1,4 +1,4 @@
-"""The network that agents share, as one step and as whole unrolls by kernels: agents.py makes a team's functions of it.
+"""The network that agents share, as one step and as whole unrolls by kernels: agents.py has the functions of a team.
 
 Linear, ReLU, GRU, linear (pymarl's "rnn" agent); with layer norm, with more layers before the GRU, or without a GRU.
 """

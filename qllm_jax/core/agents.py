@@ -1,7 +1,6 @@
-"""The functions of a team: its step, and unrolls over whole episodes. Its agents share a network, or have one each."""
+"""A team's network: its step, and unrolls over whole episodes. The agents share it, or have one each."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -15,39 +14,29 @@ from qllm_jax.core.agent_step import Memory, Step
 from qllm_jax.core.types import Params
 
 Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O)
+Actions = Int[Array, "time ... agents"]
+Pair = tuple[jax.Array, jax.Array]
 Emit = Callable[[jax.Array, jax.Array], Any]  # (hidden, q) -> what an unroll keeps of a slot
 
 
 class Agent(NamedTuple):
-    """Pure functions of a team. `...` stands for any leading axes."""
+    """A team's network: its options, and the functions that they make. `...` stands for any leading axes.
 
-    init: Callable[[jax.Array], Params]  # the key is consumed
-    initial_hidden: Callable[..., Float[Array, "... agents hidden"]]  # (*leading)
-    # (params, hidden (..., N, H), obs (..., N, O), last_action (..., N), -1 for none) -> hidden, q (..., N, A)
-    step: Callable[..., tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]]
-    stepper: Callable[[Params], tuple[Memory, Step]]  # the same for one team, in few kernels: for rollouts on a GPU
-    # (tuple of params, observe, env_state (T+1, ...), action_t (T, ..., N)) -> tuple of q (T+1, ..., N, A)
-    unroll: Callable[..., tuple[Float[Array, "slots ... agents actions"], ...]]
-    # As `unroll`, with (hidden (T+1, ..., N, H), q) of each network: for a method that reads the hidden states
-    unroll_hidden: Callable[
-        ..., tuple[tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]], ...]
-    ]
-    # (obs_dim, n_outputs): the same kind of network for other inputs and outputs, without last actions: critics
-    alike: Callable[[int, int], "Agent"]
-
-
-class Team(NamedTuple):
-    """The options of `make`. All static."""
+    `layer_norm`, `kind` and `depth` are those of `AgentNetwork`.
+    """
 
     spec: Spec
     hidden_dim: int
-    agent_id: bool
-    last_action: bool
-    unroll_by: str
-    layer_norm: bool
-    kind: str
-    depth: int
-    shared: bool
+    agent_id: bool = True
+    last_action: bool = False  # appended to the observation, one-hot
+    # Unrolls by "scan" scan `step`; "pallas" has one kernel for all slots, for GPUs (gru_unroll.py). They compute the
+    # same to rounding.
+    unroll_by: str = "scan"
+    layer_norm: bool = False
+    kind: str = "gru"
+    depth: int = 1
+    # If not, each agent has parameters of its own, with a leading axis N: they read no id, and are unrolled by "scan".
+    shared: bool = True
 
     @property
     def network(self) -> AgentNetwork:
@@ -61,91 +50,62 @@ class Team(NamedTuple):
         """Numbers that an agent reads, its id left out."""
         return self.spec.obs_dim + self.spec.n_actions * self.last_action
 
+    def alike(self, obs_dim: int, n_outputs: int) -> "Agent":
+        """The same kind of network for other inputs and outputs, without last actions: a critic."""
+        return self._replace(spec=self.spec._replace(obs_dim=obs_dim, n_actions=n_outputs), last_action=False)
 
-def make(
-    spec: Spec,
-    hidden_dim: int,
-    agent_id: bool = True,
-    last_action: bool = False,
-    unroll_by: str = "scan",
-    layer_norm: bool = False,
-    kind: str = "gru",
-    depth: int = 1,
-    shared: bool = True,
-) -> Agent:
-    """The agent of an environment. `last_action` appends the one-hot last action to the observation.
+    def init(self, key: jax.Array) -> Params:
+        """Parameters of the network, or with a leading axis N of one for each agent. The key is consumed."""
+        if not self.shared:
+            first = (jnp.zeros((1, self.hidden_dim)), jnp.zeros((1, self.width)))
+            return jax.vmap(lambda key: self.network.init(key, *first))(jax.random.split(key, self.spec.n_agents))
+        return self.network.init(key, self.initial_hidden(), jnp.zeros((self.spec.n_agents, self.width)))
 
-    `layer_norm`, `kind` and `depth` are those of `AgentNetwork`.
+    def initial_hidden(self, *leading: int) -> Float[Array, "*leading agents hidden"]:
+        """The memory before the first step."""
+        return jnp.zeros((*leading, self.spec.n_agents, self.hidden_dim))
 
-    `unroll_by` is the implementation of unrolls: "scan" scans `step`; "pallas" has one kernel for all slots, for GPUs
-    (gru_unroll.py). They compute the same to rounding. Without `shared`, each agent has parameters of its own, with a
-    leading axis N: they read no id, and are unrolled by "scan".
-    """
-    unroll_by = unroll_by if shared else "scan"
-    team = Team(spec, hidden_dim, agent_id, last_action, unroll_by, layer_norm, kind, depth, shared)
-    of_team: Any = lambda part: partial(part, team)
-    return Agent(*map(of_team, (init, initial_hidden, step, stepper, unroll, unroll_hidden, alike)))
+    def inputs(self, obs: jax.Array, last: jax.Array) -> Float[Array, "... agents inputs"]:
+        """Inputs of the network, `width` for each agent."""
+        return jnp.concatenate([obs, jax.nn.one_hot(last, self.spec.n_actions)], -1) if self.last_action else obs
 
+    def step(
+        self,
+        params: Params,
+        hidden: Float[Array, "... agents hidden"],
+        obs: Float[Array, "... agents obs"],
+        last: Int[Array, "... agents"],
+    ) -> tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]:
+        """The next memory, and values of the actions. `last` are the actions before, -1 for none."""
+        if not self.shared:
+            own = jax.vmap(lambda params, hidden, x: self.network.apply(params, hidden, x), (0, 1, 1), 1)
+            split = lambda x: x.reshape(-1, *x.shape[-2:])  # (teams, N, X)
+            new_hidden, q = cast(Pair, own(params, split(hidden), split(self.inputs(obs, last))))
+        else:
+            new_hidden, q = cast(Pair, self.network.apply(params, to_rows(hidden), to_rows(self.inputs(obs, last))))
+        return new_hidden.reshape(hidden.shape), q.reshape(*hidden.shape[:-1], self.spec.n_actions)
 
-def alike(team: Team, obs_dim: int, n_outputs: int) -> Agent:
-    """See `Agent.alike`."""
-    spec = team.spec._replace(obs_dim=obs_dim, n_actions=n_outputs)
-    return make(**team._replace(spec=spec, last_action=False)._asdict())
+    def stepper(self, params: Params) -> tuple[Memory, Step]:
+        """`step` for one team, in few kernels: for rollouts on a GPU."""
+        if (self.kind, self.depth, self.shared) == ("gru", 1, True):
+            return agent_step.stepper(self.spec, self.agent_id, self.last_action, params)
+        return agent_step.plain_stepper(self.step, self.initial_hidden, self.spec, params)
 
+    def unroll(
+        self, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: Actions
+    ) -> tuple[Float[Array, "slots ... agents actions"], ...]:
+        """Values in all slots of `env_state` (T+1, ...), for each of the networks."""
+        return all_slots(self)(self, networks, observe, env_state, action_t, lambda hidden, q: q)
 
-def init(team: Team, key: jax.Array) -> Params:
-    """Parameters of the network, or with a leading axis N of one for each agent. The key is consumed."""
-    if not team.shared:
-        first = (jnp.zeros((1, team.hidden_dim)), jnp.zeros((1, team.width)))
-        return jax.vmap(lambda key: team.network.init(key, *first))(jax.random.split(key, team.spec.n_agents))
-    return team.network.init(key, initial_hidden(team), jnp.zeros((team.spec.n_agents, team.width)))
-
-
-def initial_hidden(team: Team, *leading: int) -> jax.Array:
-    """The memory before the first step, (*leading, N, H)."""
-    return jnp.zeros((*leading, team.spec.n_agents, team.hidden_dim))
-
-
-def inputs_of(team: Team, obs: jax.Array, last: jax.Array) -> jax.Array:
-    """Inputs of the network, (..., N, `width`)."""
-    return jnp.concatenate([obs, jax.nn.one_hot(last, team.spec.n_actions)], -1) if team.last_action else obs
-
-
-def step(team: Team, params: Params, hidden: jax.Array, obs: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """See `Agent.step`."""
-    if not team.shared:
-        own = jax.vmap(lambda params, hidden, x: team.network.apply(params, hidden, x), (0, 1, 1), 1)
-        split = lambda x: x.reshape(-1, *x.shape[-2:])  # (teams, N, X)
-        each = cast(tuple[jax.Array, jax.Array], own(params, split(hidden), split(inputs_of(team, obs, last))))
-        return each[0].reshape(hidden.shape), each[1].reshape(*hidden.shape[:-1], team.spec.n_actions)
-    rows = team.network.apply(params, to_rows(hidden), to_rows(inputs_of(team, obs, last)))
-    new_hidden, q = cast(tuple[jax.Array, jax.Array], rows)
-    return new_hidden.reshape(hidden.shape), q.reshape(*hidden.shape[:-1], team.spec.n_actions)
-
-
-def stepper(team: Team, params: Params) -> tuple[Memory, Step]:
-    """See `Agent.stepper`."""
-    if (team.kind, team.depth, team.shared) == ("gru", 1, True):
-        return agent_step.stepper(team.spec, team.agent_id, team.last_action, params)
-    return agent_step.plain_stepper(partial(step, team), partial(initial_hidden, team), team.spec, params)
-
-
-def unroll(
-    team: Team, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array
-) -> tuple[jax.Array, ...]:
-    """See `Agent.unroll`."""
-    return ALL_SLOTS[team.unroll_by](team, networks, observe, env_state, action_t, lambda hidden, q: q)
-
-
-def unroll_hidden(
-    team: Team, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array
-) -> tuple[tuple[jax.Array, jax.Array], ...]:
-    """See `Agent.unroll_hidden`."""
-    return ALL_SLOTS[team.unroll_by](team, networks, observe, env_state, action_t, lambda hidden, q: (hidden, q))
+    def unroll_hidden(
+        self, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: Actions
+    ) -> tuple[tuple[Float[Array, "slots ... agents hidden"], Float[Array, "slots ... agents actions"]], ...]:
+        """As `unroll`, with the memories: for a method that reads them."""
+        return all_slots(self)(self, networks, observe, env_state, action_t, lambda hidden, q: (hidden, q))
 
 
 def scanned(
-    team: Team, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit
+    agent: Agent, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit
 ) -> tuple[Any, ...]:
     """Results of `emit` in all slots, for each network, by a scan."""
     last = last_actions(action_t)
@@ -154,29 +114,31 @@ def scanned(
     # into any cache. Projecting all slots' inputs before the scan was slower for the same reason.
     def scan_step(hiddens: tuple[jax.Array, ...], x: tuple[EnvState, jax.Array]):
         obs = observe(x[0])
-        outs = [step(team, params, hidden, obs, x[1]) for params, hidden in zip(networks, hiddens, strict=True)]
+        outs = [agent.step(params, hidden, obs, x[1]) for params, hidden in zip(networks, hiddens, strict=True)]
         return tuple(hidden for hidden, _ in outs), tuple(emit(*out) for out in outs)
 
-    first = tuple(initial_hidden(team, *action_t.shape[1:-1]) for _ in networks)
+    first = tuple(agent.initial_hidden(*action_t.shape[1:-1]) for _ in networks)
     return jax.lax.scan(scan_step, first, (env_state, last))[1]
 
 
 def by_kernels(
-    team: Team, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit
+    agent: Agent, networks: tuple[Params, ...], observe: Observe, env_state: EnvState, action_t: jax.Array, emit: Emit
 ) -> tuple[Any, ...]:
     """`scanned` by kernels for all slots."""
     slots = (len(action_t) + 1, *action_t.shape[1:])  # (T+1, ..., N)
-    inputs = lambda: inputs_of(team, jax.vmap(observe)(env_state), last_actions(action_t))
-    rows = lambda: inputs().reshape(slots[0], -1, team.width)
-    outs = unroll_by_kernels(networks, rows, to_rows(initial_hidden(team, *slots[1:-1])))
+    inputs = lambda: agent.inputs(jax.vmap(observe)(env_state), last_actions(action_t))
+    rows = lambda: inputs().reshape(slots[0], -1, agent.width)
+    outs = unroll_by_kernels(networks, rows, to_rows(agent.initial_hidden(*slots[1:-1])))
     shaped = lambda x: x.reshape(*slots, x.shape[-1])
     return tuple(emit(shaped(hidden), shaped(q)) for hidden, q in outs)
 
 
-ALL_SLOTS = {"scan": scanned, "pallas": by_kernels}
+def all_slots(agent: Agent) -> Callable[..., tuple[Any, ...]]:
+    """`scanned` or `by_kernels`, as the agent is unrolled."""
+    return by_kernels if agent.shared and agent.unroll_by == "pallas" else scanned
 
 
-def last_actions(action_t: Int[Array, "time ... agents"]) -> Int[Array, "slots ... agents"]:
+def last_actions(action_t: Actions) -> Int[Array, "slots ... agents"]:
     """The action before each slot, -1 for none."""
     return jnp.concatenate([jnp.full_like(action_t[:1], -1), action_t])
 

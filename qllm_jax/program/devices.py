@@ -66,7 +66,7 @@ def make_pool(requested: int | str) -> Pool:
 
 
 def unroll_by(requested: str, hidden_dim: int, device: Any = None) -> str:
-    """Return the implementation of unrolls, see `core.agents.make`, on `device`; None: the first of this process.
+    """Return the implementation of unrolls, see `Agent.unroll_by`, on `device`; None: the first of this process.
 
     "auto" is "pallas" on NVIDIA GPUs from Ampere on for networks that are not too wide, else "scan". UserError for
     "pallas" with a wider network, or on an older GPU or another accelerator; a CPU interprets it.

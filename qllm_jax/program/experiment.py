@@ -22,7 +22,7 @@ from qllm_jax.config import (
     given_task,
     trust,
 )
-from qllm_jax.core import agents, initializers, platforms
+from qllm_jax.core import initializers, platforms
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.types import Clock, Hp
@@ -112,7 +112,7 @@ def build(
 def make_agent(config: Config, env: Env, unroll_by: str = "scan") -> Agent:
     """The agents' network of a configuration."""
     algo = config.algo
-    return agents.make(
+    return Agent(
         env.spec,
         algo.hidden_dim,
         agent_id=algo.agent_id,

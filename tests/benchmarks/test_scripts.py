@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from probes import probe
 
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.rollout import epsilon_greedy, softmax_sampled
 from qllm_jax.run import folder
 
@@ -321,7 +321,7 @@ def test_a_mistake_is_a_sentence(script, arguments, sentence, mistake_of):
 
 def test_lengths_end_where_the_task_ends(load):
     env = probe(5, 2, lambda state, actions: 1.0)
-    agent, algo = agents.make(env.spec, 4), SimpleNamespace(n_envs=2, batch_episodes=3)
+    agent, algo = Agent(env.spec, 4), SimpleNamespace(n_envs=2, batch_episodes=3)
     config = SimpleNamespace(algo=algo, env={"time_limit_is_terminal": True})
     exp = SimpleNamespace(env=env, agent=agent, config=config, learner=SimpleNamespace(act=epsilon_greedy), n_runs=2)
     params = {"agent": jax.vmap(agent.init)(jax.random.split(jax.random.key(0), 2))}

@@ -8,8 +8,8 @@ from jax.test_util import check_grads
 from samples import count
 
 import qllm_envs
-from qllm_jax.core import agents
 from qllm_jax.core.agent_network import AgentNetwork
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.gru import GruParams, gru_cell
 
 SPEC = qllm_envs.make("mpe_spread", n_agents=3).spec
@@ -20,7 +20,7 @@ def test_parameters_equal_the_paper_s_table(n_agents: int, expected: int):
     # N=6 is printed in the paper (105.221K); 15 and 25 follow from its network: 128 (7N + 1) + 99072 + 645.
     spec = qllm_envs.make("mpe_spread", n_agents=n_agents).spec
     assert expected == 128 * (7 * n_agents + 1) + 99_072 + 645
-    params = jax.eval_shape(agents.make(spec, 128).init, jax.random.key(0))
+    params = jax.eval_shape(Agent(spec, 128).init, jax.random.key(0))
     assert count(params) == expected
 
 
@@ -52,7 +52,7 @@ def test_gru_gradient_equals_finite_differences():
 
 @pytest.mark.parametrize("last_action", [False, True])
 def test_unroll_equals_steps_and_rows_are_independent(last_action: bool):
-    agent = agents.make(SPEC, 8, last_action=last_action)
+    agent = Agent(SPEC, 8, last_action=last_action)
     params = agent.init(jax.random.key(0))
     obs = jax.random.normal(jax.random.key(1), (4, 2, 3, SPEC.obs_dim))  # (T+1, B, N, O)
     action_t = jax.random.randint(jax.random.key(2), (3, 2, 3), 0, 5)
@@ -65,7 +65,7 @@ def test_unroll_equals_steps_and_rows_are_independent(last_action: bool):
 
 
 def test_two_networks_in_one_unroll_equal_two_unrolls():
-    agent = agents.make(SPEC, 8)
+    agent = Agent(SPEC, 8)
     both = tuple(agent.init(jax.random.key(i)) for i in range(2))
     obs, action_t = jax.random.normal(jax.random.key(1), (3, 1, 3, SPEC.obs_dim)), jnp.zeros((2, 1, 3), jnp.int32)
     together = agent.unroll(both, lambda x: x, obs, action_t)
@@ -74,12 +74,12 @@ def test_two_networks_in_one_unroll_equal_two_unrolls():
 
 
 def test_the_id_rows_are_a_one_hot_input():
-    agent = agents.make(SPEC, 8)
+    agent = Agent(SPEC, 8)
     params = agent.init(jax.random.key(0))
     obs = jax.random.normal(jax.random.key(1), (3, SPEC.obs_dim))
     p = params["params"]
     with_ids = np.concatenate([obs, np.eye(3)], -1) @ np.concatenate([p["in_kernel"], p["id_kernel"]])
-    plain = agents.make(SPEC, 8, agent_id=False)
+    plain = Agent(SPEC, 8, agent_id=False)
     zero_in = {**{k: v for k, v in p.items() if k != "id_kernel"}, "in_kernel": np.eye(8), "in_bias": p["in_bias"]}
     wide = AgentNetwork(3, SPEC.n_actions, 8, False)
     expected = wide.apply({"params": zero_in}, jnp.zeros((3, 8)), jnp.asarray(with_ids, jnp.float32))
@@ -88,7 +88,7 @@ def test_the_id_rows_are_a_one_hot_input():
 
 
 def test_initial_weights_are_torch_s_uniform():
-    params = agents.make(SPEC, 64).init(jax.random.key(0))["params"]
+    params = Agent(SPEC, 64).init(jax.random.key(0))["params"]
     for name, fan_in in (("in_kernel", SPEC.obs_dim + 3), ("id_kernel", SPEC.obs_dim + 3), ("gru_hidden_kernel", 64)):
         bound = 1 / fan_in**0.5
         assert bound * 0.9 < float(jnp.abs(params[name]).max()) <= bound
@@ -96,7 +96,7 @@ def test_initial_weights_are_torch_s_uniform():
 
 @pytest.mark.parametrize("unroll_by", ["scan", "pallas"])
 def test_layer_norm_is_by_hand_before_the_relu_in_steps_and_unrolls(unroll_by: str):
-    agent = agents.make(SPEC, 8, layer_norm=True, unroll_by=unroll_by)
+    agent = Agent(SPEC, 8, layer_norm=True, unroll_by=unroll_by)
     params = agent.init(jax.random.key(0))
     norm = {"scale": jnp.linspace(0.5, 2.0, 8), "bias": jnp.linspace(-0.3, 0.3, 8)}
     named = params["params"] | {"in_norm": norm}
@@ -118,9 +118,9 @@ def test_layer_norm_is_by_hand_before_the_relu_in_steps_and_unrolls(unroll_by: s
 
 
 def test_layer_norm_comes_before_every_relu():
-    params = agents.make(SPEC, 8, kind="mlp", depth=3, layer_norm=True).init(jax.random.key(0))["params"]
+    params = Agent(SPEC, 8, kind="mlp", depth=3, layer_norm=True).init(jax.random.key(0))["params"]
     assert {name for name in params if "norm" in name} == {f"{x}_norm" for x in ("in", "layer_0", "layer_1", "core")}
-    recurrent = agents.make(SPEC, 8, depth=2, layer_norm=True).init(jax.random.key(0))["params"]
+    recurrent = Agent(SPEC, 8, depth=2, layer_norm=True).init(jax.random.key(0))["params"]
     assert {name for name in recurrent if "norm" in name} == {"in_norm", "layer_0_norm"}
 
 
@@ -129,7 +129,7 @@ KINDS = [("mlp", 1), ("mlp", 3), ("gru", 2)]
 
 @pytest.mark.parametrize(("kind", "depth"), KINDS)
 def test_depth_and_kind_count_as_many_parameters_as_by_hand(kind: str, depth: int):
-    params = agents.make(SPEC, 8, kind=kind, depth=depth).init(jax.random.key(0))
+    params = Agent(SPEC, 8, kind=kind, depth=depth).init(jax.random.key(0))
     first, layer, gru, head = 8 * (SPEC.obs_dim + SPEC.n_agents + 1), 8 * 9, 6 * 8 * 8 + 6 * 8, 9 * SPEC.n_actions
     assert count(params) == first + (depth - 1) * layer + (layer if kind == "mlp" else gru) + head
 
@@ -137,7 +137,7 @@ def test_depth_and_kind_count_as_many_parameters_as_by_hand(kind: str, depth: in
 @pytest.mark.parametrize(("kind", "depth"), KINDS)
 def test_all_forms_of_a_network_compute_the_same(kind: str, depth: int):
     options = {"kind": kind, "depth": depth, "layer_norm": kind == "mlp"}
-    made = {by: agents.make(SPEC, 8, unroll_by=by, **options) for by in ("scan", "pallas")}
+    made = {by: Agent(SPEC, 8, unroll_by=by, **options) for by in ("scan", "pallas")}
     params = made["scan"].init(jax.random.key(0))
     obs = jax.random.normal(jax.random.key(1), (3, 1, 3, SPEC.obs_dim))
     action_t = jnp.zeros((2, 1, 3), jnp.int32)
@@ -153,7 +153,7 @@ def test_all_forms_of_a_network_compute_the_same(kind: str, depth: int):
 
 
 def test_a_critic_alike_has_sizes_of_its_own_and_reads_no_last_actions():
-    critic = agents.make(SPEC, 8, last_action=True, layer_norm=True, depth=2).alike(5, 2)
+    critic = Agent(SPEC, 8, last_action=True, layer_norm=True, depth=2).alike(5, 2)
     params = jax.eval_shape(critic.init, jax.random.key(0))["params"]
     assert (params["in_kernel"].shape, params["head"]["kernel"].shape) == ((5, 8), (8, 2))
     assert {"in_norm", "layer_0", "id_kernel"} <= set(params)
@@ -162,7 +162,7 @@ def test_a_critic_alike_has_sizes_of_its_own_and_reads_no_last_actions():
 def test_an_mlp_remembers_nothing_and_a_gru_does():
     obs, last = jax.random.normal(jax.random.key(1), (3, SPEC.obs_dim)), jnp.full((3,), -1)
     for kind, remembers in (("mlp", False), ("gru", True)):
-        agent = agents.make(SPEC, 8, kind=kind)
+        agent = Agent(SPEC, 8, kind=kind)
         params = agent.init(jax.random.key(0))
         fresh, after = (agent.step(params, hidden, obs, last)[1] for hidden in (jnp.zeros((3, 8)), jnp.ones((3, 8))))
         assert bool((fresh != after).any()) == remembers

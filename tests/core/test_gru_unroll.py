@@ -16,7 +16,7 @@ import pytest
 from jax.extend import core as jex_core
 
 import qllm_envs
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.gru import GruParams, gru_cell
 from qllm_jax.core.gru_unroll import unroll
 from qllm_jax.core.jaxprs import inner_jaxprs
@@ -123,7 +123,7 @@ def test_inputs_of_2_to_the_31_numbers_are_refused():
 
 def test_an_agent_unrolls_alike_by_kernels_and_by_a_scan():
     spec = qllm_envs.make("mpe_spread", n_agents=3).spec
-    made = {by: agents.make(spec, 8, last_action=True, unroll_by=by) for by in ("scan", "pallas")}
+    made = {by: Agent(spec, 8, last_action=True, unroll_by=by) for by in ("scan", "pallas")}
     networks = tuple(made["scan"].init(jax.random.key(i)) for i in range(2))
     obs = jax.random.normal(jax.random.key(1), (3, 2, 3, spec.obs_dim))  # (T+1, B, N, O)
     action_t = jax.random.randint(jax.random.key(2), (2, 2, 3), 0, spec.n_actions)

@@ -9,7 +9,8 @@ from probes import probe
 
 import qllm_envs
 from qllm_jax import config
-from qllm_jax.core import agents, lockstep, platforms, rollout, rollout_gpu
+from qllm_jax.core import lockstep, platforms, rollout, rollout_gpu
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.rows import rows_of
 from qllm_jax.errors import UserError
 from qllm_jax.learners import targets
@@ -22,7 +23,7 @@ KEY = jax.random.key(0)
 
 def episodes(form, env, last_action: bool = False, agent_id: bool = True, act=rollout.epsilon_greedy):
     """Four episodes of one network, half of whose actions are random."""
-    agent = agents.make(env.spec, 8, agent_id, last_action)
+    agent = Agent(env.spec, 8, agent_id, last_action)
     params = agent.init(jax.random.key(9))
     one = lambda key: form(env, agent, act, params, key, jnp.asarray(0.5), True)
     return jax.jit(lambda keys: lockstep.vmap(one)(keys))(jax.random.split(KEY, 4))

@@ -7,13 +7,13 @@ import pytest
 from probes import probe
 
 import qllm_envs
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.rollout import Policy, episode_return, epsilon_greedy, rollout, score, softmax_sampled
 from qllm_jax.core.types import Scores
 
 
 def play(env, time_limit_is_terminal: bool = True, epsilon: float = 1.0, seed: int = 0):
-    agent = agents.make(env.spec, 4)
+    agent = Agent(env.spec, 4)
     params = agent.init(jax.random.key(9))
     return jax.jit(
         lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.asarray(epsilon), time_limit_is_terminal)
@@ -81,7 +81,7 @@ def of_two_lengths():
 
 
 def episodes(env, keys):
-    agent = agents.make(env.spec, 4)
+    agent = Agent(env.spec, 4)
     params = agent.init(jax.random.key(9))
     one = lambda key: rollout(env, agent, epsilon_greedy, params, key, jnp.ones(()), True)
     return jax.jit(jax.vmap(one))(keys)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from qllm_envs import check_env, make, matrix
 from qllm_jax import config
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.program import experiment
 from qllm_jax.tfcaf import load
 
@@ -121,7 +121,7 @@ def test_the_best_joint_action_is_among_notable_states_of_many():
 def test_sizes_are_those_of_the_paper():
     spec = make("matrix").spec
     assert (spec.n_agents, spec.obs_dim, spec.state_dim, spec.n_actions, spec.horizon) == (2, 2, 2, 3, 25)
-    params = jax.eval_shape(agents.make(spec, hidden_dim=128).init, KEY)
+    params = jax.eval_shape(Agent(spec, hidden_dim=128).init, KEY)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 100_099  # 100.099K in the table of the paper's v1
 
 

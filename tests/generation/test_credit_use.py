@@ -1,5 +1,8 @@
 """Use of the credit in a training: shares of the gradient and evenness of the weights, against numbers by hand."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 from learning import hp
 
 import qllm_envs
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Episode
 from qllm_jax.generation import credit_use
 from qllm_jax.learners import Core
@@ -26,8 +29,10 @@ def weighted(params: dict, inputs: MixerInputs) -> jnp.ndarray:
 
 
 def core() -> Core:
-    agent = agents.make(ENV.spec, 4)._replace(unroll=lambda networks, *_: (Q,) * len(networks))
-    return Core(ENV, agent, Mixer(lambda key, inputs: {}, weighted), "adam", standardize=False, reward_scale=1.0)
+    agent = SimpleNamespace(unroll=lambda networks, *_: (Q,) * len(networks))
+    return Core(
+        ENV, cast(Agent, agent), Mixer(lambda key, inputs: {}, weighted), "adam", standardize=False, reward_scale=1.0
+    )
 
 
 def batch(mask: list[float]) -> Episode:

@@ -10,7 +10,7 @@ from learning import core_of, count, hp
 
 from qllm_envs import make
 from qllm_jax import learners
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.errors import UserError
 from qllm_jax.learners import tasks
 from qllm_jax.program import compiled, one_run
@@ -99,9 +99,9 @@ def test_training_tells_tasks_up_to_a_step_and_evaluation_never(written: str, fu
 
 @pytest.mark.thorough
 def test_each_agent_can_have_a_network_of_its_own():
-    own = agents.make(ENV.spec, 4, shared=False)
+    own = Agent(ENV.spec, 4, shared=False)
     params = own.init(jax.random.key(0))
-    alone = agents.make(ENV.spec._replace(n_agents=1), 4, agent_id=False)
+    alone = Agent(ENV.spec._replace(n_agents=1), 4, agent_id=False)
     obs = jax.random.normal(jax.random.key(1), (5, 3, ENV.spec.obs_dim))
     hidden, last = 0.5 * jnp.ones((5, 3, 4)), jnp.zeros((5, 3), jnp.int32)
     new_hidden, q = own.step(params, hidden, obs, last)

@@ -10,7 +10,7 @@ from learning import batch_of, by_hand, core_of, episode, fresh, hp
 from probes import probe
 
 from qllm_jax import learners, mixers
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.learners import Core, optimization
 from qllm_jax.learners.batches import mixer_inputs
 from qllm_jax.learners.targets import lambda_returns
@@ -70,7 +70,7 @@ def trained(
     **changes: float,
 ):
     """Train one run on a probe and return the agent and its parameters (leading axis R)."""
-    agent = agents.make(env.spec, 16)
+    agent = Agent(env.spec, 16)
     parts = learners.make("value", core(env, agent, mixer))
     program = compiled.make(env, agent, parts, compiled.Sizes(n_envs, batch, 128, 1, time_limit_is_terminal, 0.0))
     numbers = hp(1, **changes)
@@ -125,7 +125,7 @@ def test_one_episode_a_batch_and_one_environment_work():
 def test_update_equals_a_gradient_step_written_out():
     """One update without clipping: the loss is the masked mean of squared one-step errors of a VDN."""
     env = probe(3, 2, lambda state, actions: 1.0)
-    agent = agents.make(env.spec, 4)
+    agent = Agent(env.spec, 4)
     parts = learners.make("value", core(env, agent, "vdn"))
     program = compiled.make(env, agent, parts, compiled.Sizes(4, 4, 4, 1, True, 0.0))
     numbers = hp(1)

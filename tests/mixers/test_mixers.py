@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 from samples import ENV, count, sample
 
 from qllm_jax import mixers
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.errors import UserError
 from qllm_jax.mixers.tfcaf import from_credit
 from qllm_jax.tfcaf import from_source
@@ -47,7 +47,7 @@ def numpy_qmix(params: dict, q: np.ndarray, state: np.ndarray) -> float:
 def test_qmix_parameters_equal_the_paper_s_table():
     mixer = mixers.make("qmix", ENV.spec, hypernet_dim=32)
     params = jax.eval_shape(mixer.init, jax.random.key(0), sample())
-    agent = jax.eval_shape(agents.make(ENV.spec, 128).init, jax.random.key(0))
+    agent = jax.eval_shape(Agent(ENV.spec, 128).init, jax.random.key(0))
     assert count((params, agent)) == 140_422  # "140.422K", spread N=6
 
 

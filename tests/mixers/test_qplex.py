@@ -10,7 +10,7 @@ import pytest
 from samples import ENV, count, numpy_mlp, sample
 
 from qllm_jax import mixers
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.errors import UserError
 from qllm_jax.mixers import MixerInputs
 
@@ -116,7 +116,7 @@ def test_gradients_are_those_of_finite_differences_with_frozen_advantages():
 def test_counts_with_the_paper_s_agent(sizes: str, expected: int):
     # By hand for spread, N=6, hidden 128; the paper prints COMA's 154.762K in QPLEX's column.
     params = jax.eval_shape(mixers.make("qplex", ENV.spec, **SIZES[sizes]).init, jax.random.key(0), sample())
-    agent = jax.eval_shape(agents.make(ENV.spec, 128).init, jax.random.key(0))
+    agent = jax.eval_shape(Agent(ENV.spec, 128).init, jax.random.key(0))
     assert count((params, agent)) == expected
 
 

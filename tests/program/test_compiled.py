@@ -14,7 +14,7 @@ from learning import core_of, hp
 from probes import probe
 
 from qllm_jax import config, learners, mixers
-from qllm_jax.core import agents
+from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Clock, Hp, Scores
 from qllm_jax.errors import UserError
 from qllm_jax.learners import Core
@@ -204,7 +204,7 @@ def test_the_first_of_the_best_evaluations_is_kept(mean: float, kept: float, mon
 
 def test_shares_of_battles_won_are_measured_in_training_and_evaluation():
     env = probe(3, None, lambda state, actions: 1.0)._replace(won=lambda state: state.cue > 0)
-    agent = agents.make(env.spec, 4)
+    agent = Agent(env.spec, 4)
     learner = learners.make("value", Core(env, agent, mixers.make("vdn", env.spec), "adam", False, 1.0))
     program = compiled.make(env, agent, learner, compiled.Sizes(4, 4, 8, 1, True, 0.0))
     numbers = Hp(*(jnp.ones(2) for _ in Hp._fields))
