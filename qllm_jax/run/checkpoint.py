@@ -132,25 +132,24 @@ def without_replay(like: TrainState) -> TrainState:
 def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
     """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`), but for UNREAD arrays.
 
-    UserError if shapes differ.
+    In one by a version without `RunState.fault` no run has failed. UserError if shapes differ.
     """
+    asked = like
     with quiet_orbax():
         metadata = ocp.metadata(str(path))
-        if not any(name.startswith("runs/fault/") for name in stored_tree.leaves_by_name(metadata.metadata)):
-            return restore_without_fault(path, metadata, like)
-        stored_tree.check_shapes(path, metadata.metadata, like)
-        state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(like, metadata.metadata)), like)
+        if is_old := not any(name.startswith("runs/fault/") for name in stored_tree.leaves_by_name(metadata.metadata)):
+            asked = with_fault(like, None)
+        stored_tree.check_shapes(path, metadata.metadata, asked)
+        state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(asked, metadata.metadata)), asked)
+    if is_old:
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), like.runs.fault)
+        state = with_fault(state, zeros._replace(env_steps=zeros.env_steps + guard.NONE))
     return state, host_counters(metadata)
 
 
-def restore_without_fault(path: Path, metadata: Any, like: TrainState) -> tuple[TrainState, HostState]:
-    """`restore` of a checkpoint by a version without `RunState.fault`: no run has failed."""
-    without = like._replace(runs=like.runs._replace(fault=cast(guard.Fault, None)))
-    stored_tree.check_shapes(path, metadata.metadata, without)
-    state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(without, metadata.metadata)), without)
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), like.runs.fault)
-    fault = nothing._replace(env_steps=nothing.env_steps + guard.NONE)
-    return state._replace(runs=state.runs._replace(fault=fault)), host_counters(metadata)
+def with_fault(state: TrainState, fault: guard.Fault | None) -> TrainState:
+    """`state` with another record of what has failed."""
+    return state._replace(runs=state.runs._replace(fault=cast(guard.Fault, fault)))
 
 
 def host_state(path: Path) -> HostState:

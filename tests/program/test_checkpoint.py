@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from qllm_jax.core.types import Clock
+from qllm_jax.program import guard
 from qllm_jax.program.one_run import RunState
 from qllm_jax.run import checkpoint, stored_tree
 from qllm_jax.run.checkpoint import HostState, TrainState
@@ -53,6 +55,23 @@ def test_arrays_that_are_not_asked_for_are_not_read(tmp_path: Path):
 def test_a_field_with_an_array_must_be_there():
     like = New(jnp.zeros(3), jnp.zeros(1))
     assert list(stored_tree.as_stored(like, {"kept": None})) == ["kept", "added"]
+
+
+def test_in_a_checkpoint_without_faults_no_run_has_failed(tmp_path: Path):
+    path, clock = tmp_path / "old", Clock(*map(jnp.int32, (100, 4, 2)))
+    runs = {"key": jnp.arange(2), "learner": {"w": jnp.ones(2)}, "storage": {"r": jnp.ones((2, 3))}}
+    runs |= {"best_params": {"w": jnp.full(2, 3.0)}, "best_return": jnp.full(2, -1.0)}
+    counters = {"metrics_bytes": 1, "timing_bytes": 2, "elapsed_s": 3.0}
+    ocp.save(str(path), {"clock": clock._asdict(), "runs": runs}, custom_metadata=counters)
+    fault = guard.Fault(*(jnp.ones(2, dtype) for dtype in (jnp.int32, bool, bool)), {"x": jnp.ones((2, 5))})
+    like = TrainState(clock, RunState(**cast(Any, runs), fault=fault))
+    expected = guard.Fault(jnp.full(2, guard.NONE), *[jnp.zeros(2, bool)] * 2, {"x": jnp.zeros((2, 5))})
+    for asked in (like, checkpoint.without_replay(like)):
+        state, host = checkpoint.restore(path, asked)
+        jax.tree.map(np.testing.assert_array_equal, state.runs.fault, expected)
+        assert state.runs.fault.env_steps.dtype == jnp.int32
+        np.testing.assert_array_equal(state.runs.best_return, [-1.0, -1.0])
+        assert (int(state.clock.env_steps), host) == (100, HostState(1, 2, 3.0))
 
 
 def test_two_whole_checkpoints_are_kept_and_none_of_a_later_step_that_is_damaged(tmp_path: Path):
