@@ -63,9 +63,9 @@ def test_in_a_checkpoint_without_faults_no_run_has_failed(tmp_path: Path):
     runs |= {"best_params": {"w": jnp.full(2, 3.0)}, "best_return": jnp.full(2, -1.0)}
     counters = {"metrics_bytes": 1, "timing_bytes": 2, "elapsed_s": 3.0}
     ocp.save(str(path), {"clock": clock._asdict(), "runs": runs}, custom_metadata=counters)
-    fault = guard.Fault(*(jnp.ones(2, dtype) for dtype in (jnp.int32, bool, bool)), {"x": jnp.ones((2, 5))})
-    like = TrainState(clock, RunState(**cast(Any, runs), fault=fault))
-    expected = guard.Fault(jnp.full(2, guard.NONE), *[jnp.zeros(2, bool)] * 2, {"x": jnp.zeros((2, 5))})
+    fault = guard.none(cast(Any, {"x": jnp.ones(5)}))
+    expected = jax.tree.map(lambda x: jnp.stack([x, x]), fault)
+    like = TrainState(clock, RunState(**cast(Any, runs), fault=jax.tree.map(jnp.ones_like, expected)))
     for asked in (like, checkpoint.without_replay(like)):
         state, host = checkpoint.restore(path, asked)
         jax.tree.map(np.testing.assert_array_equal, state.runs.fault, expected)
