@@ -7,7 +7,8 @@ written by hand. A loop whose length XLA knows launches its body that often.
 import re
 from typing import NamedTuple
 
-import profile_update
+import compiled_text
+from compiled_text import Line, Program
 
 # Operations that launch nothing, or whose launch is counted where they start.
 NO_KERNEL = {
@@ -49,28 +50,25 @@ class Loop(NamedTuple):
 
 def read(text: str) -> Loop:
     """Read a program from the text of its schedule."""
-    bodies, entry = _bodies(text)
-    ops = profile_update.read_ops(text)
+    program = compiled_text.read(text)
 
     def loop(body: str, source: str, trips: int | None) -> Loop:
         own, loops = 0, []
-        for line in bodies[body]:
-            opcode = _opcode(line)
-            if opcode == "while":
-                known = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+        for line in program.computations[body]:
+            if line.opcode == "while":
+                known = re.search(r'known_trip_count":\{"n":"(\d+)"', line.text)
                 length = int(known[1]) if known else None
-                loops.append(loop(_called(line, "body")[0], _source(ops, _name(line)), length))
-            elif opcode in CALLS:
+                loops.append(loop(line.called("body")[0], _source(program, line), length))
+            elif line.opcode in CALLS:
                 # Of the branches of a condition the one with the most counts.
-                inner = max(
-                    (loop(name, "", 1) for name in _called(line, CALLS[opcode])), key=lambda each: each.per_trip(1)
-                )
+                branches = (loop(name, "", 1) for name in line.called(CALLS[line.opcode]))
+                inner = max(branches, key=lambda each: each.per_trip(1))
                 own, loops = own + inner.own, [*loops, *inner.loops]
             else:
-                own += opcode not in NO_KERNEL
+                own += line.opcode not in NO_KERNEL
         return Loop(source, trips, own, tuple(loops))
 
-    return loop(entry, "program", 1)
+    return loop(program.entry, "program", 1)
 
 
 def iteration(program: Loop) -> Loop:
@@ -90,62 +88,23 @@ def lines(loop: Loop, depth: int = 0) -> list[dict[str, str | int | None]]:
 
 def launches(text: str) -> list[str]:
     """Return the launches of a program as text, with the operation that each comes from; loops are indented."""
-    bodies, entry = _bodies(text)
+    program = compiled_text.read(text)
 
     def listed(body: str, indent: str) -> list[str]:
         found = []
-        for line in bodies[body]:
-            opcode, source = _opcode(line), re.search(r'op_name="([^"]*)"', line)
-            if opcode not in NO_KERNEL:
-                found.append(f"{indent}{_name(line):<40}{source[1][-100:] if source else ''}".rstrip())
-            for name in _called(line, {**CALLS, "while": "body"}.get(opcode, "none")):
+        for line in program.computations[body]:
+            if line.opcode not in NO_KERNEL:
+                found.append(f"{indent}{line.name:<40}{line.op_name[-100:]}".rstrip())
+            for name in line.called({**CALLS, "while": "body"}.get(line.opcode, "none")):
                 found += listed(name, indent + "    ")
         return found
 
-    return listed(entry, "")
+    return listed(program.entry, "")
 
 
-def _bodies(text: str) -> tuple[dict[str, list[str]], str]:
-    """Operations of each computation, and the name of the program's."""
-    found: dict[str, list[str]] = {}
-    entry = name = ""
-    for line in text.splitlines():
-        if head := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$", line):
-            name = head[2]
-            found[name] = []
-            entry = name if head[1] else entry
-        elif line.startswith("}"):
-            name = ""
-        elif name and line.startswith("  "):
-            found[name].append(line.strip())
-    return found, entry
-
-
-def _name(line: str) -> str:
-    return line.removeprefix("ROOT ").split(" = ", 1)[0].removeprefix("%")
-
-
-def _opcode(line: str) -> str:
-    """The word before the operands: after the result's type, which may be a tuple in brackets."""
-    rest, depth = line.split(" = ", 1)[1], 0
-    for at, char in enumerate(rest):
-        depth += (char in "([{") - (char in ")]}")
-        if char == " " and not depth:
-            return rest[at + 1 :].split("(", 1)[0]
-    raise ValueError(f"not an operation: {line!r}")
-
-
-def _called(line: str, keys: str) -> list[str]:
-    """Names of the computations that an operation calls under one of the keys."""
-    found = [
-        name for many, one in re.findall(rf"(?:{keys})=(?:\{{([^}}]*)\}}|%?([\w.\-]+))", line) for name in [many or one]
-    ]
-    return [name.strip().removeprefix("%") for names in found for name in names.split(",")]
-
-
-def _source(ops: dict[str, profile_update.Op], name: str) -> str:
+def _source(program: Program, line: Line) -> str:
     """The innermost function on the stack of an operation, "file: function"."""
-    stack = ops[name].stack if name in ops else ()
+    stack = program.stack(line)
     if not stack:
         return "not named"
     file, function, _ = stack[0].split(":", 2)

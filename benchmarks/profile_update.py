@@ -10,7 +10,6 @@ name (--all-cores shows that). Take two seeds or more: with one seed XLA drops t
 import argparse
 import collections
 import inspect
-import linecache
 import os
 import re
 import statistics
@@ -20,6 +19,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 import common
+import compiled_text
 import jax.numpy as jnp
 import optax
 import profiler_trace
@@ -32,15 +32,14 @@ from qllm_jax.learners import value
 from qllm_jax.program import one_run
 
 CONTAINERS = {"while", "conditional", "call", "async-start", "async-done"}  # their time is that of what they hold
-TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
 
 
 class Op(NamedTuple):
-    """Metadata of an operation of the compiled program."""
+    """An operation of the compiled program."""
 
     opcode: str
-    name: str  # op_name of the metadata: transformations, scopes, primitive
-    stack: tuple[str, ...]  # "file:function:line of source" from the innermost frame on; only the first has its line
+    name: str  # `Line.op_name`
+    stack: tuple[str, ...]  # `Program.stack`
     matmul: bool  # it is a matrix multiplication or a fusion around one
     over_rows: bool  # that sums over the first axis of its left operand: a weight gradient, x.T @ d
 
@@ -108,45 +107,19 @@ def network_part(op: Op) -> str:
 
 def read_ops(text: str) -> dict[str, Op]:
     """Read all operations of a compiled program from its text. Stacks are empty if the text has no stack tables."""
-    found = {name: re.search(rf"^{name}\n((?:\d+ .*\n)+)", text, re.M) for name in TABLES}
-    tables = {k: dict(line.split(" ", 1) for line in m[1].splitlines()) if m else {} for k, m in found.items()}
-    lines: dict[str, tuple[str, str]] = {}  # operation -> opcode, text
-    bodies: dict[str, str] = {}  # computation -> text of its operations
-    current = ""
-    for line in text.splitlines():
-        if head := re.match(r"(?:ENTRY )?%([\w.\-]+) \(.*\{$", line):
-            current = head[1]
-        elif op := re.match(r"\s+(?:ROOT )?%([\w.\-]+) = .*? ([\w\-]+)\(", line):
-            lines[op[1]] = op[2], line
-            bodies[current] = bodies.get(current, "") + line + "\n"
-    return {name: read_op(opcode, line, bodies, tables) for name, (opcode, line) in lines.items()}
+    program = compiled_text.read(text)
+    return {line.name: read_op(program, line) for lines in program.computations.values() for line in lines}
 
 
-def read_op(opcode: str, line: str, bodies: dict[str, str], tables: dict[str, dict[str, str]]) -> Op:
-    """Read one operation from its text."""
-    name = re.search(r'op_name="([^"]*)"', line)
-    frame = re.search(r"stack_frame_id=(\d+)", line)
-    called = re.search(r"calls=%([\w.\-]+)", line)
-    inside = line + "\n" + (bodies.get(called[1], "") if called else "")
+def read_op(program: compiled_text.Program, line: compiled_text.Line) -> Op:
+    """Read one operation, with what it calls."""
+    called = [each.text for name in line.called("calls") for each in program.computations.get(name, ())]
     # `dot` on CPU; a call of a library on GPU spells the axis "lhs_contracting_dimensions":["1"].
-    product = re.search(r'= \(?\w+\[([\d,]*)\].*lhs_contracting_dim\w+"?[=:][\[{]"?(\d+)', inside)
+    shape = r'= \(?\w+\[([\d,]*)\].*lhs_contracting_dim\w+"?[=:][\[{]"?(\d+)'
+    product = re.search(shape, "\n".join([line.text, *called]))
     last = product[1].count(",") if product else 0  # operands have as many axes as the result
-    stack = read_stack(tables, frame[1]) if frame else ()
-    return Op(opcode, name[1] if name else "", stack, product is not None, bool(product) and int(product[2]) < last)
-
-
-def read_stack(tables: dict[str, dict[str, str]], frame: str) -> tuple[str, ...]:
-    """Read the frames of a stack, innermost first."""
-    number = lambda row, key: re.findall(rf"{key}=(\d+)", row)[0]
-    stack = []
-    while frame in tables["StackFrames"]:
-        location = tables["FileLocations"][number(tables["StackFrames"][frame], "file_location_id")]
-        file = tables["FileNames"][number(location, "file_name_id")].strip('"')
-        function = tables["FunctionNames"][number(location, "function_name_id")].strip('"')
-        source = linecache.getline(file, int(number(location, "line"))).strip()
-        stack.append(f"{file}:{function}:{source if not stack else ''}")
-        frame = str(int(number(tables["StackFrames"][frame], "parent_frame_id")) - 1)  # the text counts from one
-    return tuple(stack)
+    over_rows = bool(product) and int(product[2]) < last
+    return Op(line.opcode, line.op_name, program.stack(line), product is not None, over_rows)
 
 
 def main() -> None:
