@@ -11,7 +11,6 @@ from qllm_jax import cli, files
 from qllm_jax import config as configs
 from qllm_jax.errors import UserError
 from qllm_jax.studies import plan, report, runner, status, work
-from qllm_jax.studies.report import figures
 from qllm_jax.studies.runner import Choices, Ended, Report
 
 DOCS = Path("docs") / "studies"
@@ -40,7 +39,6 @@ def study(arguments: list[str]) -> int:
         raise UserError(f"{unread[0]} makes no difference to {' '.join(['study', name, *action])}: leave it out")
     stop_at = time.monotonic() + 3600 * options["max_hours"]
     loaded = plan.load(name)
-    figures.entries(loaded)  # a mistake there is found now, not after hours of training
     if action == ["report"]:
         found = work.results_folder(loaded, options["results"])
         # The page of a study of your own stands beside its results, that of one in configs/study in the documentation.

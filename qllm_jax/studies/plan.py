@@ -9,13 +9,14 @@ methods:
   vdn: {label: VDN, set: [algo=matched_vdn]}
 cells:                         # each entry is a product of tasks and methods
   - {tasks: [spread_n3], methods: [vdn], priority: 1}
-figures: []                    # for `study NAME report`
+figures:                       # of the report: docs/studies/STUDY_NAME.png, of all tasks and methods if none are given
+  - {kind: curves, name: returns, tasks: [spread_n3], methods: [vdn], caption: "..."}
 """
 
 from collections.abc import Sequence
-from dataclasses import field, fields
+from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from omegaconf import OmegaConf
@@ -39,8 +40,10 @@ from qllm_jax.studies.rules import (
     check_pairs,
     check_some,
     plain_label,
+    repeated,
 )
 
+FigureKind = Literal["curves", "bars", "auc_by_agents", "profile", "improvement", "critical_difference"]
 GROUP = "study"  # the folder in configs/; no Hydra group, as a study is not a part of a configuration
 
 
@@ -76,6 +79,17 @@ class CellsEntry:
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
+class FigureEntry:
+    """A picture of the report. `from_dict` fills in the tasks and methods of one that names none."""
+
+    kind: FigureKind
+    name: Name
+    tasks: Names = field(default_factory=list)
+    methods: Names = field(default_factory=list)
+    caption: str = ""
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
 class Plan:
     """The content of a study file."""
 
@@ -85,7 +99,7 @@ class Plan:
     methods: dict[Name, MethodEntry]
     cells: Annotated[list[CellsEntry], AfterValidator(check_some), AfterValidator(check_pairs)]
     set: list[Override] = field(default_factory=list)
-    figures: list[dict[str, Any]] = field(default_factory=list)
+    figures: list[FigureEntry] = field(default_factory=list)
     reference: str | None = None  # the method with which the report compares all others
 
 
@@ -150,19 +164,26 @@ def from_dict(content: Any) -> Plan:
         plan = TypeAdapter(Plan).validate_python(content)
     except ValidationError as error:
         raise UserError("; ".join(explain(detail) for detail in error.errors())) from error
-    for entry in plan.cells:
+    check_references(plan)
+    for kind, entries in (("tasks", plan.tasks), ("methods", plan.methods)):
+        if found := repeated([plain_label(entry.label or name) for name, entry in entries.items()]):
+            raise UserError(f"two {kind} have the label {found[0]!r}: a report could not tell them apart")
+    if found := repeated([figure.name for figure in plan.figures]):
+        raise UserError(f"two figures have the name {found[0]!r}")
+    whole = lambda figure: {"tasks": figure.tasks or list(plan.tasks), "methods": figure.methods or list(plan.methods)}
+    return replace(plan, figures=[replace(figure, **whole(figure)) for figure in plan.figures])
+
+
+def check_references(plan: Plan) -> None:
+    """UserError for a task or a method that is used and does not exist."""
+    for key, entry in (*(("cells", each) for each in plan.cells), *(("figures", each) for each in plan.figures)):
         for kind, used, known in (("task", entry.tasks, plan.tasks), ("method", entry.methods, plan.methods)):
             if unknown := [name for name in used if name not in known]:
                 raise UserError(
-                    f"cells name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"
+                    f"{key} name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"
                 )
-    for kind, entries in (("tasks", plan.tasks), ("methods", plan.methods)):
-        shown = [plain_label(entry.label or name) for name, entry in entries.items()]
-        if repeated := [label for i, label in enumerate(shown) if label in shown[:i]]:
-            raise UserError(f"two {kind} have the label {repeated[0]!r}: a report could not tell them apart")
     if plan.reference is not None and plan.reference not in plan.methods:
         raise UserError(f"reference {plan.reference!r} is no method: {suggest(plan.reference, plan.methods)}")
-    return plan
 
 
 def explain(detail: Any) -> str:
@@ -175,5 +196,5 @@ def explain(detail: Any) -> str:
 
 def keys_beside(where: Sequence[str | int]) -> list[str]:
     """The keys that are allowed beside the one at `where`."""
-    entries = {"tasks": TaskEntry, "methods": MethodEntry, "cells": CellsEntry}
+    entries = {"tasks": TaskEntry, "methods": MethodEntry, "cells": CellsEntry, "figures": FigureEntry}
     return [each.name for each in fields(entries[str(where[0])] if len(where) > 1 else Plan)]

@@ -1,6 +1,7 @@
 """Rules of a study file's values, as types of pydantic: names, labels, overrides, the root seed."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -70,17 +71,29 @@ def check_some(values: list[Any]) -> list[Any]:
     return values
 
 
+def check_distinct(values: list[str]) -> list[str]:
+    """A list of different values."""
+    if found := repeated(values):
+        raise PydanticCustomError("repeated", "must not hold {value} twice", {"value": found[0]})
+    return values
+
+
+def repeated(values: Sequence[Any]) -> list[Any]:
+    """Each value that occurs earlier in the list, too."""
+    return [value for i, value in enumerate(values) if value in values[:i]]
+
+
 def check_pairs(entries: list[Any]) -> list[Any]:
     """Entries of `cells` of which no two have the same pair of task and method."""
     pairs = [(task, method) for entry in entries for task in entry.tasks for method in entry.methods]
-    if repeated := [pair for i, pair in enumerate(pairs) if pair in pairs[:i]]:
-        names = {"task": repeated[0][0], "method": repeated[0][1]}
+    if found := repeated(pairs):
+        names = {"task": found[0][0], "method": found[0][1]}
         raise PydanticCustomError("pair", "must not hold task {task} with method {method} twice", names)
     return entries
 
 
 Name = Annotated[str, AfterValidator(check_name)]
 Label = Annotated[str, AfterValidator(check_label)]
-Names = Annotated[list[str], AfterValidator(check_some)]
+Names = Annotated[list[str], AfterValidator(check_some), AfterValidator(check_distinct)]
 Override = Annotated[str, AfterValidator(check_override)]
 RootSeed = Annotated[int, Field(strict=True, ge=0, le=TRIAL_SEED), AfterValidator(check_root_seed)]

@@ -131,7 +131,7 @@ def task(**changes: Any) -> dict[str, Any]:
             "cells name the method 'vnd', which does not exist: did you mean 'vdn'?",
         ),
         (
-            {"cells": [{"tasks": ["climbing"], "methods": ["vdn", "vdn"]}]},
+            {"cells": [{"tasks": ["climbing"], "methods": ["vdn"]}] * 2},
             "cells must not hold task climbing with method vdn twice",
         ),
     ],

@@ -17,11 +17,10 @@ from qllm_jax.reporting.style import looks
 from qllm_jax.stats import tasks as tasks_statistics
 from qllm_jax.stats.ranks import Ranking
 from qllm_jax.studies import plan, report
-from qllm_jax.studies.plan import Study
+from qllm_jax.studies.plan import FigureEntry, Study
 from qllm_jax.studies.report import (
     aggregates,
     curve_areas,
-    figures,
     measured,
     page,
     pictures,
@@ -43,7 +42,7 @@ SCORES = {
     **{(task, "qllm"): (9.0, 0.2) for task in TASKS},
     **{(task, "shuffled"): (4.9, 0.3) for task in TASKS},
 }
-KINDS = [{"kind": kind, "name": kind} for kind in figures.KINDS]
+KINDS = [{"kind": kind, "name": kind} for kind in pictures.DRAWINGS]
 
 
 @pytest.fixture
@@ -71,10 +70,10 @@ def test_the_report_writes_page_pictures_and_marl_eval(made: Study, tmp_path: Pa
     written = path.read_text()
     assert path == tmp_path / "docs" / "credit.md"
     assert "# When does credit matter?\n\nCredit matters here.\n\n6 of 6 cells" in written
-    pictures = re.findall(r"\]\((\w+\.png)\)", written)
-    assert sorted(pictures) == sorted(f"credit_{kind}.png" for kind in figures.KINDS)
-    assert sum((path.parent / name).stat().st_size for name in pictures) < 300_000
-    for name in pictures:
+    named = re.findall(r"\]\((\w+\.png)\)", written)
+    assert sorted(named) == sorted(f"credit_{kind}.png" for kind in pictures.DRAWINGS)
+    assert sum((path.parent / name).stat().st_size for name in named) < 300_000
+    for name in named:
         with Image.open(path.parent / name) as picture:
             assert picture.width > picture.height
     assert not list(tmp_path.rglob("*.tmp"))
@@ -152,7 +151,7 @@ def test_methods_are_compared_by_what_all_results_of_a_task_have(tmp_path: Path)
 def test_two_tasks_with_equally_many_agents_have_points_and_no_line(tmp_path: Path):
     made = study("credit", content({"duty_n3": {"n_agents": 3}, "relay_n3": {"n_agents": 3}}, METHODS), tmp_path)
     write(made, tmp_path / "results", {(task, "vdn"): (5.0, 0.3) for task in ("duty_n3", "relay_n3")})
-    entry = figures.FigureEntry("auc_by_agents", "auc", ("duty_n3", "relay_n3"), ("vdn",))
+    entry = FigureEntry("auc_by_agents", "auc", ["duty_n3", "relay_n3"], ["vdn"])
     drawn = pictures.draw(measured.read(made, tmp_path / "results"), entry)
     assert not isinstance(drawn, str)
     assert [line.get_linestyle() for line in drawn.axes[0].lines] == ["None"]
@@ -160,7 +159,7 @@ def test_two_tasks_with_equally_many_agents_have_points_and_no_line(tmp_path: Pa
 
 def test_ranks_of_tasks_without_results_are_a_sentence(tmp_path: Path):
     made = study("credit", content(TASKS, METHODS), tmp_path)
-    found = pictures.draw(measured.read(made, tmp_path), figures.FigureEntry("critical_difference", "cd", (), ()))
+    found = pictures.draw(measured.read(made, tmp_path), FigureEntry("critical_difference", "cd"))
     assert found == "no task has results of these methods, and a scale"
 
 
@@ -177,7 +176,7 @@ def test_crashes_have_a_row_of_their_own_and_older_results_without_them_a_dash(t
     assert page.CRASHED in found
     assert "crashed" not in found.partition("## Difference to VDN")[2]
     data = measured.read(made, tmp_path / "results")
-    drawn = pictures.draw(data, figures.FigureEntry("curves", "curves", ("couriers",), tuple(METHODS)))
+    drawn = pictures.draw(data, FigureEntry("curves", "curves", ["couriers"], list(METHODS)))
     assert not isinstance(drawn, str)
     assert [panel.get_ylabel() for panel in drawn.axes[:3]] == list(YLABELS.values())
     assert [len(panel.lines) for panel in drawn.axes[:3]] == [4, 4, 3]
@@ -294,24 +293,31 @@ def test_marl_eval_holds_every_seed(made: Study, tmp_path: Path):
 @pytest.mark.parametrize(
     ("figure", "sentence"),
     [
-        ({"kind": "bar", "name": "x"}, "figure 'x': kind 'bar' does not exist: did you mean 'bars'"),
-        ({"kind": "bars"}, "needs the key 'name'"),
-        ({"kind": "bars", "name": "x", "task": ["duty_n3"]}, "unknown key 'task': did you mean 'tasks'"),
-        ({"kind": "bars", "name": "x", "tasks": ["duty_n4"]}, "tasks name 'duty_n4', which does not exist"),
-        ({"kind": "bars", "name": "x", "tasks": None}, "tasks must be a list of different names, got None"),
-        ({"kind": "bars", "name": "x", "tasks": "duty_n3"}, "tasks must be a list of different names, got 'duty_n3'"),
-        ({"kind": "bars", "name": "x", "methods": ["vdn", "vdn"]}, "methods must be a list of different names, got ["),
-        ({"kind": "bars", "name": "x", "tasks": [{"duty_n3": 1}]}, "tasks must be a list of different names, got [{"),
-        ({"kind": "bars", "name": "x", "caption": ["a", "b"]}, "caption must be a text, got ['a', 'b']"),
-        ({"kind": "bars", "name": "../x"}, "figure '../x': name must be made of letters, digits and _ . -"),
+        ({"kind": "bar", "name": "x"}, "figures.0.kind must be 'curves', 'bars', "),
+        ({"kind": "bars"}, "figures.0.name is missing"),
+        ({"kind": "bars", "name": "x", "task": ["duty_n3"]}, "unknown key 'figures.0.task': did you mean 'tasks'"),
+        ({"kind": "bars", "name": "x", "tasks": ["duty_n4"]}, "figures name the task 'duty_n4', which does not exist"),
+        ({"kind": "bars", "name": "x", "tasks": []}, "figures.0.tasks must hold at least one value, got []"),
+        ({"kind": "bars", "name": "x", "tasks": None}, "figures.0.tasks must be a valid list, got None"),
+        ({"kind": "bars", "name": "x", "tasks": "duty_n3"}, "figures.0.tasks must be a valid list, got 'duty_n3'"),
+        ({"kind": "bars", "name": "x", "methods": ["vdn", "vdn"]}, "figures.0.methods must not hold vdn twice, got ["),
+        ({"kind": "bars", "name": "x", "tasks": [{"duty_n3": 1}]}, "figures.0.tasks.0 must be a valid string, got {"),
+        ({"kind": "bars", "name": "x", "caption": ["a", "b"]}, "figures.0.caption must be a valid string, got ['a',"),
+        ({"kind": "bars", "name": "../x"}, "figures.0.name must be made of letters, digits and _ . -"),
     ],
 )
-def test_a_mistake_in_a_figure_is_one_sentence(figure: dict[str, Any], sentence: str, tmp_path: Path):
-    made = study("credit", content(TASKS, METHODS, figures=[figure]), tmp_path)
+def test_a_mistake_in_a_figure_is_one_sentence(figure: dict[str, Any], sentence: str):
     with pytest.raises(UserError) as caught:
-        figures.entries(made)
-    assert sentence in str(caught.value)
+        plan.from_dict(content(TASKS, METHODS, figures=[figure]))
+    assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_figures_have_different_names_and_are_of_all_tasks_and_methods_if_they_name_none():
+    with pytest.raises(UserError, match="two figures have the name 'x'"):
+        plan.from_dict(content(TASKS, METHODS, figures=[{"kind": kind, "name": "x"} for kind in ("bars", "curves")]))
+    (figure,) = plan.from_dict(content(TASKS, METHODS, figures=[{"kind": "bars", "name": "x"}])).figures
+    assert figure == FigureEntry("bars", "x", list(TASKS), list(METHODS))
 
 
 def test_labels_tell_tasks_and_methods_apart():
@@ -335,8 +341,8 @@ def test_a_reference_is_a_method():
 
 
 @pytest.mark.parametrize("name", plan.names())
-def test_the_figures_of_every_study_are_right(name: str):
-    figures.entries(plan.load(name))
+def test_every_study_can_be_read(name: str):
+    assert plan.load(name).name == name
 
 
 @pytest.mark.usefixtures("made")
@@ -352,7 +358,7 @@ def test_the_command_writes_the_report_and_finds_a_wrong_figure_before_anything_
     assert "note: of another configuration or function than the study gives now, and in the report: " in told.err
     assert "6 of 6 cells" in (tmp_path / "docs" / "made_up.md").read_text()
     file.write_text(yaml.safe_dump(content(TASKS, METHODS, figures=[{"kind": "bar", "name": "x"}])))
-    with pytest.raises(UserError, match="kind 'bar' does not exist"):
+    with pytest.raises(UserError, match=r"made_up.yaml: figures.0.kind must be 'curves'"):
         command.study([str(file), f"results={tmp_path}"])
     with pytest.raises(UserError, match=r"only makes no difference to study .*made_up.yaml report: leave it out"):
         command.study([str(file), "report", "only=climbing/*"])
@@ -432,11 +438,11 @@ def test_a_profile_begins_at_the_lowest_score_and_a_threshold_is_drawn_where_it_
     made = study("battles", content(tasks, METHODS, reference="vdn"), tmp_path)
     write(made, tmp_path / "results", {("battle", "vdn"): (4.0, 1.0), ("battle", "qllm"): (16.0, 1.0)}, wins=True)
     data = measured.read(made, tmp_path / "results")
-    panels = pictures.draw(data, figures.FigureEntry("curves", "curves", ("battle",), tuple(METHODS)))
+    panels = pictures.draw(data, FigureEntry("curves", "curves", ["battle"], list(METHODS)))
     worse = data.results["battle", "vdn"]
     below = worse._replace(final={"win_rate": worse.final["win_rate"] - 0.5})
     data = data._replace(results={**data.results, ("battle", "vdn"): below})
-    profile = pictures.draw(data, figures.FigureEntry("profile", "profile", ("battle",), tuple(METHODS)))
+    profile = pictures.draw(data, FigureEntry("profile", "profile", ["battle"], list(METHODS)))
     assert not isinstance(panels, str)
     assert not isinstance(profile, str)
     assert [any(line.get_label() == "threshold" for line in panel.lines) for panel in panels.axes] == [False, True]
@@ -465,7 +471,7 @@ def test_missing_cells_are_named_in_order_of_priority(tmp_path: Path):
 
 def test_bars_go_from_the_random_policy_to_the_mean(made: Study, tmp_path: Path):
     data = measured.read(made, tmp_path / "results")
-    drawn = pictures.draw(data, figures.FigureEntry("bars", "bars", ("duty_n3",), tuple(METHODS)))
+    drawn = pictures.draw(data, FigureEntry("bars", "bars", ["duty_n3"], list(METHODS)))
     assert not isinstance(drawn, str)
     ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in cast(Any, drawn.axes[0].patches)]
     row = data.row("duty_n3")
@@ -475,7 +481,7 @@ def test_bars_go_from_the_random_policy_to_the_mean(made: Study, tmp_path: Path)
 
 def test_the_picture_of_improvement_is_of_each_method_over_the_reference(made: Study, tmp_path: Path):
     data = measured.read(made, tmp_path / "results")
-    drawn = pictures.draw(data, figures.FigureEntry("improvement", "improvement", tuple(TASKS), ("vdn", "qllm")))
+    drawn = pictures.draw(data, FigureEntry("improvement", "improvement", list(TASKS), ["vdn", "qllm"]))
     assert not isinstance(drawn, str)
     x_of = lambda line: np.asarray(line.get_xdata()).tolist()
     low_to_high, value = drawn.axes[0].lines[:2]
@@ -485,7 +491,7 @@ def test_the_picture_of_improvement_is_of_each_method_over_the_reference(made: S
 def test_an_interval_of_a_share_over_training_ends_at_all_episodes_won(tmp_path: Path):
     found = study("battles", content({"battle": {"seeds": 2}}, {"vdn": "VDN"}), tmp_path)
     write(found, tmp_path / "results", {("battle", "vdn"): (16.0, 5.0)}, wins=True)
-    entry = figures.FigureEntry("auc_by_agents", "auc", ("battle",), ("vdn",))
+    entry = FigureEntry("auc_by_agents", "auc", ["battle"], ["vdn"])
     drawn = pictures.draw(measured.read(found, tmp_path / "results"), entry)
     assert not isinstance(drawn, str)
     (interval,) = cast(Any, drawn.axes[0].collections[0]).get_segments()

@@ -5,17 +5,14 @@ from pathlib import Path
 
 from qllm_jax import files
 from qllm_jax.studies.plan import Study
-from qllm_jax.studies.report import figures, marl_eval, measured, page, pictures
+from qllm_jax.studies.report import marl_eval, measured, page, pictures
 from qllm_jax.studies.report.measured import Measured
 
 HEAD = "head.md"  # written by hand, in the folder of the study's results: the answer, in a few sentences
 
 
 def write(study: Study, results_folder: Path, docs_folder: Path) -> Path:
-    """Write the page of a study and its pictures to `docs_folder`, from its folder of results. Return the page.
-
-    UserError if the study's file has a figure that cannot be.
-    """
+    """Write the page of a study and its pictures to `docs_folder`, from its folder of results. Return the page."""
     data, drawn, text = make(study, results_folder)
     files.make_folder(docs_folder, exist_ok=True)
     for entry, picture in drawn:
@@ -31,5 +28,5 @@ def write(study: Study, results_folder: Path, docs_folder: Path) -> Path:
 def make(study: Study, results_folder: Path) -> tuple[Measured, page.Pictures, str]:
     """Return the results, the pictures and the page that `write` writes, and write nothing."""
     data, head = measured.read(study, results_folder), results_folder / HEAD
-    drawn = [(entry, pictures.draw(data, entry)) for entry in figures.entries(study)]
+    drawn = [(entry, pictures.draw(data, entry)) for entry in study.plan.figures]
     return data, drawn, page.text(data, head.read_text() if head.is_file() else "", drawn)

@@ -8,11 +8,19 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from qllm_jax import stats
+from qllm_jax.studies.plan import FigureEntry, FigureKind
 from qllm_jax.studies.report import over_tasks, provenance, tables
-from qllm_jax.studies.report.figures import KINDS, FigureEntry
 from qllm_jax.studies.report.measured import Measured
 
 Pictures = Sequence[tuple[FigureEntry, Figure | str]]  # or why there is none
+TITLES: dict[FigureKind, str] = {
+    "curves": "Learning curves",
+    "bars": "Final returns",
+    "auc_by_agents": "Mean over training by number of agents",
+    "profile": "Performance profile",
+    "improvement": "Probability of improvement",
+    "critical_difference": "Critical differences of ranks",
+}
 
 FINAL = (
     "Mean over seeds of {episodes} episodes on each seed's best checkpoint, ± half its 95% t interval; of a share won, "
@@ -100,7 +108,7 @@ def difference(data: Measured) -> list[str]:
     return section(f"Difference to {name}", caption, table)
 
 
-def shown(data: Measured, pictures: Pictures, *kinds: str) -> list[str]:
+def shown(data: Measured, pictures: Pictures, *kinds: FigureKind) -> list[str]:
     """Return the pictures of some kinds with their captions, or why there is none."""
     parts = []
     for entry, drawn in pictures:
@@ -108,6 +116,6 @@ def shown(data: Measured, pictures: Pictures, *kinds: str) -> list[str]:
             parts.append(f"*There is no picture `{entry.name}`: {drawn}.*")
         elif entry.kind in kinds:
             tasks = "; ".join(data.task_label(task) for task in entry.tasks if task in data.tasks)
-            parts.append(f"![{KINDS[entry.kind]}: {tasks}]({data.study.name}_{entry.name}.png)")
+            parts.append(f"![{TITLES[entry.kind]}: {tasks}]({data.study.name}_{entry.name}.png)")
             parts += [f"*{entry.caption}*"] if entry.caption else []
     return parts

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 from qllm_jax.reporting import plotting
 from qllm_jax.reporting.style import Look, looks
+from qllm_jax.studies.plan import FigureEntry, FigureKind
 from qllm_jax.studies.report import pictures_of_all, pictures_of_tasks
-from qllm_jax.studies.report.figures import FigureEntry
 from qllm_jax.studies.report.measured import Measured
 
-DRAWINGS: dict[str, Callable[[Measured, FigureEntry, dict[str, Look]], Figure | str]] = {
+DRAWINGS: dict[FigureKind, Callable[[Measured, FigureEntry, dict[str, Look]], Figure | str]] = {
     "curves": pictures_of_tasks.draw_curves,
     "bars": pictures_of_tasks.draw_bars,
     "auc_by_agents": pictures_of_tasks.draw_auc_by_agents,

@@ -7,8 +7,8 @@ from qllm_jax import stats
 from qllm_jax.reporting import plotting
 from qllm_jax.reporting.style import BAND_ALPHA, RANDOM_COLOR, Look
 from qllm_jax.stats import tasks as across
+from qllm_jax.studies.plan import FigureEntry
 from qllm_jax.studies.report import aggregates, rank_picture
-from qllm_jax.studies.report.figures import FigureEntry
 from qllm_jax.studies.report.measured import Measured
 from qllm_jax.studies.report.pictures_of_tasks import ROW, grid_of
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from qllm_jax import stats
 from qllm_jax.reporting import curves, plotting
 from qllm_jax.reporting.style import RANDOM_COLOR, Look
+from qllm_jax.studies.plan import FigureEntry
 from qllm_jax.studies.report import curve_areas
-from qllm_jax.studies.report.figures import FigureEntry
 from qllm_jax.studies.report.measured import Measured, Result, bounds, metric_of, metrics_of, random_mean
 
 COLUMNS = 3
