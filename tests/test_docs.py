@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from qllm_jax import config, tfcaf
-from qllm_jax.commands import zoo
+from qllm_jax.commands import named, zoo
 from qllm_jax.commands.generate import ExitCode
 from qllm_jax.run import zoo as library
 from qllm_jax.stats import welch
@@ -114,7 +114,7 @@ def test_the_commands_run_in_order(every: bool, tmp_path: Path, monkeypatch: pyt
             continue
         resumes = any(argument.startswith("resume=") for argument in arguments)
         tiny = [] if name != "train" else ["total_steps=800"] if resumes else TINY
-        run = getattr(importlib.import_module(f"qllm_jax.{name}"), name)
+        run = named(name)
         # By hand, a generation ends with questions that wait for answers. One that asks a server is a text block.
         expected = ExitCode.WAITING if name == "generate" else 0
         with monkeypatch.context() as patch:
