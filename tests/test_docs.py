@@ -20,6 +20,7 @@ from qllm_jax.run import zoo as library
 from qllm_jax.stats import welch
 from qllm_jax.studies import plan, report
 from qllm_jax.studies.report import measured, tables
+from qllm_jax.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -114,7 +115,7 @@ def test_the_commands_run_in_order(every: bool, tmp_path: Path, monkeypatch: pyt
             continue
         resumes = any(argument.startswith("resume=") for argument in arguments)
         tiny = [] if name != "train" else ["total_steps=800"] if resumes else TINY
-        run = named(name)
+        run = train if name == "train" else named(name)
         # By hand, a generation ends with questions that wait for answers. One that asks a server is a text block.
         expected = ExitCode.WAITING if name == "generate" else 0
         with monkeypatch.context() as patch:
