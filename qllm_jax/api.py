@@ -87,9 +87,7 @@ class Run:
         `which` is "best", the parameters of its best evaluation, or "last". UserError for what does not exist.
         """
         run = self._loaded(which)
-        return policies.policy_of(
-            run, render.index_of(run, None if configuration is None else str(configuration), seed)
-        )
+        return policies.policy_of(run, run.index_of(configuration, seed))
 
     def evaluate(
         self, episodes: int = 320, *, epsilon: float | None = None, seed: int = 0, which: str = "best"

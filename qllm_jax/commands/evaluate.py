@@ -15,7 +15,7 @@ from qllm_jax.core.options import integer
 from qllm_jax.core.types import Scores
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import engine_play, finish, folder, gated, load, results
+from qllm_jax.run import engine_play, finish, folder, gated, results
 from qllm_jax.run.final_evaluation import check_key_number, final_keys
 from qllm_jax.run.load import LoadedRun
 
@@ -29,8 +29,7 @@ def evaluate(arguments: list[str]) -> int:
     given_out = options["out"]
     out = None if given_out is None else folder.new_file(given_out, (".json",), options["overwrite"])
     given, episodes, seed = check(options)
-    run = load.load_run(path, options["which"])
-    gated.note_unverified(run.exp)
+    run = gated.load_run(path, options["which"])
     epsilon = run.exp.config.algo.eval_epsilon if given is None else given
     if options["env"] is None:
         scores, random = play(run, episodes, epsilon, seed), play(run, episodes, 1.0, seed)

@@ -19,7 +19,7 @@ from qllm_jax.mixers.influence import influence
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import explanation
 from qllm_jax.reporting.explanation import Explanation
-from qllm_jax.run import folder, gated, load
+from qllm_jax.run import folder, gated
 from qllm_jax.run.final_evaluation import check_key_number, final_keys, greedy_episodes
 from qllm_jax.run.load import LoadedRun
 
@@ -44,10 +44,9 @@ def explain(arguments: list[str]) -> int:
     key = check_key_number("key", options["key"])
     if options["episodes"] < 2:
         raise UserError(f"episodes must be at least 2, got {options['episodes']}")
-    run = load.load_run(path, options["which"])
-    gated.note_unverified(run.exp)
+    run = gated.load_run(path, options["which"])
     credit = credit_of(run.exp)
-    index = render.index_of(run, options["configuration"], options["seed"])
+    index = run.index_of(options["configuration"], options["seed"])
     explained = explanation_of(run, credit, index, key, options["episodes"])
     explanation.draw(explained, out)
     asked = {name: options[name] for name in ("seed", "which", "key", "episodes")}

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax import cli, files
-from qllm_jax.commands import render
 from qllm_jax.errors import UserError
 from qllm_jax.program import run_axis
-from qllm_jax.run import folder, gated, load, policies, safetensors
+from qllm_jax.run import folder, gated, policies, safetensors
 from qllm_jax.run.load import LoadedRun
 from qllm_jax.run.policies import Hidden, Policy
 
@@ -32,9 +31,8 @@ def export(arguments: list[str]) -> int:
         raise UserError(f"out={out} exists already: choose another folder, or give overwrite=true")
     if (out / folder.CONFIG).is_file():
         raise UserError(f"out={out} is the folder of a run, which has files of the same names: choose another folder")
-    run = load.load_run(path, options["which"])
-    gated.note_unverified(run.exp)
-    index = render.index_of(run, options["configuration"], options["seed"])
+    run = gated.load_run(path, options["which"])
+    index = run.index_of(options["configuration"], options["seed"])
     policy = policies.policy_of(run, index)
     sizes = describe(run, index, policy)
     program = serialized(policy)

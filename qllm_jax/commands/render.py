@@ -16,7 +16,7 @@ from qllm_jax.program.experiment import Experiment
 from qllm_jax.reporting import frames
 from qllm_jax.reporting.frames import Film
 from qllm_jax.reporting.gif import write_gif
-from qllm_jax.run import folder, gated, load, wandb_log
+from qllm_jax.run import folder, gated, wandb_log
 from qllm_jax.run.final_evaluation import check_key_number, final_keys, greedy_episodes
 from qllm_jax.run.load import LoadedRun
 
@@ -43,11 +43,10 @@ def render(arguments: list[str]) -> int:
     key = check_key_number("key", options["key"])
     if not MIN_FPS <= options["fps"] <= MAX_FPS:
         raise UserError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g}, got {options['fps']:g}")
-    run = load.load_run(path, options["which"])
+    run = gated.load_run(path, options["which"])
     if options["upload"]:
         wandb_log.check_film(run.exp.config, run.path)  # before the time to draw it is spent
-    gated.note_unverified(run.exp)
-    index = index_of(run, options["configuration"], options["seed"])
+    index = run.index_of(options["configuration"], options["seed"])
     film = film_of(run, index, key)
     out = out or folder.default_out(path, DEFAULT_OUT)
     write_gif(frames.frames(film), out, options["fps"])
@@ -61,22 +60,6 @@ def render(arguments: list[str]) -> int:
         wandb_log.send_film(run.exp.config, run.path, index, out, run.params_steps[index], run.env_steps)
         print(wandb_log.sync_line(run.exp.config, run.path) or "sent to wandb")
     return 0
-
-
-def index_of(run: LoadedRun, configuration: str | None, seed: int) -> int:
-    """The index on the run axis of a configuration, by its label or number, and a seed. UserError if there is none."""
-    runs = run_axis.runs(run.exp.config)
-    indices = run_axis.indices_by_label(runs)
-    by_name = {name: label for i, label in enumerate(indices) for name in (label, str(i))}
-    label = by_name.get(configuration or "0")
-    if label is None:
-        known = "; ".join(f"{i} ({each})" if each else str(i) for i, each in enumerate(indices))
-        raise UserError(f"configuration={configuration} is not in this run: it has {known}")
-    by_seed = {runs[i].seed: i for i in indices[label]}
-    if seed not in by_seed:
-        seeds = f"seeds {min(by_seed)} to {max(by_seed)}" if len(by_seed) > 1 else f"seed {min(by_seed)} alone"
-        raise UserError(f"seed={seed} is not in this run: it has {seeds}")
-    return by_seed[seed]
 
 
 def film_of(run: LoadedRun, index: int, key: int) -> Film:

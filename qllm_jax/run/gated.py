@@ -8,6 +8,8 @@ from qllm_jax.learners import Learner
 from qllm_jax.mixers import Mixer
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
+from qllm_jax.run import load
+from qllm_jax.run.load import LoadedRun
 from qllm_jax.tfcaf import gates, passes
 from qllm_jax.tfcaf.loading.source import Source
 from qllm_jax.tfcaf.verdict import PROGRAM, Location, TfcafError, Verdict
@@ -42,6 +44,13 @@ def verify_programs(part: Mixer | Learner, verdicts: Mapping[Source, Verdict]) -
         if program != verified:
             problem = "tracing it here gives another program than the one that the gates have tried"
             raise TfcafError("NONDET", Location(file, None), problem, "compute from the state alone")
+
+
+def load_run(path: str, which: str) -> LoadedRun:
+    """`load.load_run`, with a note on credit functions without a stored pass."""
+    run = load.load_run(path, which)
+    note_unverified(run.exp)
+    return run
 
 
 def note_unverified(exp: Experiment) -> None:

@@ -37,6 +37,24 @@ class LoadedRun(NamedTuple):
         spec, algo = self.exp.env.spec, self.exp.config.algo.name
         return f"{algo} on {spec.task}, {self.which} parameters up to step {self.env_steps:,}"
 
+    def index_of(self, configuration: str | int | None, seed: int) -> int:
+        """The index on the run axis of a configuration, by its label or number (None: 0), and a seed.
+
+        UserError if there is none.
+        """
+        runs = run_axis.runs(self.exp.config)
+        indices = run_axis.indices_by_label(runs)
+        by_name = {name: label for i, label in enumerate(indices) for name in (label, str(i))}
+        label = by_name.get(str(configuration or 0))
+        if label is None:
+            known = "; ".join(f"{i} ({each})" if each else str(i) for i, each in enumerate(indices))
+            raise UserError(f"configuration={configuration} is not in this run: it has {known}")
+        by_seed = {runs[i].seed: i for i in indices[label]}
+        if seed not in by_seed:
+            seeds = f"seeds {min(by_seed)} to {max(by_seed)}" if len(by_seed) > 1 else f"seed {min(by_seed)} alone"
+            raise UserError(f"seed={seed} is not in this run: it has {seeds}")
+        return by_seed[seed]
+
 
 def load_run(path: str, which: str = "best") -> LoadedRun:
     """Load a run folder. UserError if it is not a run, has no checkpoint yet, or `which` is not in WHICH."""

@@ -19,7 +19,7 @@ from conftest import TINY_RUN
 from qllm_jax import config
 from qllm_jax.commands import train
 from qllm_jax.commands.evaluate import evaluate
-from qllm_jax.commands.render import index_of, render
+from qllm_jax.commands.render import render
 from qllm_jax.commands.report import report
 from qllm_jax.core.types import Hp, Scores
 from qllm_jax.errors import UserError
@@ -163,7 +163,7 @@ def test_commands_know_the_configurations(
         assert one["returns"] == other["returns"]
         assert one["params_env_steps"] == other["best_checkpoint_env_steps"]
     opened = load.load_run(str(path))
-    assert index_of(opened, "3", 1) == index_of(opened, LABELS[3], 1) == 7
+    assert opened.index_of("3", 1) == opened.index_of(LABELS[3], 1) == 7
     if name == "grouped":
         assert render([str(path), f"configuration={LABELS[3]}", "seed=1", f"out={tmp_path / 'film.gif'}"]) == 0
         assert (tmp_path / "film.gif").is_file()
