@@ -1,9 +1,9 @@
 """Time saved by skipping steps after termination: `python benchmarks/early_termination.py smac_3s_vs_5z`.
 
-Where episodes may end early, the rollouts of all runs on a device stop when the last episode ends, and an update of a
-value-based method reads the shortest of a few lengths that covers all episodes of the batch (core/lockstep.py). A task
-is a file of configs/env, played by uniformly random agents, or a run folder, played by its best parameters; its runs
-are on one device. The team does not learn while it is timed (learning rate 0, fixed epsilon).
+Where episodes may end early, the rollouts of all runs on a device stop when the last episode ends, and an update reads
+the shortest of a few lengths that covers all episodes of the batch (core/lockstep.py). A task is a file of configs/env,
+played by uniformly random agents, or a run folder, played by its best parameters; its runs are on one device. The team
+does not learn while it is timed (learning rate 0, fixed epsilon).
 
 Shares are of all slots, horizon times episodes: slots after the end, and the part of them that rollouts still play and
 updates still read. Times are of the program as it is and of the "full" program, which is told that no episode ends
@@ -23,7 +23,7 @@ import numpy as np
 
 from qllm_jax import config
 from qllm_jax.core import lockstep
-from qllm_jax.core.rollout import epsilon_greedy, rollout
+from qllm_jax.core.rollout import rollout
 from qllm_jax.core.types import Clock, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.program import compiled, devices, experiment
@@ -79,8 +79,7 @@ def handled(exp: Experiment, steps: np.ndarray) -> tuple[float, float]:
     of_runs = np.moveaxis(steps, 1, 0).reshape(steps.shape[1], -1)
     n = of_runs.shape[1] // batch
     longest = of_runs[:, : n * batch].reshape(-1, n, batch).max((0, 2))
-    # Methods that draw their actions from a policy read all slots.
-    choices = np.asarray(lockstep.prefix_lengths(horizon) if exp.learner.act is epsilon_greedy else (horizon,))
+    choices = np.asarray((horizon,) if exp.learner.reads_padding else lockstep.prefix_lengths(horizon))
     return float(steps.max((1, 2)).mean()), float(choices[np.searchsorted(choices, longest)].mean())
 
 

@@ -79,18 +79,21 @@ def scan_while_any(
     return last, jax.tree.map(lambda y, pad: jnp.where(happened(y), y, pad[None]), ys, padding(last))
 
 
-def call_on_prefix(function: Callable[[Episode], Any], batch: Episode) -> Any:
-    """`function(batch)` on the shortest prefix of a time-major batch that holds every step that happened in any run.
+def call_on_prefix(function: Callable[..., Any], *batches: Episode | None) -> Any:
+    """`function(*batches)` on the shortest prefix of time-major batches that holds all steps that happened in any run.
 
-    `function` must give the same shapes whatever the length, and the same values wherever episodes end. It is compiled
-    once for each of `prefix_lengths`.
+    All batches are cut at the same length. `function` must give the same shapes whatever the length, and the same
+    values wherever episodes end. It is compiled once for each of `prefix_lengths`.
     """
-    lengths = prefix_lengths(batch.mask_t.shape[0])
+    masks = [batch.mask_t for batch in batches if batch is not None]
+    lengths = prefix_lengths(masks[0].shape[0])
     if len(lengths) == 1:
-        return function(batch)
-    longer = jnp.stack([jnp.any(batch.mask_t[length] > 0) for length in lengths[:-1]])
-    on_prefix = [lambda batch, length=length: function(prefix(batch, length)) for length in lengths]
-    return jax.lax.switch(jnp.sum(any_of_batch(longer)), on_prefix, batch)
+        return function(*batches)
+    happens = lambda t: jnp.any(jnp.stack([jnp.any(mask[t] > 0) for mask in masks]))
+    longer = jnp.stack([happens(length) for length in lengths[:-1]])
+    cut = lambda batch, length: None if batch is None else prefix(batch, length)
+    on_prefix = [lambda *batches, n=n: function(*(cut(batch, n) for batch in batches)) for n in lengths]
+    return jax.lax.switch(jnp.sum(any_of_batch(longer)), on_prefix, *batches)
 
 
 def prefix_lengths(horizon: int) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ def learner(
     target_networks: tuple[str, ...] = ("critic",),
     n_recent: int = 0,
     on_policy: bool = False,
+    reads_padding: bool = False,
     credit: CreditWeights | None = None,
     unread: tuple[str, ...] = (),
 ) -> Learner:
@@ -59,6 +60,7 @@ def learner(
         act_in_evaluation,
         n_recent=n_recent,
         on_policy=on_policy,
+        reads_padding=reads_padding,
         credit=credit,
         unread=unread,
     )

@@ -44,7 +44,7 @@ class Labelling(NamedTuple):
     by_rule: bool  # the function of the configuration answers in place of a model
 
 
-SUSPECT = "suspect"  # key beside the metrics of an update: see `batches.suspect`
+SUSPECT = "suspect"  # key beside the metrics of an update: `batches.suspect`, or -1 - that of the newest episodes
 
 
 def is_finite(metrics: dict[str, Array]) -> Bool[Array, ""]:
@@ -56,9 +56,9 @@ class Learner(NamedTuple):
     """One method, for one run.
 
     `update(state, batch, recent, hp, copy_target)` gives the next state and metrics: `batch` is drawn uniformly from
-    the replay, `recent` holds the `n_recent` newest episodes (None where that is 0); both are time-major episodes.
-    Metrics are scalars, `loss` among them, and are finite if and only if the update is. With a mixer, SUSPECT is beside
-    them.
+    the replay, `recent` holds the `n_recent` newest episodes (None where that is 0); both are time-major episodes, and
+    may be shorter than the horizon by steps that happened in none of them. Metrics are scalars, `loss` among them, and
+    are finite if and only if the update is. With a mixer, SUSPECT is beside them.
     """
 
     init: Callable[..., LearnerState]  # (key, choice=None): the key is consumed, `choice` is for the mixer
@@ -67,6 +67,7 @@ class Learner(NamedTuple):
     act_in_evaluation: Policy = epsilon_greedy
     n_recent: int = 0
     on_policy: bool = False  # learns from the newest rollout alone, which is then batch and buffer
+    reads_padding: bool = False  # learns from steps after the end: episodes are not cut
     explores: bool = True  # False: `act` must be the policy that learns, so epsilon must be 0
     unread: tuple[str, ...] = ()  # fields of Hp that make no difference: a sweep over one is refused
     credit: CreditWeights | None = None  # None: the method has no mixer

@@ -60,10 +60,14 @@ def make(
         bootstrap_end=options.flag(PART, "bootstrap_end", bootstrap_end),
     )
     init_critic = lambda keys, choice: critics.init(method.critic, keys[0], zero_inputs(method))
-    act_in_evaluation = policy.in_evaluation(PART, evaluation)
-    unread = ("td_lambda",) if method.n_step else ()
     return actor_critic.learner(
-        core, init_critic, partial(step, method), act_in_evaluation, on_policy=True, unread=unread
+        core,
+        init_critic,
+        partial(step, method),
+        policy.in_evaluation(PART, evaluation),
+        on_policy=True,
+        reads_padding=method.bootstrap_end,
+        unread=("td_lambda",) if method.n_step else (),
     )
 
 

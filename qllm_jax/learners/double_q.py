@@ -8,7 +8,6 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax.core import lockstep
 from qllm_jax.core.rewards import RewardStats
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, targets
@@ -41,9 +40,8 @@ def learner(
     def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
         del recent
         stats, batch = learned(state, batch)
-        of_batch = lambda params, batch: loss(params, state.target_params, batch, batches.views(core.env, batch), hp)
-        on_batch = lambda batch: jax.grad(of_batch, has_aux=True)(state.params, batch)
-        grads, metrics = lockstep.call_on_prefix(on_batch, batch) if core.env.spec.ends_early else on_batch(batch)
+        of_batch = lambda params: loss(params, state.target_params, batch, batches.views(core.env, batch), hp)
+        grads, metrics = jax.grad(of_batch, has_aux=True)(state.params)
         params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
         target = optimization.update_targets(params, state.target_params, hp, copy_target)
         return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}

@@ -63,6 +63,7 @@ def make(
         partial(step, method),
         policy.in_evaluation(PART, evaluation),
         target_networks=("agent", "critic"),
+        reads_padding=method.released_mask,
     )
 
 

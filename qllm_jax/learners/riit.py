@@ -82,9 +82,8 @@ def step(
     state, metrics = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
-    # The newest episodes count after the batch.
-    later = batch.mask_t.shape[1] * (batch.mask_t.shape[0] + 1) + metrics[base.SUSPECT]
-    suspect = jnp.where(jnp.isfinite(off_policy["loss"]), later, off_policy[base.SUSPECT])
+    of_recent = -1 - metrics[base.SUSPECT]
+    suspect = jnp.where(jnp.isfinite(off_policy["loss"]), of_recent, off_policy[base.SUSPECT])
     of_replay = {f"off_policy_{name}": off_policy[name] for name in ("loss", "grad_norm")}
     return state, metrics | of_replay | of_policy | {base.SUSPECT: suspect}
 

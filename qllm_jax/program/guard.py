@@ -57,12 +57,10 @@ def after_update(
 
 
 def state_at(episodes: tuple[Episode, Episode | None], index: Int[Array, ""]) -> EnvState:
-    """State of the environment at an index in the slots of a batch, and after those of the newest episodes."""
+    """State of the environment at an index of `batches.suspect` in a batch; -1 - index: in the newest episodes."""
     batch, recent = episodes
-    slots = lambda episode: episode.mask_t.shape[1] * (episode.mask_t.shape[0] + 1)
     take = lambda episode, i: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[i], episode.env_state)
     if recent is None:
         return take(batch, index)
-    n = slots(batch)
-    of_batch, of_recent = take(batch, jnp.minimum(index, n - 1)), take(recent, jnp.maximum(index - n, 0))
-    return jax.tree.map(lambda x, y: jnp.where(index < n, x, y), of_batch, of_recent)
+    of_batch, of_recent = take(batch, jnp.maximum(index, 0)), take(recent, jnp.maximum(-1 - index, 0))
+    return jax.tree.map(lambda x, y: jnp.where(index < 0, y, x), of_batch, of_recent)

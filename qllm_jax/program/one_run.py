@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from qllm_envs import Env
 from qllm_jax.core import buffer, labels, lockstep, rollout, rollout_gpu
@@ -128,11 +128,21 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
     n_recent = parts.learner.n_recent
     recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
     hp = guard.frozen(run.fault, hp)
-    state, metrics = parts.learner.update(run.learner, batch, recent, hp, copy_target)
+    state, metrics = update(parts, run.learner, (batch, recent), hp, copy_target)
     fault, metrics = guard.after_update(run.fault, clock, (batch, recent), metrics)
     if run.labels:
         metrics |= {"labelled_share": jnp.mean(run.labels.labelled[rows].astype(jnp.float32))}
     return run._replace(learner=state, fault=fault), metrics
+
+
+def update(
+    parts: Parts, state: LearnerState, episodes: tuple[Episode, Episode | None], hp: Hp, copy_target: Bool[Array, ""]
+) -> tuple[LearnerState, dict[str, Array]]:
+    """The method's update from a batch and the newest episodes, cut after the last step that happened in any run."""
+    of_prefix = lambda batch, recent: parts.learner.update(state, batch, recent, hp, copy_target)
+    if parts.learner.reads_padding or not parts.env.spec.ends_early:
+        return of_prefix(*episodes)
+    return lockstep.call_on_prefix(of_prefix, *episodes)
 
 
 def relabel(run: RunState, given: Credits) -> tuple[RunState, Array]:

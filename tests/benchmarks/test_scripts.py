@@ -14,7 +14,7 @@ import pytest
 from probes import probe
 
 from qllm_jax.core.agents import Agent
-from qllm_jax.core.rollout import epsilon_greedy, softmax_sampled
+from qllm_jax.core.rollout import epsilon_greedy
 from qllm_jax.run import folder
 
 pytestmark = pytest.mark.thorough
@@ -330,11 +330,11 @@ def test_lengths_end_where_the_task_ends(load):
     assert found.tolist() == [[[2, 2], [2, 2]]] * 2  # 3 episodes of each run for a batch, in rollouts of 2
 
 
-@pytest.mark.parametrize(("act", "read"), [(epsilon_greedy, (32 + 64) / 2), (softmax_sampled, 64)])
-def test_a_rollout_plays_to_its_last_end_and_an_update_reads_a_bucket(load, act, read):
+@pytest.mark.parametrize(("reads_padding", "read"), [(False, (32 + 64) / 2), (True, 64)])
+def test_a_rollout_plays_to_its_last_end_and_an_update_reads_a_bucket(load, reads_padding, read):
     config = SimpleNamespace(algo=SimpleNamespace(batch_episodes=4))
     env = SimpleNamespace(spec=SimpleNamespace(horizon=64))
-    exp = SimpleNamespace(env=env, config=config, learner=SimpleNamespace(act=act))
+    exp = SimpleNamespace(env=env, config=config, learner=SimpleNamespace(reads_padding=reads_padding))
     # Rollouts of 2 runs and 2 environments. Two are a batch of each run; the fifth completes none.
     steps = [[[9, 1], [2, 32]], [[3, 5], [4, 4]], [[7, 7], [7, 33]], [[1, 1], [1, 1]], [[64, 1], [1, 1]]]
     assert load("early_termination").handled(exp, np.array(steps)) == ((32 + 5 + 33 + 1 + 64) / 5, read)

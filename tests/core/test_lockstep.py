@@ -1,6 +1,7 @@
 """Vmapped runs in step: flags of all of them, loops and updates that end with the longest, and an axis of length 1."""
 
 import functools
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from qllm_jax import config
 from qllm_jax.core import lockstep
 from qllm_jax.core.rollout import epsilon_greedy
 from qllm_jax.core.types import Episode
-from qllm_jax.learners.base import SUSPECT
-from qllm_jax.program import experiment
+from qllm_jax.learners.base import SUSPECT, LearnerState
+from qllm_jax.program import experiment, one_run
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.program.one_run import Parts, Sizes, play_episodes
 
@@ -81,6 +82,33 @@ def test_a_batch_is_cut_where_all_episodes_of_all_runs_have_ended(runs: list[lis
     assert happened.tolist() == [sum(lengths) for lengths in runs]
 
 
+@pytest.mark.parametrize(("lengths", "length"), [((5, 20), 32), ((5, 33), 64), ((65, 20), 128)])
+def test_two_batches_are_cut_after_the_last_step_of_both(lengths: tuple[int, int], length: int):
+    seen = lambda *batches: jnp.array([len(batch.env_state) for batch in batches])
+    slots = lockstep.call_on_prefix(seen, *(batch_of([n]) for n in lengths))
+    assert slots.tolist() == [length + 1] * 2
+
+
+@pytest.mark.parametrize(
+    ("algo", "option"), [("coma", "bootstrap_end"), ("maddpg", "released_mask")], ids=["coma", "maddpg"]
+)
+def test_a_method_that_learns_from_padding_gets_all_of_it(algo: str, option: str):
+    reads = lambda value: experiment_of(algo, f"algo.learner.{option}={value}").learner.reads_padding
+    assert reads("true")
+    assert not reads("false")
+
+
+def test_steps_are_cut_unless_they_are_learned_from():
+    exp, slots, nothing = experiment_of("iql"), [], cast(Any, None)
+    update = lambda state, batch, recent, hp, copy_target: (state, slots.append(len(batch.mask_t)) or {})
+    for reads_padding, expected in ((False, [32, 64]), (True, [64])):
+        slots.clear()
+        learner = exp.learner._replace(update=update, reads_padding=reads_padding)
+        parts = Parts(exp.env, exp.agent, learner, Sizes(2, 3, 4, 1, True, 0.0))
+        one_run.update(parts, nothing, (short_episodes(), None), nothing, nothing)
+        assert slots == expected
+
+
 @pytest.mark.parametrize("n_runs", [1, 3])
 def test_vmap_is_that_of_jax_for_one_run_too(n_runs: int):
     keys = jax.random.split(jax.random.key(0), n_runs)
@@ -89,8 +117,8 @@ def test_vmap_is_that_of_jax_for_one_run_too(n_runs: int):
     np.testing.assert_array_equal(found["x"], jax.vmap(draw, (None, 0))(2.0, {"key": keys})["x"])
 
 
-def experiment_of(algo: str) -> Experiment:
-    overrides = ["env=lbf_8x8_2p_2f_coop", f"algo=matched_{algo}", "env.horizon=64", "algo.hidden_dim=8"]
+def experiment_of(algo: str, *settings: str) -> Experiment:
+    overrides = ["env=lbf_8x8_2p_2f_coop", f"algo=matched_{algo}", "env.horizon=64", "algo.hidden_dim=8", *settings]
     return experiment.build(config.load(overrides))
 
 
@@ -112,19 +140,29 @@ def short_episodes() -> Episode:
     "algo",
     [
         "qllm",
-        *(pytest.param(x, marks=pytest.mark.thorough) for x in ("iql", "owqmix", "maser")),
-        *(pytest.param(x, marks=pytest.mark.slow) for x in ("qmix", "qplex")),
+        *(pytest.param(x, marks=pytest.mark.thorough) for x in ("iql", "owqmix", "maser", "riit", "maddpg", "mappo")),
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in ("qmix", "qplex", "qtran", "coma", "lica", "vmix", "pqn_vdn")
+        ),
     ],
 )
 def test_an_update_from_a_prefix_is_the_update_from_all_steps(algo: str, monkeypatch: pytest.MonkeyPatch):
-    exp, batch = experiment_of(algo), short_episodes()
+    sizes = ["algo.n_envs=3", "algo.batch_episodes=3", "algo.buffer_episodes=3", "algo.learner.minibatches=3"]
+    exp, batch = experiment_of(algo, *(sizes if algo == "pqn_vdn" else [])), short_episodes()
     hp = jax.tree.map(lambda x: x[0], exp.hp)
+    parts = Parts(exp.env, exp.agent, exp.learner, Sizes(2, 3, 4, 1, True, 0.0))
     state = jax.jit(exp.learner.init)(jax.random.key(0))
-    update = jax.jit(lambda batch: exp.learner.update(state, batch, None, hp, jnp.bool_(True)))
-    short = update(batch)
+
+    def update(batch: Episode) -> tuple[LearnerState, dict[str, jax.Array]]:
+        recent = batch if exp.learner.n_recent else None
+        return one_run.update(parts, state, (batch, recent), hp, jnp.bool_(True))
+
+    short = jax.jit(update)(batch)
     monkeypatch.setattr(lockstep, "SHORTEST", 64)
-    whole = jax.jit(lambda batch: exp.learner.update(state, batch, None, hp, jnp.bool_(True)))(batch)
+    whole = jax.jit(lambda batch: update(batch))(batch)  # a new function, as that one is compiled
     for _, metrics in (short, whole):
         metrics.pop(SUSPECT, None)  # of steps that happened or not, while all is finite
-    for some, all_of_them in zip(jax.tree.leaves(short), jax.tree.leaves(whole), strict=True):
+    numbers = lambda found: jax.tree.leaves((found[0]._replace(key=None), found[1]))
+    for some, all_of_them in zip(numbers(short), numbers(whole), strict=True):
         np.testing.assert_allclose(some, all_of_them, rtol=2e-4, atol=1e-6)

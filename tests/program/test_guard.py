@@ -234,12 +234,13 @@ def test_a_fault_is_the_first_and_tells_a_loss_from_a_gradient(loss: float, norm
     assert (int(again.env_steps), bool(again.of_loss)) == (75, of_loss)
 
 
-def test_a_state_is_found_in_the_batch_and_after_it_in_the_newest_episodes():
+def test_a_state_is_found_in_the_batch_and_by_negative_indices_in_the_newest_episodes():
     def of(first: int, n_episodes: int) -> Episode:
         state = jnp.asarray(np.arange(first, first + 3 * n_episodes).reshape(3, n_episodes))  # two steps: three slots
         nothing = jnp.asarray(np.zeros((2, n_episodes)))
         return Episode(state, nothing, nothing, nothing, nothing)
 
     states_at = jax.jit(jax.vmap(guard.state_at, (None, 0)))
-    assert states_at((of(0, 2), of(6, 1)), jnp.arange(9)).tolist() == list(range(9))
+    assert states_at((of(0, 2), of(6, 1)), jnp.arange(6)).tolist() == list(range(6))
+    assert states_at((of(0, 2), of(6, 1)), -1 - jnp.arange(3)).tolist() == [6, 7, 8]
     assert states_at((of(0, 2), None), jnp.arange(6)).tolist() == list(range(6))
