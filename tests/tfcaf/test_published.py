@@ -114,7 +114,7 @@ def test_published_function_passes(name: str, warm: WarmGates):
     given = PUBLISHED[name]
     spec = Spec(name, given.n_agents, 5, 1, given.state_dim, 10, {}, (), "", "", "")
     seen = seen_of(given.n_agents, given.state_dim)
-    verdict = warm.verify(given.text, name, Task(spec, {}, seen, seen[:0], {}))
+    verdict = warm.verify(given.text, name, Task(spec, {}, "value", {}, {}, (), seen, seen[:0], seen[:0]))
     assert (verdict.code, verdict.problem) == ("OK", "")
     assert verdict.report["signature"] == "paper"
     if name != "3s_vs_5z":  # with the whole team dead its weights are all 0

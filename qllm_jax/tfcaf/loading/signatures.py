@@ -4,12 +4,11 @@ The gates try every signature in this form. A function of the paper's signature 
 credit reads the fields of two states, the actions between them and the team's reward.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.contract import Credit, Fields, as_credit, as_factors, as_tasks
@@ -20,7 +19,7 @@ STATE = "global_state"  # the one array that a function of the paper's signature
 # Of a step; no field is called so, since names of fields have no dot.
 ACTIONS, REWARD, NEXT = "step.actions", "step.reward", "next."  # NEXT and a field: that field after the step
 Shapes = dict[str, jax.ShapeDtypeStruct]
-Outcome = tuple[jax.Array, Float[Array, ""]]
+T = TypeVar("T")
 
 
 def input_shapes(checked: Checked, spec: Spec) -> Shapes:
@@ -31,8 +30,7 @@ def input_shapes(checked: Checked, spec: Spec) -> Shapes:
     fields = {name: floats(*field.shape) for name, field in spec.fields.items()}
     if checked.signature != "reward":
         return fields
-    after = {NEXT + name: shape for name, shape in fields.items()}
-    return fields | after | {ACTIONS: floats(spec.n_agents), REWARD: floats()}
+    return step_inputs(fields, floats(spec.n_agents), floats(), fields)
 
 
 def of_inputs(function: Callable[..., Any], spec: Spec, checked: Checked) -> Callable[[Fields], Credit]:
@@ -47,7 +45,7 @@ def of_inputs(function: Callable[..., Any], spec: Spec, checked: Checked) -> Cal
         return lambda inputs: one(inputs[STATE])
     if checked.signature == "reward":
 
-        def factors(inputs: Fields) -> Outcome:
+        def factors(inputs: Fields) -> Credit:
             actions = inputs[ACTIONS].astype(jnp.int32)
             outcome = function(named(inputs), actions, inputs[REWARD], named(inputs, NEXT))
             return as_factors(outcome, spec.n_agents, checked.end).reshape(-1), jnp.zeros(())
@@ -59,6 +57,6 @@ def of_inputs(function: Callable[..., Any], spec: Spec, checked: Checked) -> Cal
     return lambda inputs: as_credit(function(named(inputs)), spec.n_agents, checked.end)
 
 
-def step_inputs(fields: Fields, actions: Int[Array, " agents"], reward: jax.Array, after: Fields) -> Fields:
-    """Return the arrays that a function of reward credit reads in one step."""
+def step_inputs(fields: Mapping[str, T], actions: T, reward: T, after: Mapping[str, T]) -> dict[str, T]:
+    """Return what belongs to the arrays that a function of reward credit reads in one step, such as their shapes."""
     return {**fields, **{NEXT + name: value for name, value in after.items()}, ACTIONS: actions, REWARD: reward}

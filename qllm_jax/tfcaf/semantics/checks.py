@@ -21,10 +21,9 @@ from qllm_jax.tfcaf.semantics import (
     search,
     sizes_of_rewards,
     sizes_of_weights,
-    steps,
     trial,
 )
-from qllm_jax.tfcaf.semantics.probes import Box, States
+from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.sizes_of_weights import SEARCHED
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
@@ -56,7 +55,7 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
             paper_signature.verify_shapes(loader.define(checked), spec.n_agents, spec.state_dim, checked.end)
         remarks: Remarks = []
         credit = signatures.of_inputs(loader.define(checked, remarks=remarks), spec, checked)
-        attempt = trial.make(credit, _boxes(checked, task), file)
+        attempt = trial.make(credit, task.boxes(checked.signature == "paper"), file)
     noted = [f"line {line}: {remark}" for line, remark in dict.fromkeys(remarks)]
     enter("L7", "sizing its program")
     sizes = budget.verify(attempt.program, checked.end)
@@ -82,11 +81,6 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     found: dict[str, Any] = sizes | counts | of_kind(checked, spec, attempt, reported, tried.outcome)
     found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
     return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
-
-
-def _boxes(checked: Checked, task: Task) -> dict[str, Box]:
-    found = task.boxes(checked.signature == "paper")
-    return steps.boxes(found, task.spec.n_actions, task.reached_fields) if checked.signature == "reward" else found
 
 
 def _verify_sizes(checked: Checked, task: Task, tried: Tried) -> None:

@@ -13,9 +13,10 @@ import qllm_envs
 from qllm_envs.core import Env, Spec
 from qllm_jax.config import env_options
 from qllm_jax.errors import UserError
-from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD
+from qllm_jax.tfcaf.loading.signatures import step_inputs
 from qllm_jax.tfcaf.semantics import steps
 from qllm_jax.tfcaf.semantics.compiling import run_once
+from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.steps import random_step
 from qllm_jax.tfcaf.semantics.task import Task
 from qllm_jax.tfcaf.static.vocabulary import Kind
@@ -50,12 +51,16 @@ def from_spec(spec: Spec, kind: Kind = "value") -> Task:
 
 def without_rollouts(spec: Spec, kind: Kind = "value") -> Task:
     """Return a task whose probe states come from the ranges of its fields alone."""
-    seen = {name: np.zeros((0, *field.shape), np.float32) for name, field in spec.fields.items()}
+    seen, flat = _no_states(spec)
     if kind == "reward":
-        step = {ACTIONS: np.zeros((0, spec.n_agents), np.float32), REWARD: np.zeros((0,), np.float32)}
-        seen |= {NEXT + name: values for name, values in seen.items()} | step
-    nothing = np.zeros((0, spec.state_dim), np.float32)
-    return Task(spec, seen, nothing, nothing, {}, kind=kind)
+        seen = step_inputs(seen, np.zeros((0, spec.n_agents), np.float32), np.zeros(0, np.float32), seen)
+    return Task(spec, {}, kind, seen, seen, (), flat, flat, flat)
+
+
+def _no_states(spec: Spec) -> tuple[States, np.ndarray]:
+    """Return fields (0, ...) and flat states (0, S)."""
+    fields = {name: np.zeros((0, *field.shape), np.float32) for name, field in spec.fields.items()}
+    return fields, np.zeros((0, spec.state_dim), np.float32)
 
 
 @functools.lru_cache(maxsize=16)
@@ -72,18 +77,18 @@ def _make(name: str, options_json: str, source: str, kind: Kind) -> Task:
         if n != env.spec.n_agents:
             others[n] = other
     if kind == "reward":
-        played, nothing = steps.of_play(env), np.zeros((0, env.spec.state_dim), np.float32)
-        return Task(env.spec, played.seen, nothing, nothing, others, played.notable, nothing, played.phrases, kind)
-    fields, state, reached = _rollouts(env)
-    notable, flat, phrases = _notable(env)
+        played, (_, nothing) = steps.of_play(env), _no_states(env.spec)
+        return Task(env.spec, others, kind, *played, nothing, nothing, nothing)
+    fields, state, state_range = _rollouts(env)
+    notable, notable_state, phrases = _notable(env)
     seen = {key: fields[key] for key in env.spec.fields}
-    return Task(env.spec, seen, state, reached, others, notable, flat, phrases, kind)
+    return Task(env.spec, others, kind, seen, notable, phrases, state, notable_state, state_range)
 
 
-def _notable(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ...]]:
+def _notable(env: Env) -> tuple[States, np.ndarray, tuple[str, ...]]:
     """Return fields (M, ...), flat states (M, S) and phrases of the states that good play reaches."""
     if env.notable is None:
-        return {}, np.zeros((0, env.spec.state_dim), np.float32), ()
+        return *_no_states(env.spec), ()
     phrases: list[str] = []
 
     def views(key: jax.Array) -> tuple:
@@ -101,7 +106,7 @@ def _notable(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ..
     return {name: joined(fields[name]) for name in env.spec.fields}, joined(state), named
 
 
-def _rollouts(env: Env) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def _rollouts(env: Env) -> tuple[States, np.ndarray, np.ndarray]:
     """Return fields (R, ...), flat states (R, S), and the lowest and highest numbers of all flat states (2, S)."""
 
     def step(carry: tuple, key: jax.Array) -> tuple:

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from qllm_envs.core import Env, EnvState, View
-from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD, step_inputs
+from qllm_jax.tfcaf.loading.signatures import REWARD, step_inputs
 from qllm_jax.tfcaf.semantics.compiling import run_once
-from qllm_jax.tfcaf.semantics.probes import Box, States, box
+from qllm_jax.tfcaf.semantics.probes import States
 
 EPISODES, LONGEST = 24, 100  # from the start, and the steps of them that are played
 CONTINUATIONS, SHORT = 512, 8  # of each state that good play reaches, and their steps
@@ -40,13 +40,6 @@ def of_play(env: Env) -> Steps:
     seen = _rows(np.ones(len(episodes[REWARD]), bool), KEPT)
     phrases = (PAYS,) * len(paid) + (GOES_ON,) * len(unpaid)
     return Steps({name: values[seen] for name, values in episodes.items()}, notable, phrases)
-
-
-def boxes(env_fields: dict[str, Box], n_actions: int, reached: States) -> dict[str, Box]:
-    """Return the ranges of the arrays of a step. `env_fields` are those of a state, `reached` the arrays of steps."""
-    after = {NEXT + name: each for name, each in env_fields.items()}
-    actions, reward = box(0, max(n_actions - 1, 0), reached[ACTIONS]), box(-np.inf, np.inf, reached[REWARD])
-    return env_fields | after | {ACTIONS: actions, REWARD: reward}
 
 
 def _starts(env: Env, key: jax.Array) -> EnvState:

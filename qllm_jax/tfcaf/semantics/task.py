@@ -1,13 +1,12 @@
 """Tasks: an environment as a credit function in it is tried, and its way into the process of a candidate."""
 
 import io
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from qllm_envs.core import Field, Spec
-from qllm_jax.tfcaf.loading.signatures import STATE
+from qllm_jax.tfcaf.loading.signatures import ACTIONS, REWARD, STATE, step_inputs
 from qllm_jax.tfcaf.semantics import probes
 from qllm_jax.tfcaf.semantics.probes import Box, States
 from qllm_jax.tfcaf.static.vocabulary import Kind
@@ -17,14 +16,15 @@ class Task(NamedTuple):
     """The spec of an environment, and the states of its rollouts as probe states."""
 
     spec: Spec
-    seen: States  # arrays that a function reads, in rollouts (R, ...): fields of states, or arrays of steps
-    seen_state: np.ndarray  # (R, S)
-    reached_state: np.ndarray  # (2, S), lowest and highest of each number in all states of the rollouts; (0, S): none
     others: dict[int, Spec]  # the same environment with other numbers of agents
-    notable: States = MappingProxyType({})  # pyright: ignore[reportAssignmentType]  # fields (M, ...) of `Env.notable`
-    notable_state: np.ndarray = np.zeros((0, 0), np.float32)  # (M, S)
-    phrases: tuple[str, ...] = ()  # M, each follows "on a state"
-    kind: Kind = "value"  # of the functions that are tried
+    kind: Kind  # of the functions that are tried
+    seen: States  # arrays that a function reads, in rollouts (R, ...): fields of states, or arrays of steps
+    notable: States  # the same of what good play reaches (M, ...), see `Env.notable`
+    phrases: tuple[str, ...]  # M, each follows "on a state"
+    # Of the same states; without rows for steps, which no function of the paper's signature reads.
+    seen_state: np.ndarray  # (R, S)
+    notable_state: np.ndarray  # (M, S)
+    state_range: np.ndarray  # (2, S), lowest and highest of each number in all states of the rollouts; (0, S): none
 
     @property
     def n_seen(self) -> int:
@@ -36,26 +36,19 @@ class Task(NamedTuple):
         """Number of these and of the states, or steps, that good play reaches."""
         return self.n_seen + len(self.phrases)
 
-    @property
-    def reached_fields(self) -> States:
-        """Fields (R + M, ...) of the states of rollouts, and then of those that good play reaches."""
-        if not self.phrases:
-            return self.seen
-        return {name: np.concatenate([values, self.notable[name]]) for name, values in self.seen.items()}
-
-    @property
-    def reached_states(self) -> np.ndarray:
-        """Flat states (R + M, S) of the same."""
-        return np.concatenate([self.seen_state, self.notable_state]) if self.phrases else self.seen_state
-
     def boxes(self, is_flat: bool) -> dict[str, Box]:
-        """Return the ranges of a state: of its fields, or of the flat one under `STATE`."""
+        """Return the ranges of what a function reads: fields of a state, arrays of a step, or the flat `STATE`."""
         fields = self.spec.fields
         if is_flat:
             bounded = all(np.isfinite([field.low, field.high]).all() for field in fields.values())
-            return {STATE: probes.flat_box(np.concatenate([self.reached_states, self.reached_state]), bounded)}
-        reached = self.reached_fields
-        return {name: probes.box(field.low, field.high, reached[name]) for name, field in fields.items()}
+            reached = np.concatenate([self.seen_state, self.notable_state, self.state_range])
+            return {STATE: probes.flat_box(reached, bounded)}
+        reached = {name: np.concatenate([values, self.notable[name]]) for name, values in self.seen.items()}
+        found = {name: probes.box(field.low, field.high, reached[name]) for name, field in fields.items()}
+        if self.kind != "reward":
+            return found
+        actions = probes.box(0, max(self.spec.n_actions - 1, 0), reached[ACTIONS])
+        return step_inputs(found, actions, probes.box(-np.inf, np.inf, reached[REWARD]), found)
 
     def probe_states(self, boxes: dict[str, Box], is_flat: bool) -> tuple[States, list[str]]:
         """Return all probe states (P, ...) and, for each, a phrase that follows "on a state"."""
@@ -64,12 +57,15 @@ class Task(NamedTuple):
         return probes.states(boxes, self.seen, self.notable, self.phrases)
 
 
+_FLAT = ("seen_state", "notable_state", "state_range")
+
+
 def pack(task: Task) -> tuple[dict[str, Any], bytes]:
     """Return the task for another process: JSON and arrays."""
     arrays, names = io.BytesIO(), list(task.seen)
-    flat = {"seen_state": task.seen_state, "reached_state": task.reached_state, "notable_state": task.notable_state}
-    named = flat | {f"field_{name}": x for name, x in task.seen.items()}
-    named |= {f"notable_{name}": x for name, x in task.notable.items()}
+    named = {name: getattr(task, name) for name in _FLAT}
+    named |= {f"seen.{name}": x for name, x in task.seen.items()}
+    named |= {f"notable.{name}": x for name, x in task.notable.items()}
     np.savez(arrays, allow_pickle=False, **named)
     specs = {str(spec.n_agents): _sizes(spec) for spec in (task.spec, *task.others.values())}
     packed = {"n_agents": task.spec.n_agents, "name": task.spec.name, "specs": specs, "phrases": task.phrases}
@@ -82,11 +78,9 @@ def unpack(packed: dict[str, Any], arrays: bytes) -> Task:
     specs = {int(n): _spec(packed["name"], int(n), sizes) for n, sizes in packed["specs"].items()}
     spec = specs.pop(packed["n_agents"])
     with np.load(io.BytesIO(arrays)) as stored:
-        seen = {name: stored[f"field_{name}"] for name in packed["names"]}
-        phrases = tuple(packed["phrases"])
-        notable = {name: stored[f"notable_{name}"] for name in seen} if phrases else {}
-        flat = [stored[name] for name in ("seen_state", "reached_state", "notable_state")]
-        return Task(spec, seen, flat[0], flat[1], specs, notable, flat[2], phrases, packed["kind"])
+        seen, notable = ({name: stored[f"{of}.{name}"] for name in packed["names"]} for of in ("seen", "notable"))
+        flat = [stored[name] for name in _FLAT]
+    return Task(spec, specs, packed["kind"], seen, notable, tuple(packed["phrases"]), *flat)
 
 
 def _sizes(spec: Spec) -> dict[str, Any]:
