@@ -1,4 +1,4 @@
-"""Functions of JAX that take functions, as credit functions have them: `jax.vmap`, and loops of a known length.
+"""Higher-order functions of JAX, as credit functions have them: `jax.vmap`, and loops of a known length.
 
 Loops and choices are unrolled into the program of the credit function: all that the gates look for in a program, they
 find in them too. Their bounds are whole numbers that are known while the function is traced.

@@ -44,8 +44,7 @@ def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
     paper's signature is run on seven rows. Raises `TfcafError` if it breaks the contract. The result evaluates the
     traced program; `program` is its digest, which a pass of the gates holds too.
     """
-    checked, program = _traced(text, name, spec, "value")
-    run = evaluation(program, input_shapes(checked, spec))
+    checked, program, run = _traced(text, name, spec, "value")
 
     def credit(fields: Fields, state: jax.Array) -> Credit:
         weights, bias = run({STATE: state} if checked.signature == "paper" else fields)
@@ -56,8 +55,7 @@ def from_source(text: str, name: str, spec: Spec) -> CreditFunction:
 
 def reward_from_source(text: str, name: str, spec: Spec) -> RewardFunction:
     """Load `text` as a function of reward credit, as `from_source` loads one of value credit."""
-    checked, program = _traced(text, name, spec, "reward")
-    run = evaluation(program, input_shapes(checked, spec))
+    _, program, run = _traced(text, name, spec, "reward")
 
     def credit(fields: Fields, actions: jax.Array, reward: jax.Array, after: Fields) -> jax.Array:
         return run(step_inputs(fields, actions, reward, after))[0].reshape(spec.n_agents, -1)
@@ -68,14 +66,15 @@ def reward_from_source(text: str, name: str, spec: Spec) -> RewardFunction:
 
 def task_from_source(text: str, name: str, spec: Spec) -> TaskFunction:
     """Load `text` as a task function, as `from_source` loads one of value credit."""
-    checked, program = _traced(text, name, spec, "task")
-    run = evaluation(program, input_shapes(checked, spec))
+    checked, program, run = _traced(text, name, spec, "task")
     assign = lambda fields: run(fields)[0].astype(jnp.int32)
     return TaskFunction(name, assign, checked.tasks, text, sha256(text), digest(program))
 
 
-def _traced(text: str, name: str, spec: Spec, kind: Kind) -> tuple[Checked, ClosedJaxpr]:
-    """Return a source of `kind`, checked, and its program for one sample."""
+def _traced(
+    text: str, name: str, spec: Spec, kind: Kind
+) -> tuple[Checked, ClosedJaxpr, Callable[[Fields], list[jax.Array]]]:
+    """Return a source of `kind`, checked, its program for one sample, and that program as a function of a dict."""
     checked = check(text, name, kind)
     with translated(name, spec.fields), fixed_settings():
         function = define(checked)
@@ -83,7 +82,11 @@ def _traced(text: str, name: str, spec: Spec, kind: Kind) -> tuple[Checked, Clos
             states = paper_signature.any_states(spec.state_dim)
             paper_signature.verify_shapes(function, spec.n_agents, spec.state_dim, checked.end)
             paper_signature.verify_values(function, spec.n_agents, states, checked.end)
-        return checked, trace(of_inputs(function, spec, checked), input_shapes(checked, spec))
+        shapes = input_shapes(checked, spec)
+        program = trace(of_inputs(function, spec, checked), shapes)
+    run, names = jaxpr_as_fun(program), sorted(shapes)
+    # In float32 whatever the environment stores: what was checked is what runs.
+    return checked, program, lambda inputs: run(*(jnp.asarray(inputs[name], jnp.float32) for name in names))
 
 
 @functools.cache
@@ -116,10 +119,3 @@ def trace(function: Callable[[Fields], Any], shapes: Shapes) -> ClosedJaxpr:
     """Return the program of `function` for the arrays of one state, in the order of their sorted names."""
     with fixed_settings():
         return jax.make_jaxpr(lambda inputs: function(inputs))(shapes)  # a new function is traced, not looked up
-
-
-def evaluation(program: ClosedJaxpr, shapes: Shapes) -> Callable[[Fields], list[jax.Array]]:
-    """Return a traced program as a function of the arrays of `shapes` among those of a dict."""
-    run, names = jaxpr_as_fun(program), sorted(shapes)
-    # In float32 whatever the environment stores: what was checked is what runs.
-    return lambda inputs: run(*(jnp.asarray(inputs[name], jnp.float32) for name in names))

@@ -14,7 +14,6 @@ from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.sizes_of_weights import LEAST
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
-from qllm_jax.tfcaf.static.vocabulary import KINDS
 
 CONSTANT = 1e-6  # relative spread over states below which weights count as constant
 LARGE, SMALL = 1e3, 1e-3  # weights, times the number of agents as in training, that are worth a note
@@ -92,15 +91,15 @@ def _is_agents(name: str, field: Field) -> bool:
 
 
 def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n_agents: int) -> list[str]:
-    notes, is_of_values = [], KINDS[checked.signature] == "value"
+    notes = []
     total = n_agents * max(-statistics["min"], statistics["max"])
     if not SMALL <= total <= LARGE:
         notes.append(f"weights are of the order of {total:.1e}; Q_tot, its targets and its gradients get that scale")
-    elif not 0.5 <= statistics["sum"] <= 2.0 and statistics["negative_share"] == 0 and is_of_values:
+    elif not 0.5 <= statistics["sum"] <= 2.0 and statistics["negative_share"] == 0:
         sized = f"the weights sum to {statistics['sum']:.3g} on average"
         notes.append(f"{sized}; training multiplies them by the number of agents, and a sum of 1 is the size of VDN's")
     bias = n_agents * max(-statistics["bias_min"], statistics["bias_max"])
-    if bias > LARGE_BIAS and is_of_values:
+    if bias > LARGE_BIAS:
         notes.append(f"the bias, times the number of agents, reaches {bias:.3g}: Q-values have to make up for it")
     if statistics["sensitivity"] < CONSTANT:
         notes.append("the weights are the same on all states of rollouts: this is a fixed weighting of the agents")
