@@ -31,13 +31,6 @@ class Visit(NamedTuple):
 Step = Callable[[Visit, list], Sequence[Any]]  # (operation, operands) -> outputs
 
 
-class Operation(NamedTuple):
-    """One equation of a program."""
-
-    equation: Any
-    line: int | None  # of the source
-
-
 def inner(equation: Any) -> Any:
     """Return the program that an operation calls, such as that of a jitted function, or None."""
     if equation.primitive.name not in CALLS:
@@ -45,14 +38,14 @@ def inner(equation: Any) -> Any:
     return next(value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr"))
 
 
-def operations(program: Any, file: str = "", line: int | None = None) -> Iterator[Operation]:
-    """Yield all operations in order, those of branches included.
+def operations(program: Any, file: str = "", line: int | None = None) -> Iterator[tuple[Any, int | None]]:
+    """Yield all operations in order, those of branches included, with the line of `file` that made each.
 
     A line is that of the outermost call, because JAX caches inner programs.
     """
     for equation in getattr(program, "jaxpr", program).eqns:
         at = line or line_of(equation, file)
-        yield Operation(equation, at)
+        yield equation, at
         for called in _inner_programs(equation):
             yield from operations(called, file, at)
 
@@ -89,11 +82,11 @@ def line_of(equation: Any, file: str) -> int | None:
 
 def primitives(program: Any) -> list[str]:
     """Return the names of the primitives of all operations in order."""
-    return [operation.equation.primitive.name for operation in operations(program)]
+    return [equation.primitive.name for equation, _ in operations(program)]
 
 
 def walk(program: Any, inputs: Sequence[Any], step: Step, lift: Callable[[Any], Any] = lambda value: value) -> list:
-    """Return the outputs of `program` on `inputs`, where `step` does each operation.
+    """Interpret a program: return its outputs on `inputs`, where `step` does each operation.
 
     `lift` makes a value of a constant. Calls are opened; branches are not.
     """

@@ -205,9 +205,9 @@ def sizes(weights: list[list[float]], bias: float = 0.0, igm: bool = True, n_pla
     outcome = Outcome(given, np.full(len(given), bias, np.float32), np.ones(len(given), bool), [])
     checked = check(("" if igm else "IGM = False\n") + WEIGHTS, "file.py")
     n_play = len(given) if n_play is None else n_play
-    rows = sizes_of_weights.Rows(n_play, n_play, np.ones(len(given), bool))
     try:
-        sizes_of_weights.verify(checked, outcome, ["of a rollout"] * len(given), rows)
+        phrases, near = ["of a rollout"] * len(given), np.ones(len(given), bool)
+        sizes_of_weights.verify(checked, outcome, phrases, n_random=n_play, n_reached=n_play, near=near)
     except TfcafError as error:
         return error.code
     return ""

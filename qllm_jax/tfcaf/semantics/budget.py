@@ -40,17 +40,17 @@ def verify(program: Any, end: Location) -> dict[str, float]:
     """
     found = list(operations(program, end.file))
     largest, flops = 0, 0.0
-    for operation in found:
-        location = end._replace(line=operation.line or end.line)
-        name = operation.equation.primitive.name
+    for equation, line in found:
+        location = end._replace(line=line or end.line)
+        name = equation.primitive.name
         if name not in PRIMITIVES:
             problem = f"the operation `{name}` of JAX is not allowed"
             raise TfcafError("STATIC", location, problem, "use elementwise operations, sums, products and sorts")
-        entries = max((math.prod(out.aval.shape) for out in operation.equation.outvars), default=0)
+        entries = max((math.prod(out.aval.shape) for out in equation.outvars), default=0)
         if entries > MAX_ENTRIES:
             hint = "compare agents with agents or landmarks only; sizes come from the state's shapes"
             raise TfcafError("BUDGET", location, f"an array of {entries:,} entries for one state", hint)
-        largest, flops = max(largest, entries), flops + _flops(operation.equation, entries)
+        largest, flops = max(largest, entries), flops + _flops(equation, entries)
     constants = sum(np.asarray(constant).nbytes for constant in program.consts)
     for problem, too_much in (
         (f"{len(found):,} operations, more than {MAX_OPERATIONS:,}", len(found) > MAX_OPERATIONS),

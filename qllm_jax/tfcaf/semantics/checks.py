@@ -39,7 +39,7 @@ class Tried(NamedTuple):
 
     trial: Trial
     states: States
-    kinds: list[str]
+    phrases: list[str]  # each follows "on a state"
     outcome: Outcome
 
 
@@ -69,12 +69,12 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     enter("L6", "running it as training compiles it")
     tried, more = _as_in_training(checked, tried, task.n_reached)
     enter("L6", "checking indices and weights")
-    hidden.verify(checked, spec, attempt, tried.states, tried.kinds)
+    hidden.verify(checked, spec, attempt, tried.states, tried.phrases)
     _verify_sizes(checked, task, tried)
     enter("L6", "tracing it for other numbers of agents")
     works, slow = _other_sizes(checked, task)
-    searched = tried.kinds.count(SEARCHED)
-    counts = {"states": len(tried.kinds), "rollout_states": task.n_seen, "searched_states": searched}
+    searched = tried.phrases.count(SEARCHED)
+    counts = {"states": len(tried.phrases), "rollout_states": task.n_seen, "searched_states": searched}
     of_kind = report.report if task.kind == "value" else sizes_of_rewards.report_of
     rows = task.n_reached if task.kind == "reward" else task.n_seen
     reported = {name: values[:rows] for name, values in tried.states.items()}
@@ -88,29 +88,32 @@ def _verify_sizes(checked: Checked, task: Task, tried: Tried) -> None:
     if checked.signature == "reward":
         sizes_of_rewards.verify_credit(checked, task.spec, tried.states, tried.outcome, reached)
     elif checked.signature == "task":
-        sizes_of_rewards.verify_tasks(checked, tried.outcome, tried.kinds)
+        sizes_of_rewards.verify_tasks(checked, tried.outcome, tried.phrases)
     else:
-        rows = sizes_of_weights.Rows(task.n_seen, reached, probes.are_reached(tried.states, reached))
-        sizes_of_weights.verify(checked, tried.outcome, tried.kinds, rows)
+        near = probes.are_reached(tried.states, reached)
+        sizes_of_weights.verify(
+            checked, tried.outcome, tried.phrases, n_random=task.n_seen, n_reached=reached, near=near
+        )
 
 
 def _try_states(checked: Checked, task: Task, attempt: Trial) -> Tried:
     paper = checked.signature == "paper"
-    states, kinds = task.probe_states(attempt.boxes, paper)
-    tried = Tried(attempt, states, kinds, attempt.run(states))
+    states, phrases = task.probe_states(attempt.boxes, paper)
+    tried = Tried(attempt, states, phrases, attempt.run(states))
     _verify_finite(checked, tried)
     if paper:
-        rows = np.linspace(0, len(kinds) - 1, 32).astype(int)
+        rows = np.linspace(0, len(phrases) - 1, 32).astype(int)
         network = loader.define(checked)
         paper_signature.verify_values(network, task.spec.n_agents, states[STATE][rows], checked.end)
     return tried
 
 
 def _search(checked: Checked, tried: Tried) -> Tried:
-    for found in search.crossings(tried.trial, tried.states, tried.outcome):
+    if found := next(search.crossings(tried.trial, tried.states, tried.outcome), None):
+        guard, code = found
         problem = "divides by what is negative on some states and positive on others, and 0 in between"
         hint = f"adding a small number does not help here; {causes.cause_of('div', None).hint}"
-        raise TfcafError(found.code, checked.end._replace(line=found.guard.line), problem, hint)
+        raise TfcafError(code, checked.end._replace(line=guard.line), problem, hint)
     ends = search.ends(tried.trial, tried.states, tried.outcome)
     return _with_ends(checked, tried, ends)
 
@@ -120,11 +123,11 @@ def _with_ends(checked: Checked, tried: Tried, ends: States) -> Tried:
     n_ends = len(next(iter(ends.values())))
     if not n_ends:
         return tried
-    kinds, outcome = [SEARCHED] * n_ends, tried.trial.run(ends)
-    _verify_finite(checked, Tried(tried.trial, ends, kinds, outcome))
+    phrases, outcome = [SEARCHED] * n_ends, tried.trial.run(ends)
+    _verify_finite(checked, Tried(tried.trial, ends, phrases, outcome))
     joined = {name: np.concatenate([values, ends[name]]) for name, values in tried.states.items()}
     whole = jax.tree.map(lambda *parts: np.concatenate(parts), tried.outcome, outcome)
-    return Tried(tried.trial, joined, tried.kinds + kinds, whole)
+    return Tried(tried.trial, joined, tried.phrases + phrases, whole)
 
 
 def _as_in_training(checked: Checked, tried: Tried, reached: int) -> tuple[Tried, list[str]]:
@@ -134,9 +137,9 @@ def _as_in_training(checked: Checked, tried: Tried, reached: int) -> tuple[Tried
     usual = probes.are_usual(tried.trial.boxes, tried.states)
     moderate = sizes_of_weights.are_moderate(tried.outcome)  # others are too large, which is said of them below
     if (broken := ~found.finite & usual & moderate).any():
-        kind = tried.kinds[int(broken.argmax())]
+        phrase = tried.phrases[int(broken.argmax())]
         what = NAMES.get(checked.signature, "weights or bias")
-        problem = f"{what} overflow on a state {kind}, times the number of agents and compiled as in training"
+        problem = f"{what} overflow on a state {phrase}, times the number of agents and compiled as in training"
         hint = "XLA reorders products: keep constants, and what is computed on the way, between 1e-10 and 1e10"
         raise TfcafError("NONFINITE", end, problem, hint)
     if found.dangers:
@@ -148,21 +151,22 @@ def _verify_finite(checked: Checked, tried: Tried) -> None:
     outcome, end = tried.outcome, checked.end
     if not outcome.finite.all():
         row = int((~outcome.finite).argmax())
-        state = {name: array[row : row + 1] for name, array in tried.states.items()}
-        cause = causes.of_value(tried.trial, state, end.file)
+        one = {name: array[row : row + 1] for name, array in tried.states.items()}
+        cause = causes.of_value(tried.trial, one, end.file)
         main = NAMES.get(checked.signature, "weights")
         values, what = (outcome.weights[row], main) if np.isfinite(outcome.bias[row]) else (outcome.bias[row], "bias")
         size = "nan" if np.isnan(values).any() else "inf"
-        verb = "are" if what.endswith("s") and what != "bias" else "is"
-        code, problem = "NONFINITE", f"the {what} {verb} {size} on a state {tried.kinds[row]}{cause.clause}"
+        verb = "are" if what in ("weights", "tasks") else "is"
+        where = f"{size} on a state {tried.phrases[row]}{cause.clause}"
+        code, problem = "NONFINITE", f"the {what} {verb} {where}"
         if checked.signature == "paper" and what == "weights":  # they are its gradient, the bias is its value
-            code, problem = "NANGRAD", f"its gradient by agents_q is {size} on a state {tried.kinds[row]}{cause.clause}"
+            code, problem = "NANGRAD", f"its gradient by agents_q is {where}"
         raise TfcafError(code, end._replace(line=cause.line or end.line), problem, cause.hint)
     rough = ~outcome.smooth & probes.are_usual(tried.trial.boxes, tried.states)
     if rough.any():
         row = int(rough.argmax())
         cause = causes.of_gradient(tried.trial, outcome, row)
-        problem = f"its gradient by the state is inf or nan on a state {tried.kinds[row]}{cause.clause}"
+        problem = f"its gradient by the state is inf or nan on a state {tried.phrases[row]}{cause.clause}"
         raise TfcafError("NANGRAD", end._replace(line=cause.line or end.line), problem, cause.hint)
 
 

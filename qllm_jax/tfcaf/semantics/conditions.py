@@ -14,6 +14,7 @@ one order and not in another. All other gates compile without it (see sandbox/pr
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_jax.tfcaf.jaxprs import Visit, bind, walk
 from qllm_jax.tfcaf.semantics import intervals, search
-from qllm_jax.tfcaf.semantics.compiling import SEARCH, SIMPLIFIED, run_once
+from qllm_jax.tfcaf.semantics.compiling import SIMPLIFIED, run_once
 from qllm_jax.tfcaf.semantics.intervals import Interval
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Trial
@@ -94,14 +95,12 @@ def run(trial: Trial, states: States, reached: int, file: str) -> Found:
 def ends(trial: Trial, dangers: Sequence[Forced], states: States) -> States:
     """Return states (P, ...) to which a search for such comparisons leads."""
     dangers = [each for each in dangers if each.compares]
-    if not dangers:
-        return {name: values[:0] for name, values in states.items()}
-    flat, low, high = search.flat(trial, states)
-    starts = np.unique(np.linspace(0, len(flat) - 1, STARTS).astype(int))
-    pairs = [(row, k) for k in range(len(dangers)) for row in starts]
-    x, k = jnp.asarray(flat[[row for row, _ in pairs]]), jnp.asarray([k for _, k in pairs])
-    found = run_once(lambda x, k: _descend(trial, dangers, x, k, low, high), x, k, options=SEARCH)
-    return search.unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
+    total = len(next(iter(states.values())))
+    rows = np.unique(np.linspace(0, total - 1, STARTS).astype(int))
+    starts = [(row, k, 1.0) for k in range(len(dangers)) for row in rows]
+    margins = partial(_margins, trial, dangers)
+    found = search.newton(trial, states, margins, starts, steps=STEPS, enough=MARGIN / 2)
+    return search.unflatten(trial.boxes, found)
 
 
 def notes(found: Found) -> list[str]:
@@ -140,7 +139,7 @@ def _chosen(found: list[Forced]) -> list[Forced]:
     return [found[i] for i in sorted(kept)]
 
 
-class _Kind(NamedTuple):
+class _Traits(NamedTuple):
     """Properties of a value that are known without running the program."""
 
     varies: bool  # with the state
@@ -152,35 +151,35 @@ def _conditions(trial: Trial, file: str) -> list[Forced]:
     found: list[Forced] = []
     ranges = intervals.of_operations(trial.program, trial.boxes)
 
-    def step(visit: Visit, kinds: Sequence[_Kind]) -> list[_Kind]:
-        equation, varies = visit.equation, any(kind.varies for kind in kinds)
+    def step(visit: Visit, traits: Sequence[_Traits]) -> list[_Traits]:
+        equation, varies = visit.equation, any(each.varies for each in traits)
         if varies and equation.outvars[0].aval.size:
-            values = _values(equation, kinds, ranges[visit.position])
+            _, operands, outcome = ranges[visit.position]
+            values = _values(equation, traits, operands, outcome)
             found.extend(Forced(visit.position, visit.line(file), visit.name, value) for value in values)
-        whole = visit.name in _WHOLE or (visit.name in _KEEPS_WHOLE and all(kind.whole for kind in kinds))
-        return [_Kind(varies, whole)] * len(equation.outvars)
+        whole = visit.name in _WHOLE or (visit.name in _KEEPS_WHOLE and all(each.whole for each in traits))
+        return [_Traits(varies, whole)] * len(equation.outvars)
 
-    inputs = [_Kind(True, bool(trial.boxes[name].whole.all())) for name in sorted(trial.boxes)]
-    walk(trial.program, inputs, step, lambda value: _Kind(False, bool((np.rint(value) == value).all())))
+    inputs = [_Traits(True, bool(trial.boxes[name].whole.all())) for name in sorted(trial.boxes)]
+    walk(trial.program, inputs, step, lambda value: _Traits(False, bool((np.rint(value) == value).all())))
     return found
 
 
-def _values(equation: Any, kinds: Sequence[_Kind], ranges: tuple[list[Interval], Interval]) -> list[float]:
+def _values(equation: Any, traits: Sequence[_Traits], operands: Sequence[Interval], outcome: Interval) -> list[float]:
     """Return the values to which an operation is forced; none if it is no condition."""
-    operands, (low, high) = ranges
-    name = equation.primitive.name
+    name, (low, high) = equation.primitive.name, outcome
     if name in _ORDERS:
         return _outcomes(name, *operands)
     if name in _COMPARISONS or (name in _TRUTHS and equation.outvars[0].aval.dtype == jnp.bool_):
         return [0.0, 1.0]
-    if name == "reduce_sum" and kinds[0].whole and high - low <= COUNTS:
+    if name == "reduce_sum" and traits[0].whole and high - low <= COUNTS:
         return [float(value) for value in range(int(low), int(high) + 1)]
-    if name in ("add", "sub") and all(kind.whole for kind in kinds) and low <= 0 <= high:
+    if name in ("add", "sub") and all(each.whole for each in traits) and low <= 0 <= high:
         return [0.0]
     rounds = name in _ROUNDED and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)
     if name == "convert_element_type":
-        rounds &= jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.integer) and not kinds[0].whole
-    if not rounds and not (name == "gather" and not kinds[0].varies):
+        rounds &= jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.integer) and not traits[0].whole
+    if not rounds and not (name == "gather" and not traits[0].varies):
         return []
     return sorted({value for value in (low, 0.0, high) if low <= value <= high and np.isfinite(value)})
 
@@ -209,29 +208,11 @@ def _finite(trial: Trial, positions: set[int], inputs: list[np.ndarray], which: 
     return run_once(one, inputs, jnp.asarray(which), jnp.asarray(values, jnp.float32), options=SIMPLIFIED)
 
 
-def _descend(
-    trial: Trial,
-    dangers: Sequence[Forced],
-    start: Float[Array, " entries"],
-    which: Int[Array, ""],
-    low: np.ndarray,
-    high: np.ndarray,
-) -> Float[Array, " entries"]:
-    """Run Newton's method for the entry that keeps a comparison from holding nowhere, or everywhere."""
-
-    def size(x: jax.Array) -> jax.Array:
-        return jnp.stack(_margins(trial, dangers, search.split(trial.boxes, x)))[which]
-
-    def step(_: int, x: jax.Array) -> jax.Array:
-        value, slope = jax.value_and_grad(size)(x)
-        moved = jnp.clip(x - (value + MARGIN) * slope / (slope @ slope), low, high)
-        return jnp.where(jnp.isfinite(moved).all() & (value > -MARGIN / 2), moved, x)
-
-    return jax.lax.fori_loop(0, STEPS, step, start)
-
-
 def _margins(trial: Trial, dangers: Sequence[Forced], inputs: list[jax.Array]) -> list[jax.Array]:
-    """Return for each danger a number that is below 0 exactly where its comparison holds nowhere, or everywhere."""
+    """Return for each danger a number, below `MARGIN` exactly where its comparison holds nowhere, or everywhere.
+
+    It comes from the entry that is farthest from that.
+    """
     values: dict[int, tuple[str, jax.Array]] = {}
 
     def step(visit: Visit, operands: list) -> Sequence[Any]:
@@ -240,7 +221,7 @@ def _margins(trial: Trial, dangers: Sequence[Forced], inputs: list[jax.Array]) -
         return bind(visit.equation, operands)
 
     walk(trial.program, inputs, step)
-    return [_margin(*values[each.position], bool(each.value)) for each in dangers]
+    return [_margin(*values[each.position], bool(each.value)) + MARGIN for each in dangers]
 
 
 def _difference(a: jax.Array, b: jax.Array) -> jax.Array:

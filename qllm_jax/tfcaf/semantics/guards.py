@@ -38,7 +38,7 @@ _CONTINUOUS = frozenset(
 _CONTINUOUS_IN_FIRST = frozenset({"div", "dynamic_slice", "gather", "integer_pow"})
 
 
-class Kind(NamedTuple):
+class Traits(NamedTuple):
     """Properties of a value that are known without running the program."""
 
     varies: bool  # with the state
@@ -52,24 +52,24 @@ class Guard(NamedTuple):
     position: int  # among all operations in order
     line: int | None
     name: str  # of the primitive
-    kind: Kind  # of the singular value
+    traits: Traits  # of the singular value
 
 
-CONSTANT = Kind(varies=False, jumps=False, whole=False)
+CONSTANT = Traits(varies=False, jumps=False, whole=False)
 
 
 def guards(program: Any, whole: Sequence[bool], file: str) -> list[Guard]:
     """Return all guards of `program` in order. `whole`: the inputs of the program that hold whole numbers."""
     found: list[Guard] = []
 
-    def step(visit: Visit, kinds: Sequence[Kind]) -> list[Kind]:
-        if (kind := _watched(visit.equation, kinds)).varies:
-            found.append(Guard(visit.position, visit.line(file), visit.name, kind))
-        joined = _join(kinds)
-        jumps = joined.jumps or (joined.varies and not _is_continuous(visit.equation, kinds))
+    def step(visit: Visit, operands: Sequence[Traits]) -> list[Traits]:
+        if (traits := _watched(visit.equation, operands)).varies:
+            found.append(Guard(visit.position, visit.line(file), visit.name, traits))
+        joined = _join(operands)
+        jumps = joined.jumps or (joined.varies and not _is_continuous(visit.equation, operands))
         return [joined._replace(jumps=jumps)] * len(visit.equation.outvars)
 
-    walk(program, [Kind(True, False, is_whole) for is_whole in whole], step, lambda value: CONSTANT)
+    walk(program, [Traits(True, False, is_whole) for is_whole in whole], step, lambda value: CONSTANT)
     return found
 
 
@@ -86,25 +86,25 @@ def singular_values(program: Any, found: Sequence[Guard], inputs: list[jax.Array
     return values
 
 
-def _watched(equation: Any, kinds: Sequence[Kind]) -> Kind:
-    """Kind of the singular value of an operation; constant if it has none."""
+def _watched(equation: Any, operands: Sequence[Traits]) -> Traits:
+    """Traits of the singular value of an operation; constant if it has none."""
     name = equation.primitive.name
     is_float = bool(equation.invars) and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)
     if name not in _SINGULAR or not is_float or (name == "integer_pow" and equation.params["y"] >= 0):
         return CONSTANT
-    return {"div": kinds[-1], "rem": kinds[-1], "atan2": _join(kinds)}.get(name, kinds[0])
+    return {"div": operands[-1], "rem": operands[-1], "atan2": _join(operands)}.get(name, operands[0])
 
 
-def _is_continuous(equation: Any, kinds: Sequence[Kind]) -> bool:
+def _is_continuous(equation: Any, operands: Sequence[Traits]) -> bool:
     name = equation.primitive.name
     if name == "convert_element_type" and not jnp.issubdtype(equation.params["new_dtype"], jnp.floating):
         return False  # rounds
-    if name == "sort" and len(kinds) > 1:
+    if name == "sort" and len(operands) > 1:
         return False  # permutes the other operands
     if name in _CONTINUOUS_IN_FIRST:
-        return not _join(kinds[1:]).varies
-    return name in _CONTINUOUS or (name == "select_n" and not kinds[0].varies)
+        return not _join(operands[1:]).varies
+    return name in _CONTINUOUS or (name == "select_n" and not operands[0].varies)
 
 
-def _join(kinds: Sequence[Kind]) -> Kind:
-    return Kind(*(any(kind[i] for kind in kinds) for i in range(len(Kind._fields))))
+def _join(operands: Sequence[Traits]) -> Traits:
+    return Traits(*(any(traits[i] for traits in operands) for i in range(len(Traits._fields))))

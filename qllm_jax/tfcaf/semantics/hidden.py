@@ -14,10 +14,11 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from qllm_envs.core import Spec
-from qllm_jax.tfcaf.jaxprs import Visit, bind, operations, walk
+from qllm_jax.tfcaf.jaxprs import Visit, bind, primitives, walk
 from qllm_jax.tfcaf.loading import loader, signatures
 from qllm_jax.tfcaf.loading.indexing import Site, Watch
 from qllm_jax.tfcaf.semantics import intervals, probes
+from qllm_jax.tfcaf.semantics.intervals import Ranged
 from qllm_jax.tfcaf.semantics.probes import States
 from qllm_jax.tfcaf.semantics.trial import Trial
 from qllm_jax.tfcaf.static.check import Checked
@@ -29,18 +30,19 @@ _INDEXED = frozenset({"gather", "dynamic_slice", "dynamic_update_slice"})
 _GROWS = frozenset("add cumprod cumsum dot_general integer_pow mul pow reduce_prod reduce_sum sub".split())  # noqa: SIM905
 
 
-def verify(checked: Checked, spec: Spec, trial: Trial, states: States, kinds: list[str]) -> None:
+def verify(checked: Checked, spec: Spec, trial: Trial, states: States, phrases: list[str]) -> None:
     """Raise `TfcafError` if an index out of range or a whole number over 0 changes the outcome on a state (P, ...)."""
-    names = {operation.equation.primitive.name for operation in operations(trial.program)}
+    names = set(primitives(trial.program))
     if names & _INDEXED or any(name.startswith("scatter") for name in names) or "one_hot" in _words(checked.code):
-        more, more_kinds = probes.spikes(trial.boxes)
+        more, more_phrases = probes.spikes(trial.boxes)
         joined = {name: np.concatenate([states[name], more[name]]) for name in states}
-        _verify_indices(checked, spec, joined, kinds + more_kinds)
-    if risky := _risky(trial):
-        _verify_whole(checked, trial, states, kinds, risky)
+        _verify_indices(checked, spec, joined, phrases + more_phrases)
+    risky = [each.visit for each in intervals.of_operations(trial.program, trial.boxes) if _may_be_wrong(each)]
+    if risky:
+        _verify_whole(checked, trial, states, phrases, risky)
 
 
-def _verify_indices(checked: Checked, spec: Spec, states: States, kinds: list[str]) -> None:
+def _verify_indices(checked: Checked, spec: Spec, states: States, phrases: list[str]) -> None:
     sites: list[Site] = []
 
     def run(inputs: dict[str, jax.Array]) -> tuple:
@@ -59,7 +61,7 @@ def _verify_indices(checked: Checked, spec: Spec, states: States, kinds: list[st
     if harmful.any():
         row, site = np.argwhere(harmful)[0]
         does = "drops an update" if sites[site].writes else "reads another entry in its place"
-        problem = f"an index is negative or too large on a state {kinds[row]}, where JAX {does}"
+        problem = f"an index is negative or too large on a state {phrases[row]}, where JAX {does}"
         hint = "bound it with jnp.clip(i, 0, x.shape[0] - 1), and choose with jnp.where what stands in for no entry"
         raise TfcafError("OOB", checked.end._replace(line=sites[site].line), problem, hint)
 
@@ -74,19 +76,18 @@ def _outcome(checked: Checked, spec: Spec, watch: Watch, inputs: dict[str, jax.A
     return list(signatures.of_inputs(function, spec, checked)(inputs))
 
 
-def _verify_whole(checked: Checked, trial: Trial, states: States, kinds: list[str], risky: set[int]) -> None:
+def _verify_whole(checked: Checked, trial: Trial, states: States, phrases: list[str], risky: list[Visit]) -> None:
     """Raise `TfcafError` where whole numbers are divided by 0 or leave their range, and that changes the outcome."""
-    found: list[tuple[int | None, bool]] = []  # (line, True for a division)
+    positions = {visit.position for visit in risky}
 
     def once(inputs: list[jax.Array], poison: int | None) -> tuple[list[jax.Array], list[jax.Array]]:
         faults: list[jax.Array] = []
 
         def step(visit: Visit, operands: list) -> Sequence[Any]:
             outputs = bind(visit.equation, operands)
-            if visit.position in risky:
+            if visit.position in positions:
                 wrong = _wrong(visit.equation, operands, outputs[0].shape)
                 faults.append(wrong.any())
-                found.append((visit.line(checked.end.file), _divides_whole(visit.equation)))
                 outputs = outputs if poison is None else [jnp.where(wrong, poison, outputs[0]).astype(outputs[0].dtype)]
             return outputs
 
@@ -99,39 +100,29 @@ def _verify_whole(checked: Checked, trial: Trial, states: States, kinds: list[st
 
     faults, changes = map(np.asarray, jax.jit(jax.vmap(run))([states[name] for name in sorted(states)]))
     harmful = faults & changes[:, None] & probes.are_usual(trial.boxes, states)[:, None]
-    harmful |= faults & changes[:, None] & np.array([divides for _, divides in found[: faults.shape[1]]])[None]
+    harmful |= faults & changes[:, None] & np.array([_divides_whole(visit.equation) for visit in risky])[None]
     if harmful.any():
-        row, site = np.argwhere(harmful)[0]
-        line, divides = found[site]
-        if divides:
-            code, problem = "NONFINITE", f"a whole number is divided by 0 on a state {kinds[row]}"
+        row, which = np.argwhere(harmful)[0]
+        if _divides_whole(risky[which].equation):
+            code, problem = "NONFINITE", f"a whole number is divided by 0 on a state {phrases[row]}"
             hint = "divide by jnp.maximum(n, 1)"
         else:
-            code, problem = "SCALE", f"a whole number leaves the range of its type on a state {kinds[row]}, and wraps"
+            code, problem = "SCALE", f"a whole number leaves the range of its type on a state {phrases[row]}, and wraps"
             hint = "compute with floats, or bound the number with jnp.clip before"
-        raise TfcafError(code, checked.end._replace(line=line), problem, hint)
+        raise TfcafError(code, checked.end._replace(line=risky[which].line(checked.end.file)), problem, hint)
 
 
 def _divides_whole(equation: Any) -> bool:
     return equation.primitive.name in ("div", "rem") and jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.integer)
 
 
-def _risky(trial: Trial) -> set[int]:
-    """Return the positions of operations of whole numbers that may be wrong for all that their ranges tell."""
-    exact, found = [outcome for _, outcome in intervals.of_operations(trial.program, trial.boxes)], set()
-
-    def step(visit: Visit, operands: list) -> list:
-        del operands
-        if _is_risky(visit.equation):
-            bounds = jnp.iinfo(visit.equation.outvars[0].aval.dtype)
-            low, high = exact[visit.position]
-            fits = bounds.min <= low and high <= bounds.max
-            if _divides_whole(visit.equation) or not fits:
-                found.add(visit.position)
-        return [None] * len(visit.equation.outvars)
-
-    walk(trial.program, [None] * len(trial.boxes), step, lambda value: None)
-    return found
+def _may_be_wrong(ranged: Ranged) -> bool:
+    """True for an operation of whole numbers that may be wrong for all that its ranges tell."""
+    equation, (low, high) = ranged.visit.equation, ranged.outcome
+    if not _is_risky(equation):
+        return False
+    bounds = jnp.iinfo(equation.outvars[0].aval.dtype)
+    return _divides_whole(equation) or not (bounds.min <= low and high <= bounds.max)
 
 
 def _is_risky(equation: Any) -> bool:

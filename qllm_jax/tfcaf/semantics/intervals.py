@@ -1,4 +1,4 @@
-"""Intervals of the values of a program over the usual ranges of its inputs: which guards cannot be at their 0.
+"""Interval arithmetic on a program over the usual ranges of its inputs: which guards cannot be at their 0.
 
 One interval stands for all entries of a value. What is not known has no bounds, so that only guards are left out of a
 search that `jnp.maximum`, a square plus a number and the like keep away from 0.
@@ -6,7 +6,7 @@ search that `jnp.maximum`, a square plus a number and the like keep away from 0.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,19 +26,27 @@ _KEPT = frozenset(
 )
 
 
+class Ranged(NamedTuple):
+    """An operation and its intervals."""
+
+    visit: Visit
+    operands: list[Interval]
+    outcome: Interval  # exact: the type of whole numbers may not hold it
+
+
 def can_be_singular(program: Any, boxes: dict[str, Box], guards: Sequence[Guard]) -> list[bool]:
     """True for each guard whose singular value is not known to stay away from 0 in the usual ranges."""
     found = of_operations(program, boxes)
-    return [_may_be_zero(guard.name, found[guard.position][0]) for guard in guards]
+    return [_may_be_zero(guard.name, found[guard.position].operands) for guard in guards]
 
 
-def of_operations(program: Any, boxes: dict[str, Box]) -> list[tuple[list[Interval], Interval]]:
-    """Return the intervals of each operation's operands and exact outcome, in order: whole numbers may not hold it."""
-    found: list[tuple[list[Interval], Interval]] = []
+def of_operations(program: Any, boxes: dict[str, Box]) -> list[Ranged]:
+    """Return all operations of a program in order, with their intervals."""
+    found: list[Ranged] = []
 
     def step(visit: Visit, operands: list[Interval]) -> list[Interval]:
         outcome = _interval(visit.equation, operands)
-        found.append((operands, outcome))
+        found.append(Ranged(visit, operands, outcome))
         # Each output of a sort permutes one operand: the places that jnp.argsort gives, not the numbers that it sorts.
         return operands if visit.name == "sort" else [outcome] * len(visit.equation.outvars)
 
@@ -86,10 +94,10 @@ def _interval(equation: Any, operands: Sequence[Interval]) -> Interval:
         if name == "reduce_sum":
             return _sorted([count / max(math.prod(equation.outvars[0].aval.shape), 1) * end for end in operands[0]])
         return _sorted([end * times for end in operands[0] for times in (1, count)])
+    if name == "integer_pow":
+        return _power(operands[0], equation.params["y"])
     rule = _RULES.get(name)
     found = rule(*operands) if rule else ANY
-    if name == "integer_pow":
-        found = _power(operands[0], equation.params["y"])
     return found if all(not math.isnan(end) for end in found) else ANY
 
 

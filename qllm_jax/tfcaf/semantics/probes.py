@@ -71,11 +71,11 @@ def states(boxes: dict[str, Box], seen: States, notable: States, phrases: Sequen
     made = [({name: values[i] for name, values in seen.items()}, "of a rollout") for i in range(n_seen)]
     made += [({name: values[i] for name, values in notable.items()}, phrase) for i, phrase in enumerate(phrases)]
     made += [
-        ({name: boxes[name].fit(values) for name, values in state.items()}, kind)
-        for state, kind in _corners(boxes, seen, draw)
+        ({name: boxes[name].fit(values) for name, values in state.items()}, phrase)
+        for state, phrase in _corners(boxes, seen, draw)
     ]
     stacked = {name: np.stack([state[name] for state, _ in made]).astype(np.float32) for name in boxes}
-    return stacked, [kind for _, kind in made]
+    return stacked, [phrase for _, phrase in made]
 
 
 def are_usual(boxes: dict[str, Box], states: States) -> np.ndarray:

@@ -8,7 +8,8 @@ in float32 hits it. Adding a small number to a divisor is the usual mistake that
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,31 +32,19 @@ NEAR = 0.1  # of the largest value of a guard: one that never came nearer to 0 n
 TINY = 1e-4  # entries of states that are smaller count as 0
 
 
-class Crossing(NamedTuple):
-    """A divisor that is 0 between two states and whose quotient counts there."""
-
-    guard: Guard
-    code: str  # NONFINITE, or NANGRAD if the gradient alone breaks
-
-
 def ends(trial: Trial, states: States, outcome: Outcome) -> States:
     """Return states (P, ...) in which the guards of `trial` are 0 or near to it. `outcome` is that of `states`."""
     chosen = [k for _, k in _suspects(trial, outcome)][:MAX_GUARDS]
-    if not chosen:
-        return {name: values[:0] for name, values in states.items()}
-    rows, low, high = flat(trial, states)
     starts = [
-        (rows[row], which, factor)
+        (row, which, factor)
         for which, k in enumerate(chosen)
         for row in _spread(_nearest(outcome.singular[k]))
         for factor in FACTORS
     ]
-    columns = [jnp.array(np.array(column)) for column in zip(*starts, strict=True)]
-    found = run_once(lambda x, k, f: _descend(trial, chosen, x, k, f, low, high), *columns, options=SEARCH)
+    found = newton(trial, states, partial(_sizes, trial, [trial.guards[k] for k in chosen]), starts, steps=STEPS)
     # A choice between 0 and more by `x > 0` means 0, and not 1e-15, where the slope is inf: no state has that.
     found = np.where(np.abs(found) < TINY, 0.0, found)
-    found = np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)])
-    return unflatten(trial.boxes, found[np.isfinite(found).all(-1)])
+    return unflatten(trial.boxes, np.concatenate([found, *(np.rint(found * grid) / grid for grid in GRIDS)]))
 
 
 def notes(trial: Trial, outcome: Outcome) -> list[str]:
@@ -76,12 +65,15 @@ def _suspects(trial: Trial, outcome: Outcome) -> list[tuple[float, int]]:
     return sorted(found)
 
 
-def crossings(trial: Trial, states: States, outcome: Outcome) -> Iterator[Crossing]:
-    """Yield the divisors that are 0 between two of `states` and whose quotient counts there."""
+def crossings(trial: Trial, states: States, outcome: Outcome) -> Iterator[tuple[Guard, str]]:
+    """Yield the divisors that are 0 between two of `states` and whose quotient counts there.
+
+    With each its code: NONFINITE, or NANGRAD if the gradient alone breaks.
+    """
     usual = are_usual(trial.boxes, states)
     for k, guard in enumerate(trial.guards):
         divides = guard.name in ("div", "rem", "integer_pow")
-        if not divides or guard.kind.jumps or guard.kind.whole:
+        if not divides or guard.traits.jumps or guard.traits.whole:
             continue
         values = outcome.singular[k].reshape(len(usual), -1)  # (P, entries)
         # Gradients need to be finite on usual states alone, so that these come first.
@@ -92,9 +84,9 @@ def crossings(trial: Trial, states: States, outcome: Outcome) -> Iterator[Crossi
         state = _between(trial, states, k, entry, (low, high))
         finite, smooth = _at_zero(trial, guard, entry, state)
         if not finite:
-            yield Crossing(guard, "NONFINITE")
+            yield guard, "NONFINITE"
         elif not smooth and are_usual(trial.boxes, state).all():
-            yield Crossing(guard, "NANGRAD")
+            yield guard, "NANGRAD"
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
@@ -109,15 +101,43 @@ def _spread(sizes: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([order[: STARTS // 2], order[len(order) // 2 :][: STARTS // 2]]))
 
 
-def flat(trial: Trial, states: States) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return states as rows (P, D), and the lowest and highest usual values (D,)."""
-    low, high = (flatten(trial.boxes, {n: box.usual[i][None] for n, box in trial.boxes.items()})[0] for i in (0, 1))
-    return flatten(trial.boxes, states), low, high
+def newton(
+    trial: Trial,
+    states: States,
+    values: Callable[[list[jax.Array]], list[jax.Array]],
+    starts: Sequence[tuple[int, int, float]],
+    *,
+    steps: int,
+    enough: float = 0.0,
+) -> np.ndarray:
+    """Return the rows (P, D) in the usual ranges to which Newton's method leads, if finite.
+
+    A start is the row of a state, the index of one of the `values` of a state, and a factor of each step. A search
+    drives its value towards 0, and ends where it is no more than `enough`.
+    """
+    low, high = (_flatten({n: box.usual[i][None] for n, box in trial.boxes.items()})[0] for i in (0, 1))
+
+    def descend(x: Float[Array, " entries"], which: Int[Array, ""], factor: Float[Array, ""]) -> jax.Array:
+        value_of = lambda x: jnp.stack(values(split(trial.boxes, x)))[which]
+
+        def step(_: int, x: jax.Array) -> jax.Array:
+            value, slope = jax.value_and_grad(value_of)(x)
+            moved = jnp.clip(x - factor * value * slope / (slope @ slope), low, high)
+            return jnp.where(jnp.isfinite(moved).all() & (value > enough), moved, x)
+
+        return jax.lax.fori_loop(0, steps, step, x)
+
+    flat = _flatten(states)
+    if not starts:
+        return flat[:0]
+    rows, which, factors = map(np.array, zip(*starts, strict=True))
+    found = run_once(descend, flat[rows], jnp.asarray(which), jnp.asarray(factors), options=SEARCH)
+    return found[np.isfinite(found).all(-1)]
 
 
-def flatten(boxes: dict[str, Box], states: States) -> np.ndarray:
+def _flatten(states: States) -> np.ndarray:
     """Return states as rows (P, D)."""
-    return np.concatenate([states[name].reshape(len(states[name]), -1) for name in sorted(boxes)], -1)
+    return np.concatenate([states[name].reshape(len(states[name]), -1) for name in sorted(states)], -1)
 
 
 def unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
@@ -135,29 +155,10 @@ def split(boxes: dict[str, Box], rows: Any) -> list[Any]:
     return parts
 
 
-def _descend(
-    trial: Trial,
-    chosen: list[int],
-    start: Float[Array, " entries"],
-    which: Int[Array, ""],
-    factor: Float[Array, ""],
-    low: np.ndarray,
-    high: np.ndarray,
-) -> Float[Array, " entries"]:
-    """Run Newton's method for the entry nearest to 0 of one guard, inside the box."""
-
-    def size(x: jax.Array) -> jax.Array:
-        found = [trial.guards[k] for k in chosen]
-        values = singular_values(trial.program, found, split(trial.boxes, x))
-        nearest = [jnp.where(v == 0, jnp.inf, jnp.abs(v)).min(initial=jnp.inf) for v in values]
-        return jnp.stack(nearest)[which]
-
-    def step(_: int, x: jax.Array) -> jax.Array:
-        value, slope = jax.value_and_grad(size)(x)
-        moved = jnp.clip(x - factor * value * slope / (slope @ slope), low, high)
-        return jnp.where(jnp.isfinite(moved).all() & (value > 0), moved, x)
-
-    return jax.lax.fori_loop(0, STEPS, step, start)
+def _sizes(trial: Trial, guards: list[Guard], inputs: list[jax.Array]) -> list[jax.Array]:
+    """Return for each guard the magnitude of the entry nearest to 0 but not 0."""
+    values = singular_values(trial.program, guards, inputs)
+    return [jnp.where(v == 0, jnp.inf, jnp.abs(v)).min(initial=jnp.inf) for v in values]
 
 
 def _signs(values: np.ndarray, rows: np.ndarray) -> tuple[int, int, int] | None:

@@ -53,13 +53,13 @@ def _verify_sum(checked: Checked, spec: Spec, credit: float, reward: float) -> N
         raise TfcafError("SCALE", checked.end, problem, hint)
 
 
-def verify_tasks(checked: Checked, outcome: Outcome, kinds: list[str]) -> None:
+def verify_tasks(checked: Checked, outcome: Outcome, phrases: list[str]) -> None:
     """Raise `TfcafError` for a task below 0 or of at least TASKS, on any state that was tried."""
     outside = np.any((outcome.weights < 0) | (outcome.weights >= checked.tasks), axis=-1)
     if outside.any():
         row = int(outside.argmax())
         wrong = next(task for task in outcome.weights[row] if not 0 <= task < checked.tasks)
-        problem = f"an agent's task is {wrong:g} on a state {kinds[row]}, and TASKS is {checked.tasks}"
+        problem = f"an agent's task is {wrong:g} on a state {phrases[row]}, and TASKS is {checked.tasks}"
         raise TfcafError("OOB", checked.end, problem, f"give numbers from 0 to {checked.tasks - 1}: use jnp.clip")
 
 

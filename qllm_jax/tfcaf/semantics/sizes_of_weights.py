@@ -1,7 +1,5 @@
 """Sizes and signs of weights and bias on the states that play reaches: a team value needs numbers of moderate size."""
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -14,31 +12,37 @@ SLACK = 1e-6  # of the largest weight: weights below minus that are negative, an
 # 1000: beyond these bounds float32 and Adam's epsilon leave nothing to learn from.
 MOST, LEAST = 1e4, 1e-4
 OVERFLOWS = 1e30
-SEARCHED = "in the fields' ranges"  # kind of the states to which a search leads
+SEARCHED = "in the fields' ranges"  # phrase of the states to which a search leads
 
 
-class Rows(NamedTuple):
-    """Numbers of the first states that were tried; where play gives none, all that were tried count."""
+def verify(
+    checked: Checked,
+    outcome: Outcome,
+    phrases: list[str],
+    *,
+    n_random: int,
+    n_reached: int,
+    near: Bool[np.ndarray, " states"],
+) -> None:
+    """Raise `TfcafError` for weights or a bias that are too large, too small, idle, or negative where IGM is True.
 
-    random: int  # of rollouts
-    reached: int  # of these, and of states that good play reaches
-    near: Bool[np.ndarray, " states"]  # True for all states whose numbers lie in the ranges of those
-
-
-def verify(checked: Checked, outcome: Outcome, kinds: list[str], counts: Rows) -> None:
-    """Raise `TfcafError` for weights or a bias that are too large, too small, idle, or negative where IGM is True."""
-    rows = counts.reached or len(kinds)
+    The first `n_random` states are of rollouts, the first `n_reached` these and those that good play reaches; where
+    there are none, all that were tried count. `near`: the states whose numbers lie in the ranges of those.
+    """
+    rows = n_reached or len(phrases)
     weights = outcome.weights[:rows]
     scale = weights.shape[1]
-    _verify_most(checked, "a weight", scale * np.abs(outcome.weights).max(-1), counts, kinds)
-    _verify_most(checked, "the bias", scale * np.abs(outcome.bias), counts, kinds)
-    _verify_idle(checked, weights, "play reaches" if counts.reached else "were tried")
-    _verify_start(checked, weights, counts.random)
+    # A search that drives a divisor to 0 leads to states between those of play, where a number added to it is seen.
+    counts = (np.arange(len(phrases)) < rows) | (near & (np.array(phrases) == SEARCHED))
+    _verify_most(checked, "a weight", np.where(counts, scale * np.abs(outcome.weights).max(-1), 0.0), phrases)
+    _verify_most(checked, "the bias", np.where(counts, scale * np.abs(outcome.bias), 0.0), phrases)
+    _verify_idle(checked, weights, "play reaches" if n_reached else "were tried")
+    _verify_start(checked, weights, n_random)
     if (largest := scale * np.abs(weights).max()) < LEAST:
         problem = f"no weight is above {largest:.1e}, times the number of agents, on {rows} states that play reaches"
         hint = f"bring weights to the order of 1: between {LEAST:g} and {MOST:g}, times the number of agents"
         raise TfcafError("SCALE", checked.end, problem, hint)
-    _verify_signs(checked, outcome.weights, np.abs(weights).max(), kinds)
+    _verify_signs(checked, outcome.weights, np.abs(weights).max(), phrases)
 
 
 def are_moderate(outcome: Outcome) -> Bool[np.ndarray, " states"]:
@@ -66,26 +70,21 @@ def _verify_start(checked: Checked, weights: Float[np.ndarray, "states agents"],
         raise TfcafError("ZEROGRAD", checked.end, problem, hint)
 
 
-def _verify_most(
-    checked: Checked, what: str, sizes: Float[np.ndarray, " states"], counts: Rows, kinds: list[str]
-) -> None:
-    # A search that drives a divisor to 0 leads to states between those of play, where a number added to it is seen.
-    searched = counts.near & (np.array(kinds) == SEARCHED)
-    sizes = np.where((np.arange(len(kinds)) < (counts.reached or len(kinds))) | searched, sizes, 0.0)
+def _verify_most(checked: Checked, what: str, sizes: Float[np.ndarray, " states"], phrases: list[str]) -> None:
     if sizes.max() > MOST:
         row = int(sizes.argmax())
-        problem = f"{what} is {sizes[row]:.1e}, times the number of agents, on a state {kinds[row]}"
+        problem = f"{what} is {sizes[row]:.1e}, times the number of agents, on a state {phrases[row]}"
         hint = f"keep it below {MOST:g}: bound what grows with distance, with jnp.clip, jnp.tanh or jax.nn.softmax"
         raise TfcafError("SCALE", checked.end, problem, hint)
 
 
 def _verify_signs(
-    checked: Checked, weights: Float[np.ndarray, "states agents"], in_play: float, kinds: list[str]
+    checked: Checked, weights: Float[np.ndarray, "states agents"], in_play: float, phrases: list[str]
 ) -> None:
     # Rounding is told from a sign by the weights of the same state and of play, as corners of the ranges have larger.
     negative: Bool[np.ndarray, " states"] = weights.min(-1) < -SLACK * np.maximum(np.abs(weights).max(-1), in_play)
     if checked.igm and negative.any():
         row = int(negative.argmax())
-        problem = f"a weight is {weights[row].min():.3g} on a state {kinds[row]}, while IGM is True"
+        problem = f"a weight is {weights[row].min():.3g} on a state {phrases[row]}, while IGM is True"
         hint = "make weights non-negative, with jax.nn.softmax, relu or softplus, or write IGM = False if you mean it"
         raise TfcafError("NONMONO", checked.end, problem, hint)
