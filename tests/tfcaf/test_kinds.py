@@ -9,7 +9,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.generation import settings
 from qllm_jax.tfcaf import find, names, reward_from_source, task_from_source
 from qllm_jax.tfcaf.loading.signatures import REWARD as REWARD_OF_STEP
-from qllm_jax.tfcaf.semantics import rollouts, sizes_of_rewards
+from qllm_jax.tfcaf.semantics import report, rollouts, sizes_of_rewards
 from qllm_jax.tfcaf.semantics.trial import Outcome
 from qllm_jax.tfcaf.static.check import check
 from qllm_jax.tfcaf.static.vocabulary import Kind
@@ -131,13 +131,13 @@ def test_one_task_for_all_is_noted(warm: WarmGates):
 
 def test_statistics_of_reward_credit_by_hand():
     given = np.array([[[3.0], [1.0]], [[0.0], [0.0]], [[-1.0], [0.0]]])  # (steps, agents, 1)
-    found, notes = sizes_of_rewards._statistics(given, np.array([2.0, 0.0, 0.0]))
+    found, notes = report._of_credit(given, np.array([2.0, 0.0, 0.0]))
     assert found == {
         "factors": 1, "min": -1.0, "max": 3.0, "paid_share": 0.333333, "dense_share": 0.5, "sum_where_paid": 4.0,
         "reward_where_paid": 2.0, "largest_share_where_paid": 0.75,
     }  # fmt: skip
     assert notes == []
-    assert sizes_of_rewards._statistics(given, np.zeros(3))[1][0].startswith("no step that was tried pays the team")
+    assert report._of_credit(given, np.zeros(3))[1][0].startswith("no step that was tried pays the team")
 
 
 @pytest.mark.parametrize(("reward", "pay", "most"), [(0.25, "0.25", "100"), (-4.0, "4", "400")])

@@ -75,10 +75,9 @@ def verify(checked: Checked, task: Task, enter: Callable[[str, str], None]) -> d
     works, slow = _other_sizes(checked, task)
     searched = tried.phrases.count(SEARCHED)
     counts = {"states": len(tried.phrases), "rollout_states": task.n_seen, "searched_states": searched}
-    of_kind = report.report if task.kind == "value" else sizes_of_rewards.report_of
     rows = task.n_reached if task.kind == "reward" else task.n_seen
     reported = {name: values[:rows] for name, values in tried.states.items()}
-    found: dict[str, Any] = sizes | counts | of_kind(checked, spec, attempt, reported, tried.outcome)
+    found: dict[str, Any] = sizes | counts | report.report(checked, spec, attempt, reported, tried.outcome)
     found["notes"] += noted + more + slow + search.notes(attempt, tried.outcome)
     return found | {"traces_for_n_agents": works, PROGRAM: digest(attempt.program)}
 

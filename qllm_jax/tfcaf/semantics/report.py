@@ -1,4 +1,4 @@
-"""Report of a credit function that passes: statistics of its weights in rollouts, and notes. JSON, no times.
+"""Report of a function that passes: statistics of what it gives in play, and notes. JSON, no times.
 
 `generation/measurements.py` puts it into words for the evaluator.
 """
@@ -7,10 +7,12 @@ import re
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from qllm_envs.core import Field, Spec
-from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, STATE
+from qllm_jax.tfcaf.loading.signatures import ACTIONS, NEXT, REWARD, STATE
 from qllm_jax.tfcaf.semantics.probes import States
+from qllm_jax.tfcaf.semantics.sizes_of_rewards import NOTHING
 from qllm_jax.tfcaf.semantics.sizes_of_weights import LEAST
 from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
 from qllm_jax.tfcaf.static.check import Checked
@@ -24,21 +26,37 @@ _OF_AGENTS = re.compile(r"\beach agent\b|\bfor agents?\b")  # in a field's meani
 
 
 def report(checked: Checked, spec: Spec, trial: Trial, seen: States, tried: Outcome) -> dict[str, Any]:
-    """Return statistics over the states of rollouts `seen` (if there are none, over all that were tried), and notes."""
+    """Return statistics over the states or steps of play `seen` (if there are none, over all tried), and notes."""
     n_seen = len(next(iter(seen.values())))
-    weights, bias = (tried.weights[:n_seen], tried.bias[:n_seen]) if n_seen else (tried.weights, tried.bias)
-    statistics = _statistics(weights, bias) | {"lowest_weight_tried": number(tried.weights.min())}
-    alike = treats_alike(spec, trial, seen, weights) if n_seen else None
-    notes = _notes(checked, statistics, alike, spec.n_agents)
-    if (idle := float((spec.n_agents * np.abs(weights).max(-1) < LEAST).mean())) > IDLE:
-        notes.append(
-            f"on {idle:.0%} of the states of rollouts no weight is above {LEAST:g}, times the number of agents"
-        )
-    found = {"igm": checked.igm, "signature": checked.signature}
-    return found | {"weights": statistics, "treats_agents_alike": alike, "notes": notes}
+    given, bias = (tried.weights[:n_seen], tried.bias[:n_seen]) if n_seen else (tried.weights, tried.bias)
+    alike = _treats_alike(spec, trial, seen, given) if n_seen else None
+    found: dict[str, Any] = {"signature": checked.signature}
+    what, idle = "outcomes", []
+    if checked.signature == "task":
+        used = np.bincount(given.astype(int).ravel(), minlength=checked.tasks)
+        found |= {"tasks": checked.tasks, "task_shares": [_number(share) for share in used / used.sum()]}
+        notes = ["all agents have one task in all states of rollouts"] if (used > 0).sum() < 2 else []
+    elif checked.signature == "reward":
+        reward = seen[REWARD] if n_seen else np.zeros(len(given), np.float32)
+        found["credit"], notes = _of_credit(given.reshape(len(given), spec.n_agents, -1), reward)
+    else:
+        statistics = _of_weights(given, bias) | {"lowest_weight_tried": _number(tried.weights.min())}
+        found = {"igm": checked.igm} | found | {"weights": statistics}
+        what, notes, idle = "weights", _notes(checked, statistics, spec.n_agents), _idle(given)
+    if alike is False:
+        notes.append(f"agents that swap their fields do not swap {what}: right only where the task tells agents apart")
+    return found | {"treats_agents_alike": alike, "notes": notes + idle}
 
 
-def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+def _idle(weights: np.ndarray) -> list[str]:
+    """Return a note if on many states of rollouts no weight counts."""
+    n_agents = weights.shape[1]
+    idle = float((n_agents * np.abs(weights).max(-1) < LEAST).mean())
+    problem = f"on {idle:.0%} of the states of rollouts no weight is above {LEAST:g}, times the number of agents"
+    return [problem] if idle > IDLE else []
+
+
+def _of_weights(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
     """Return statistics of weights (P, N) and bias (P,)."""
     sizes = np.abs(weights)
     totals = sizes.sum(-1, keepdims=True)  # (P, 1)
@@ -56,15 +74,39 @@ def _statistics(weights: np.ndarray, bias: np.ndarray) -> dict[str, float]:
         "bias_min": bias.min(),
         "bias_max": bias.max(),
     }
-    return {name: number(value) for name, value in found.items()}
+    return {name: _number(value) for name, value in found.items()}
 
 
-def number(value: Any) -> float:
+def _of_credit(given: Float[np.ndarray, "steps agents factors"], reward: np.ndarray) -> tuple[dict, list[str]]:
+    paid, sizes = reward != 0, np.abs(given).sum(-1)  # (P,), (P, N)
+    found = {
+        "factors": given.shape[-1],
+        "min": _number(given.min()),
+        "max": _number(given.max()),
+        "paid_share": _number(paid.mean()),
+        "dense_share": _number((sizes[~paid].sum(-1) > 0).mean()) if (~paid).any() else 0.0,
+    }
+    notes = []
+    if paid.any():
+        shares = sizes[paid] / np.maximum(sizes[paid].sum(-1, keepdims=True), NOTHING)
+        found |= {
+            "sum_where_paid": _number(given[paid].sum((1, 2)).mean()),
+            "reward_where_paid": _number(reward[paid].mean()),
+            "largest_share_where_paid": _number(shares.max(-1).mean()),
+        }
+    else:
+        notes.append("no step that was tried pays the team: the sizes of its credit are not checked against reward")
+    if (given == given[:, :1]).all():
+        notes.append("all agents get the same in every step of play: credit like the team's reward")
+    return found, notes
+
+
+def _number(value: Any) -> float:
     """Return a number with six digits."""
     return float(f"{float(value):.6g}")
 
 
-def treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) -> bool | None:
+def _treats_alike(spec: Spec, trial: Trial, seen: States, weights: np.ndarray) -> bool | None:
     """True if agents that swap fields, and actions in a step, swap outcomes.
 
     None if it reads the flat state, or no field belongs to agents. `weights` are (P, N), or (P, N F) with F factors.
@@ -90,7 +132,7 @@ def _is_agents(name: str, field: Field) -> bool:
     return name.startswith("agent") or _OF_AGENTS.search(field.meaning) is not None
 
 
-def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n_agents: int) -> list[str]:
+def _notes(checked: Checked, statistics: dict[str, float], n_agents: int) -> list[str]:
     notes = []
     total = n_agents * max(-statistics["min"], statistics["max"])
     if not SMALL <= total <= LARGE:
@@ -106,6 +148,4 @@ def _notes(checked: Checked, statistics: dict[str, float], alike: bool | None, n
     if statistics["negative_share"] > 0 and not checked.igm:
         share = statistics["negative_share"]
         notes.append(f"{share:.0%} of the weights are negative: agents that act greedily need not maximize Q_tot")
-    if alike is False:
-        notes.append("agents that swap their fields do not swap weights: right only where the task tells agents apart")
     return notes

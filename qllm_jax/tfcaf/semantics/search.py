@@ -118,7 +118,7 @@ def newton(
     low, high = (_flatten({n: box.usual[i][None] for n, box in trial.boxes.items()})[0] for i in (0, 1))
 
     def descend(x: Float[Array, " entries"], which: Int[Array, ""], factor: Float[Array, ""]) -> jax.Array:
-        value_of = lambda x: jnp.stack(values(split(trial.boxes, x)))[which]
+        value_of = lambda x: jnp.stack(values(_split(trial.boxes, x)))[which]
 
         def step(_: int, x: jax.Array) -> jax.Array:
             value, slope = jax.value_and_grad(value_of)(x)
@@ -142,10 +142,10 @@ def _flatten(states: States) -> np.ndarray:
 
 def unflatten(boxes: dict[str, Box], flat: np.ndarray) -> States:
     """Return rows (P, D) as states in their ranges."""
-    return {name: boxes[name].fit(part) for name, part in zip(sorted(boxes), split(boxes, flat), strict=True)}
+    return {name: boxes[name].fit(part) for name, part in zip(sorted(boxes), _split(boxes, flat), strict=True)}
 
 
-def split(boxes: dict[str, Box], rows: Any) -> list[Any]:
+def _split(boxes: dict[str, Box], rows: Any) -> list[Any]:
     """Return rows (..., D) as the arrays (..., *shape) that a program takes."""
     parts, start = [], 0
     for name in sorted(boxes):

@@ -1,15 +1,11 @@
-"""Sizes of what functions of reward credit and of tasks give on the steps and states of play, and their reports."""
-
-from typing import Any
+"""Sizes of what functions of reward credit and of tasks give on the steps and states of play."""
 
 import numpy as np
-from jaxtyping import Float
 
 from qllm_envs.core import Spec
 from qllm_jax.tfcaf.loading.signatures import REWARD
-from qllm_jax.tfcaf.semantics import report
 from qllm_jax.tfcaf.semantics.probes import States
-from qllm_jax.tfcaf.semantics.trial import Outcome, Trial
+from qllm_jax.tfcaf.semantics.trial import Outcome
 from qllm_jax.tfcaf.static.check import Checked
 from qllm_jax.tfcaf.verdict import TfcafError
 
@@ -61,47 +57,3 @@ def verify_tasks(checked: Checked, outcome: Outcome, phrases: list[str]) -> None
         wrong = next(task for task in outcome.weights[row] if not 0 <= task < checked.tasks)
         problem = f"an agent's task is {wrong:g} on a state {phrases[row]}, and TASKS is {checked.tasks}"
         raise TfcafError("OOB", checked.end, problem, f"give numbers from 0 to {checked.tasks - 1}: use jnp.clip")
-
-
-def report_of(checked: Checked, spec: Spec, trial: Trial, seen: States, outcome: Outcome) -> dict[str, Any]:
-    """Return statistics over the steps or states of play `seen` (if there are none, over all tried), and notes."""
-    n_seen = len(next(iter(seen.values())))
-    rows = n_seen or len(outcome.weights)
-    given = outcome.weights[:rows]
-    alike = report.treats_alike(spec, trial, seen, given) if n_seen else None
-    found: dict[str, Any] = {"signature": checked.signature}
-    if checked.signature == "task":
-        used = np.bincount(given.astype(int).ravel(), minlength=checked.tasks)
-        found |= {"tasks": checked.tasks, "task_shares": [report.number(share) for share in used / used.sum()]}
-        notes = ["all agents have one task in all states of rollouts"] if (used > 0).sum() < 2 else []
-    else:
-        reward = seen[REWARD] if n_seen else np.zeros(rows, np.float32)
-        statistics, notes = _statistics(given.reshape(rows, spec.n_agents, -1), reward)
-        found |= {"credit": statistics}
-    if alike is False:
-        notes.append("agents that swap their fields do not swap outcomes: right only where the task tells agents apart")
-    return found | {"treats_agents_alike": alike, "notes": notes}
-
-
-def _statistics(given: Float[np.ndarray, "steps agents factors"], reward: np.ndarray) -> tuple[dict, list[str]]:
-    paid, sizes = reward != 0, np.abs(given).sum(-1)  # (P,), (P, N)
-    found = {
-        "factors": given.shape[-1],
-        "min": report.number(given.min()),
-        "max": report.number(given.max()),
-        "paid_share": report.number(paid.mean()),
-        "dense_share": report.number((sizes[~paid].sum(-1) > 0).mean()) if (~paid).any() else 0.0,
-    }
-    notes = []
-    if paid.any():
-        shares = sizes[paid] / np.maximum(sizes[paid].sum(-1, keepdims=True), NOTHING)
-        found |= {
-            "sum_where_paid": report.number(given[paid].sum((1, 2)).mean()),
-            "reward_where_paid": report.number(reward[paid].mean()),
-            "largest_share_where_paid": report.number(shares.max(-1).mean()),
-        }
-    else:
-        notes.append("no step that was tried pays the team: the sizes of its credit are not checked against reward")
-    if (given == given[:, :1]).all():
-        notes.append("all agents get the same in every step of play: credit like the team's reward")
-    return found, notes
