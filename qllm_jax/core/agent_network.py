@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qllm_jax.core.gru import GruParams, gru_cell
@@ -22,6 +23,7 @@ Norm = Callable[[jax.Array], Any] | None  # over the last axis
 class AgentNetwork(nn.Module):
     """One step for rows = teams x agents, agent index fastest. Two GRU biases, as the paper's parameter counts say.
 
+    Inputs may have one row a team, which all of its agents read: it is multiplied once.
     `depth` layers come before the GRU. The kind "mlp" has a layer in place of the GRU (epymarl's `use_rnn=False`), and
     what a GRU would remember is that layer, which the next step does not read.
     """
@@ -43,7 +45,7 @@ class AgentNetwork(nn.Module):
         id_kernel = self.param("id_kernel", weights, (self.n_agents, size), fan_in) if self.agent_id else None
         norm = lambda layer: nn.LayerNorm(name=f"{layer}_norm") if self.layer_norm else None
         dense = lambda layer, x: activation(Dense(size, name=layer)(x), norm(layer))
-        x = first_layer(inputs @ kernel, bias, id_kernel, norm("in"))
+        x = first_layer(inputs @ kernel, len(hidden), bias, id_kernel, norm("in"))
         for i in range(self.depth - 1):
             x = dense(f"layer_{i}", x)
         hidden = dense("core", x) if self.kind == "mlp" else self.recurrent(hidden, x)
@@ -58,13 +60,23 @@ class AgentNetwork(nn.Module):
         return gru_cell(gru, hidden, x)
 
 
-def first_layer(x: jax.Array, bias: jax.Array, id_kernel: jax.Array | None, norm: Norm) -> jax.Array:
-    """`activation` of `x` with the bias and the weights of the agents' ids added; rows have the agent index fastest."""
+def first_layer(
+    x: Float[Array, "*slots inputs hidden"], n_rows: int, bias: jax.Array, id_kernel: jax.Array | None, norm: Norm
+) -> Float[Array, "*slots rows hidden"]:
+    """`activation` of `x` with the bias and the weights of the agents' ids added; rows have the agent index fastest.
+
+    `x` has `n_rows` rows, or one a team.
+    """
+    *slots, n_inputs, size = x.shape
     rows = bias[None]
     if id_kernel is not None:
         # A one-hot id times its rows of the kernel is those rows: no (N, O+N) input is ever built.
         rows = rows + id_kernel
-    return activation(x.reshape(-1, *rows.shape) + rows[None], norm).reshape(x.shape)
+    own = len(rows)
+    if n_inputs < n_rows:
+        rows, own = jnp.broadcast_to(rows, (n_rows // n_inputs, size)), 1
+    x = x.reshape(-1, own, size)
+    return activation(x + rows[None], norm).reshape(*slots, n_rows, size)
 
 
 def activation(x: jax.Array, norm: Norm) -> jax.Array:
@@ -84,9 +96,12 @@ def gru_of(params: Any) -> GruParams:
 
 
 def unroll_by_kernels(
-    networks: tuple[Params, ...], inputs: Callable[[], Float[Array, "slots rows inputs"]], first: jax.Array
+    networks: tuple[Params, ...], inputs: Callable[[], Float[Array, "slots inputs width"]], first: jax.Array
 ) -> list[tuple[Float[Array, "slots rows hidden"], Float[Array, "slots rows actions"]]]:
-    """Unroll `AgentNetwork`s from the hidden states `first`, (rows, H), with one kernel for all slots and networks."""
+    """Unroll `AgentNetwork`s from the hidden states `first`, (rows, H), with one kernel for all slots and networks.
+
+    Inputs have as many rows, or one a team.
+    """
     from qllm_jax.core import gru_unroll  # where it is used: importing pallas takes time
 
     linear = lambda p, x: gru_unroll.matmul(x, p["kernel"]) + p["bias"][None, None]
@@ -96,7 +111,7 @@ def unroll_by_kernels(
     @jax.checkpoint
     def layers(p: Params) -> jax.Array:
         x = gru_unroll.matmul(inputs(), p["in_kernel"])
-        x = first_layer(x, p["in_bias"], p.get("id_kernel"), norm_of(p, "in"))
+        x = first_layer(x, len(first), p["in_bias"], p.get("id_kernel"), norm_of(p, "in"))
         for i in itertools.takewhile(lambda i: f"layer_{i}" in p, itertools.count()):
             x = dense(p, f"layer_{i}", x)
         return x

@@ -13,7 +13,7 @@ from qllm_jax.core.agent_network import AgentNetwork, unroll_by_kernels
 from qllm_jax.core.agent_step import Memory, Step
 from qllm_jax.core.types import Params
 
-Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O)
+Observe = Callable[[EnvState], jax.Array]  # states of one slot (...) -> observations (..., N, O), or (..., 1, O)
 Actions = Int[Array, "time ... agents"]
 Pair = tuple[jax.Array, jax.Array]
 Emit = Callable[[jax.Array, jax.Array], Any]  # (hidden, q) -> what an unroll keeps of a slot
@@ -73,11 +73,15 @@ class Agent(NamedTuple):
         self,
         params: Params,
         hidden: Float[Array, "... agents hidden"],
-        obs: Float[Array, "... agents obs"],
+        obs: Float[Array, "... rows obs"],
         last: Int[Array, "... agents"],
     ) -> tuple[Float[Array, "... agents hidden"], Float[Array, "... agents actions"]]:
-        """The next memory, and values of the actions. `last` are the actions before, -1 for none."""
+        """The next memory, and values of the actions. `last` are the actions before, -1 for none.
+
+        What all agents of a team read alike may be one row in place of N: it is then multiplied once for all of them.
+        """
         if not self.shared:
+            obs = jnp.broadcast_to(obs, (*hidden.shape[:-1], obs.shape[-1]))  # for kernels of their own
             own = jax.vmap(lambda params, hidden, x: self.network.apply(params, hidden, x), (0, 1, 1), 1)
             split = lambda x: x.reshape(-1, *x.shape[-2:])  # (teams, N, X)
             new_hidden, q = cast(Pair, own(params, split(hidden), split(self.inputs(obs, last))))

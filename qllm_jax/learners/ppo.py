@@ -120,13 +120,10 @@ def take(rollout: Rollout, rows: Array) -> Rollout:
 
 def unroll_critic(method: Method, params: Params, batch: Episode) -> Float[Array, "slots batch agents"]:
     """Outputs of the critic over all slots of a time-major batch."""
-    n_agents = method.core.env.spec.n_agents
 
-    def observe(state: EnvState) -> Float[Array, "batch agents inputs"]:
+    def observe(state: EnvState) -> Float[Array, "batch rows inputs"]:
         view: View = jax.vmap(method.core.env.view)(state)
-        if method.critic_sees == "obs":
-            return view.obs
-        return jnp.broadcast_to(view.state[:, None], (len(view.state), n_agents, view.state.shape[-1]))
+        return view.obs if method.critic_sees == "obs" else view.state[:, None]  # one row for all agents
 
     return method.critic.unroll((params,), observe, batch.env_state, batch.action_t)[0].squeeze(-1)
 

@@ -64,6 +64,23 @@ def test_unroll_equals_steps_and_rows_are_independent(last_action: bool):
         last = action_t[min(t, 2), 1]
 
 
+@pytest.mark.parametrize(
+    "form", [{}, {"agent_id": False}, {"layer_norm": True, "kind": "mlp"}, {"unroll_by": "pallas"}, {"shared": False}]
+)
+def test_one_row_of_inputs_for_a_team_is_read_by_all_its_agents(form: dict):
+    agent = Agent(SPEC, 8, **form)
+    params = agent.init(jax.random.key(0))
+    state = jax.random.normal(jax.random.key(1), (3, 2, 1, SPEC.obs_dim))  # (T+1, B, 1, O)
+    action_t = jnp.zeros((2, 2, 3), jnp.int32)
+    values = lambda observe: lambda params: agent.unroll((params,), observe, state, action_t)[0]
+    one, each = values(lambda x: x), values(lambda x: jnp.broadcast_to(x, (2, 3, SPEC.obs_dim)))
+    results = [jax.jit(jax.value_and_grad(lambda p, f=f: jnp.sum(f(p) ** 3)))(params) for f in (one, each)]
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), *results)
+    # The wide product is of one row: no array of N copies is made.
+    if agent.shared and agent.unroll_by == "scan":
+        assert f"f32[6,{SPEC.obs_dim}]" not in str(jax.make_jaxpr(one)(params))
+
+
 def test_two_networks_in_one_unroll_equal_two_unrolls():
     agent = Agent(SPEC, 8)
     both = tuple(agent.init(jax.random.key(i)) for i in range(2))
