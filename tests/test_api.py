@@ -118,6 +118,17 @@ def test_a_policy_acts_as_its_run_does(tiny_run: Path):
     np.testing.assert_array_equal(scanned(3)[:, 2], episode.action_t)
 
 
+def test_a_policy_refuses_teams_of_another_size_and_prints_in_a_line(tiny_run: Path):
+    policy = policies.policy_of(load.load_run(str(tiny_run)), 0)
+    spec = policy.spec
+    assert "\n" not in repr(policy)
+    obs, avail = jnp.zeros((spec.n_agents, spec.obs_dim)), jnp.ones((spec.n_agents, spec.n_actions), bool)
+    with pytest.raises(qj.UserError, match="obs has the shape"):
+        policy(jnp.zeros((spec.n_agents + 1, spec.obs_dim)), policy.initial_hidden(), avail)
+    with pytest.raises(qj.UserError, match="avail has the shape"):
+        policy(obs, policy.initial_hidden(), avail[:, 1:])
+
+
 def test_a_policy_with_a_key_draws_as_its_method_does_in_evaluations(tiny_run: Path):
     run = load.load_run(str(tiny_run))
     policy = policies.policy_of(run, 0)._replace(epsilon=1.0)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from qllm_envs import outside
 from qllm_jax import process
 from qllm_jax.config import environment
 from qllm_jax.errors import UserError
@@ -171,7 +172,9 @@ def _chosen_file(generation: Generation, best: Choice) -> tuple[str | None, Verd
     """
     given = generation.settings
     agents = "" if given.n_agents is None else f", {given.n_agents} agents"
-    text = sources.compose(best, f"{given.env['name']}{agents}", generation.prompts.sha256(), given.hints, given.kind)
+    text = sources.compose(
+        best, f"{outside.label(given.env['name'])}{agents}", generation.prompts.sha256(), given.hints, given.kind
+    )
     spec = experiment.make_env(given.env, given.n_agents).spec
     verdict = passes.find(text, spec) or _verify_for(generation)(text, TFCAF)
     return text if verdict.ok else None, verdict

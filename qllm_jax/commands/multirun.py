@@ -44,7 +44,7 @@ def multirun(overrides: list[str]) -> int:
         folder_of_all = f"hydra.sweep.dir={quoting.quoted(str(path))}"
         application().multirun(config.ROOT, partial(job, process.IS_COMMAND.get()), [*HYDRA, *given, folder_of_all])
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(config.explain_hydra(error, overrides)) from error
+        raise UserError(config.explain_hydra(error, given)) from error
     except Exception as error:  # of a job, which is in its record too, or of the launcher
         failure = error
     records = [files.read_json(file) for file in sorted((path / JOBS).glob("*.json"))]

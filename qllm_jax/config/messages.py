@@ -1,11 +1,14 @@
 """Sentences for mistakes in a configuration: they name the key, its value and what is allowed."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
 from qllm_envs import football_engine, outside
@@ -63,9 +66,14 @@ def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> st
     """The sentence for a key that does not exist; it suggests the keys beside it in the chosen groups."""
     parent, _, leaf = key.rpartition(".")
     chosen = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    whole: Any = None
+    node: Any = None
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-        whole = hydra.compose(root, overrides=chosen)
-        node = OmegaConf.select(whole, parent) if parent else whole
+        for each in itertools.product(*map(_choices, chosen)):  # one, but for --multirun
+            whole = hydra.compose(root, overrides=[*each])
+            node = OmegaConf.select(whole, parent) if parent else whole
+            if not isinstance(node, DictConfig) or leaf not in node:
+                break
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
     if elsewhere := _same_key(whole, leaf, siblings):
         return f"unknown key {key!r}: did you mean {elsewhere!r}?"
@@ -76,6 +84,16 @@ def unknown_key(key: str, overrides: Sequence[str] = (), root: str = ROOT) -> st
         return f"{key}: the mixer {name!r} reads no credit function: choose a method that does, as algo=matched_qllm"
     added = f", or add it if {parent}.name={name} has it: +{key}=..." if name else ""
     return f"unknown key {key!r}: {suggest(leaf, siblings + groups)}{added}"
+
+
+def _choices(override: str) -> list[str]:
+    """The overrides of a group that one with several values stands for, as in --multirun; else itself."""
+    parsed = OverridesParser.create().parse_override(override)
+    if not parsed.is_sweep_override():
+        return [override]
+    key, values = parsed.get_key_element(), parsed.value()
+    names = values.filter(group_names(key)) if isinstance(values, Glob) else parsed.sweep_string_iterator()
+    return [f"{key}={name}" for name in names]
 
 
 def _same_key(whole: Any, leaf: str, siblings: Sequence[str]) -> str:

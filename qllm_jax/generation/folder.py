@@ -17,7 +17,7 @@ from qllm_jax.config import trust
 from qllm_jax.errors import UserError
 from qllm_jax.generation import prompts, settings
 from qllm_jax.generation.prompts import Prompts
-from qllm_jax.generation.settings import LIMITS, Settings
+from qllm_jax.generation.settings import LIMITS, REACH, Settings
 from qllm_jax.llm import providers
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.llm.providers import replay
@@ -80,10 +80,11 @@ def copy(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
 
 
 def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
-    """Reopen a generation. Raise `UserError` if there is none, or for other keys than limits."""
+    """Reopen a generation. Raise `UserError` if there is none, or for other keys than limits and REACH."""
     path = files.expanded(config.resume or "")
-    if changed := sorted(keys - {"resume", *LIMITS}):
-        allowed = ", ".join(LIMITS)
+    reach = [f"llm.{name}" for name in REACH]
+    if changed := sorted(keys - {"resume", *LIMITS, *reach}):
+        allowed = ", ".join([*LIMITS, *reach])
         raise UserError(f"resume= keeps the recorded settings; only {allowed} can change, not {', '.join(changed)}")
     if not (path / transcripts.NAME).is_file():
         raise UserError(f"{str(path)!r} is not the folder of a generation (it has no {transcripts.NAME})")
@@ -91,10 +92,12 @@ def reopen(config: Settings, keys: set[str]) -> tuple[Generation, Llm]:
         if not transcript.records:
             raise UserError(f"{str(path)!r} holds no generation: it was stopped before it began; remove it")
         generation, limits = _read(path), {name: getattr(config, name) for name in LIMITS if name in keys}
-        generation = generation._replace(settings=replace(generation.settings, **limits))
-        llm = _check_price(providers.make(generation.settings.llm), generation.settings)
-        if limits:
-            transcripts.append(transcript, "resume", limits=limits)
+        given = {name: config.llm[name] for name in REACH if f"llm.{name}" in keys}
+        found = replace(generation.settings, **limits, llm=generation.settings.llm | given)
+        generation = generation._replace(settings=found)
+        llm = _check_price(providers.make(found.llm), found)
+        if limits or given:
+            transcripts.append(transcript, "resume", limits=limits, **({"llm": given} if given else {}))
     files.write_atomically(path / CONFIG, settings.to_yaml(generation.settings))
     return generation, llm
 
@@ -111,7 +114,8 @@ def _read(path: Path) -> Generation:
     try:
         recorded = settings.from_dict(start["settings"])
         for record in records:
-            recorded = replace(recorded, **record["limits"]) if record["kind"] == "resume" else recorded
+            if record["kind"] == "resume":
+                recorded = replace(recorded, **record["limits"], llm=recorded.llm | record.get("llm", {}))
         trust.require([recorded.env.get("name")], path)
         texts = _PROMPTS.validate_python(start["prompts"])
         if missing := [key for key in prompts.ALWAYS if key not in texts.messages]:

@@ -15,7 +15,9 @@ from qllm_jax.llm.client import Budget
 from qllm_jax.tfcaf.static.vocabulary import Kind, Signature, ValueSignature
 
 ROOT = "generate"  # configs/generate.yaml
-LIMITS = Budget._fields  # keys that resume= may change
+# Keys that resume= may change: limits, and those of `llm` that say how the same model is reached.
+LIMITS = Budget._fields
+REACH = ("base_url", "api_key_env", "timeout_s", "retries", "backoff_s")
 
 Repairs = Annotated[int, Field(strict=True, ge=0)]
 Tolerance = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]

@@ -3,8 +3,8 @@
 A line is on the disk before its content is used, so that `kill -9` loses at most a request without a reply yet.
 Kinds of lines: `start` (configuration and prompts), `reply`, `failure` (a request without a usable reply), `verdict`,
 `trial` (results of short trainings), `archive` (a function that passed, and what it repeats), `device` (seconds that
-this machine worked), `resume` (limits that changed), and in the transcript of a critic `credit` (the outcome of a
-question).
+this machine worked), `resume` (limits and settings of the server that changed), and in the transcript of a critic
+`credit` (the outcome of a question).
 """
 
 import json

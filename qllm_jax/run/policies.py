@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from qllm_envs import Spec
 from qllm_jax.core.rollout import Policy as Draw
 from qllm_jax.core.types import Params
+from qllm_jax.errors import UserError
 from qllm_jax.run.load import LoadedRun
 
 
@@ -37,6 +38,10 @@ class Policy(NamedTuple):
     draw: Draw  # of the run's evaluations
     epsilon: float  # the share of random actions in them
 
+    def __repr__(self) -> str:
+        sizes = f"{self.spec.n_agents} agents, {self.spec.n_actions} actions, observations of {self.spec.obs_dim}"
+        return f"Policy({self.spec.task}: {sizes})"
+
     def initial_hidden(self, *leading: int) -> Hidden:
         """The memory at the start of an episode, for teams of the shape `leading`."""
         last_action = jnp.full((*leading, self.spec.n_agents), -1, jnp.int32)
@@ -52,8 +57,17 @@ class Policy(NamedTuple):
         """Each agent's best available action, and the memory after the step.
 
         With a key, which is consumed, actions are those of the run's evaluations: drawn by its method, and at random
-        with the probability `epsilon`.
+        with the probability `epsilon`. UserError for teams of another size.
         """
+        spec = self.spec
+        for name, given, sizes in (
+            ("obs", obs, (spec.n_agents, spec.obs_dim)),
+            ("avail", avail, (spec.n_agents, spec.n_actions)),
+        ):
+            if given.shape[-2:] != sizes:
+                raise UserError(
+                    f"{name} has the shape {given.shape}: the policy of {spec.task} takes (..., {sizes[0]}, {sizes[1]})"
+                )
         state, q = self.step(self.params, hidden.state, obs, hidden.last_action)
         if key is None:
             action = jnp.argmax(jnp.where(avail, q, -jnp.inf), -1).astype(jnp.int32)

@@ -83,7 +83,7 @@ def start(wandb: Any, config: Config, folder: Path, i: int, run: Run) -> Any:
     identity = hashlib.sha256(f"{made}:{i}".encode()).hexdigest()[:16]
     group = config.wandb.group or (folder.parent if run_folder.is_group(folder) else folder).name
     recorded = configs.read(folder / run_folder.CONFIG)  # a function by its name, where `config` has the folder's copy
-    name = f"{config.algo.name}-{outside.label(config.env['name'])}"
+    name = f"{config.algo.name}-{outside.label(recorded.env['name'])}"
     started = wandb.init(
         project=config.wandb.project,
         entity=config.wandb.entity,

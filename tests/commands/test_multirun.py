@@ -78,6 +78,21 @@ def test_a_mistake_starts_no_job(override: str, sentence: str, tmp_path: Path):
     assert not (tmp_path / "jobs" / "jobs").exists()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["algo=qllm,vdn", "algo.mixer.function=mine.py"], "algo.mixer.function: the mixer 'vdn' reads no credit"),
+        (["algo=glob(matched_v*)", "algo.mixr=3"], "unknown key 'algo.mixr': did you mean 'mixer'?"),
+        (["env=duty,relay", "env.delay=2"], "unknown key 'env.delay': choose from "),
+        (["env=examples/buttons.py:make", "algo=vdn,qmix", "algo.lrr=3"], "unknown key 'algo.lrr': did you mean 'lr'?"),
+    ],
+)
+def test_a_key_that_not_all_choices_of_a_group_have_is_named(overrides: list[str], sentence: str, tmp_path: Path):
+    with pytest.raises(UserError) as error:
+        train(["--multirun", *overrides, f"hydra.sweep.dir={tmp_path / 'jobs'}"])
+    assert str(error.value).startswith(sentence)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="needs the extra slurm")
 def test_jobs_of_submitit_are_the_same(tmp_path: Path):

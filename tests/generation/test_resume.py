@@ -217,6 +217,21 @@ def test_a_refused_key_stops_and_the_right_one_resumes(
 
 
 @pytest.mark.usefixtures("scripted_gates")
+def test_a_server_that_has_moved_or_is_slow_is_reached_by_new_settings(whole: Whole, tmp_path: Path):
+    path = tmp_path / "run"
+    with serving(lambda request, n: error(503, "gone")) as old:
+        assert generate(arguments(old, path)) == 3
+    with serving(numbered) as new:
+        moved = [part for part in arguments(new, path) if part.startswith("llm.base_url=")]
+        assert generate([f"resume={path}", *moved, "llm.timeout_s=77"]) == 0
+    with pytest.raises(UserError, match=r"only max_calls, .*, llm.backoff_s can change, not llm.model"):
+        generate([f"resume={path}", "llm.model=another"])
+    assert generate([f"resume={path}"]) == 0
+    assert "timeout_s: 77" in (path / "generate.yaml").read_text()
+    assert (path / "tfcaf.py").read_bytes() == (whole.path / "tfcaf.py").read_bytes()
+
+
+@pytest.mark.usefixtures("scripted_gates")
 def test_nothing_passes(tmp_path: Path, capsys: pytest.CaptureFixture):
     with serving(lambda request, n: completion(fenced(function(f"bad {n}")))) as server:
         assert generate(arguments(server, tmp_path / "run")) == 1

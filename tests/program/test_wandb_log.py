@@ -96,6 +96,14 @@ def test_records_that_are_made_again_after_a_kill_are_not_counted_twice(fake: Fa
         assert rows[4] == {"env_steps": 4, "train/return": 4, "eval/return": 4}
 
 
+def test_a_run_whose_environment_is_a_copy_in_its_folder_keeps_its_name(fake: Fake, tmp_path: Path):
+    settings = make(tmp_path / "a")
+    send(tmp_path / "a", settings, range(1, 2))
+    copied = replace(settings, env=settings.env | {"name": f"{tmp_path}/a/parts/env.py:make"})
+    send(tmp_path / "a", copied, range(2, 3))
+    assert [given["name"] for given in fake.given] == [f"matched_vdn-matrix-seed{seed}" for seed in (0, 1)] * 2
+
+
 def test_ids_belong_to_the_folder_and_move_with_it(fake: Fake, tmp_path: Path):
     settings = make(tmp_path / "a")
     send(tmp_path / "a", settings, range(1, 2))

@@ -81,6 +81,15 @@ def test_the_report_writes_page_pictures_and_marl_eval(made: Study, tmp_path: Pa
     assert path.read_text() == written
 
 
+def test_a_page_names_the_folder_of_its_results(made: Study, tmp_path: Path):
+    own = study("mine", content(TASKS, METHODS), tmp_path)
+    write(own, tmp_path / "results", SCORES)
+    for found, folder in ((made, "results/credit"), (own, f"{tmp_path}/results")):
+        written = text(found, tmp_path)
+        assert f"Edit {folder}/head.md instead." in written
+        assert f"The numbers of each seed are in `{folder}`" in written
+
+
 def test_a_mean_is_bold_only_if_it_is_above_every_other(made: Study, tmp_path: Path):
     found = text(made, tmp_path)
     seeds, vdn, qllm, shuffled, random = row_of(found, "Final returns", "duty, N=3")

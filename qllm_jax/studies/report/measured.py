@@ -83,6 +83,12 @@ class Measured(NamedTuple):
 
     study: Study
     results: dict[tuple[str, str], Result]  # by task and method, in the order of the study's cells
+    folder: Path  # of the results
+
+    @property
+    def shown_folder(self) -> str:
+        """The folder of the results as a page names it; one of the repository by its place there."""
+        return f"results/{self.study.name}" if self.study.is_shipped else str(self.folder)
 
     def row(self, task: str, methods: Sequence[str] | None = None) -> dict[str, Result]:
         """Results of one task by method, in the order of the study's methods."""
@@ -154,7 +160,7 @@ def read(study: Study, folder: Path) -> Measured:
     found = {pair: _whole(path) for pair, path in paths.items() if path.is_file()}
     by_return = {task for (task, _), result in found.items() if result.metric == "return"}
     alike = lambda task, result: result._replace(metric="return") if task in by_return else result
-    return Measured(study, {pair: alike(pair[0], result) for pair, result in found.items()})
+    return Measured(study, {pair: alike(pair[0], result) for pair, result in found.items()}, folder)
 
 
 def _whole(path: Path) -> Result:

@@ -53,7 +53,7 @@ def text(data: Measured, head: str, pictures: Pictures) -> str:
     """Return the whole page."""
     study, total = data.study, len(data.results) + len(data.missing())
     command = f"python -m qllm_jax.study {study.argument} report"
-    note = f"<!-- Made by `{command}`. Edit results/{study.name}/head.md instead. -->"
+    note = f"<!-- Made by `{command}`. Edit {data.shown_folder}/head.md instead. -->"
     explained = "[What each statistic is](../statistics.md)" if study.is_shipped else STATISTICS
     count = f"{len(data.results)} of {total} cells (a task with a method) have a result"
     if data.results:

@@ -34,12 +34,12 @@ def missing(data: Measured) -> str:
 
 def describe(data: Measured) -> str:
     """Name machines, commands, and the seeds, steps, wall time and commit of each result."""
-    name, given = data.study.name, data.study.argument
+    given = data.study.argument
     machines = list(dict.fromkeys(machine_of(result) for result in data.results.values()))
     overrides = next(iter(data.results.values())).content["overrides"]
     parts = [
-        f"The numbers of each seed are in `results/{name}`, one file a cell, with its configuration. The first command "
-        "makes what is missing there, the second this page" + ("." if data.study.is_shipped else OWN_PATHS),
+        f"The numbers of each seed are in `{data.shown_folder}`, one file a cell, with its configuration. The first "
+        "command makes what is missing there, the second this page" + ("." if data.study.is_shipped else OWN_PATHS),
         *(others_text(data, *item) for item in data.of_others().items()),
         f"```text\npython -m qllm_jax.study {given}\npython -m qllm_jax.study {given} report\n```",
         "One cell alone is trained by the `overrides` of its file, for example:",
