@@ -34,7 +34,7 @@ def make(
 
     game = arguments.find(id)
     env = arguments.made(id, game, n_agents, kwargs)
-    longest = game.family.horizon(env)
+    longest = arguments.longest(id, game, env)
     length = longest if horizon is None else options.integer(NAME, "horizon", horizon, low=1)
     if length > longest:
         raise ValueError(

@@ -272,6 +272,23 @@ def test_one_that_cannot_run_says_why(name: str):
         ({"id": "overcooked", "n_agents": 3}, "overcooked with these kwargs has 2 agents, got n_agents=3"),
         ({"kwargs": {"action_type": "Continuous"}}, f"{SPEAKER}: actions of speaker_0 must be Discrete, got Box"),
         ({"horizon": 27}, f"horizon must be at most 26, where JaxMARL's {SPEAKER} ends with these kwargs, got 27"),
+        ({"kwargs": {"max_steps": "abc"}}, f"jaxmarl cannot make {SPEAKER} of these kwargs: can only concatenate str"),
+        (
+            {"kwargs": {"max_steps": -5}},
+            f"{SPEAKER} with these kwargs ends an episode after -4 steps: it must be an integer of at least 1",
+        ),
+        (
+            {"id": "hanabi", "kwargs": {"hand_size": 30}},
+            "hanabi with these kwargs ends an episode after -3 steps: it must be an integer of at least 1",
+        ),
+        (
+            {"id": "HeuristicEnemySMAX", "kwargs": {"scenario": "3m", "unit_type_health": "many"}},
+            "jaxmarl cannot make HeuristicEnemySMAX of unit_type_health='many': ",
+        ),
+        (
+            {"id": "overcooked_v2", "kwargs": {"layout": "cramped_room_v2", "agent_view_size": "two"}},
+            "jaxmarl cannot make overcooked_v2 of ",
+        ),
         ({"shaped_reward": 1.0}, f"shaped_reward must be 0 for {SPEAKER}: only overcooked and overcooked_v2 have one"),
     ],
 )
@@ -286,6 +303,20 @@ def test_arguments_and_numbers_of_agents_reach_jaxmarl():
     for layout in package.overcooked_layouts:
         spec = qllm_envs.make("jaxmarl", id="overcooked", kwargs={"layout": layout, "max_steps": 50}).spec
         assert (spec.task, spec.horizon) == (f"jaxmarl_overcooked_{layout}", 50)
+
+
+def test_a_list_takes_the_place_of_an_array_of_jaxmarls():
+    health = [40.0, 125, 160, 150, 35, 80]
+    env = qllm_envs.make("jaxmarl", id="HeuristicEnemySMAX", kwargs={"scenario": "3m", "unit_type_health": health})
+    start: Any = jax.eval_shape(env.reset, jax.random.key(0))
+    assert start.inner.state.unit_health.shape == (6,)
+    assert env.step.args[0].env.unit_type_health.tolist() == health  # pyright: ignore
+
+
+def test_the_sentence_of_the_reward_tells_arguments_that_may_change_it():
+    reward = lambda **kwargs: qllm_envs.make("jaxmarl", id="switch_riddle", kwargs=kwargs).spec.reward
+    assert "defaults" not in reward(num_agents=4)
+    assert reward(reward_all_live=5).endswith("in place of which these arguments are given: reward_all_live=5.")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -395,6 +395,20 @@ def test_a_crowded_floor_with_all_options_changed_keeps_the_contract():
     check_env(make("rware", n_agents=5, reward_type="two_stage", **options))
 
 
+def test_every_shelf_is_where_it_stands_or_with_its_carrier():
+    env = make("rware", n_agents=4, size="small")
+    state = env.reset(jax.random.key(0))
+    # Shelf 5 is carried, shelf 7 has changed places with shelf 0, which is carried too.
+    stored = np.array(state.stored)
+    stored[[0, 5, 7]] = [7, -1, -1]
+    state = state._replace(stored=jnp.asarray(stored), load=jnp.array([-1, 5, -1, 0]))
+    width, storage = env.step.args[0].floor.width, env.step.args[0].floor.storage  # pyright: ignore
+    where = {shelf: cell for cell, shelf in zip(storage, stored.tolist(), strict=True) if shelf >= 0}
+    where |= {5: int(state.agent_cell[1]), 0: int(state.agent_cell[3])}
+    wanted = [(cell % width, cell // width) for _, cell in sorted(where.items())]
+    np.testing.assert_array_equal(env.view(state).fields["shelf_pos"], wanted)
+
+
 def test_the_scene_shows_loads_requests_and_headings():
     env = make("rware", n_agents=2, layout=FLOOR, requests=1)
     state = place([2, 15], (WEST, DOWN), load=(0, -1), request=0)._replace(stored=jnp.array([-1, 1], jnp.int16))

@@ -1,9 +1,15 @@
 """Arguments of JaxMARL's environments: what `env.kwargs` may hold, and the environment that they make."""
 
+import contextlib
 import inspect
+import numbers
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from qllm_envs import options
 from qllm_envs._jaxmarl import package
@@ -31,7 +37,8 @@ def made(name: str, game: Game, n_agents: int | None, kwargs: Mapping[str, Any] 
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise ValueError(f"{NAME}: kwargs must be a mapping such as {{max_steps: 50}}, or null, got {kwargs!r}")
     given = dict(kwargs or {})
-    known = sorted(_arguments(game) - game.fixed.keys())
+    defaults = _defaults(game)
+    known = sorted(defaults.keys() - game.fixed.keys())
     if n_agents is not None and "num_agents" in known:
         given.setdefault("num_agents", n_agents)
     for key, value in given.items():
@@ -39,21 +46,46 @@ def made(name: str, game: Game, n_agents: int | None, kwargs: Mapping[str, Any] 
             raise ValueError(f"{NAME}: {name} has no argument {key!r} in kwargs: {suggest(key, known)}")
         if table := _TABLES.get((name, key)):
             given[key] = table[options.choice(NAME, f"{name}: {key}", value, table)]
-    env = _make(name, {**game.fixed, **given})
+    env = _make(name, {**game.fixed, **given}, defaults)
     if n_agents is not None and len(env.agents) != n_agents:
         raise ValueError(f"{NAME}: {name} with these kwargs has {len(env.agents)} agents, got n_agents={n_agents}")
     return env
 
 
-def _make(name: str, arguments: Mapping[str, Any]) -> Any:
-    with warnings.catch_warnings():
+def longest(name: str, game: Game, env: Any) -> int:
+    """Return the number of steps after which JaxMARL ends an episode. ValueError if its arguments leave none."""
+    with _blamed(name, "these kwargs"):
+        steps = game.family.horizon(env)
+    if not isinstance(steps, numbers.Integral) or steps < 1:
+        raise ValueError(
+            f"{NAME}: {name} with these kwargs ends an episode after {steps} steps: it must be an integer of at least 1"
+        )
+    return int(steps)
+
+
+def shapes(name: str, env: Any) -> Any:
+    """Shapes and dtypes of what the environment's `reset` returns. ValueError if that does not work."""
+    with _blamed(name, "these kwargs"):
+        return jax.eval_shape(env.reset, jax.random.key(0))
+
+
+@contextlib.contextmanager
+def _blamed(name: str, told: str) -> Iterator[None]:
+    """Say that arguments are wrong, whatever JaxMARL raises: assertions, and what comes of a value of another kind."""
+    try:
+        yield
+    except Exception as error:
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"{NAME}: jaxmarl cannot make {name} of {told}: {why}") from error
+
+
+def _make(name: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
+    told = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if (name, key) not in _TABLES)
+    with warnings.catch_warnings(), _blamed(name, told):
         warnings.simplefilter("ignore", DeprecationWarning)  # of Overcooked, which points to its second version
-        try:
-            env: Any = package.jaxmarl.make(name, **arguments)
-            spaces = [env.action_space(agent) for agent in env.agents]
-        except Exception as error:  # assertions, and whatever comes of a value of the wrong kind
-            told = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if (name, key) not in _TABLES)
-            raise ValueError(f"{NAME}: jaxmarl cannot make {name} of {told}: {error}") from error
+        as_given = {key: _like(defaults[key], value) for key, value in arguments.items()}
+        env: Any = package.jaxmarl.make(name, **as_given)
+        spaces = [env.action_space(agent) for agent in env.agents]
     for agent, space in zip(env.agents, spaces, strict=True):
         if not isinstance(space, package.spaces.Discrete):
             kind = type(space).__name__
@@ -61,9 +93,17 @@ def _make(name: str, arguments: Mapping[str, Any]) -> Any:
     return env
 
 
-def _arguments(game: Game) -> set[str]:
-    named: set[str] = set()
-    for cls in game.classes:
+def _like(default: Any, value: Any) -> Any:
+    """A list in place of an array of JaxMARL's, which indexes it, as such an array."""
+    if isinstance(default, jax.Array):
+        return jnp.asarray(value, default.dtype)
+    return np.asarray(value, default.dtype) if isinstance(default, np.ndarray) else value
+
+
+def _defaults(game: Game) -> dict[str, Any]:
+    """Arguments that an environment may be given, with JaxMARL's own values."""
+    named: dict[str, Any] = {}
+    for cls in reversed(game.classes):
         parameters = inspect.signature(getattr(package.environments, cls).__init__).parameters.values()
-        named |= {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"}
+        named |= {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"}
     return named

@@ -139,7 +139,8 @@ GAMES: dict[str, Game] = {
         "enemies; plus 1 (won_battle_bonus) in each step after which all enemies are dead and an agent is alive.",
         "A battle of two teams of units on an open map. Agents command the units of one team, the enemies follow a "
         "heuristic: they attack an agent in reach, else walk towards one they see. A unit moves, stops, or attacks an "
-        "enemy in reach; a dead one can only stop. The battle is over when a team is dead.",
+        "enemy in reach; a dead one can only stop. One that touches the border of the map dies, unless "
+        "walls_cause_death is false. The battle is over when a team is dead.",
     ),
     "hanabi": Game(
         ("Hanabi",),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from qllm_envs._jaxmarl import arguments
 from qllm_envs._jaxmarl.games import Game
 from qllm_envs.core import Step, View
 
@@ -46,7 +47,7 @@ class Rules(NamedTuple):
 def rules_of(name: str, game: Game, env: Any, horizon: int, shaped_reward: float) -> Rules:
     """Return the environment with the sizes that it has when it is reset. Nothing is computed."""
     with _as_jaxmarl_is(name):
-        obs, start = jax.eval_shape(env.reset, jax.random.key(0))
+        obs, start = arguments.shapes(name, env)
     return Rules(
         name,
         game,

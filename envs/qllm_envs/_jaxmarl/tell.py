@@ -10,6 +10,7 @@ from qllm_envs._jaxmarl.play import Rules, named_arrays
 from qllm_envs.core import Entries, Field, Spec, StateBlock
 
 NAME = "jaxmarl"
+OF_NO_REWARD = ("num_agents", "max_steps", "layout", "scenario")  # arguments that do not change the reward
 
 
 def spec_of(rules: Rules, kwargs: Mapping[str, Any] | None) -> Spec:
@@ -27,7 +28,7 @@ def spec_of(rules: Rules, kwargs: Mapping[str, Any] | None) -> Spec:
         ends_early=game.family.ends_early,
         fields=fields,
         action_names=game.family.actions(rules.env),
-        reward=_reward(rules),
+        reward=_reward(rules, kwargs),
         source=f"{rules.name} of jaxmarl 0.2.0 (arxiv.org/abs/2311.10090), after {game.family.title}",
         task=_task(rules.name, n, kwargs),
         state_layout=layout,
@@ -35,10 +36,13 @@ def spec_of(rules: Rules, kwargs: Mapping[str, Any] | None) -> Spec:
     )
 
 
-def _reward(rules: Rules) -> str:
+def _reward(rules: Rules, kwargs: Mapping[str, Any] | None) -> str:
     weight = rules.shaped_reward
     shaped = f"; plus {weight:g} times JaxMARL's shaped rewards of all agents" if weight else ""
-    return f"{rules.game.reward.rstrip('.')}{shaped}."
+    # The sentence has the numbers of JaxMARL's defaults, which some arguments replace.
+    told = ", ".join(f"{key}={value}" for key, value in (kwargs or {}).items() if key not in OF_NO_REWARD)
+    given = f"; this is so by JaxMARL's defaults, in place of which these arguments are given: {told}" if told else ""
+    return f"{rules.game.reward.rstrip('.')}{shaped}{given}."
 
 
 def _text(rules: Rules) -> str:

@@ -77,7 +77,7 @@ def _fields(rules: Rules, state: State) -> dict[str, Array]:
         "agent_pos": _pos(rules, state.agent_cell),
         "agent_heading": state.heading,
         "agent_load": state.load,
-        "shelf_pos": _pos(rules, _shelf_cell(rules, state, jnp.arange(rules.floor.n_shelves))),
+        "shelf_pos": _pos(rules, _shelf_cells(rules, state)),
         "request": state.request,
         "goal_pos": jnp.asarray(rules.floor.pos(rules.floor.goals)),
         "storage_pos": jnp.asarray(rules.floor.pos(rules.floor.storage)),
@@ -91,6 +91,14 @@ def _shelf_cell(rules: Rules, state: State, shelves: Int[Array, " m"]) -> Int[Ar
     cell_if = lambda held, cells: jnp.where(held[None] == shelves[:, None], cells[None], 0).sum(1)
     stands = cell_if(state.stored.astype(jnp.int32), jnp.array(rules.floor.storage, jnp.int32))
     return stands + cell_if(state.load, state.agent_cell)
+
+
+def _shelf_cells(rules: Rules, state: State) -> Int[Array, " k"]:
+    """The cells of all shelves, written shelf by shelf: to compare each shelf with each cell is K x K."""
+    k, nothing = rules.floor.n_shelves, jnp.zeros((rules.floor.n_shelves,), jnp.int32)
+    at = lambda held: jnp.where(held == NOTHING, k, held.astype(jnp.int32))  # k is dropped
+    stands = nothing.at[at(state.stored)].set(jnp.array(rules.floor.storage, jnp.int32), mode="drop")
+    return stands.at[at(state.load)].set(state.agent_cell, mode="drop")
 
 
 def _pos(rules: Rules, cells: Array) -> Float[Array, "m 2"]:
@@ -179,7 +187,7 @@ def scene(rules: Rules, state: Any) -> Scene:
     color = dict.fromkeys(floor.storage, STORAGE) | dict.fromkeys(floor.goals, GOAL)
     shapes = [Shape("square", _center(rules, c), 0.49, color.get(c, PLAIN), "") for c in range(floor.n_cells)]
     asked, load = set(np.asarray(state.request).tolist()), np.asarray(state.load)
-    cells = _shelf_cell(rules, state, jnp.arange(floor.n_shelves))
+    cells = _shelf_cells(rules, state)
     for k, cell in enumerate(np.asarray(cells).tolist()):
         shapes.append(Shape("square", _center(rules, cell), 0.42, REQUESTED if k in asked else SHELF, ""))
     lines = []
