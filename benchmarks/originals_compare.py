@@ -44,7 +44,7 @@ def compare(torch: Any, case: Case) -> dict[str, float]:
     train(torch, theirs, numbers, recent)
     hp = Hp(*(jnp.asarray(x, jnp.float32) for x in (LR, 0.9, case.td_lambda, 0.0, 1.0, 0.0, 1.0, 1e9)))
     update = jax.jit(learner.update)
-    after, metrics = update(
+    after, metrics, _ = update(
         state, batches.ours(numbers), batches.ours(recent) if recent else None, hp, jnp.array(False)
     )
     opt_state = after.opt_state

@@ -6,10 +6,10 @@ from typing import Any
 from qllm_envs import parts
 from qllm_jax.config import LEARNERS
 from qllm_jax.errors import UserError
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState, Update
 from qllm_jax.learners.optimization import OPTIMIZERS
 
-__all__ = ["OPTIMIZERS", "Core", "Learner", "LearnerState", "make", "names"]
+__all__ = ["OPTIMIZERS", "Core", "Learner", "LearnerState", "Update", "make", "names"]
 
 KIND = parts.Kind(__name__, Path(__file__).parent, "learner", entry_points=LEARNERS, given="core")
 

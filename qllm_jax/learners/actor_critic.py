@@ -13,10 +13,10 @@ from qllm_envs import View
 from qllm_jax.core.rollout import Policy, softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, policy, targets
-from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState, Update
 
-# (state, key, batch, recent episodes or None, hp) -> state and metrics. The key is consumed.
-Step = Callable[[LearnerState, jax.Array, Episode, Any, Hp], tuple[LearnerState, dict[str, Array]]]
+# (state, key, batch, recent episodes or None, hp). The key is consumed.
+Step = Callable[[LearnerState, jax.Array, Episode, Any, Hp], Update]
 
 
 class PolicyOutputs(NamedTuple):
@@ -68,15 +68,15 @@ def learner(
 
 def update(
     core: Core, step: Step, state: LearnerState, batch: Episode, recent: Any, hp: Hp, copy_target: Bool[Array, ""]
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """One update of a method."""
     stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
     if recent is not None:
         stats, recent = targets.standardize_rewards(core, stats, recent)
     key, key_step = jax.random.split(state.key)
-    state, metrics = step(state, key_step, batch, recent, hp)
+    state, metrics, suspect = step(state, key_step, batch, recent, hp)
     target_params = optimization.update_targets(state.params, state.target_params, hp, copy_target)
-    return state._replace(target_params=target_params, reward_stats=stats, key=key), metrics
+    return Update(state._replace(target_params=target_params, reward_stats=stats, key=key), metrics, suspect)
 
 
 def unroll_policy(core: Core, params: Params, key: jax.Array, batch: Episode) -> PolicyOutputs:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from qllm_envs import Env
+from qllm_envs import Env, EnvState
 from qllm_jax import mixers
 from qllm_jax.core import rewards
 from qllm_jax.core.agents import Agent
@@ -44,25 +44,32 @@ class Labelling(NamedTuple):
     by_rule: bool  # the function of the configuration answers in place of a model
 
 
-SUSPECT = "suspect"  # key beside the metrics of an update: `batches.suspect`, or -1 - that of the newest episodes
+class Update(NamedTuple):
+    """The result of one update."""
+
+    state: LearnerState
+    metrics: dict[str, Array]  # scalars, `loss` among them, that are finite if and only if the update is
+    suspect: EnvState | None = None  # see `batches.suspect_state`; None: the method has no mixer
+
+
+LossAux = tuple[dict[str, Array], EnvState | None]  # beside a loss: metrics and suspect, as in an Update
 
 
 def is_finite(metrics: dict[str, Array]) -> Bool[Array, ""]:
     """Return whether an update with these metrics was finite."""
-    return jnp.all(jnp.stack([jnp.isfinite(value) for name, value in metrics.items() if name != SUSPECT]))
+    return jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
 
 
 class Learner(NamedTuple):
     """One method, for one run.
 
-    `update(state, batch, recent, hp, copy_target)` gives the next state and metrics: `batch` is drawn uniformly from
-    the replay, `recent` holds the `n_recent` newest episodes (None where that is 0); both are time-major episodes, and
-    may be shorter than the horizon by steps that happened in none of them. Metrics are scalars, `loss` among them, and
-    are finite if and only if the update is. With a mixer, SUSPECT is beside them.
+    `update(state, batch, recent, hp, copy_target)`: `batch` is drawn uniformly from the replay, `recent` holds the
+    `n_recent` newest episodes (None where that is 0); both are time-major episodes, and may be shorter than the horizon
+    by steps that happened in none of them. A plain pair of state and metrics will do for its result.
     """
 
     init: Callable[..., LearnerState]  # (key, choice=None): the key is consumed, `choice` is for the mixer
-    update: Callable[..., tuple[LearnerState, dict[str, Array]]]
+    update: Callable[..., Update]
     act: Policy = epsilon_greedy  # in training, on the outputs of the network params["agent"]
     act_in_evaluation: Policy = epsilon_greedy
     n_recent: int = 0

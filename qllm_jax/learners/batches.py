@@ -55,13 +55,11 @@ def chosen_values(q: Float[Array, "*lead actions"], action: Int[Array, "*lead"])
     return jnp.sum(q * jax.nn.one_hot(action, q.shape[-1]), -1)
 
 
-def suspect(*values: Float[Array, "slots batch"]) -> Int[Array, ""]:
-    """Index of the first team values of a time-major batch that are not finite; if all are, of the largest.
-
-    It counts slots episode by episode within a step, so that it is the same in a batch of shorter episodes.
-    """
+def suspect_state(batch: Episode, *values: Float[Array, "slots batch"]) -> EnvState:
+    """The first state of a time-major batch in which team values are not finite; if all are, of the largest."""
     size = jnp.asarray(sum(jnp.abs(jax.lax.stop_gradient(value)) for value in values))
-    return jnp.argmax(jnp.where(jnp.isfinite(size), size, jnp.inf)).astype(jnp.int32)
+    slot, episode = jnp.unravel_index(jnp.argmax(jnp.where(jnp.isfinite(size), size, jnp.inf)), size.shape)
+    return jax.tree.map(lambda x: x[slot, episode], batch.env_state)
 
 
 def mixer_inputs(

@@ -12,7 +12,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, critics, policy, targets
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState, Update
 from qllm_jax.learners.critics import Critic
 
 PART = "learner 'coma'"
@@ -71,9 +71,7 @@ def make(
     )
 
 
-def step(
-    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp) -> Update:
     """One step of the critic, and one of the policy against the critic as it was before. The key is consumed."""
     del recent
     core = method.core
@@ -88,7 +86,7 @@ def step(
     state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
-    return state, metrics | of_policy
+    return Update(state, metrics | of_policy)
 
 
 def policy_loss(

@@ -11,10 +11,10 @@ from qllm_envs import View
 from qllm_jax.core.rewards import RewardStats
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, targets
-from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState, LossAux, Update
 
-# (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss and metrics
-Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], dict[str, Array]]]
+# (params, target_params, time-major batch, its views (T+1, B, ...), hp) -> loss, (metrics, suspect)
+Loss = Callable[[Params, Params, Episode, View, Hp], tuple[Float[Array, ""], LossAux]]
 # (state, time-major batch) -> moments of rewards, batch to learn from
 Rewards = Callable[[LearnerState, Episode], tuple[RewardStats, Episode]]
 
@@ -37,14 +37,15 @@ def learner(
         params = init_params(key, choice)
         return base.initial_state(params, target_networks, optimization.init_optimizer(core, params))
 
-    def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]):
+    def update(state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]) -> Update:
         del recent
         stats, batch = learned(state, batch)
         of_batch = lambda params: loss(params, state.target_params, batch, batches.views(core.env, batch), hp)
-        grads, metrics = jax.grad(of_batch, has_aux=True)(state.params)
+        grads, (metrics, suspect) = jax.grad(of_batch, has_aux=True)(state.params)
         params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
         target = optimization.update_targets(params, state.target_params, hp, copy_target)
-        return LearnerState(params, target, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
+        metrics |= {"grad_norm": optax.tree.norm(grads)}
+        return Update(LearnerState(params, target, opt_state, stats), metrics, suspect)
 
     return Learner(init, update, credit=credit)
 

@@ -11,7 +11,7 @@ from qllm_envs import View
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import batches, double_q, targets
-from qllm_jax.learners.base import Core, Learner
+from qllm_jax.learners.base import Core, Learner, LossAux
 
 
 def make(core: Core) -> Learner:
@@ -24,7 +24,7 @@ def make(core: Core) -> Learner:
 
 def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """Masked mean of the agents' mean squared TD errors over a time-major batch, and metrics."""
     q, target_q = batches.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     over_episodes = jax.vmap(values_and_returns, (1, 1, 1, 1, None), 1)
@@ -32,7 +32,8 @@ def td_loss(
     error = value - jax.lax.stop_gradient(returns)
     mean = lambda x: batches.agents_mean(x, batch.mask_t)
     loss = mean(error**2)
-    return loss, {"loss": loss, "q": mean(value), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    metrics = {"loss": loss, "q": mean(value), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    return loss, (metrics, None)
 
 
 def values_and_returns(

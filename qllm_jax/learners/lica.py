@@ -13,7 +13,7 @@ from qllm_jax.core import options
 from qllm_jax.core.initializers import Dense
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, policy, targets
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState, Update
 
 PART = "learner 'lica'"
 
@@ -80,9 +80,7 @@ def make(
     return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation)
 
 
-def step(
-    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp) -> Update:
     """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
@@ -92,7 +90,7 @@ def step(
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], batch, view)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
-    return state, metrics | of_policy
+    return Update(state, metrics | of_policy)
 
 
 def returns_of(

@@ -14,7 +14,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, critics, policy, targets
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState, Update
 from qllm_jax.learners.critics import Critic
 
 PART = "learner 'maddpg'"
@@ -67,9 +67,7 @@ def make(
     )
 
 
-def step(
-    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp) -> Update:
     """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
@@ -82,7 +80,7 @@ def step(
     logits, vjp = policy.unroll_to_learn(core, state.params["agent"], batch)
     loss_of_policy = lambda logits: policy_loss(method, key, logits, state.params["critic"], batch, view)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
-    return state, metrics | of_policy
+    return Update(state, metrics | of_policy)
 
 
 def returns_of(

@@ -14,7 +14,7 @@ from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, double_q, targets, value
-from qllm_jax.learners.base import Core, Learner
+from qllm_jax.learners.base import Core, Learner, LossAux
 
 PART = "learner 'maser'"
 AUXILIARY = 0.001  # of all losses but the team's, fixed in the released code
@@ -80,7 +80,7 @@ def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
 
 def td_loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """The team's TD loss with intrinsic rewards in its targets, and the weighted auxiliary losses."""
     q, target_q = batches.unroll(method.core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     of_episode = partial(episode_terms, method, params, target_params)
@@ -90,7 +90,7 @@ def td_loss(
     loss = mean(error**2) + AUXILIARY * (method.ind * individual + method.mix * jnp.mean(terms.auxiliary))
     metrics = {"loss": loss, "q_tot": mean(terms.q_tot), "target": mean(terms.returns), "td_abs": mean(jnp.abs(error))}
     metrics |= {"individual_loss": individual, "intrinsic": mean(terms.intrinsic)}
-    return loss, metrics | {base.SUSPECT: batches.suspect(terms.target_tot)}
+    return loss, (metrics, batches.suspect_state(batch, terms.target_tot))
 
 
 def episode_terms(

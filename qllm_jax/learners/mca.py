@@ -21,7 +21,7 @@ from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import asking as asking_options
 from qllm_jax.learners import batches, double_q, iql, offline, reward_credit, targets, tasks
-from qllm_jax.learners.base import Core, Labelling, Learner, LearnerState
+from qllm_jax.learners.base import Core, Labelling, Learner, LearnerState, LossAux
 from qllm_jax.learners.reward_credit import RewardCredit, Transition
 from qllm_jax.tfcaf import TaskFunction
 
@@ -149,19 +149,20 @@ def credit_of(method: Method, params: Params, factors: Float[Array, "... agents 
 
 def td_loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """IQL's loss on a batch with credit, and that of the network of factors: the squared error of the team's return.
 
     The error is relative to the mean square of the returns of the batch, so that the clip of the norm of all gradients
     leaves the agents' steps as they are whatever the scale of rewards.
     """
-    loss, metrics = iql.td_loss(method.core, params, target_params, batch, view, hp)
+    loss, (metrics, _) = iql.td_loss(method.core, params, target_params, batch, view, hp)
     if method.decoder is None:
-        return loss, metrics
+        return loss, (metrics, None)
     factors = factors_of(method, params, batch, view)
     # Masked before the network, whose gradient would be NaN for a factor that is NaN after the end.
     credit = credit_of(method, params, jnp.where(batch.mask_t[..., None, None] > 0, factors, 0.0))
     returned = jnp.sum(batch.mask_t * batch.reward_t, 0)  # (B,)
     apart = jnp.sum(batch.mask_t * jnp.sum(credit, -1), 0) - returned
     fit = jnp.mean(apart**2) / jnp.maximum(jnp.mean(returned**2), LEAST_RETURN)
-    return loss + fit, metrics | {"loss": loss + fit, "return_error": jnp.mean(jnp.abs(apart))}
+    metrics |= {"loss": loss + fit, "return_error": jnp.mean(jnp.abs(apart))}
+    return loss + fit, (metrics, None)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base
-from qllm_jax.learners.base import SUSPECT, Core, LearnerState
+from qllm_jax.learners.base import Core, LearnerState, Update
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -65,23 +65,22 @@ def minibatches(part: str, key: jax.Array, batch: Episode, epochs: int, count: i
 
 
 def scan_minibatches(
-    step: Callable[[LearnerState, Array, Hp], tuple[LearnerState, dict[str, Array]]],
+    step: Callable[[LearnerState, Array, Hp], Update],
     state: LearnerState,
     order: Int[Array, "steps rows"],
     hp: Hp,
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """Take `step(state, rows, hp)` for each row of `order`; none is taken after one that was not finite.
 
-    Metrics are means over all steps; SUSPECT is that of the first step that was not finite.
+    Metrics are means over all steps; the suspect is that of the first step that was not finite.
     """
 
-    def one(carry: tuple[LearnerState, Hp], rows: Array) -> tuple[tuple[LearnerState, Hp], tuple[dict, Array]]:
+    def one(carry: tuple[LearnerState, Hp], rows: Array) -> tuple[tuple[LearnerState, Hp], tuple]:
         state, hp = carry
-        state, metrics = step(state, rows, hp)
+        state, metrics, suspect = step(state, rows, hp)
         finite = base.is_finite(metrics)
-        return (state, hp._replace(grad_clip=jnp.where(finite, hp.grad_clip, jnp.nan))), (metrics, finite)
+        return (state, hp._replace(grad_clip=jnp.where(finite, hp.grad_clip, jnp.nan))), (metrics, suspect, finite)
 
-    (state, _), (metrics, finite) = jax.lax.scan(one, (state, hp), order)
+    (state, _), (metrics, suspect, finite) = jax.lax.scan(one, (state, hp), order)
     first = jnp.argmin(finite)
-    over = lambda name, value: value[first] if name == SUSPECT else jnp.mean(value)
-    return state, {name: over(name, value) for name, value in metrics.items()}
+    return Update(state, jax.tree.map(jnp.mean, metrics), jax.tree.map(lambda x: x[first], suspect))

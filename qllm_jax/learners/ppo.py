@@ -20,7 +20,7 @@ from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.core.value_norm import ValueStats
 from qllm_jax.errors import UserError
 from qllm_jax.learners import base, batches, optimization, policy, targets
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState, Update
 
 PART = "learner 'ppo'"
 SEES = ("state", "obs")
@@ -100,7 +100,7 @@ def make(
 
 def update(
     method: Method, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
     del recent, copy_target
     stats, batch = targets.standardize_rewards(method.core, state.reward_stats, batch)
@@ -109,8 +109,8 @@ def update(
     order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
     state = state._replace(reward_stats=stats, key=key)
     one = lambda state, rows, hp: step(method, state, take(rollout, rows), hp)
-    state, metrics = optimization.scan_minibatches(one, state, order, hp)
-    return state, metrics | {"target": batches.agents_mean(rollout.returns, batch.mask_t)}
+    state, metrics, _ = optimization.scan_minibatches(one, state, order, hp)
+    return Update(state, metrics | {"target": batches.agents_mean(rollout.returns, batch.mask_t)})
 
 
 def take(rollout: Rollout, rows: Array) -> Rollout:
@@ -145,7 +145,7 @@ def prepare_rollout(method: Method, state: LearnerState, batch: Episode, hp: Hp)
     return Rollout(batch, avail, log_prob, output[:-1], returns, advantage)
 
 
-def step(method: Method, state: LearnerState, rollout: Rollout, hp: Hp) -> tuple[LearnerState, dict[str, Array]]:
+def step(method: Method, state: LearnerState, rollout: Rollout, hp: Hp) -> Update:
     """One step of the policy and one of the critic on a minibatch."""
     values: ValueStats = state.opt_state["values"]
     if method.normalize_values:
@@ -166,7 +166,7 @@ def step(method: Method, state: LearnerState, rollout: Rollout, hp: Hp) -> tuple
         metrics, total = metrics | aux, total + value
         norms[name] = optax.tree.norm(grads)
     metrics |= {"loss": total, "grad_norm": norms["critic"], "policy_grad_norm": norms["agent"]}
-    return state._replace(params=params, opt_state=opt_state), metrics
+    return Update(state._replace(params=params, opt_state=opt_state), metrics)
 
 
 def policy_loss(method: Method, rollout: Rollout, params: Params) -> tuple[Float[Array, ""], dict[str, Array]]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, targets, value
-from qllm_jax.learners.base import Core, Learner, LearnerState
+from qllm_jax.learners.base import Core, Learner, LearnerState, LossAux, Update
 
 PART = "learner 'pqn'"
 
@@ -46,7 +46,7 @@ def make(core: Core, *, epochs: int = 4, minibatches: int = 16) -> Learner:
 
 def update(
     method: Method, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """`epochs` passes over a batch in `minibatches` steps each. Metrics are means over all steps."""
     del recent, copy_target
     stats, batch = targets.standardize_rewards(method.core, state.reward_stats, batch)
@@ -56,19 +56,16 @@ def update(
     return optimization.scan_minibatches(partial(step, method.core, batch), state, order, hp)
 
 
-def step(
-    core: Core, batch: Episode, state: LearnerState, rows: Int[Array, " rows"], hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+def step(core: Core, batch: Episode, state: LearnerState, rows: Int[Array, " rows"], hp: Hp) -> Update:
     """One step on the episodes `rows` of a batch."""
     part = jax.tree.map(lambda x: x[:, rows], batch)
-    grads, metrics = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)
+    grads, (metrics, suspect) = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)
     params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
-    slot, episode = metrics[base.SUSPECT] // len(rows), rows[metrics[base.SUSPECT] % len(rows)]
-    metrics |= {"grad_norm": optax.tree.norm(grads), base.SUSPECT: slot * batch.reward_t.shape[1] + episode}
-    return state._replace(params=params, opt_state=opt_state), metrics
+    metrics |= {"grad_norm": optax.tree.norm(grads)}
+    return Update(state._replace(params=params, opt_state=opt_state), metrics, suspect)
 
 
-def loss(core: Core, params: Params, batch: Episode, hp: Hp) -> tuple[Float[Array, ""], dict[str, Array]]:
+def loss(core: Core, params: Params, batch: Episode, hp: Hp) -> tuple[Float[Array, ""], LossAux]:
     """`value.td_loss` with the network itself in the place of its target."""
     (q,) = batches.unroll(core, (params["agent"],), batch)
     both = lambda x: (x, jax.lax.stop_gradient(x))

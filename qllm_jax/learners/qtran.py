@@ -19,7 +19,7 @@ from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.errors import UserError
 from qllm_jax.learners import batches, double_q, targets
-from qllm_jax.learners.base import Core, Learner
+from qllm_jax.learners.base import Core, Learner, LossAux
 
 PART = "learner 'qtran'"
 
@@ -88,7 +88,7 @@ def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
 
 def loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """L_td + lambda_opt L_opt + lambda_nopt L_nopt over a time-major batch (equations 4 to 7), and metrics."""
     online, target = batches.unroll_hidden(method.core, (params["agent"], target_params["agent"]), batch)
     of_episode = partial(episode_values, method, params["joint"], target_params["joint"])
@@ -103,7 +103,7 @@ def loss(
     total = td + method.opt_weight * opt + method.nopt_weight * nopt
     metrics = {"loss": total, "td_loss": td, "opt_loss": opt, "nopt_loss": nopt, "q_tot": mean(got.joint)}
     metrics |= {"target": mean(got.returns), "td_abs": mean(jnp.abs(error))}
-    return total, metrics
+    return total, (metrics, None)
 
 
 def episode_values(

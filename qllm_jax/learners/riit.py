@@ -16,7 +16,7 @@ from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, batches, critics, policy, targets
-from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState, Update
 from qllm_jax.learners.critics import Critic
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
@@ -72,25 +72,21 @@ def make(
     )
 
 
-def step(
-    method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: Episode, hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: Episode, hp: Hp) -> Update:
     """A step of the critic off-policy, one on-policy, and one of the policy. The key is consumed."""
     core = method.core
-    state, off_policy = off_policy_step(method, state, batch, hp)
+    state, off_policy, suspect_of_replay = off_policy_step(method, state, batch, hp)
     view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, recent)
-    state, metrics = critic_step(method, state, recent, view, action, hp)
+    state, metrics, suspect_of_recent = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
     state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
-    of_recent = -1 - metrics[base.SUSPECT]
-    suspect = jnp.where(jnp.isfinite(off_policy["loss"]), of_recent, off_policy[base.SUSPECT])
     of_replay = {f"off_policy_{name}": off_policy[name] for name in ("loss", "grad_norm")}
-    return state, metrics | of_replay | of_policy | {base.SUSPECT: suspect}
+    choose = partial(jnp.where, jnp.isfinite(off_policy["loss"]))
+    suspect = jax.tree.map(choose, suspect_of_recent, suspect_of_replay)
+    return Update(state, metrics | of_replay | of_policy, suspect)
 
 
-def off_policy_step(
-    method: Method, state: LearnerState, batch: Episode, hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+def off_policy_step(method: Method, state: LearnerState, batch: Episode, hp: Hp) -> Update:
     """One step of the critic on one-step targets; the policy is not touched."""
     # No action was taken after the last step. Where the episode did not end there, the step is left out: this spares
     # an unroll of the policy over the replay, whose only use would be that action.
@@ -102,7 +98,7 @@ def off_policy_step(
 
 def critic_step(
     method: Method, state: LearnerState, batch: Episode, view: View, action: Int[Array, "slots batch agents"], hp: Hp
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """One step of the critic towards TD(lambda) of the target critic at the actions taken (SARSA, not a maximum)."""
     chosen = jax.nn.one_hot(action, method.core.env.spec.n_actions)
     value = team_values(method, state.target_params["critic"], chosen, action, view)  # (T+1, B)
@@ -113,8 +109,8 @@ def critic_step(
         return 0.5 * batches.masked_mean(error**2, batch.mask_t), None
 
     state, _, metrics = actor_critic.critic_step(method.core, state, critic_loss, method.critic_lr, hp)
-    metrics |= {"target": batches.masked_mean(returns, batch.mask_t), base.SUSPECT: batches.suspect(value)}
-    return state, metrics
+    metrics |= {"target": batches.masked_mean(returns, batch.mask_t)}
+    return Update(state, metrics, batches.suspect_state(batch, value))
 
 
 def policy_loss(

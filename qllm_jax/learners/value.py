@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from qllm_envs import View
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, double_q, targets
-from qllm_jax.learners.base import Core, CreditWeights, Learner
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LossAux
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 
@@ -29,7 +29,7 @@ def init_params(core: Core, key: jax.Array, choice: Choice) -> Params:
 
 def td_loss(
     core: Core, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """Masked mean of squared TD errors over a time-major batch, and metrics. View leaves are (T+1, B, ...)."""
     q, target_q = batches.unroll(core, (params["agent"], target_params["agent"]), batch)
     return td_loss_of_values(core, (params, target_params), (q, target_q), batch, view, hp)
@@ -42,7 +42,7 @@ def td_loss_of_values(
     batch: Episode,
     view: View,
     hp: Hp,
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """`td_loss` of the agents' values. Parameters and values are those of the online and of the target network."""
     mixer = base.require_mixer(core, "value")
 
@@ -55,7 +55,7 @@ def td_loss_of_values(
     mean = lambda x: batches.masked_mean(x, batch.mask_t)
     loss = mean(error**2)
     metrics = {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
-    return loss, metrics | {base.SUSPECT: batches.suspect(q_tot, target_tot)}
+    return loss, (metrics, batches.suspect_state(batch, q_tot, target_tot))
 
 
 def team_values(

@@ -18,7 +18,7 @@ from qllm_jax.core.initializers import Dense
 from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, policy, targets
-from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState
+from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState, LossAux, Update
 from qllm_jax.mixers import Mixer, MixerInputs, slopes
 
 PART = "learner 'vmix'"
@@ -66,21 +66,19 @@ def make(core: Core, *, value_weight: float = 0.1, entropy_weight: float = 0.01,
 
 def update(
     method: Method, state: LearnerState, batch: Episode, recent: None, hp: Hp, copy_target: Bool[Array, ""]
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """One step of the one optimizer."""
     del recent, copy_target
     core = method.core
     stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
     view = batches.views(core.env, batch)
     total = lambda params: loss(method, params, batch, view, hp)
-    grads, metrics = jax.grad(total, has_aux=True)(state.params)
+    grads, (metrics, suspect) = jax.grad(total, has_aux=True)(state.params)
     params, opt_state = optimization.gradient_step(core, hp.lr, hp.grad_clip, state.params, state.opt_state, grads)
-    return LearnerState(params, {}, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}
+    return Update(LearnerState(params, {}, opt_state, stats), metrics | {"grad_norm": optax.tree.norm(grads)}, suspect)
 
 
-def loss(
-    method: Method, params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+def loss(method: Method, params: Params, batch: Episode, view: View, hp: Hp) -> tuple[Float[Array, ""], LossAux]:
     """Policy gradient, squared error of the team value and entropy bonus over a time-major batch; and metrics."""
     ((hidden, logits),) = batches.unroll_hidden(method.core, (params["agent"],), batch)
     inputs = jax.vmap(jax.vmap(partial(mixer_inputs, params)))(hidden, view)
@@ -95,7 +93,7 @@ def loss(
     total = policy_loss + method.value_weight * mean(error**2) - method.entropy_weight * entropy
     metrics = {"loss": total, "policy_loss": policy_loss, "entropy": entropy}
     metrics |= {"target": mean(returns), "td_abs": mean(jnp.abs(error))}
-    return total, metrics | {base.SUSPECT: batches.suspect(value)}
+    return total, (metrics, batches.suspect_state(batch, value))
 
 
 def mixer_inputs(params: Params, hidden: Float[Array, "agents hidden"], view: View) -> MixerInputs:

@@ -14,7 +14,7 @@ from qllm_jax.core import options
 from qllm_jax.core.networks import Mlp
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, double_q, targets, value
-from qllm_jax.learners.base import Core, Learner
+from qllm_jax.learners.base import Core, Learner, LossAux
 from qllm_jax.mixers import Mixer, MixerInputs
 
 PART = "learner 'wqmix'"
@@ -79,7 +79,7 @@ def init_params(method: Method, key: jax.Array, choice: Choice) -> Params:
 
 def td_loss(
     method: Method, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Float[Array, ""], LossAux]:
     """The mixer's weighted and the central network's plain masked mean of squared errors, one target for both."""
     networks = (params["agent"], params["central_agent"], target_params["central_agent"])
     q, central_q, target_q = batches.unroll(method.core, networks, batch)  # (T+1, B, N, A) each
@@ -90,7 +90,7 @@ def td_loss(
     mixed, central = mean(got.weight * error**2), mean(central_error**2)
     metrics = {"loss": mixed + central, "central_loss": central, "weight": mean(got.weight), "q_tot": mean(got.q_tot)}
     metrics |= {"target": mean(got.returns), "td_abs": mean(jnp.abs(error))}
-    return mixed + central, metrics | {base.SUSPECT: batches.suspect(got.q_tot, got.q_hat)}
+    return mixed + central, (metrics, batches.suspect_state(batch, got.q_tot, got.q_hat))
 
 
 def episode_values(

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import EnvState
-from qllm_jax.core.types import Clock, Episode, Hp
-from qllm_jax.learners.base import SUSPECT, is_finite
+from qllm_jax.core.types import Clock, Hp
+from qllm_jax.learners.base import Update, is_finite
 
 NONE = -1  # env steps of a run without a fault
 
@@ -38,29 +38,14 @@ def frozen(fault: Fault, hp: Hp) -> Hp:
     return hp._replace(grad_clip=jnp.where(fault.env_steps == NONE, hp.grad_clip, jnp.nan))
 
 
-def after_update(
-    fault: Fault, clock: Clock, episodes: tuple[Episode, Episode | None], metrics: dict[str, Array]
-) -> tuple[Fault, dict[str, Array]]:
-    """Return the fault after an update, and the metrics to log.
-
-    `episodes` are the time-major batch and the newest episodes from which the update learned.
-    """
-    logged = {name: value for name, value in metrics.items() if name != SUSPECT}
-    is_first = ~is_finite(metrics) & (fault.env_steps == NONE)
+def after_update(fault: Fault, clock: Clock, update: Update) -> Fault:
+    """The fault after an update."""
+    is_first = ~is_finite(update.metrics) & (fault.env_steps == NONE)
+    losses = [value for name, value in update.metrics.items() if name.endswith("loss")]
     found = Fault(
         clock.env_steps,
-        ~jnp.all(jnp.stack([jnp.isfinite(value) for name, value in logged.items() if name.endswith("loss")])),
-        jnp.asarray(SUSPECT in metrics),
-        state_at(episodes, metrics[SUSPECT]) if SUSPECT in metrics else fault.env_state,
+        ~jnp.all(jnp.isfinite(jnp.stack(losses))),
+        jnp.asarray(update.suspect is not None),
+        fault.env_state if update.suspect is None else update.suspect,
     )
-    return jax.tree.map(lambda new, old: jnp.where(is_first, new, old), found, fault), logged
-
-
-def state_at(episodes: tuple[Episode, Episode | None], index: Int[Array, ""]) -> EnvState:
-    """State of the environment at an index of `batches.suspect` in a batch; -1 - index: in the newest episodes."""
-    batch, recent = episodes
-    take = lambda episode, i: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[i], episode.env_state)
-    if recent is None:
-        return take(batch, index)
-    of_batch, of_recent = take(batch, jnp.maximum(index, 0)), take(recent, jnp.maximum(-1 - index, 0))
-    return jax.tree.map(lambda x, y: jnp.where(index < 0, y, x), of_batch, of_recent)
+    return jax.tree.map(lambda new, old: jnp.where(is_first, new, old), found, fault)

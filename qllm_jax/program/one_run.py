@@ -18,7 +18,7 @@ from qllm_jax.core.labels import Credits, Labels
 from qllm_jax.core.platforms import Platform
 from qllm_jax.core.rollout import Policy, score
 from qllm_jax.core.types import Choice, Clock, Episode, Hp, Params, Scores
-from qllm_jax.learners import Learner, LearnerState
+from qllm_jax.learners import Learner, LearnerState, Update
 from qllm_jax.program import guard
 
 # Independent keys of one run.
@@ -128,8 +128,8 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
     n_recent = parts.learner.n_recent
     recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
     hp = guard.frozen(run.fault, hp)
-    state, metrics = update(parts, run.learner, (batch, recent), hp, copy_target)
-    fault, metrics = guard.after_update(run.fault, clock, (batch, recent), metrics)
+    state, metrics, _ = updated = update(parts, run.learner, (batch, recent), hp, copy_target)
+    fault = guard.after_update(run.fault, clock, updated)
     if run.labels:
         metrics |= {"labelled_share": jnp.mean(run.labels.labelled[rows].astype(jnp.float32))}
     return run._replace(learner=state, fault=fault), metrics
@@ -137,9 +137,9 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
 
 def update(
     parts: Parts, state: LearnerState, episodes: tuple[Episode, Episode | None], hp: Hp, copy_target: Bool[Array, ""]
-) -> tuple[LearnerState, dict[str, Array]]:
+) -> Update:
     """The method's update from a batch and the newest episodes, cut after the last step that happened in any run."""
-    of_prefix = lambda batch, recent: parts.learner.update(state, batch, recent, hp, copy_target)
+    of_prefix = lambda batch, recent: Update(*parts.learner.update(state, batch, recent, hp, copy_target))
     if parts.learner.reads_padding or not parts.env.spec.ends_early:
         return of_prefix(*episodes)
     return lockstep.call_on_prefix(of_prefix, *episodes)

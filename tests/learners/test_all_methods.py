@@ -1,4 +1,4 @@
-"""Parts that several methods share: standardized rewards, and a learning rate of the critic's own."""
+"""Parts that several methods share: standardized rewards, a learning rate of the critic's own, the state to blame."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ from learning import batch_of, core_of, fresh, hp
 from probes import probe
 
 from qllm_jax import learners
+from qllm_jax.learners import batches
 
 
 # Two stand for all in the plain tests: a method of values, and one with a critic.
@@ -27,11 +28,11 @@ def test_rewards_are_standardized_by_moments_that_are_kept(name: str):
     state, batch = fresh(learner), batch_of(env, 4)
     recent = (lambda batch: batch) if learner.n_recent else lambda batch: None
     update = jax.jit(lambda batch: learner.update(state, batch, recent(batch), hp(), jnp.bool_(False)))
-    (after, metrics), (_, other) = update(batch), update(batch._replace(reward_t=10.0 * batch.reward_t + 50.0))
-    np.testing.assert_allclose(other["loss"], metrics["loss"], rtol=1e-2)
-    np.testing.assert_allclose(after.reward_stats.mean, batch.reward_t.mean(), rtol=1e-3)
+    one, other = update(batch), update(batch._replace(reward_t=10.0 * batch.reward_t + 50.0))
+    np.testing.assert_allclose(other.metrics["loss"], one.metrics["loss"], rtol=1e-2)
+    np.testing.assert_allclose(one.state.reward_stats.mean, batch.reward_t.mean(), rtol=1e-3)
     counted = batch.reward_t.size * (2 if learner.n_recent else 1)
-    assert float(after.reward_stats.weight) == pytest.approx(counted, abs=0.01)
+    assert float(one.state.reward_stats.weight) == pytest.approx(counted, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,19 @@ def test_the_critic_has_a_learning_rate_of_its_own(name: str):
     learner = learners.make(name, core_of(env, 4, {"name": "vdn"} if name == "riit" else None), critic_lr=0.2)
     state, batch = fresh(learner), batch_of(env)
     recent = batch if learner.n_recent else None
-    after, _ = jax.jit(lambda batch: learner.update(state, batch, recent, hp(lr=1e-3), jnp.bool_(False)))(batch)
+    after = jax.jit(lambda batch: learner.update(state, batch, recent, hp(lr=1e-3), jnp.bool_(False)))(batch).state
     moved = jax.tree.map(lambda new, old: float(jnp.max(jnp.abs(new - old))), after.params, state.params)
     largest = {group: max(jax.tree.leaves(moved[group])) for group in ("agent", "critic")}
     assert largest["agent"] == pytest.approx(1e-3, rel=1e-2)  # Adam's first step is as large as its rate
     assert 0.19 < largest["critic"] < 0.5
+
+
+def test_the_state_to_blame_is_the_first_that_is_not_finite_or_else_the_largest():
+    batch = batch_of(probe(3, None, lambda state, actions: 1.0), 2)
+    batch = batch._replace(env_state={"number": jnp.arange(8).reshape(4, 2)})  # of slot and episode
+    found = lambda *values: int(batches.suspect_state(batch, *values)["number"])
+    size = jnp.zeros((4, 2)).at[2, 1].set(-3.0).at[1, 0].set(2.0)
+    assert found(size) == 5
+    assert found(size, size.at[1, 0].set(2.5)) == 5
+    assert found(size, size.at[1, 0].set(5.0)) == 2
+    assert found(size.at[3, 0].set(jnp.nan).at[3, 1].set(jnp.inf)) == 6

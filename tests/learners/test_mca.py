@@ -55,7 +55,7 @@ def updated(learner: Learner, batch, n: int = 3) -> tuple[LearnerState, dict]:
     state, metrics = fresh(learner), {}
     update = jax.jit(learner.update)
     for _ in range(n):
-        state, metrics = update(state, batch, None, hp(), jnp.bool_(True))
+        state, metrics, _ = update(state, batch, None, hp(), jnp.bool_(True))
     return state, metrics
 
 

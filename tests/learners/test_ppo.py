@@ -138,7 +138,7 @@ def test_padding_changes_nothing():
 def test_an_update_takes_epochs_times_minibatches_steps_each_on_its_episodes():
     _, method, state, batch = setting()
     many = method._replace(epochs=3, minibatches=2)
-    after, metrics = jax.jit(partial(ppo.update, many))(state, batch, None, HP, False)
+    after, metrics, _ = jax.jit(partial(ppo.update, many))(state, batch, None, HP, False)
     assert int(after.opt_state["agent"][0].count) == int(after.opt_state["critic"][0].count) == 6
     assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
     played = jax.jit(partial(ppo.prepare_rollout, method))(state, batch, HP)
@@ -186,7 +186,7 @@ def test_values_are_denormalized_for_returns_and_returns_normalized_for_the_crit
     one = lambda b, n: by_hand(reward[:, b], ends[:, b], mask[:, b], value[:, b, n], 0.9, 0.95)
     returns = np.moveaxis(np.array([[one(b, n) for n in range(2)] for b in range(2)]), -1, 0)
     np.testing.assert_allclose(played.returns, returns, rtol=1e-4, atol=1e-4)
-    after, metrics = jax.jit(partial(ppo.step, method))(state, played, HP)
+    after, metrics, _ = jax.jit(partial(ppo.step, method))(state, played, HP)
     target = (played.returns - 3.0) / 2.0  # the moments fade by 1e-5
     wanted, _ = jax.jit(partial(ppo.critic_loss, method, played, target))(state.params["critic"])
     np.testing.assert_allclose(metrics["value_loss"], wanted, rtol=1e-3)

@@ -109,7 +109,7 @@ def test_the_critic_s_loss_is_td_lambda_of_the_summed_critics_by_hand():
 def test_the_off_policy_step_leaves_the_policy_and_the_targets_untouched(played):
     env, _, state, batch = played
     parts = method(env, QMIX)
-    after, _ = jax.jit(lambda state: riit.off_policy_step(parts, state, batch, hp()))(state)
+    after = jax.jit(lambda state: riit.off_policy_step(parts, state, batch, hp()))(state).state
     same = lambda a, b: all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
     assert same(after.params["agent"], state.params["agent"])
     assert same(after.opt_state["agent"], state.opt_state["agent"])
@@ -133,13 +133,15 @@ def test_off_policy_a_last_step_counts_only_if_the_episode_ended_there(ends: boo
 
 def test_a_critic_step_on_the_replay_that_is_not_finite_shows_in_the_metrics(played):
     env, learner, state, batch = played
-    spoiled = batch._replace(reward_t=batch.reward_t.at[0, 0].set(jnp.nan))
-    after, metrics = jax.jit(partial(learner.update, state))(spoiled, batch, hp(), jnp.bool_(False))
+    marked = batch.env_state._replace(cue=jnp.full_like(batch.env_state.cue, 5.0))
+    spoiled = batch._replace(env_state=marked, reward_t=batch.reward_t.at[0, 0].set(jnp.nan))
+    after, metrics, suspect = found = jax.jit(partial(learner.update, state))(spoiled, batch, hp(), jnp.bool_(False))
     assert not np.isfinite(metrics["off_policy_loss"])
     assert not np.isfinite(metrics["off_policy_grad_norm"])
     assert np.isfinite(metrics["loss"])
+    assert suspect.cue == 5.0  # of the replay
     clock = compiled.Clock(*[jnp.int32(1)] * 3)
-    fault, _ = guard.after_update(guard.none(env.reset(jax.random.key(0))), clock, (batch, batch), metrics)
+    fault = guard.after_update(guard.none(env.reset(jax.random.key(0))), clock, found)
     assert fault.of_loss
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
 

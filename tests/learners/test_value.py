@@ -141,7 +141,7 @@ def test_update_equals_a_gradient_step_written_out():
     error = total[:-1] - (1.0 + 0.9 * (1 - np.asarray(batch.terminated_t)) * value[1:])
     expected = (np.asarray(batch.mask_t) * error**2).sum() / np.asarray(batch.mask_t).sum()
     one = jax.tree.map(lambda x: x[0], numbers)
-    loss, metrics = td_loss(core(env, agent, "vdn"), params, params, batch, view, one)
+    loss, (metrics, _) = td_loss(core(env, agent, "vdn"), params, params, batch, view, one)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
 

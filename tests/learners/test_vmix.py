@@ -67,7 +67,8 @@ def heads(parts: vmix.Method, params, batch) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_loss_is_by_hand_that_of_summed_values_and_one_advantage_for_all_agents():
     env, parts, params, batch = setting("vdn")
-    got, metrics = jax.jit(partial(vmix.loss, parts))(params, batch, batches.views(env, batch), hp(td_lambda=0.8))
+    views = batches.views(env, batch)
+    got, (metrics, _) = jax.jit(partial(vmix.loss, parts))(params, batch, views, hp(td_lambda=0.8))
     value, probs = heads(parts, params, batch)
     mask, team = np.asarray(batch.mask_t), value.sum(-1)
     reward, ends = np.asarray(batch.reward_t), np.asarray(batch.terminated_t, int)

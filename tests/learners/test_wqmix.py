@@ -77,7 +77,7 @@ def by_loops(weighting: str, alpha: float) -> float:
 @pytest.mark.parametrize(("weighting", "alpha"), [("ow", 0.1), ("cw", 0.1), ("cw", 1.0)])
 def test_the_loss_equals_loops(weighting: str, alpha: float):
     _, params, target_params, batch = setting()
-    loss, metrics = loss_of(weighting, alpha)(params, target_params, batch)
+    loss, (metrics, _) = loss_of(weighting, alpha)(params, target_params, batch)
     np.testing.assert_allclose(loss, by_loops(weighting, alpha), rtol=1e-4)
     assert alpha < float(metrics["weight"]) < 1.0 or alpha == 1.0  # the batch has errors of both kinds
 
@@ -97,7 +97,7 @@ def loss_of(weighting: str, alpha: float):
 
 def test_with_alpha_1_both_weightings_are_the_two_plain_losses():
     _, params, target_params, batch = setting()
-    (plain, metrics), (optimistic, _) = (loss_of(w, 1.0)(params, target_params, batch) for w in ("cw", "ow"))
+    (plain, (metrics, _)), (optimistic, _) = (loss_of(w, 1.0)(params, target_params, batch) for w in ("cw", "ow"))
     assert float(plain) == float(optimistic)
     assert float(metrics["weight"]) == 1.0
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,8 @@ from probes import probe
 
 from qllm_jax import config, learners
 from qllm_jax.commands.report import report
-from qllm_jax.core.types import Episode, Scores
+from qllm_jax.core.types import Scores
+from qllm_jax.learners import Update
 from qllm_jax.mixers import tfcaf
 from qllm_jax.program import compiled, experiment, guard
 from qllm_jax.program.one_run import Sizes
@@ -225,22 +226,9 @@ def test_a_function_that_the_run_does_not_use_is_only_mentioned(functions: list[
 def test_a_fault_is_the_first_and_tells_a_loss_from_a_gradient(loss: float, norm: float, of_loss: bool):
     metrics = {"loss": jnp.float32(loss), "grad_norm": jnp.float32(norm)}
     clock: Any = SimpleNamespace(env_steps=jnp.int32(75))
-    nothing: Any = (None, None)
-    found, logged = guard.after_update(guard.none(jnp.zeros(2)), clock, nothing, metrics)
+    found = guard.after_update(guard.none(jnp.zeros(2)), clock, Update(cast(Any, None), metrics))
     assert (int(found.env_steps), bool(found.of_loss), bool(found.located)) == (75, of_loss, False)
-    assert logged == metrics
     later: Any = SimpleNamespace(env_steps=jnp.int32(100))
-    again, _ = guard.after_update(found, later, nothing, {"loss": jnp.float32(np.nan), "grad_norm": jnp.float32(1.0)})
+    worse = {"loss": jnp.float32(np.nan), "grad_norm": jnp.float32(1.0)}
+    again = guard.after_update(found, later, Update(cast(Any, None), worse, cast(Any, jnp.ones(2))))
     assert (int(again.env_steps), bool(again.of_loss)) == (75, of_loss)
-
-
-def test_a_state_is_found_in_the_batch_and_by_negative_indices_in_the_newest_episodes():
-    def of(first: int, n_episodes: int) -> Episode:
-        state = jnp.asarray(np.arange(first, first + 3 * n_episodes).reshape(3, n_episodes))  # two steps: three slots
-        nothing = jnp.asarray(np.zeros((2, n_episodes)))
-        return Episode(state, nothing, nothing, nothing, nothing)
-
-    states_at = jax.jit(jax.vmap(guard.state_at, (None, 0)))
-    assert states_at((of(0, 2), of(6, 1)), jnp.arange(6)).tolist() == list(range(6))
-    assert states_at((of(0, 2), of(6, 1)), -1 - jnp.arange(3)).tolist() == [6, 7, 8]
-    assert states_at((of(0, 2), None), jnp.arange(6)).tolist() == list(range(6))

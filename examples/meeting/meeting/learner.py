@@ -9,6 +9,7 @@ import optax
 from qllm_envs import View
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import Core, Learner, base, batches, double_q, targets, value
+from qllm_jax.learners.base import LossAux
 
 
 def make(core: Core, *, delta: float = 1.0) -> Learner:
@@ -19,8 +20,11 @@ def make(core: Core, *, delta: float = 1.0) -> Learner:
 
 def td_loss(
     core: Core, delta: float, params: Params, target_params: Params, batch: Episode, view: View, hp: Hp
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean loss over the steps that happened, and metrics. `batch` has leaves (T, B, ...), `view` (T+1, B, ...)."""
+) -> tuple[jax.Array, LossAux]:
+    """Mean loss over the steps that happened, metrics, and the state to blame where that is not finite.
+
+    `batch` has leaves (T, B, ...), `view` (T+1, B, ...).
+    """
     mixer = base.require_mixer(core, "huber")
     q, target_q = batches.unroll(core, (params["agent"], target_params["agent"]), batch)  # (T+1, B, N, A) each
     mix = partial(value.team_values, mixer, params["mixer"], target_params["mixer"])  # of one episode
@@ -29,4 +33,5 @@ def td_loss(
     error = q_tot[:-1] - jax.lax.stop_gradient(returns)
     mean = lambda x: batches.masked_mean(x, batch.mask_t)
     loss = mean(optax.losses.huber_loss(error, delta=delta))
-    return loss, {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    metrics = {"loss": loss, "q_tot": mean(q_tot[:-1]), "target": mean(returns), "td_abs": mean(jnp.abs(error))}
+    return loss, (metrics, batches.suspect_state(batch, q_tot, target_tot))
