@@ -17,8 +17,8 @@ from qllm_jax.core import lockstep, platforms
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.types import Episode, Params, Scores
 
-# (noise (N, A) of `gumbel`, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,). With epsilon 1
-# any policy draws uniformly from what is available.
+# (noise (N, A) of `gumbel_noise`, outputs of the agent network (N, A), avail (N, A), epsilon) -> actions (N,).
+# With epsilon 1 any policy draws uniformly from what is available.
 Policy = Callable[[jax.Array, Float[Array, "agents actions"], Bool[Array, "agents actions"], jax.Array], jax.Array]
 MOST_COMPARED = 16  # actions: a GPU compares up to so many one after the other
 
@@ -32,11 +32,8 @@ class Carry(NamedTuple):
     alive: Bool[Array, ""]
 
 
-def gumbel(key: jax.Array, spec: Spec) -> Float[Array, "agents actions"]:
-    """Noise that draws one action for each agent: the one with the largest log probability plus noise.
-
-    Consumes the key.
-    """
+def gumbel_noise(key: jax.Array, spec: Spec) -> Float[Array, "agents actions"]:
+    """The noise of one step, by which `sample_with` draws an action for each agent. The key is consumed."""
     return jax.random.gumbel(key, (spec.n_agents, spec.n_actions))
 
 
@@ -46,9 +43,12 @@ def epsilon_greedy(
     avail: Bool[Array, "agents actions"],
     epsilon: jax.Array,
 ) -> Int[Array, " agents"]:
-    """Each agent's best available action, or with probability `epsilon` a uniform available one."""
+    """Draw from (1 - epsilon) greedy + epsilon uniform over the available actions, by `sample_with`.
+
+    One array of noise, drawn before the loop on a GPU, so serves both whether to explore and which action to take.
+    """
     greedy = jax.nn.one_hot(argmax(jnp.where(avail, q, -jnp.inf)), q.shape[-1])
-    return drawn(noise, mixed_with_uniform(greedy, avail, epsilon))
+    return sample_with(noise, mixed_with_uniform(greedy, avail, epsilon))
 
 
 def softmax_sampled(
@@ -57,16 +57,20 @@ def softmax_sampled(
     avail: Bool[Array, "agents actions"],
     epsilon: jax.Array,
 ) -> Int[Array, " agents"]:
-    """A draw from each agent's softmax over available actions, or with `epsilon` a uniform one."""
-    return drawn(noise, mixed_with_uniform(softmax(logits, avail), avail, epsilon))
+    """Draw from (1 - epsilon) softmax + epsilon uniform over the available actions, as `epsilon_greedy` does."""
+    return sample_with(noise, mixed_with_uniform(softmax(logits, avail), avail, epsilon))
 
 
-def drawn(noise: Float[Array, "agents actions"], probs: Float[Array, "agents actions"]) -> Int[Array, " agents"]:
-    """The actions that `noise` draws. Where probabilities are not finite, -1 on a CPU and any action on a GPU."""
-    return platforms.choose(noise, probs, cpu=_drawn_if_valid, gpu=lambda noise, probs: argmax(noise + jnp.log(probs)))
+def sample_with(noise: Float[Array, "agents actions"], probs: Float[Array, "agents actions"]) -> Int[Array, " agents"]:
+    """The actions with the largest log p + Gumbel noise, which are a draw from `probs` (the Gumbel-max trick).
+
+    Where probabilities are not finite, -1 on a CPU and any action on a GPU.
+    """
+    sample = lambda noise, probs: argmax(noise + jnp.log(probs))
+    return platforms.choose(noise, probs, cpu=_sample_if_valid, gpu=sample)
 
 
-def _drawn_if_valid(noise: Float[Array, "agents actions"], probs: Float[Array, "agents actions"]) -> jax.Array:
+def _sample_if_valid(noise: Float[Array, "agents actions"], probs: Float[Array, "agents actions"]) -> jax.Array:
     pi = distrax.Categorical(probs=probs)
     valid = jnp.all(jnp.isfinite(pi.probs), -1) & jnp.all(pi.probs >= 0, -1)
     return jnp.where(valid, argmax(noise + pi.logits), -1)
@@ -129,7 +133,7 @@ def rollout(
         key_env, key_act = jax.random.split(key_t)
         view = env.view(carry.env_state)
         hidden, q = agent.step(params, carry.hidden, view.obs, carry.last_action)
-        action = act(gumbel(key_act, env.spec), q, view.avail, epsilon)
+        action = act(gumbel_noise(key_act, env.spec), q, view.avail, epsilon)
         if env.spec.ends_early:
             # Steps after the end are as in `padding`, however long other episodes keep the loop going.
             action = jnp.where(carry.alive, action, carry.last_action)

@@ -17,7 +17,7 @@ from qllm_jax.core import lockstep
 from qllm_jax.core.agent_step import Memory
 from qllm_jax.core.agents import Agent
 from qllm_jax.core.jaxprs import inner_jaxprs
-from qllm_jax.core.rollout import Policy, gumbel
+from qllm_jax.core.rollout import Policy, gumbel_noise
 from qllm_jax.core.rows import rows_of
 from qllm_jax.core.types import Episode, Params
 
@@ -47,7 +47,7 @@ def rollout(
     spec = env.spec
     key_reset, key_steps = jax.random.split(key)
     keys = jax.vmap(jax.random.split)(jax.random.split(key_steps, spec.horizon))  # (T, 2)
-    key_env, noise = keys[:, 0], jax.vmap(lambda key: gumbel(key, spec))(keys[:, 1])
+    key_env, noise = keys[:, 0], jax.vmap(lambda key: gumbel_noise(key, spec))(keys[:, 1])
     start, (memory, network) = env.reset(key_reset), agent.stepper(params)
     state_row = rows_of(start)
     ended = lambda out: out.terminated | (out.truncated & time_limit_is_terminal)

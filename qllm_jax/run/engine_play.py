@@ -78,7 +78,7 @@ def decisions(
     def one(hidden: jax.Array, obs: jax.Array, last: jax.Array, when: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = jnp.where(when[1] == 0, exp.agent.initial_hidden(), hidden)
         hidden, q = exp.agent.step(params, hidden, obs, jnp.where(when[1] == 0, -1, last))
-        noise = rollout.gumbel(jax.random.fold_in(jax.random.fold_in(key, when[0]), when[1]), exp.env.spec)
+        noise = rollout.gumbel_noise(jax.random.fold_in(jax.random.fold_in(key, when[0]), when[1]), exp.env.spec)
         return hidden, exp.learner.act_in_evaluation(noise, q, jnp.ones(q.shape, bool), epsilon)
 
     return jax.vmap(one)(hidden, obs, last, when)
