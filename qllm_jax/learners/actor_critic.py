@@ -1,7 +1,9 @@
-"""The shared frame of methods with a critic of its own: parameters "agent" and "critic", an optimizer for each."""
+"""The parts of methods with a critic of their own: parameters "agent" and "critic", an optimizer and a step for each.
+
+Such a method has `init` and `update`, with a step of its own, in its Learner, and trains by a softmax policy.
+"""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,13 +12,13 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import View
-from qllm_jax.core.rollout import Policy, softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import base, batches, optimization, policy, targets
-from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState, Update
+from qllm_jax.learners.base import Core, LearnerState, Update
 
 # (state, key, batch, recent episodes or None, hp). The key is consumed.
 Step = Callable[[LearnerState, jax.Array, Episode, Any, Hp], Update]
+PullBack = Callable[[jax.Array], tuple[Params]]  # from a gradient by the logits to one by the parameters
 
 
 class PolicyOutputs(NamedTuple):
@@ -24,52 +26,30 @@ class PolicyOutputs(NamedTuple):
 
     view: View  # leaves (T+1, B, ...)
     logits: Float[Array, "slots batch agents actions"]
-    vjp: Callable[[jax.Array], tuple[Params]]  # from a gradient by the logits to one by the parameters
+    pull_back: PullBack
     action: Int[Array, "slots batch agents"]  # the actions taken; in the last slot a draw from the policy
 
 
-def learner(
+def init(
     core: Core,
     init_critic: Callable[[tuple[jax.Array, ...], Choice], Params],
-    step: Step,
-    act_in_evaluation: Policy,
+    key: jax.Array,
+    choice: Choice = None,
     *,
     n_critic_keys: int = 1,
     target_networks: tuple[str, ...] = ("critic",),
-    n_recent: int = 0,
-    on_policy: bool = False,
-    reads_padding: bool = False,
-    credit: CreditWeights | None = None,
-    unread: tuple[str, ...] = (),
-) -> Learner:
-    """The method that takes `step` in each update, after standardizing rewards and before updating its targets.
-
-    `init_critic(keys, choice)` gets `n_critic_keys` keys. In training actions are drawn from the softmax policy.
-    """
-
-    def init(key: jax.Array, choice: Choice = None) -> LearnerState:
-        key, key_agent, *keys = jax.random.split(key, 2 + n_critic_keys)
-        params = {"agent": core.agent.init(key_agent), "critic": init_critic(tuple(keys), choice)}
-        opt_state = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
-        return base.initial_state(params, target_networks, opt_state, key)
-
-    return Learner(
-        init,
-        partial(update, core, step),
-        softmax_sampled,
-        act_in_evaluation,
-        n_recent=n_recent,
-        on_policy=on_policy,
-        reads_padding=reads_padding,
-        credit=credit,
-        unread=unread,
-    )
+) -> LearnerState:
+    """State of a method before the first update. `init_critic(keys, choice)` gets `n_critic_keys` keys."""
+    key, key_agent, *keys = jax.random.split(key, 2 + n_critic_keys)
+    params = {"agent": core.agent.init(key_agent), "critic": init_critic(tuple(keys), choice)}
+    opt_state = {name: optimization.init_optimizer(core, group) for name, group in params.items()}
+    return base.initial_state(params, target_networks, opt_state, key)
 
 
 def update(
     core: Core, step: Step, state: LearnerState, batch: Episode, recent: Any, hp: Hp, copy_target: Bool[Array, ""]
 ) -> Update:
-    """One update of a method."""
+    """Take `step`, after standardizing rewards and before moving the targets."""
     stats, batch = targets.standardize_rewards(core, state.reward_stats, batch)
     if recent is not None:
         stats, recent = targets.standardize_rewards(core, stats, recent)
@@ -82,9 +62,17 @@ def update(
 def unroll_policy(core: Core, params: Params, key: jax.Array, batch: Episode) -> PolicyOutputs:
     """Unroll the policy `params` over a batch. The key is consumed."""
     view = batches.views(core.env, batch)
-    logits, vjp = policy.unroll_to_learn(core, params, batch)
+    logits, pull_back = unroll_to_learn(core, params, batch)
     action = policy.actions_of_slots(key, policy.distribution(logits, view.avail), batch.action_t)
-    return PolicyOutputs(view, logits, vjp, action)
+    return PolicyOutputs(view, logits, pull_back, action)
+
+
+def unroll_to_learn(core: Core, params: Params, batch: Episode) -> tuple[jax.Array, PullBack]:
+    """Logits (T+1, B, N, A), and the function that pulls a gradient by them back to the parameters.
+
+    One unroll so serves both the critic, whose targets need the policy, and the policy, whose loss needs the critic.
+    """
+    return jax.vjp(lambda params: batches.unroll(core, (params,), batch)[0], params)
 
 
 def critic_step(
@@ -104,12 +92,12 @@ def policy_step(
     state: LearnerState,
     loss: Callable[[jax.Array], tuple[Array, Array]],
     logits: jax.Array,
-    vjp: Callable[[jax.Array], tuple[Params]],
+    pull_back: PullBack,
     hp: Hp,
 ) -> tuple[LearnerState, dict[str, Array]]:
-    """Take one step of the policy. `loss(logits)` gives loss and entropy; see `policy.unroll_to_learn`."""
+    """Take one step of the policy. `loss(logits)` gives loss and entropy; see `unroll_to_learn`."""
     (value, entropy), d_logits = jax.value_and_grad(loss, has_aux=True)(logits)
-    (grads,) = vjp(d_logits)
+    (grads,) = pull_back(d_logits)
     metrics = {"policy_loss": value, "entropy": entropy, "policy_grad_norm": optax.tree.norm(grads)}
     return _step(core, state, "agent", hp.lr, hp, grads), metrics
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import options
+from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, critics, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState, Update
@@ -60,11 +61,11 @@ def make(
         bootstrap_end=options.flag(PART, "bootstrap_end", bootstrap_end),
     )
     init_critic = lambda keys, choice: critics.init(method.critic, keys[0], zero_inputs(method))
-    return actor_critic.learner(
-        core,
-        init_critic,
-        partial(step, method),
-        policy.in_evaluation(PART, evaluation),
+    return Learner(
+        init=partial(actor_critic.init, core, init_critic),
+        update=partial(actor_critic.update, core, partial(step, method)),
+        act=softmax_sampled,
+        act_in_evaluation=policy.in_evaluation(PART, evaluation),
         on_policy=True,
         reads_padding=method.bootstrap_end,
         unread=("td_lambda",) if method.n_step else (),
@@ -75,7 +76,7 @@ def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, re
     """One step of the critic, and one of the policy against the critic as it was before. The key is consumed."""
     del recent
     core = method.core
-    view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
+    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
 
     def critic_loss(params: Params) -> tuple[jax.Array, jax.Array]:
@@ -85,7 +86,7 @@ def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, re
 
     state, q, metrics = actor_critic.critic_step(core, state, critic_loss, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(logits, q, batch, view, method.entropy_weight)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
     return Update(state, metrics | of_policy)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from qllm_envs import View
 from qllm_jax.core import options
 from qllm_jax.core.initializers import Dense
+from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState, Update
@@ -76,20 +77,24 @@ def make(
         joint = jnp.zeros((spec.n_agents, spec.n_actions))
         return method.critic.init(keys[0], jnp.zeros((spec.state_dim,)), joint)
 
-    act_in_evaluation = policy.in_evaluation(PART, evaluation)
-    return actor_critic.learner(core, init_critic, partial(step, method), act_in_evaluation)
+    return Learner(
+        init=partial(actor_critic.init, core, init_critic),
+        update=partial(actor_critic.update, core, partial(step, method)),
+        act=softmax_sampled,
+        act_in_evaluation=policy.in_evaluation(PART, evaluation),
+    )
 
 
 def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, recent: None, hp: Hp) -> Update:
     """One step of the critic, then one of the policy. The key is consumed."""
     del recent
     core = method.core
-    view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
+    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, batch)
     returns = returns_of(method, state.target_params["critic"], batch, view, action, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], batch, view)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
     return Update(state, metrics | of_policy)
 
 

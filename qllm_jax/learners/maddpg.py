@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from qllm_envs import View
 from qllm_jax.core import options
+from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, batches, critics, policy, targets
 from qllm_jax.learners.base import Core, Learner, LearnerState, Update
@@ -57,12 +58,11 @@ def make(
         zeros = inputs_of(jnp.zeros((spec.state_dim,)), jnp.zeros((spec.n_agents, spec.n_actions)))
         return critics.init(method.critic, keys[0], zeros)
 
-    return actor_critic.learner(
-        core,
-        init_critic,
-        partial(step, method),
-        policy.in_evaluation(PART, evaluation),
-        target_networks=("agent", "critic"),
+    return Learner(
+        init=partial(actor_critic.init, core, init_critic, target_networks=("agent", "critic")),
+        update=partial(actor_critic.update, core, partial(step, method)),
+        act=softmax_sampled,
+        act_in_evaluation=policy.in_evaluation(PART, evaluation),
         reads_padding=method.released_mask,
     )
 
@@ -77,9 +77,9 @@ def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, re
     returns = returns_of(method, state.target_params, batch, view, hp)
     loss_of_critic = lambda params: (critic_loss(method, params, batch, view, returns), None)
     state, _, metrics = actor_critic.critic_step(core, state, loss_of_critic, method.critic_lr, hp)
-    logits, vjp = policy.unroll_to_learn(core, state.params["agent"], batch)
+    logits, pull_back = actor_critic.unroll_to_learn(core, state.params["agent"], batch)
     loss_of_policy = lambda logits: policy_loss(method, key, logits, state.params["critic"], batch, view)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
     return Update(state, metrics | of_policy)
 
 

@@ -4,8 +4,6 @@ The policy that learns is the softmax itself. Exploration beyond it (`epsilon_*`
 the behavior only.
 """
 
-from collections.abc import Callable
-
 import distrax
 import jax
 import jax.numpy as jnp
@@ -13,9 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qllm_jax.core import options
 from qllm_jax.core.rollout import Policy, epsilon_greedy, softmax_sampled
-from qllm_jax.core.types import Episode, Params
 from qllm_jax.learners import batches
-from qllm_jax.learners.base import Core
 
 UNAVAILABLE = -1e10  # logit; finite, as gradients through -inf are NaN
 MIN_ENTROPY = 1e-6  # nats: below it the adaptive bonus fades instead of dividing by zero
@@ -25,16 +21,6 @@ IN_EVALUATION: dict[str, Policy] = {"greedy": epsilon_greedy, "sampled": softmax
 def in_evaluation(part: str, choice: str) -> Policy:
     """Return the policy of evaluations: "greedy" or "sampled". UserError for any other choice."""
     return IN_EVALUATION[options.choice(part, "evaluation", choice, IN_EVALUATION)]
-
-
-def unroll_to_learn(
-    core: Core, params: Params, batch: Episode
-) -> tuple[jax.Array, Callable[[jax.Array], tuple[Params]]]:
-    """Logits (T+1, B, N, A), and the function that turns a gradient by them into one by the parameters.
-
-    One unroll so serves both the critic, whose targets need the policy, and the policy, whose loss needs the critic.
-    """
-    return jax.vjp(lambda params: batches.unroll(core, (params,), batch)[0], params)
 
 
 def distribution(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from qllm_envs import View
 from qllm_jax.core import options
+from qllm_jax.core.rollout import softmax_sampled
 from qllm_jax.core.types import Choice, Episode, Hp, Params
 from qllm_jax.learners import actor_critic, base, batches, critics, policy, targets
 from qllm_jax.learners.base import Core, CreditWeights, Learner, LearnerState, Update
@@ -61,12 +62,11 @@ def make(
         mixer_params = base.init_mixer(core, method.mixer, key_mixer, key_env, choice)
         return {"agents": critics.init(method.critic, key_critic, zeros), "mixer": mixer_params}
 
-    return actor_critic.learner(
-        core,
-        init_critic,
-        partial(step, method),
-        policy.in_evaluation(PART, evaluation),
-        n_critic_keys=3,
+    return Learner(
+        init=partial(actor_critic.init, core, init_critic, n_critic_keys=3),
+        update=partial(actor_critic.update, core, partial(step, method)),
+        act=softmax_sampled,
+        act_in_evaluation=policy.in_evaluation(PART, evaluation),
         n_recent=options.integer(PART, "recent_episodes", recent_episodes),
         credit=credit(method),
     )
@@ -76,10 +76,10 @@ def step(method: Method, state: LearnerState, key: jax.Array, batch: Episode, re
     """A step of the critic off-policy, one on-policy, and one of the policy. The key is consumed."""
     core = method.core
     state, off_policy, suspect_of_replay = off_policy_step(method, state, batch, hp)
-    view, logits, vjp, action = actor_critic.unroll_policy(core, state.params["agent"], key, recent)
+    view, logits, pull_back, action = actor_critic.unroll_policy(core, state.params["agent"], key, recent)
     state, metrics, suspect_of_recent = critic_step(method, state, recent, view, action, hp)
     loss_of_policy = lambda logits: policy_loss(method, logits, state.params["critic"], view, recent)
-    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, vjp, hp)
+    state, of_policy = actor_critic.policy_step(core, state, loss_of_policy, logits, pull_back, hp)
     of_replay = {f"off_policy_{name}": off_policy[name] for name in ("loss", "grad_norm")}
     choose = partial(jnp.where, jnp.isfinite(off_policy["loss"]))
     suspect = jax.tree.map(choose, suspect_of_recent, suspect_of_replay)
