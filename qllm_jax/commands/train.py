@@ -40,7 +40,7 @@ def train_in_folder(overrides: list[str]) -> tuple[int, Path]:
     with hosts.synchronized(job, "folder"):
         if job.is_leader:
             opened = open_folder(*resumed, job.processes) if resumed else make_folder(config, job.processes)
-    exp, path = opened or follow_leader(config)
+    exp, path = opened or follow_leader(config, resumed[1] if resumed else config)
     spec = exp.env.spec
     runs = run_axis.describe(exp.config)
     print(f"{exp.config.algo.name} on {spec.task}: {stats.count(spec.n_agents, 'agent')}, {runs}, folder {path}")
@@ -122,9 +122,12 @@ def recorded(config: Config, overrides: list[str]) -> tuple[Path, Config]:
     return path, found
 
 
-def follow_leader(config: Config) -> tuple[Experiment, Path]:
-    """The experiment and the folder that the leader of the job has made or opened."""
+def follow_leader(config: Config, machine: Config) -> tuple[Experiment, Path]:
+    """The experiment and the folder that the leader of the job has made or opened.
+
+    `machine` has the devices and the unroll: those of the command, or if it names none those of the resumed run.
+    """
     path, found = folder.load(config.resume or config.run_dir or "")
     folder.check_parts(path, found, resumes=bool(config.resume))
-    unroll = found.unroll if config.unroll == "auto" else config.unroll
-    return gated.build(replace(found, devices=config.devices, unroll=unroll)), path
+    unroll = found.unroll if machine.unroll == "auto" else machine.unroll
+    return gated.build(replace(found, devices=machine.devices, unroll=unroll)), path

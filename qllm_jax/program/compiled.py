@@ -5,7 +5,7 @@ Counters (`Clock`) stay outside the vmapped state: all runs move in lockstep, an
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,24 +35,33 @@ class Program(NamedTuple):
     stored_episodes: Callable[[RunState, Array], tuple[Episode, dict[str, Array], Array]]
     play: Callable[..., Scores]  # (params (R, ...), keys (R,), episodes, epsilon) -> (R, episodes)
     pool: Pool = ONE_DEVICE  # the devices that may share the runs of a call
+    has_data: bool = False  # `RunState.storage` is a dataset (E, ...) without the axis R: all runs read the same
 
 
 def make(env: Env, agent: Agent, learner: Learner, sizes: Sizes, pool: Pool = ONE_DEVICE) -> Program:
     """Build and jit the program. Nothing is compiled before the first call."""
     parts = Parts(env, agent, learner, sizes)
     split = lambda function, ins, outs: devices.shard_runs(partial(function, parts), pool, ins, outs)
-    state = (REPLICATED, SHARDED)  # clock, runs
+    has_data = learner.data is not None
+    runs = of_runs(has_data, SHARDED, REPLICATED)
+    state = (REPLICATED, runs)  # clock, runs
     init_runs = split(init, (REPLICATED, SHARDED, SHARDED), state)
     return Program(
         init=jax.jit(lambda root, seeds, choice=None: init_runs(root, seeds, choice)),
         warmup=jax.jit(split(warmup, (*state, SHARDED), state), donate_argnums=1),
         chunk=jax.jit(split(chunk, (*state, SHARDED, REPLICATED), (*state, SHARDED)), donate_argnums=1),
-        evaluate=jax.jit(split(evaluate, (*state, STATIC_ARG), (SHARDED, SHARDED)), static_argnums=2, donate_argnums=1),
+        evaluate=jax.jit(split(evaluate, (*state, STATIC_ARG), (runs, SHARDED)), static_argnums=2, donate_argnums=1),
         relabel=jax.jit(split(relabel, (SHARDED, SHARDED), (SHARDED, SHARDED)), donate_argnums=0),
         stored_episodes=jax.jit(split(stored_episodes, (SHARDED, SHARDED), SHARDED)),
         play=jax.jit(split(play, (SHARDED, SHARDED, STATIC_ARG, REPLICATED), SHARDED), static_argnums=2),
         pool=pool,
+        has_data=has_data,
     )
+
+
+def of_runs(has_data: bool, of_each: Any, of_all: Any) -> Any:
+    """`of_each` for a RunState, or if its storage is a dataset a RunState of them with `of_all` for that."""
+    return RunState(*[of_each] * len(RunState._fields))._replace(storage=of_all) if has_data else of_each
 
 
 def shapes(program: Program, root: jax.Array, seeds: Array, choice: Choice = None) -> tuple[Clock, RunState]:
@@ -60,13 +69,18 @@ def shapes(program: Program, root: jax.Array, seeds: Array, choice: Choice = Non
     clock, state = jax.eval_shape(program.init, root, seeds, choice)
     n_runs = len(seeds)
     sharded = lambda tree, kind: devices.with_sharding(tree, kind, n_runs, program.pool)
-    return sharded(clock, REPLICATED), sharded(state, SHARDED)
+    runs = sharded(state, SHARDED)
+    if program.has_data:
+        runs = runs._replace(storage=sharded(state.storage, REPLICATED))
+    return sharded(clock, REPLICATED), runs
 
 
 def init(parts: Parts, root: jax.Array, seeds: Array, choice: Choice) -> tuple[Clock, RunState]:
     """A clock at zero and fresh runs, one for each seed number and row of `choice`."""
     zero = jnp.zeros((), jnp.int32)
     runs = lockstep.vmap(partial(one_run.init, parts), (None, 0, 0))(root, seeds, choice)
+    if parts.learner.data is not None:
+        runs = runs._replace(storage=jax.tree.map(lambda x: x[0], runs.storage))
     return Clock(zero, zero, zero), runs
 
 
@@ -75,7 +89,7 @@ def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock
     if parts.learner.data is None:
         runs, acted = lockstep.vmap(partial(one_run.collect, parts), (None, 0, 0))(clock, runs, hp)
     else:
-        acted = jax.vmap(one_run.reread)(runs)
+        acted = jax.vmap(one_run.reread, (of_runs(True, 0, None),))(runs)
     clock, runs, learned = learn(parts, after_rollout(parts, clock), runs, hp)
     return clock, runs, acted | learned
 
@@ -83,14 +97,20 @@ def iteration(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock
 def learn(parts: Parts, clock: Clock, runs: RunState, hp: Hp) -> tuple[Clock, RunState, dict[str, Array]]:
     """`gradient_steps` gradient steps of all runs, and the means of their metrics."""
 
+    axes = of_runs(parts.learner.data is not None, 0, None)
+
+    def of_run(clock, run, hp):
+        after, metrics = one_run.learn(parts, clock, run, hp)
+        return after.learner, after.fault, metrics  # and not the replay, which no step changes
+
     def step(carry, _):
         clock, learner, fault = carry
         clock = clock._replace(updates=clock.updates + 1)
         before = runs._replace(learner=learner, fault=fault)
-        after, metrics = jax.vmap(partial(one_run.learn, parts), (None, 0, 0))(clock, before, hp)
-        return (clock, after.learner, after.fault), metrics
+        learner, fault, metrics = jax.vmap(of_run, (None, axes, 0))(clock, before, hp)
+        return (clock, learner, fault), metrics
 
-    carry = (clock, runs.learner, runs.fault)  # without the replay, which no step changes
+    carry = (clock, runs.learner, runs.fault)
     if (length := parts.sizes.gradient_steps) == 1:
         carry, metrics = step(carry, None)  # no loop around the one step that most methods take
     else:
@@ -154,7 +174,9 @@ def stored_episodes(parts: Parts, runs: RunState, numbers: Array) -> tuple[Episo
 
 def evaluate(parts: Parts, clock: Clock, runs: RunState, n_episodes: int) -> tuple[RunState, Scores]:
     """Scores (R, n_episodes) of the current parameters; each run keeps those with the best return."""
-    return lockstep.vmap(lambda run: one_run.evaluate(parts, clock, run, n_episodes))(runs)
+    without = runs._replace(storage=None)  # which no evaluation reads
+    after, scores = lockstep.vmap(lambda run: one_run.evaluate(parts, clock, run, n_episodes))(without)
+    return after._replace(storage=runs.storage), scores
 
 
 def play(parts: Parts, params: Params, keys: jax.Array, n_episodes: int, epsilon: Array) -> Scores:

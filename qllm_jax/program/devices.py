@@ -13,6 +13,7 @@ from functools import partial, update_wrapper
 from typing import Any, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
@@ -117,7 +118,8 @@ def describe(n_runs: int, pool: Pool) -> str:
 def shard_runs(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any) -> Callable[..., Any]:
     """Shard `function` along the run axis over the devices of a pool; each call uses as many as its runs need.
 
-    `ins` and `outs` give the kind of each argument and result: SHARDED, REPLICATED or STATIC_ARG.
+    `ins` and `outs` give the kind of each argument and result: SHARDED, REPLICATED or STATIC_ARG, or for a record one
+    of the first two for each field.
     """
     if pool.devices == 1:
         return function
@@ -125,7 +127,9 @@ def shard_runs(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], out
 
 
 def _call_sharded(function: Callable[..., Any], pool: Pool, ins: Sequence[Any], outs: Any, *args: Any) -> Any:
-    of_runs = next(arg for arg, kind in zip(args, ins, strict=True) if kind is SHARDED)
+    of_runs = next(
+        arg for arg, kind in zip(args, ins, strict=True) if kind is not REPLICATED and kind is not STATIC_ARG
+    )
     mesh = mesh_for(jax.tree.leaves(of_runs)[0].shape[0], pool)
     if mesh is None:
         return function(*args)
@@ -155,7 +159,16 @@ def with_sharding(tree: Any, kind: PartitionSpec, n_runs: int, pool: Pool) -> An
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def with_n_runs(tree: Any, n_runs: int) -> Any:
-    """Shapes of a tree with another number of runs, all on the first device."""
+def on_host(tree: Any, n_runs: int) -> Any:
+    """Arrays of NumPy in the shapes of a tree, but with `n_runs` runs, to restore what no single device may hold.
+
+    They take no memory until they are written. Random keys, which NumPy does not have, are on the first device.
+    """
     first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((n_runs, *x.shape[1:]), x.dtype, sharding=first), tree)
+
+    def one(x: jax.ShapeDtypeStruct) -> Any:
+        shape = (n_runs, *x.shape[1:])
+        is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=first) if is_key else np.empty(shape, x.dtype)
+
+    return jax.tree.map(one, tree)

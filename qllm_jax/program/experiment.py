@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import qllm_envs
 from qllm_envs import Env, EnvContractError, parts
@@ -153,15 +152,17 @@ def slice_runs(exp: Experiment, start: int, stop: int) -> Experiment:
 def init(exp: Experiment) -> tuple[Clock, RunState]:
     """A clock at zero and fresh runs, each with its credit function. Buffers are empty, or hold a dataset."""
     clock, runs = exp.program.init(exp.root, exp.seeds, exp.choice)
-    if exp.learner.data is None:
-        return clock, runs
+    return clock, runs if exp.learner.data is None else with_data(exp, runs)
 
-    def put(empty: jax.Array, x: np.ndarray) -> jax.Array:
-        shape, sharding = empty.shape, empty.sharding
-        empty.delete()  # frees its memory before the dataset takes its place
-        return jax.device_put(np.broadcast_to(x, shape), sharding)
 
-    return clock, runs._replace(storage=jax.tree.map(put, runs.storage, exp.learner.data))
+def with_data(exp: Experiment, runs: RunState) -> RunState:
+    """The runs with the dataset that they read: once on each device."""
+    for empty in jax.tree.leaves(runs.storage):
+        if isinstance(empty, jax.Array):
+            empty.delete()  # frees its memory before the dataset takes its place
+    expected = compiled.shapes(exp.program, exp.root, exp.seeds, exp.choice)[1].storage
+    put = lambda x, like: jax.device_put(x, like.sharding)
+    return runs._replace(storage=jax.tree.map(put, exp.learner.data, expected))
 
 
 def make_mixer(config: Config, env: Env) -> Mixer | None:

@@ -30,7 +30,7 @@ class RunState(NamedTuple):
 
     key: jax.Array  # never consumed: every use folds a stream and a counter into it
     learner: LearnerState
-    storage: buffer.Storage
+    storage: buffer.Storage  # a dataset has no axis R, as all runs read the same
     best_params: Params  # of the evaluation with the best return
     best_return: Float[Array, ""]
     fault: guard.Fault  # the update that was not finite, after which the run learns no more

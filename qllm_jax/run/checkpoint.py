@@ -5,7 +5,7 @@ Each is an orbax directory with one pytree, `TrainState`, and the counters of th
     clock/{env_steps,episodes,updates}                      counters that all runs share
     runs/key                                                random key of each run (R,)
     runs/learner/{params,target_params,opt_state,...}       see `LearnerState`; leaves (R, ...)
-    runs/storage/...                                        replay buffer
+    runs/storage/...                                        replay buffer; none of a dataset, which has its own file
     runs/best_params, runs/best_return                      of each run's best evaluation
     runs/fault/...                                          see `guard.Fault`; all other arrays are finite
 
@@ -132,17 +132,26 @@ def without_replay(like: TrainState) -> TrainState:
 def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
     """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`), but for UNREAD arrays.
 
+    Where `like` has an array of NumPy, so has the result.
+
     In one by a version without `RunState.fault` no run has failed. UserError if shapes differ.
     """
     asked = like
     with quiet_orbax():
         metadata = ocp.metadata(str(path))
-        if is_old := not any(name.startswith("runs/fault/") for name in stored_tree.leaves_by_name(metadata.metadata)):
+        names = stored_tree.leaves_by_name(metadata.metadata)
+        has = lambda part: any(name.startswith(f"runs/{part}/") for name in names)
+        if is_old := not has("fault"):
             asked = with_fault(like, None)
         stored_tree.check_shapes(path, metadata.metadata, asked)
+        if not has("storage"):
+            asked = asked._replace(runs=asked.runs._replace(storage=None))
         state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(asked, metadata.metadata)), asked)
+        state = state._replace(runs=state.runs._replace(storage=like.runs.storage)) if not has("storage") else state
     if is_old:
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), like.runs.fault)
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype, device=getattr(x, "sharding", None)), like.runs.fault
+        )
         state = with_fault(state, zeros._replace(env_steps=zeros.env_steps + guard.NONE))
     return state, host_counters(metadata)
 

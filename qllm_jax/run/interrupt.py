@@ -26,11 +26,11 @@ class Interrupt:
     signals.
     """
 
-    def __init__(self) -> None:
-        """Take over both signals in a command."""
+    def __init__(self, answer: str = ANSWER) -> None:
+        """Take over both signals in a command. `answer` is printed at the first one."""
         self.requested = False
         self._handled = threading.Event()  # the handler of a second Ctrl-C runs, or all is over
-        self._listens = process.owns_signals()
+        self._answer_text, self._listens = answer, process.owns_signals()
         if not self._listens:
             return
         self._old = {s: signal.signal(s, self._request) for s in SIGNALS}
@@ -54,7 +54,7 @@ class Interrupt:
                 if numbers[0] not in SIGNALS:
                     continue
                 if not has_answered:
-                    print(f"\n{ANSWER}", file=sys.stderr, flush=True)
+                    print(f"\n{self._answer_text}", file=sys.stderr, flush=True)
                 elif numbers[0] == signal.SIGINT and not self._handled.wait(PATIENCE_S):
                     # The newest checkpoint and the logs are as kill -9 leaves them: whole.
                     print("stopped", file=sys.stderr, flush=True)

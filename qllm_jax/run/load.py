@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from qllm_envs.parts import suggest
 from qllm_jax.core.types import Params
@@ -171,15 +173,19 @@ def has_failed(path: Path) -> bool:
 def read_checkpoint(exp: Experiment, path: Path, with_replay: bool = True) -> tuple[TrainState, HostState]:
     """Read a checkpoint of any number of devices onto those of the experiment. UserError if it does not fit the run.
 
-    `with_replay=False` leaves the replay out, see `checkpoint.without_replay`.
+    `with_replay=False` leaves the replay out, see `checkpoint.without_replay`. A dataset comes from its own file.
     """
-    asked = (lambda like: like) if with_replay else checkpoint.without_replay
+    has_data = exp.learner.data is not None
+    asked = (lambda like: like) if with_replay and not has_data else checkpoint.without_replay
+    with_data = partial(experiment.with_data, exp) if with_replay and has_data else lambda runs: runs
     expected = TrainState(*shapes(exp.program, exp.root, exp.seeds, exp.choice))
     rows, stored_rows = len(exp.seeds), exp.n_runs + checkpoint.host_state(path).spare
     if stored_rows == rows:
-        return checkpoint.restore(path, asked(expected))
-    like = expected._replace(runs=devices.with_n_runs(expected.runs, stored_rows))
+        (clock, runs), host = checkpoint.restore(path, asked(expected))
+        return TrainState(clock, with_data(runs)), host
+    # By way of the host: the runs of several devices may be too large for one.
+    like = expected._replace(runs=devices.on_host(expected.runs, stored_rows))
     (clock, runs), host = checkpoint.restore(path, asked(like))
-    indices = jnp.minimum(jnp.arange(rows), exp.n_runs - 1)  # spare runs are copies of the last run
+    indices = np.minimum(np.arange(rows), exp.n_runs - 1)  # spare runs are copies of the last run
     move = lambda x, like: x if x is stored_tree.UNREAD else jax.device_put(x[indices], like.sharding)
-    return TrainState(clock, jax.tree.map(move, runs, expected.runs)), host
+    return TrainState(clock, with_data(jax.tree.map(move, runs, expected.runs))), host

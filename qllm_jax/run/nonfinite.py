@@ -56,6 +56,8 @@ def find(exp: Experiment, fault: Fault, reward_t: jax.Array) -> dict[int, Failur
         return {}
     fault, reward_t = jax.device_get((fault, reward_t))
     found = {int(i): failure(exp, int(i), jax.tree.map(lambda x: x[i], fault)) for i in indices}  # noqa: B023
+    if exp.learner.data is not None:  # whose rewards are finite
+        return found
     return {i: each if np.isfinite(reward_t[i]).all() else of_reward(exp, each) for i, each in found.items()}
 
 

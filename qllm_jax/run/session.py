@@ -164,7 +164,8 @@ class Session:
             metrics_sha256=self.metrics.sha256(),
             timing_sha256=self.timing.sha256(),
         )
-        checkpoint.save(self.path / folder.CHECKPOINTS, TrainState(self.clock, self.state), host)
+        state = self.state if self.exp.learner.data is None else self.state._replace(storage=None)  # that has its file
+        checkpoint.save(self.path / folder.CHECKPOINTS, TrainState(self.clock, state), host)
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - started
 

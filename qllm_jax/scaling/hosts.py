@@ -7,19 +7,20 @@ write one per job, all processes at once). JAX has no public name for that state
 """
 
 import atexit
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from jax._src.distributed import State
 
-from qllm_jax import process
 from qllm_jax.config import HostsConfig
 from qllm_jax.errors import UserError
+from qllm_jax.run.interrupt import Interrupt
 
 MAX_WAIT_MS = 14 * 24 * 3600 * 1000  # for the slowest process; the service notices a dead one within two minutes
+# Its end would end the others before they have written their checkpoints, at once if it is process 0.
+WAITING = "waiting for the other processes of the job; Ctrl-C again ends this one, and them without a checkpoint"
 KEYS = ("coordinator", "processes", "process")
 
 
@@ -84,13 +85,11 @@ def synchronized(job: Job, name: str) -> Iterator[None]:
 
 
 def exchange(job: Job, name: str, text: str) -> list[str]:
-    """Send `text` to all processes and return the texts of all, under a name for this step. Ctrl-C ends the process."""
+    """Send `text` to all processes and return the texts of all, under a name for this step.
+
+    A second Ctrl-C ends the process. The first, which a terminal sends to all of a job, does not: the others stop too.
+    """
     job.service.key_value_set(f"qllm_jax/{name}/{job.process}", text)
-    ours = process.owns_signals()
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL) if ours else None  # no Python code runs during the wait
-    try:
+    with closing(Interrupt(WAITING)):
         job.service.wait_at_barrier(f"qllm_jax/{name}", MAX_WAIT_MS)
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
     return [job.service.blocking_key_value_get(f"qllm_jax/{name}/{i}", MAX_WAIT_MS) for i in range(job.processes)]

@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     available: int  # on one device
     devices: int = 1
     is_shared: bool = False  # the devices share one memory, each with a part of it that another can have
+    data: int = 0  # of a dataset, among `items`: as much for any number of runs
 
     @property
     def total(self) -> int:
@@ -40,13 +41,13 @@ class Plan(NamedTuple):
 
     @property
     def per_run(self) -> float:
-        """Bytes of one run. All items are proportional to the runs of a device, spare ones included."""
-        return self.total / -(-self.runs // self.devices)
+        """Bytes of one run. All items but a dataset are proportional to the runs of a device, spare ones included."""
+        return (self.total - self.data) / -(-self.runs // self.devices)
 
     @property
     def max_runs(self) -> int:
         """Number of runs that fit: a device holds whole runs."""
-        usable = USABLE_SHARE * self.available
+        usable = USABLE_SHARE * self.available - self.data
         if self.is_shared:
             return int(self.devices * usable / self.per_run)
         return self.devices * int(usable / self.per_run)
@@ -58,22 +59,26 @@ def make(exp: Experiment) -> Plan:
     learner = state.learner
     n_devices = devices.n_used(exp.n_runs, exp.program.pool)
     size = lambda tree: sum(jaxpr_memory.n_bytes(leaf) for leaf in jax.tree.leaves(tree)) // n_devices
+    data = size(state.storage) * n_devices if exp.program.has_data else 0
     kept = {
-        "replay": size(state.storage),
+        **({"dataset": data} if data else {"replay": size(state.storage)}),
         "parameters": size(learner.params),
         "targets": size(learner.target_params),
         "optimizer": size(learner.opt_state),
         "best parameters": size(state.best_params),
     }
-    working = working_memory(exp, kept["replay"], (clock, state))
+    working = working_memory(exp, data or kept["replay"], (clock, state))
     # The devices of a CPU share its memory.
     is_shared = jax.local_devices()[0].platform == "cpu"
     on_each = available(exp.config.memory_gib) // (n_devices if is_shared else 1)
-    return Plan(exp.n_runs, kept | working, on_each, n_devices, is_shared)
+    return Plan(exp.n_runs, kept | working, on_each, n_devices, is_shared, data)
 
 
 def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState]) -> dict[str, int]:
-    """Bytes of temporary arrays on a device: in an update, or in an evaluation if those are more."""
+    """Bytes of temporary arrays on a device: in an update, or in an evaluation if those are more.
+
+    `replay` are the bytes of its replay, or of the dataset that it reads.
+    """
     config, play, chunk = exp.config, cast(Any, exp.program.play), cast(Any, exp.program.chunk)
     peak = lambda traced: jaxpr_memory.peak_bytes(jaxpr_memory.per_device(traced.jaxpr.jaxpr))
     keys, epsilon = shapes[1].key, jnp.asarray(config.algo.eval_epsilon)
@@ -82,8 +87,12 @@ def working_memory(exp: Experiment, replay: int, shapes: tuple[Clock, RunState])
     update = int(PACKING_FACTOR * peak(chunk.trace(*shapes, exp.hp, jnp.asarray(1))))
     if evaluation > update:
         return {"an evaluation": evaluation}
-    stored = jax.tree.leaves(shapes[1].storage)[0].shape[1]  # of a dataset as many as it has
-    batch = replay * config.algo.batch_episodes // stored
+    storage = jax.tree.leaves(shapes[1].storage)[0]
+    if exp.program.has_data:
+        rows = devices.runs_per_device(exp.n_runs, exp.program.pool)
+        batch = rows * replay * config.algo.batch_episodes // len(storage)
+    else:
+        batch = replay * config.algo.batch_episodes // storage.shape[1]
     return {"batch": batch, "rest of an update": max(update - batch, 0)}
 
 
@@ -145,7 +154,7 @@ def format_bytes(size: float) -> str:
 def runs_that_fit(plan: Plan) -> int:
     """Number of the plan's runs that fit at once. UserError if not even one fits."""
     if plan.max_runs < 1:
-        needed = format_bytes(plan.per_run)
+        needed = format_bytes(plan.per_run + plan.data)
         available = format_bytes(plan.available * (plan.devices if plan.is_shared else 1))
         raise UserError(
             f"one run takes about {needed}, and there are {available}: lower algo.buffer_episodes or "

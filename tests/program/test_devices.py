@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,16 @@ def test_a_checkpoint_of_eight_devices_is_the_same_on_fewer(facts: dict[str, Any
 def test_a_checkpoint_with_a_spare_run_is_the_same_without(facts: dict[str, Any]):
     rows = {8: 8, 3: 9, 1: 8}
     assert facts["of_three"] == {str(n): {"same": True, "devices": n, "rows": rows[n]} for n in (8, 3, 1)}
+
+
+def test_what_one_device_may_be_too_small_for_is_restored_to_the_host():
+    first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 4))
+    tree = {"replay": jax.ShapeDtypeStruct((4, 2), np.dtype("int32"), sharding=first), "key": keys}
+    found = devices.on_host(tree, 6)
+    assert isinstance(found["replay"], np.ndarray)
+    assert (found["replay"].shape, found["replay"].dtype) == ((6, 2), np.int32)
+    assert (found["key"].shape, found["key"].sharding) == ((6,), first)
 
 
 @pytest.mark.thorough

@@ -1,16 +1,20 @@
 """Two processes of one job share out the groups of a run, wait for each other, and fail together."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import TINY_RUN
 
 from qllm_jax import config
+from qllm_jax.commands import train
 from qllm_jax.errors import UserError
 from qllm_jax.run import folder
 from qllm_jax.scaling import hosts
@@ -72,6 +76,57 @@ def test_what_fails_in_one_process_fails_in_all(shared):
     assert "exists already: continue it with resume=" in first.stderr
     assert "error: another process of the job failed; process 0: run_dir" in second.stderr
     assert "Traceback" not in first.stderr + second.stderr
+
+
+WAITS = """
+import ctypes, sys, threading
+from qllm_jax import process
+from qllm_jax.scaling import hosts
+
+def wait(*_):  # as the service's client does: no Python code runs in it, and signals do not end it
+    c, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    c.pthread_mutex_init(lock, None), c.pthread_mutex_lock(lock)
+    threading.Timer(float(sys.argv[1]), lambda: c.pthread_mutex_unlock(lock)).start()
+    print("waits", flush=True)
+    c.pthread_mutex_lock(lock)
+
+class Service:
+    key_value_set, wait_at_barrier = lambda *_: None, wait
+    blocking_key_value_get = lambda self, key, ms: ""
+
+process.IS_COMMAND.set(True)
+print(hosts.exchange(hosts.Job(0, 2, Service()), "groups", ""))
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("times", "seconds", "code", "said"), [(1, 5, 0, "['', '']"), (2, 60, 130, "")])
+def test_a_process_that_waits_ends_at_the_second_interrupt(times: int, seconds: int, code: int, said: str):
+    """The first comes to all processes of a terminal, and the others have a checkpoint to write."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", WAITS, str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "waits\n"
+    for _ in range(times):
+        time.sleep(0.5)
+        started.send_signal(signal.SIGINT)
+    out, errors = started.communicate(timeout=50)
+    assert (started.returncode, out.strip()) == (code, said), errors
+    assert errors.count("waiting for the other processes") == 1
+
+
+@pytest.mark.parametrize(("given", "devices"), [([], 1), (["devices=auto"], "auto")])
+def test_a_process_that_follows_resumes_on_the_devices_that_are_recorded(
+    given: list[str], devices: int | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "run"
+    folder.create(path, config.load(["algo=matched_vdn", "devices=1", f"run_dir={path}"]), [])
+    monkeypatch.setattr(train.gated, "build", lambda found: found)
+    overrides = [f"resume={path}", *given]
+    asked = config.load(overrides)
+    found: Any = train.follow_leader(asked, train.recorded(asked, overrides)[1])[0]
+    assert found.devices == devices
 
 
 def test_groups_go_around():

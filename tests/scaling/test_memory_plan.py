@@ -208,7 +208,8 @@ def test_devices_hold_their_share_and_those_of_a_cpu_share_its_memory(
     monkeypatch.setattr(memory_plan, "working_memory", lambda exp, replay, shapes: {"batch": 7})
     rows = lambda n: jnp.zeros((4, n), jnp.uint8)
     init = lambda *_: (0, OfRuns(OfLearner(rows(20), rows(30), rows(40)), rows(10), rows(50)))
-    program, settings = SimpleNamespace(pool=devices.Pool(4, 4), init=init), SimpleNamespace(memory_gib=8.0)
+    program = SimpleNamespace(pool=devices.Pool(4, 4), init=init, has_data=False)
+    settings = SimpleNamespace(memory_gib=8.0)
     given: Any = SimpleNamespace(program=program, config=settings, n_runs=4, root=0, seeds=0, choice=None)
     found = memory_plan.make(given)
     assert list(found.items.values()) == [10, 20, 30, 40, 50, 7]
@@ -221,9 +222,11 @@ def test_a_batch_is_its_share_of_the_episodes_that_there_are(monkeypatch: pytest
     monkeypatch.setattr(jaxpr_memory, "peak_bytes", lambda jaxpr: 1000)
     algo = SimpleNamespace(batch_episodes=10, buffer_episodes=5000, eval_epsilon=0.0)  # a dataset has 40
     settings = SimpleNamespace(algo=algo, final_episodes=1, eval_episodes=1)
-    given: Any = SimpleNamespace(config=settings, program=SimpleNamespace(play=traced, chunk=traced), hp=None)
-    state: Any = (None, SimpleNamespace(key=None, best_params=None, storage=jnp.zeros((2, 40, 3))))
-    assert memory_plan.working_memory(given, 400, state) == {"batch": 100, "rest of an update": 1400}
+    given: Any = SimpleNamespace(config=settings, n_runs=2, hp=None)
+    for has_data, episodes, size in [(False, (2, 40, 3), 400), (True, (40, 3), 200)]:
+        given.program = SimpleNamespace(play=traced, chunk=traced, has_data=has_data, pool=devices.ONE_DEVICE)
+        state: Any = (None, SimpleNamespace(key=None, best_params=None, storage=jnp.zeros(episodes)))
+        assert memory_plan.working_memory(given, size, state) == {"batch": 100, "rest of an update": 1400}
 
 
 def test_small_groups_are_timed_for_as_many_iterations_of_runs(monkeypatch: pytest.MonkeyPatch):
