@@ -45,7 +45,7 @@ class AgentNetwork(nn.Module):
         id_kernel = self.param("id_kernel", weights, (self.n_agents, size), fan_in) if self.agent_id else None
         norm = lambda layer: nn.LayerNorm(name=f"{layer}_norm") if self.layer_norm else None
         dense = lambda layer, x: activation(Dense(size, name=layer)(x), norm(layer))
-        x = first_layer(inputs @ kernel, len(hidden), bias, id_kernel, norm("in"))
+        x = first_layer(inputs @ kernel, hidden.shape[0], bias, id_kernel, norm("in"))
         for i in range(self.depth - 1):
             x = dense(f"layer_{i}", x)
         hidden = dense("core", x) if self.kind == "mlp" else self.recurrent(hidden, x)
