@@ -219,9 +219,10 @@ SENTENCES = [
     (["resume=nowhere"], "'nowhere' is not the folder of a generation (it has no transcript.jsonl)"),
     (
         ["resume=x", "hints=none"],
-        "only max_calls, max_tokens, max_usd, max_minutes, max_device_seconds can change, not hints",
+        "only max_calls, max_tokens, max_usd, max_minutes, max_device_seconds, "
+        "llm.base_url, llm.api_key_env, llm.timeout_s, llm.retries, llm.backoff_s can change, not hints",
     ),
-    (["resume=x", "k=1"], ", max_device_seconds can change, not k"),
+    (["resume=x", "k=1"], ", llm.backoff_s can change, not k"),
 ]
 
 

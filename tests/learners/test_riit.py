@@ -138,7 +138,6 @@ def test_a_critic_step_on_the_replay_that_is_not_finite_shows_in_the_metrics(pla
     _, metrics, suspect = update = jax.jit(partial(learner.update, state))(spoiled, batch, hp(), jnp.bool_(False))
     assert not np.isfinite(metrics["off_policy_loss"])
     assert not np.isfinite(metrics["off_policy_grad_norm"])
-    assert np.isfinite(metrics["loss"])
     assert suspect.cue == 5.0  # of the replay
     clock = compiled.Clock(*[jnp.int32(1)] * 3)
     fault, after = guard.after_update(guard.none(env.reset(jax.random.key(0))), clock, state, update)
