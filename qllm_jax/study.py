@@ -29,5 +29,15 @@ Ctrl-C writes a checkpoint; the same command continues. Exit codes: 0 done, or l
 
 from qllm_jax import cli, commands
 
+
+def study(arguments: list[str]) -> int:
+    """The command in a process of its own. What only reads uses no accelerator, as a training may be using it."""
+    if {"status", "report"} & {*arguments}:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+    return commands.named("study")(arguments)
+
+
 if __name__ == "__main__":
-    cli.main(commands.named("study"), __doc__)
+    cli.main(study, __doc__)

@@ -10,6 +10,7 @@ from qllm_envs.parts import suggest
 from qllm_jax import cli, files
 from qllm_jax import config as configs
 from qllm_jax.errors import UserError
+from qllm_jax.program import devices
 from qllm_jax.studies import plan, report, runner, status, work
 from qllm_jax.studies.runner import Choices, Ended, Report
 
@@ -47,6 +48,8 @@ def study(arguments: list[str]) -> int:
         if older := status.of_other_cells(loaded, options["results"]):
             print(f"note: {older}", file=sys.stderr)
         return 0
+    if not action:
+        devices.use_cores()  # before cells are composed: JaxMARL, which battles import, uses the first device
     found = work.make(loaded, options["results"], options["run_dir"])
     if action:
         print(status.describe(found))

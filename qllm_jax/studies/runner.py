@@ -17,7 +17,6 @@ import jax
 from qllm_jax.config import Config
 from qllm_jax.critic import opening as critic
 from qllm_jax.errors import UserError
-from qllm_jax.program import devices
 from qllm_jax.program.experiment import Experiment
 from qllm_jax.run import continued, folder, gated, wandb_log
 from qllm_jax.run.nonfinite import NonFiniteError
@@ -58,7 +57,6 @@ class Report(NamedTuple):
 
 def run(work: Work, choices: Choices) -> Report:
     """Train the missing cells in order of priority, to the end, an interrupt, or the time `stop_at`."""
-    devices.use_cores()
     if choices.machine:
         wandb_log.check(choices.machine.wandb)
     wanted = {cell.name for cell in work.cells if matches(cell, choices.only) and not cell.trained_by}

@@ -15,6 +15,7 @@ import yaml
 
 from qllm_jax.commands import study
 from qllm_jax.errors import UserError
+from qllm_jax.program import devices
 from qllm_jax.run import folder, functions_used
 from qllm_jax.run.loop import Outcome
 from qllm_jax.studies import cells, plan, results, runner, status, trainings, work
@@ -328,6 +329,21 @@ def test_a_folder_of_which_another_process_has_a_cell_is_left_to_it(tmp_path: Pa
         assert shared.claim(shared.cells[0], held)
         assert study.study([*arguments(tmp_path / "shared"), f"only={shared.cells[1].name}"]) == 0
     assert "left to them: climbing/qllm, climbing/shuffled" in capsys.readouterr().out
+
+
+def test_cores_become_devices_before_cells_are_composed(monkeypatch: pytest.MonkeyPatch):
+    """Composing a battle imports JaxMARL, which uses the first device: after that their number is fixed."""
+    calls = []
+
+    def make(*_: object) -> None:
+        calls.append("cells")
+        raise UserError("enough")
+
+    monkeypatch.setattr(devices, "use_cores", lambda: calls.append("cores"))
+    monkeypatch.setattr(work, "make", make)
+    with pytest.raises(UserError, match="enough"):
+        study.study(["credit"])
+    assert calls == ["cores", "cells"]
 
 
 def test_a_pattern_that_matches_nothing_is_a_mistake(done: Path):

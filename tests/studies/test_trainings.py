@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from qllm_jax import config
-from qllm_jax.program import devices
 from qllm_jax.run import folder
 from qllm_jax.run.loop import Outcome
 from qllm_jax.studies import estimate, results, runner, status, trainings
@@ -127,7 +126,6 @@ def three_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: set[str])
     missing = [CELL._replace(method=name, hash=name) for name in "abc"]
     to_do = lambda _, wanted, root: [Training([each]) for each in missing if each.name in wanted - done]
     monkeypatch.setattr(trainings, "to_do", to_do)
-    monkeypatch.setattr(devices, "use_cores", lambda: None)
     monkeypatch.setattr(runner, "forget_programs", lambda: None)
     return work_on(tmp_path)._replace(cells=missing)
 
