@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from qllm_envs import Env, EnvState
 from qllm_jax import mixers
@@ -53,6 +53,11 @@ class Update(NamedTuple):
 
 
 LossAux = tuple[dict[str, Array], EnvState | None]  # beside a loss: metrics and suspect, as in an Update
+
+
+def is_finite(metrics: dict[str, Array]) -> Bool[Array, ""]:
+    """Return whether an update with these metrics was finite."""
+    return jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
 
 
 class Learner(NamedTuple):

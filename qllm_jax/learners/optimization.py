@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Int
 
-from qllm_envs import EnvState
 from qllm_jax.core.types import Episode, Hp, Params
 from qllm_jax.errors import UserError
+from qllm_jax.learners import base
 from qllm_jax.learners.base import Core, LearnerState, Update
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -28,11 +28,17 @@ def init_optimizer(core: Core, params: Params) -> Any:
 def gradient_step(
     core: Core, lr: Array, grad_clip: Array, params: Params, opt_state: Any, grads: Params
 ) -> tuple[Params, Any]:
-    """Clip by global norm and take one step."""
+    """Clip by global norm and take one step.
+
+    Where the norm is not finite, or `grad_clip` is NaN, no step is taken and all stays as it is.
+    """
+    steps = jnp.isfinite(optax.tree.norm(grads)) & ~jnp.isnan(grad_clip)
+    # After the step, and not at the gradient: healthy runs keep their numbers to the last bit.
+    choose = lambda new, old: jnp.where(steps, new, old)
     # The optimizer is made anew from traced numbers; only its state is carried. The clip has none.
     clipped, _ = optax.clip_by_global_norm(grad_clip).update(grads, optax.EmptyState())
-    updates, opt_state = OPTIMIZERS[core.optimizer](lr).update(clipped, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
+    updates, new_state = OPTIMIZERS[core.optimizer](lr).update(clipped, opt_state, params)
+    return jax.tree.map(choose, (optax.apply_updates(params, updates), new_state), (params, opt_state))
 
 
 def update_targets(params: Params, target_params: Params, hp: Hp, copy_target: Bool[Array, ""]) -> Params:
@@ -59,17 +65,22 @@ def minibatches(part: str, key: jax.Array, batch: Episode, epochs: int, count: i
 
 
 def scan_minibatches(
-    step: Callable[[LearnerState, Array], Update], state: LearnerState, order: Int[Array, "steps rows"]
+    step: Callable[[LearnerState, Array, Hp], Update],
+    state: LearnerState,
+    order: Int[Array, "steps rows"],
+    hp: Hp,
 ) -> Update:
-    """Take `step(state, rows)` for each row of `order`.
+    """Take `step(state, rows, hp)` for each row of `order`; none is taken after one that was not finite.
 
     Metrics are means over all steps; the suspect is that of the first step that was not finite.
     """
 
-    def one(state: LearnerState, rows: Array) -> tuple[LearnerState, tuple[dict[str, Array], EnvState | None]]:
-        state, metrics, suspect = step(state, rows)
-        return state, (metrics, suspect)
+    def one(carry: tuple[LearnerState, Hp], rows: Array) -> tuple[tuple[LearnerState, Hp], tuple]:
+        state, hp = carry
+        state, metrics, suspect = step(state, rows, hp)
+        finite = base.is_finite(metrics)
+        return (state, hp._replace(grad_clip=jnp.where(finite, hp.grad_clip, jnp.nan))), (metrics, suspect, finite)
 
-    state, (metrics, suspect) = jax.lax.scan(one, state, order)
-    first = jnp.argmin(jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), 0))
+    (state, _), (metrics, suspect, finite) = jax.lax.scan(one, (state, hp), order)
+    first = jnp.argmin(finite)
     return Update(state, jax.tree.map(jnp.mean, metrics), jax.tree.map(lambda x: x[first], suspect))

@@ -108,8 +108,8 @@ def update(
     rollout = prepare_rollout(method, state, batch, hp)
     order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
     state = state._replace(reward_stats=stats, key=key)
-    one = lambda state, rows: step(method, state, take(rollout, rows), hp)
-    state, metrics, _ = optimization.scan_minibatches(one, state, order)
+    one = lambda state, rows, hp: step(method, state, take(rollout, rows), hp)
+    state, metrics, _ = optimization.scan_minibatches(one, state, order, hp)
     return Update(state, metrics | {"target": batches.agents_mean(rollout.returns, batch.mask_t)})
 
 

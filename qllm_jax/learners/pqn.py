@@ -53,10 +53,10 @@ def update(
     key, key_order = jax.random.split(state.key)
     order = optimization.minibatches(PART, key_order, batch, method.epochs, method.minibatches)
     state = state._replace(reward_stats=stats, key=key)
-    return optimization.scan_minibatches(partial(step, method.core, batch, hp), state, order)
+    return optimization.scan_minibatches(partial(step, method.core, batch), state, order, hp)
 
 
-def step(core: Core, batch: Episode, hp: Hp, state: LearnerState, rows: Int[Array, " rows"]) -> Update:
+def step(core: Core, batch: Episode, state: LearnerState, rows: Int[Array, " rows"], hp: Hp) -> Update:
     """One step on the episodes `rows` of a batch."""
     part = jax.tree.map(lambda x: x[:, rows], batch)
     grads, (metrics, suspect) = jax.grad(partial(loss, core), has_aux=True)(state.params, part, hp)

@@ -129,14 +129,14 @@ def after_rollout(parts: Parts, clock: Clock) -> Clock:
 
 def chunk(parts: Parts, clock: Clock, runs: RunState, hp: Hp, n: Array) -> tuple[Clock, RunState, dict[str, Array]]:
     """`n` iterations, and the means of their metrics."""
-    one = jax.jit(partial(iteration, parts), inline=True)  # traced once, for the shapes and for the loop
 
     def body(_, carry):
         clock, runs, sums = carry
-        clock, runs, metrics = one(clock, runs, hp)
+        clock, runs, metrics = iteration(parts, clock, runs, hp)
         return clock, runs, jax.tree.map(jnp.add, sums, metrics)
 
-    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(one, clock, runs, hp)[2])
+    shapes = jax.eval_shape(partial(iteration, parts), clock, runs, hp)[2]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     # `n` is traced: chunks of all lengths, and the remainder before an evaluation, are one program.
     clock, runs, sums = jax.lax.fori_loop(0, n, body, (clock, runs, zeros))
     return clock, runs, jax.tree.map(lambda x: x / n, sums)

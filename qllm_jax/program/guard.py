@@ -1,10 +1,10 @@
-"""The guard of training: an update that is not finite is not made, and its run learns no more.
+"""The guard of training: a step along a gradient that is not finite is not made, and its run learns no more.
 
-NaN and infinity go from credit weights to the loss, and from there to the gradient, whose norm is among the metrics.
-All that the run has learned stays as it was before the update; other runs are not touched.
+NaN and infinity go from credit weights to the loss, and from there to the gradient, whose norm decides in
+`optimization.gradient_step`. Parameters and moments stay as they were, targets approach them; other runs are not
+touched.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from qllm_envs import EnvState
-from qllm_jax.core.types import Clock
-from qllm_jax.learners.base import LearnerState, Update
+from qllm_jax.core.types import Clock, Hp
+from qllm_jax.learners.base import Update, is_finite
 
 NONE = -1  # env steps of a run without a fault
 
@@ -33,16 +33,19 @@ def none(env_state: EnvState) -> Fault:
     return Fault(jnp.full((), NONE, jnp.int32), no, no, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), env_state))
 
 
-def after_update(fault: Fault, clock: Clock, before: LearnerState, update: Update) -> tuple[Fault, LearnerState]:
-    """The fault after an update, and the state to go on from: that before it, from the first fault on."""
-    finite = lambda metrics: jnp.all(jnp.isfinite(jnp.stack(metrics)))
-    learns = fault.env_steps == NONE
-    is_first = learns & ~finite(list(update.metrics.values()))
+def frozen(fault: Fault, hp: Hp) -> Hp:
+    """Numbers of a run; after a fault without a clip, so that `optimization.gradient_step` makes no step."""
+    return hp._replace(grad_clip=jnp.where(fault.env_steps == NONE, hp.grad_clip, jnp.nan))
+
+
+def after_update(fault: Fault, clock: Clock, update: Update) -> Fault:
+    """The fault after an update."""
+    is_first = ~is_finite(update.metrics) & (fault.env_steps == NONE)
+    losses = [value for name, value in update.metrics.items() if name.endswith("loss")]
     found = Fault(
         clock.env_steps,
-        ~finite([value for name, value in update.metrics.items() if name.endswith("loss")]),
+        ~jnp.all(jnp.isfinite(jnp.stack(losses))),
         jnp.asarray(update.suspect is not None),
         fault.env_state if update.suspect is None else update.suspect,
     )
-    choose = lambda condition, yes, no: jax.tree.map(partial(jnp.where, condition), yes, no)
-    return choose(is_first, found, fault), choose(learns & ~is_first, update.state, before)
+    return jax.tree.map(lambda new, old: jnp.where(is_first, new, old), found, fault)

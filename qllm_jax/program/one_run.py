@@ -127,9 +127,9 @@ def learn(parts: Parts, clock: Clock, run: RunState, hp: Hp) -> tuple[RunState, 
     copy_target = clock.updates % parts.sizes.target_interval == 0
     n_recent = parts.learner.n_recent
     recent = buffer.latest(run.storage, clock.episodes, n_recent) if n_recent else None
-    updated = update(parts, run.learner, (batch, recent), hp, copy_target)
-    fault, state = guard.after_update(run.fault, clock, run.learner, updated)
-    metrics = updated.metrics
+    hp = guard.frozen(run.fault, hp)
+    state, metrics, _ = updated = update(parts, run.learner, (batch, recent), hp, copy_target)
+    fault = guard.after_update(run.fault, clock, updated)
     if run.labels:
         metrics |= {"labelled_share": jnp.mean(run.labels.labelled[rows].astype(jnp.float32))}
     return run._replace(learner=state, fault=fault), metrics

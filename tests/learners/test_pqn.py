@@ -60,14 +60,26 @@ def test_an_update_takes_epochs_times_minibatches_steps():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_no_step_is_taken_after_one_that_was_not_finite():
+    method, state, batch = setting()
+    spoiled = batch._replace(reward_t=batch.reward_t.at[1, 1].set(jnp.nan))
+    step = partial(pqn.step, method.core, spoiled)
+    scan = jax.jit(lambda order: optimization.scan_minibatches(step, state, order, HP)[0])
+    alone, before_a_fault = scan(jnp.array([[0]])), scan(jnp.array([[0], [1], [0]]))
+    assert int(alone.opt_state[0].count) == int(before_a_fault.opt_state[0].count) == 1
+    for a, b in zip(*map(jax.tree.leaves, (alone.params, before_a_fault.params)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7)
+
+
 def test_the_state_to_blame_is_of_the_first_step_that_was_not_finite():
     method, state, batch = setting()
     state_with_mark = batch.env_state._replace(cue=batch.env_state.cue.at[:, 1].set(5.0))
     spoiled = batch._replace(env_state=state_with_mark, reward_t=batch.reward_t.at[1, 1].set(jnp.nan))
     two = pqn.Method(method.core, 1, 2)
-    _, metrics, suspect = jax.jit(partial(pqn.update, two))(state, spoiled, None, HP, False)
+    after, metrics, suspect = jax.jit(partial(pqn.update, two))(state, spoiled, None, HP, False)
     assert not np.isfinite(metrics["loss"])
     assert suspect.cue == 5.0  # of the second episode
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
 
 
 @pytest.fixture(scope="module")
