@@ -132,8 +132,7 @@ def without_replay(like: TrainState) -> TrainState:
 def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
     """Read a checkpoint with the shapes and shardings of `like` (see `compiled.shapes`), but for UNREAD arrays.
 
-    Where `like` has an array of NumPy, so has the result.
-
+    Where `like` has an array of NumPy, so has the result. In a checkpoint without a replay `storage` is that of `like`.
     In one by a version without `RunState.fault` no run has failed. UserError if shapes differ.
     """
     asked = like
@@ -144,10 +143,11 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, HostState]:
         if is_old := not has("fault"):
             asked = with_fault(like, None)
         stored_tree.check_shapes(path, metadata.metadata, asked)
-        if not has("storage"):
+        if not (has_replay := has("storage")):
             asked = asked._replace(runs=asked.runs._replace(storage=None))
         state = stored_tree.as_here(ocp.load(str(path), stored_tree.as_stored(asked, metadata.metadata)), asked)
-        state = state._replace(runs=state.runs._replace(storage=like.runs.storage)) if not has("storage") else state
+        if not has_replay:
+            state = state._replace(runs=state.runs._replace(storage=like.runs.storage))
     if is_old:
         zeros = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype, device=getattr(x, "sharding", None)), like.runs.fault

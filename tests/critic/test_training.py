@@ -17,7 +17,8 @@ from qllm_jax.errors import UserError
 from qllm_jax.llm import transcript as transcripts
 from qllm_jax.program import experiment
 from qllm_jax.program.experiment import Experiment
-from qllm_jax.run import folder, loop
+from qllm_jax.run import checkpoint, folder, load, loop
+from qllm_jax.run.checkpoint import HostState, TrainState
 from qllm_jax.studies import results
 from qllm_jax.studies.trainings import Trained
 
@@ -127,6 +128,21 @@ def test_training_from_a_dataset_plays_nothing(file: Path):
     assert np.isfinite(metrics["loss"]).all()
     assert int(clock.updates) == 3
     assert before.action_t.shape == (16, 3, 2)  # once for all runs
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_dataset_is_not_in_checkpoints_and_older_ones_with_a_copy_for_each_run_are_read(
+    copies: bool, file: Path, tmp_path: Path
+):
+    exp = experiment.build(config.load([*without_function(SIZES), f"algo.learner.data={file}"]))
+    clock, runs = experiment.init(exp)
+    each = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(exp.seeds), *x.shape)), runs.storage) if copies else None
+    checkpoint.save(tmp_path, TrainState(clock, runs._replace(storage=each)), HostState(0, 0, 0.0))
+    (stored,) = checkpoint.newest_first(tmp_path)
+    restored = load.read_checkpoint(exp, stored)[0].runs
+    numbers = lambda runs: jax.tree.leaves((runs.learner.params, runs.storage))
+    for found, expected in zip(numbers(restored), numbers(runs), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def without_function(settings: list[str]) -> list[str]:
