@@ -101,6 +101,7 @@ class Plan:
     set: list[Override] = field(default_factory=list)
     figures: list[FigureEntry] = field(default_factory=list)
     reference: str | None = None  # the method with which the report compares all others
+    groups: dict[Label, Names] = field(default_factory=dict)  # tasks by title, of which the report gives averages
 
 
 class Study(NamedTuple):
@@ -176,8 +177,11 @@ def from_dict(content: Any) -> Plan:
 
 def check_references(plan: Plan) -> None:
     """UserError for a task or a method that is used and does not exist."""
-    for key, entry in (*(("cells", each) for each in plan.cells), *(("figures", each) for each in plan.figures)):
-        for kind, used, known in (("task", entry.tasks, plan.tasks), ("method", entry.methods, plan.methods)):
+    used_by = [("cells", each.tasks, each.methods) for each in plan.cells]
+    used_by += [("figures", each.tasks, each.methods) for each in plan.figures]
+    used_by += [("groups", tasks, []) for tasks in plan.groups.values()]
+    for key, tasks, methods in used_by:
+        for kind, used, known in (("task", tasks, plan.tasks), ("method", methods, plan.methods)):
             if unknown := [name for name in used if name not in known]:
                 raise UserError(
                     f"{key} name the {kind} {unknown[0]!r}, which does not exist: {suggest(unknown[0], known)}"

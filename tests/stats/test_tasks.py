@@ -64,6 +64,25 @@ def test_probability_of_improvement_is_that_of_mann_and_whitney():
     assert tasks.improvement([theirs], [ours]) == pytest.approx(1 - u / 49)
 
 
+def test_the_p_value_of_improvement_on_one_task_is_that_of_mann_and_whitney():
+    ours, theirs = np.array([0.2, 1.4, 1.9, 2.5, 3.1]), np.array([0.1, 0.3, 0.5, 1.0, 1.6])
+    exact = scipy.stats.mannwhitneyu(ours, theirs, method="exact").pvalue
+    assert tasks.improvement_p([ours], [theirs]) == pytest.approx(exact, abs=0.01)
+    assert tasks.improvement_p([theirs], [ours]) == pytest.approx(exact, abs=0.01)
+
+
+def test_the_p_value_of_improvement_exchanges_runs_within_tasks():
+    # Two tasks of far scales, on each of which all runs of one method win: 2 of the 6 x 6 ways are as far from 1/2.
+    ours, theirs = [np.array([3.0, 4.0]), np.array([300.0, 400.0])], [np.array([1.0, 2.0]), np.array([100.0, 200.0])]
+    assert tasks.improvement_p(ours, theirs) == pytest.approx(2 / 36, abs=0.01)
+    # With one run of each per task it is a sign test: 5 of 5 tasks are won.
+    assert tasks.improvement_p([np.ones(1)] * 5, [np.zeros(1)] * 5) == pytest.approx(2 / 32, abs=0.01)
+
+
+def test_the_p_value_of_improvement_of_equal_runs_is_1():
+    assert tasks.improvement_p([np.ones(3)], [np.ones(4)]) == 1.0
+
+
 def test_the_profile_is_the_share_of_runs_above():
     scores = [np.array([0.1, 0.9]), np.array([0.5, 0.5, 0.5, 1.5])]
     thresholds = np.array([0.0, 0.5, 1.0, 2.0])

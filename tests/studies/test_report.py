@@ -57,10 +57,10 @@ def text(made: Study, folder: Path) -> str:
     return page.text(measured.read(made, folder / "results"), "", [])
 
 
-def row_of(page: str, section: str, name: str) -> list[str]:
-    """Cells of a row of the table of a section."""
+def row_of(page: str, section: str, name: str, table: int = 0) -> list[str]:
+    """Cells of a row of a section's tables: of the first one that has it, or of a later one."""
     body = page.partition(f"## {section}\n")[2].partition("\n## ")[0]
-    (row,) = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", body, re.MULTILINE)
+    row = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", body, re.MULTILINE)[table]
     return [cell.strip().replace(tables.NO_BREAK, " ") for cell in row.split("|")]
 
 
@@ -130,9 +130,49 @@ def test_scores_are_normalized_to_the_best_known_or_the_best_mean(made: Study, t
     np.testing.assert_allclose(table.scores["vdn"][0], expected)
     assert table.scores["qllm"][1].mean() == pytest.approx(1)
     found = text(made, tmp_path)
-    assert row_of(found, "All tasks together", "QLLM")[1:] == ["1.00", "10", "1.00 (1.00 to 1.00)"]
+    *shown, p = row_of(found, "All tasks together", "QLLM")[1:]
+    assert shown == ["1.00", "10", "1.00 (1.00 to 1.00)"]
+    assert float(p) < 0.001  # all of 5 x 5 pairs on both tasks: 2 of 252 x 252 ways to give the runs to the methods
     assert "Friedman's test over 2 tasks gives p = " in found
     assert "does not reject that all methods are alike" in found  # two tasks are too few
+
+
+def test_every_pair_of_methods_is_compared_over_all_tasks(made: Study, tmp_path: Path):
+    found = text(made, tmp_path)
+    data = measured.read(made, tmp_path / "results")
+    scores = {method: [data.results[task, method].scores for task in TASKS] for method in METHODS}
+    ours = float(tasks_statistics.improvement(scores["vdn"], scores["shuffled"]))
+    assert tasks_statistics.improvement_p(scores["vdn"], scores["shuffled"]) > 0.05
+    assert row_of(found, "All tasks together", "VDN", 1) == ["-", "**0.00**", f"{ours:.2f}"]
+    assert row_of(found, "All tasks together", "QLLM", 1) == ["**1.00**", "-", "**1.00**"]
+    assert "in 3 pairs, none corrected" in found
+
+
+def test_two_methods_have_no_table_of_pairs(tmp_path: Path):
+    made = study("two", content(TASKS, {"vdn": "VDN", "qllm": "QLLM"}, reference="vdn"), tmp_path)
+    write(made, tmp_path / "results", {pair: score for pair, score in SCORES.items() if pair[1] != "shuffled"})
+    assert "of the column's" not in text(made, tmp_path)
+
+
+def test_groups_of_tasks_have_averages_of_their_own(tmp_path: Path):
+    groups = {"Few agents": ["duty_n3"], "All": list(TASKS)}
+    made = study("credit", content(TASKS, METHODS, groups=groups, reference="vdn"), tmp_path)
+    write(made, tmp_path / "results", SCORES)
+    found = text(made, tmp_path)
+    assert "## All tasks together" not in found
+    few, of_all = found.partition("## Tasks together\n")[2].partition("\n## ")[0].split("### ")[1:]
+    assert few.startswith("Few agents\n\nOf 1 task.\n")
+    assert "duty, N=10" not in few
+    assert of_all.startswith("All\n\nOf 2 tasks.\n")
+    for part, runs in ((few, "5"), (of_all, "10")):
+        assert row_of(f"## Group\n{part}", "Group", "QLLM")[2] == runs
+
+
+def test_a_mistake_in_a_group_is_one_sentence():
+    with pytest.raises(UserError, match=r"^groups name the task 'duty_n4', which does not exist: "):
+        plan.from_dict(content(TASKS, METHODS, groups={"All": ["duty_n4"]}))
+    with pytest.raises(UserError, match=r"^groups\.All must hold at least one value"):
+        plan.from_dict(content(TASKS, METHODS, groups={"All": []}))
 
 
 def test_the_share_won_is_what_methods_are_compared_by(tmp_path: Path):
