@@ -32,7 +32,7 @@ def check_name(name: str) -> str:
 
 def check_label(label: str) -> str:
     """A label that can be a column of a table."""
-    if not label or "|" in label or label.splitlines() != [label]:
+    if not label.strip() or "|" in label or label.splitlines() != [label]:
         raise PydanticCustomError("label", "must be one line, not empty and without | (it is written into tables)")
     return label
 

@@ -22,6 +22,7 @@ from qllm_jax.studies.report import (
     aggregates,
     curve_areas,
     measured,
+    over_tasks,
     page,
     pictures,
     provenance,
@@ -160,12 +161,27 @@ def test_groups_of_tasks_have_averages_of_their_own(tmp_path: Path):
     write(made, tmp_path / "results", SCORES)
     found = text(made, tmp_path)
     assert "## All tasks together" not in found
-    few, of_all = found.partition("## Tasks together\n")[2].partition("\n## ")[0].split("### ")[1:]
-    assert few.startswith("Few agents\n\nOf 1 task.\n")
+    few, of_all, _ = found.partition("## Tasks together\n")[2].partition("\n## ")[0].split("### ")[1:]
+    assert few.startswith("Few agents\n\n1 task.\n")
     assert "duty, N=10" not in few
-    assert of_all.startswith("All\n\nOf 2 tasks.\n")
+    assert of_all.startswith("All\n\n2 tasks.\n")
     for part, runs in ((few, "5"), (of_all, "10")):
         assert row_of(f"## Group\n{part}", "Group", "QLLM")[2] == runs
+
+
+def test_tasks_in_no_group_and_groups_without_results_are_named(tmp_path: Path):
+    tasks = {**TASKS, "duty_n25": {"label": "duty, N=25"}}
+    made = study("credit", content(tasks, METHODS, groups={"Few": ["duty_n3"], "Many": ["duty_n25"]}), tmp_path)
+    write(made, tmp_path / "results", {pair: score for pair, score in SCORES.items() if pair[0] == "duty_n3"})
+    found = text(made, tmp_path)
+    assert "number of methods. In no group: duty, N=10." in found
+    assert f"### Many\n\n{over_tasks.NOTHING}" in found
+
+
+def test_two_methods_without_a_reference_have_a_table_of_pairs(tmp_path: Path):
+    made = study("two", content(TASKS, {"vdn": "VDN", "qllm": "QLLM"}), tmp_path)
+    write(made, tmp_path / "results", {pair: score for pair, score in SCORES.items() if pair[1] != "shuffled"})
+    assert row_of(text(made, tmp_path), "All tasks together", "QLLM", 1) == ["**1.00**", "-"]
 
 
 def test_a_mistake_in_a_group_is_one_sentence():
@@ -255,7 +271,7 @@ def test_missing_cells_are_named_and_aggregates_are_over_a_table_without_gaps(ma
     data = measured.read(made, tmp_path / "results")
     table = aggregates.block(data, list(TASKS), list(METHODS))
     assert (table.tasks, table.methods) == (["duty_n10"], ["vdn", "qllm"])
-    assert table.left_out == ["duty, N=3", "QLLM, shuffled"]
+    assert (table.other_tasks, table.other_methods) == (["duty, N=3"], ["QLLM, shuffled"])
 
 
 def with_gap(found: dict[str, Any]) -> dict[str, Any]:
@@ -441,7 +457,7 @@ def test_methods_with_the_same_scores_in_another_order_of_seeds_are_tied():
     scores = tasks_statistics.normalize(won, 0.0123, 1.0)
     other = scores[[3, 4, 0, 1, 2]]
     assert scores.mean() != other.mean()  # in the last bit
-    table = aggregates.Block(["battle"], ["vdn", "qllm"], {"vdn": [scores], "qllm": [other]}, {}, [])
+    table = aggregates.Block(["battle"], ["vdn", "qllm"], {"vdn": [scores], "qllm": [other]}, {}, [], [])
     assert aggregates.average_ranks(table).tolist() == [1.5, 1.5]
 
 

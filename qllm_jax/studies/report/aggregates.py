@@ -29,7 +29,8 @@ class Block(NamedTuple):
     methods: list[str]
     scores: dict[str, list[np.ndarray]]  # by method: (seeds,) of each task
     ranges: dict[str, Range]
-    left_out: list[str]  # tasks and methods that were asked for and are not in the block
+    other_tasks: list[str]  # labels of tasks that were asked for and are not in the block, for gaps or want of a scale
+    other_methods: list[str]  # labels of methods that were asked for and are not in the block, for gaps
 
     def mean_scores(self) -> np.ndarray:
         """Means over seeds (tasks, methods), without the last digits, in which means of the same scores differ."""
@@ -53,9 +54,9 @@ def block(data: Measured, tasks: Sequence[str], methods: Sequence[str]) -> Block
             chosen = common, ranked[:k]
     kept_tasks, kept = chosen[0], [m for m in methods if m in chosen[1]]
     scores = {m: [normalized(data, task, m, scales[task]) for task in kept_tasks] for m in kept}
-    left_out = [data.task_label(t) for t in tasks if t not in kept_tasks]
-    left_out += [data.method_label(m) for m in methods if m not in kept]
-    return Block(kept_tasks, kept, scores, {task: scales[task] for task in kept_tasks}, left_out)
+    other_tasks = [data.task_label(t) for t in tasks if t not in kept_tasks]
+    other_methods = [data.method_label(m) for m in methods if m not in kept]
+    return Block(kept_tasks, kept, scores, {task: scales[task] for task in kept_tasks}, other_tasks, other_methods)
 
 
 def score_range(data: Measured, task: str, methods: Sequence[str]) -> Range | None:

@@ -7,7 +7,7 @@ import numpy as np
 from qllm_jax import stats
 from qllm_jax.stats import tasks as across
 from qllm_jax.studies.report import aggregates, tables
-from qllm_jax.studies.report.aggregates import Block
+from qllm_jax.studies.report.aggregates import Block, Range
 from qllm_jax.studies.report.measured import Measured, metric_of
 
 SCALE_HEADER = ("task", "0: random policy", "1", "which is")
@@ -20,6 +20,8 @@ PAIRS = (
     "How often a run of the row's method ends above one of the column's on the same task, as a mean over tasks. Bold: "
     "p < 0.05 by the permutation test, in {pairs}, none corrected."
 )
+NOTHING = "Nothing to compare yet: fewer than two methods have results here."
+PValues = dict[frozenset[str], float]  # of each pair of methods
 
 
 def title(data: Measured) -> str:
@@ -27,70 +29,86 @@ def title(data: Measured) -> str:
     return "Tasks together" if data.study.plan.groups else "All tasks together"
 
 
-def parts(data: Measured) -> list[str]:
-    """Return caption and tables; [] if no group of tasks has two methods to compare."""
+def parts(data: Measured, pictures: list[str]) -> list[str]:
+    """Return caption, pictures and tables; the pictures alone if no group of tasks has two methods to compare."""
     plan = data.study.plan
     groups = plan.groups or {"": list(plan.tasks)}
     blocks = {label: aggregates.block(data, tasks, list(plan.methods)) for label, tasks in groups.items()}
-    found = [
-        part
-        for label, table in blocks.items()
-        if len(table.methods) > 1
-        for part in ([f"### {label}"] if label else []) + group_parts(data, table)
-    ]
-    return [CAPTION, *found] if found else []
+    if all(len(table.methods) < 2 for table in blocks.values()):
+        return pictures
+    grouped = {task for tasks in groups.values() for task in tasks}
+    others = "; ".join(data.task_label(task) for task in plan.tasks if task not in grouped)
+    found = [CAPTION + (f" In no group: {others}." if others else ""), *pictures]
+    for label, table in blocks.items():
+        found += ([f"### {label}"] if label else []) + group_parts(data, table)
+    ranges = {task: scale for table in blocks.values() for task, scale in table.ranges.items()}
+    return [*found, *(["### Scales"] if plan.groups else []), scale_table(data, ranges)]
 
 
 def group_parts(data: Measured, table: Block) -> list[str]:
     """Return the sentences and tables of one group of tasks."""
-    left_out = f" Left out, for gaps or want of a scale: {'; '.join(table.left_out)}." if table.left_out else ""
-    of = f"Of {stats.count(len(table.tasks), 'task')}.{left_out}"
-    pairs = pairs_parts(data, table) if len(table.methods) > 2 else []  # the one pair of two methods is told already
-    return [of, methods_table(data, table), ranks_sentence(data, table), *pairs, scale_table(data, table)]
+    if len(table.methods) < 2:
+        return [NOTHING]
+    p = {frozenset(pair): p_value(table, *pair) for pair in itertools.combinations(table.methods, 2)}
+    # The one pair of two methods is told in the first table, if one of them is the reference.
+    pairs = pairs_parts(data, table, p) if len(p) > 1 or data.study.plan.reference not in table.methods else []
+    averages = [methods_table(data, table, p), ranks_sentence(data, table)]
+    return [of_what(table), *averages, *pairs]
 
 
-def methods_table(data: Measured, table: Block) -> str:
+def of_what(table: Block) -> str:
+    """Say how many tasks the tables are of, and what they leave out."""
+    sentences = [f"{stats.count(len(table.tasks), 'task')}."]
+    if table.other_tasks:
+        sentences.append(f"Tasks left out, for gaps or want of a scale: {'; '.join(table.other_tasks)}.")
+    if table.other_methods:
+        sentences.append(f"Methods left out, for gaps: {'; '.join(table.other_methods)}.")
+    return " ".join(sentences)
+
+
+def methods_table(data: Measured, table: Block, p: PValues) -> str:
     """Return IQM, probability of improvement and average rank of each method."""
     reference = data.study.plan.reference
     rows = []
     for method, rank in zip(table.methods, aggregates.average_ranks(table), strict=True):
         iqm = across.iqm_interval(table.scores[method])
         rows.append([data.method_label(method), estimate_text(iqm), f"{rank:.2f}", str(iqm.n_runs)])
-        if reference in table.methods:
-            rows[-1].extend(improvement_cells(table, method, reference))
+        if method == reference:
+            rows[-1] += [tables.NONE, tables.NONE]
+        elif reference in table.methods:
+            found = across.improvement_interval(table.scores[method], table.scores[reference])
+            rows[-1] += [estimate_text(found), f"{p[frozenset((method, reference))]:.2g}"]
     header = ["method", "IQM", "average rank", "runs"]
     if reference in table.methods:
         header.extend([f"probability of improvement over {data.method_label(reference)}", "p"])
     return tables.markdown(header, rows)
 
 
-def improvement_cells(table: Block, method: str, reference: str) -> list[str]:
-    """Return the probability that a run of the method beats one of the reference, and the p-value of it being 1/2."""
-    if method == reference:
-        return [tables.NONE, tables.NONE]
-    both = table.scores[method], table.scores[reference]
-    return [estimate_text(across.improvement_interval(*both)), f"{across.improvement_p(*both):.2g}"]
+def p_value(table: Block, method: str, other: str) -> float:
+    """Return the p-value of the probability that a run of one method beats one of the other."""
+    return across.improvement_p(table.scores[method], table.scores[other])
 
 
-def pairs_parts(data: Measured, table: Block) -> list[str]:
+def pairs_parts(data: Measured, table: Block, p: PValues) -> list[str]:
     """Return the probability of improvement of each method over each other one, with its caption."""
-    names, scores = table.methods, table.scores
-    p = {frozenset(pair): across.improvement_p(*(scores[m] for m in pair)) for pair in itertools.combinations(names, 2)}
     rows = []
-    for row in names:
-        cells = [f"{float(across.improvement(scores[row], scores[column])):.2f}" for column in names]
-        bold = [row != column and p[frozenset((row, column))] < 0.05 for column in names]
-        shown = [f"**{cell}**" if marked else cell for cell, marked in zip(cells, bold, strict=True)]
-        shown[names.index(row)] = tables.NONE
-        rows.append([data.method_label(row), *shown])
-    header = ["", *(data.method_label(method) for method in names)]
+    for row in table.methods:
+        cells = [tables.NONE if row == column else pair_text(table, row, column, p) for column in table.methods]
+        rows.append([data.method_label(row), *cells])
+    header = ["", *(data.method_label(method) for method in table.methods)]
     return [PAIRS.format(pairs=stats.count(len(p), "pair")), tables.markdown(header, rows)]
 
 
-def scale_table(data: Measured, table: Block) -> str:
+def pair_text(table: Block, row: str, column: str, p: PValues) -> str:
+    """Write the probability of improvement of one method over another, bold if it is significant."""
+    shown = f"{across.improvement(table.scores[row], table.scores[column]):.2f}"
+    return f"**{shown}**" if p[frozenset((row, column))] < 0.05 else shown
+
+
+def scale_table(data: Measured, ranges: dict[str, Range]) -> str:
     """Return the scores of each task that become 0 and 1."""
     rows = []
-    for task, found in table.ranges.items():
+    for task, found in ranges.items():
         row = data.row(task)
         metric = metric_of(row)
         ends = [tables.number(value, metric, tables.scale_of(row)) for value in (found.random, found.best)]

@@ -72,7 +72,7 @@ def sections(data: Measured, pictures: Pictures) -> list[str]:
     return [
         *section("Final returns", *final(data), *shown(data, pictures, "bars")),
         *difference(data),
-        *section(over_tasks.title(data), *over_tasks.parts(data), *over_all),
+        *section(over_tasks.title(data), *over_tasks.parts(data, over_all)),
         *(section("Learning curves", CURVES, *curves) if curves else []),
         *section("Mean over training", AREAS, tables.areas(data), *areas),
         *(section("Steps to a threshold", STEPS, steps) if steps else []),
