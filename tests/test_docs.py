@@ -233,7 +233,7 @@ def comparisons() -> tuple[list[str], int]:
     """Rows of the table of differences between QLLM and VDN on benchmarks, and how many intervals exclude 0."""
     diagnostics = {"duty", "relay", "modes", "spectators"}
     rows, n_significant = {}, 0
-    for name in ("credit", "paper", "anchor", "football"):
+    for name in ("credit", "paper", "anchor", "replication", "football"):
         data = measured.read(plan.load(name), ROOT / "results" / name)
         for task in data.tasks:
             row = {method: result for method, result in data.row(task).items() if method in ("qllm", "vdn")}
