@@ -90,6 +90,14 @@ class FigureEntry:
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
+class GroupEntry:
+    """Tasks of which the report gives averages, for some methods or for all."""
+
+    tasks: Names
+    methods: Names | None = None
+
+
+@dataclass(frozen=True, config=KNOWN_KEYS)
 class Plan:
     """The content of a study file."""
 
@@ -101,7 +109,7 @@ class Plan:
     set: list[Override] = field(default_factory=list)
     figures: list[FigureEntry] = field(default_factory=list)
     reference: str | None = None  # the method with which the report compares all others
-    groups: dict[Label, Names] = field(default_factory=dict)  # tasks by title, of which the report gives averages
+    groups: dict[Label, GroupEntry] = field(default_factory=dict)  # by title
 
 
 class Study(NamedTuple):
@@ -179,7 +187,7 @@ def check_references(plan: Plan) -> None:
     """UserError for a task or a method that is used and does not exist."""
     used_by = [("cells", each.tasks, each.methods) for each in plan.cells]
     used_by += [("figures", each.tasks, each.methods) for each in plan.figures]
-    used_by += [("groups", tasks, []) for tasks in plan.groups.values()]
+    used_by += [("groups", each.tasks, each.methods or []) for each in plan.groups.values()]
     for key, tasks, methods in used_by:
         for kind, used, known in (("task", tasks, plan.tasks), ("method", methods, plan.methods)):
             if unknown := [name for name in used if name not in known]:
@@ -200,5 +208,11 @@ def explain(detail: Any) -> str:
 
 def keys_beside(where: Sequence[str | int]) -> list[str]:
     """The keys that are allowed beside the one at `where`."""
-    entries = {"tasks": TaskEntry, "methods": MethodEntry, "cells": CellsEntry, "figures": FigureEntry}
+    entries = {
+        "tasks": TaskEntry,
+        "methods": MethodEntry,
+        "cells": CellsEntry,
+        "figures": FigureEntry,
+        "groups": GroupEntry,
+    }
     return [each.name for each in fields(entries[str(where[0])] if len(where) > 1 else Plan)]

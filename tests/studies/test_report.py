@@ -156,7 +156,7 @@ def test_two_methods_have_no_table_of_pairs(tmp_path: Path):
 
 
 def test_groups_of_tasks_have_averages_of_their_own(tmp_path: Path):
-    groups = {"Few agents": ["duty_n3"], "All": list(TASKS)}
+    groups = {"Few agents": {"tasks": ["duty_n3"]}, "All": {"tasks": list(TASKS), "methods": ["vdn", "qllm"]}}
     made = study("credit", content(TASKS, METHODS, groups=groups, reference="vdn"), tmp_path)
     write(made, tmp_path / "results", SCORES)
     found = text(made, tmp_path)
@@ -167,11 +167,17 @@ def test_groups_of_tasks_have_averages_of_their_own(tmp_path: Path):
     assert of_all.startswith("All\n\n2 tasks.\n")
     for part, runs in ((few, "5"), (of_all, "10")):
         assert row_of(f"## Group\n{part}", "Group", "QLLM")[2] == runs
+    assert "QLLM, shuffled" in few
+    assert "QLLM, shuffled" not in of_all
 
 
 def test_tasks_in_no_group_and_groups_without_results_are_named(tmp_path: Path):
     tasks = {**TASKS, "duty_n25": {"label": "duty, N=25"}}
-    made = study("credit", content(tasks, METHODS, groups={"Few": ["duty_n3"], "Many": ["duty_n25"]}), tmp_path)
+    made = study(
+        "credit",
+        content(tasks, METHODS, groups={"Few": {"tasks": ["duty_n3"]}, "Many": {"tasks": ["duty_n25"]}}),
+        tmp_path,
+    )
     write(made, tmp_path / "results", {pair: score for pair, score in SCORES.items() if pair[0] == "duty_n3"})
     found = text(made, tmp_path)
     assert "number of methods. In no group: duty, N=10." in found
@@ -186,9 +192,11 @@ def test_two_methods_without_a_reference_have_a_table_of_pairs(tmp_path: Path):
 
 def test_a_mistake_in_a_group_is_one_sentence():
     with pytest.raises(UserError, match=r"^groups name the task 'duty_n4', which does not exist: "):
-        plan.from_dict(content(TASKS, METHODS, groups={"All": ["duty_n4"]}))
-    with pytest.raises(UserError, match=r"^groups\.All must hold at least one value"):
-        plan.from_dict(content(TASKS, METHODS, groups={"All": []}))
+        plan.from_dict(content(TASKS, METHODS, groups={"All": {"tasks": ["duty_n4"]}}))
+    with pytest.raises(UserError, match=r"^groups\.All\.tasks must hold at least one value"):
+        plan.from_dict(content(TASKS, METHODS, groups={"All": {"tasks": []}}))
+    with pytest.raises(UserError, match=r"^groups name the method 'vdm', which does not exist: .*'vdn'"):
+        plan.from_dict(content(TASKS, METHODS, groups={"All": {"tasks": ["duty_n3"], "methods": ["vdm"]}}))
 
 
 def test_the_share_won_is_what_methods_are_compared_by(tmp_path: Path):

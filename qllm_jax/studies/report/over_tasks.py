@@ -6,6 +6,7 @@ import numpy as np
 
 from qllm_jax import stats
 from qllm_jax.stats import tasks as across
+from qllm_jax.studies.plan import GroupEntry
 from qllm_jax.studies.report import aggregates, tables
 from qllm_jax.studies.report.aggregates import Block, Range
 from qllm_jax.studies.report.measured import Measured, metric_of
@@ -32,11 +33,12 @@ def title(data: Measured) -> str:
 def parts(data: Measured, pictures: list[str]) -> list[str]:
     """Return caption, pictures and tables; the pictures alone if no group of tasks has two methods to compare."""
     plan = data.study.plan
-    groups = plan.groups or {"": list(plan.tasks)}
-    blocks = {label: aggregates.block(data, tasks, list(plan.methods)) for label, tasks in groups.items()}
+    groups = plan.groups or {"": GroupEntry(list(plan.tasks))}
+    methods = list(plan.methods)
+    blocks = {title: aggregates.block(data, each.tasks, each.methods or methods) for title, each in groups.items()}
     if all(len(table.methods) < 2 for table in blocks.values()):
         return pictures
-    grouped = {task for tasks in groups.values() for task in tasks}
+    grouped = {task for each in groups.values() for task in each.tasks}
     others = "; ".join(data.task_label(task) for task in plan.tasks if task not in grouped)
     found = [CAPTION + (f" In no group: {others}." if others else ""), *pictures]
     for label, table in blocks.items():
