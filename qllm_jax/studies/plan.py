@@ -91,10 +91,10 @@ class FigureEntry:
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
 class GroupEntry:
-    """Tasks of which the report gives averages, for some methods or for all."""
+    """Tasks of which the report gives averages. `from_dict` fills in the methods of one that names none."""
 
     tasks: Names
-    methods: Names | None = None
+    methods: Names = field(default_factory=list)
 
 
 @dataclass(frozen=True, config=KNOWN_KEYS)
@@ -180,14 +180,15 @@ def from_dict(content: Any) -> Plan:
     if found := repeated([figure.name for figure in plan.figures]):
         raise UserError(f"two figures have the name {found[0]!r}")
     whole = lambda figure: {"tasks": figure.tasks or list(plan.tasks), "methods": figure.methods or list(plan.methods)}
-    return replace(plan, figures=[replace(figure, **whole(figure)) for figure in plan.figures])
+    groups = {title: replace(each, methods=each.methods or list(plan.methods)) for title, each in plan.groups.items()}
+    return replace(plan, figures=[replace(figure, **whole(figure)) for figure in plan.figures], groups=groups)
 
 
 def check_references(plan: Plan) -> None:
     """UserError for a task or a method that is used and does not exist."""
     used_by = [("cells", each.tasks, each.methods) for each in plan.cells]
     used_by += [("figures", each.tasks, each.methods) for each in plan.figures]
-    used_by += [("groups", each.tasks, each.methods or []) for each in plan.groups.values()]
+    used_by += [("groups", each.tasks, each.methods) for each in plan.groups.values()]
     for key, tasks, methods in used_by:
         for kind, used, known in (("task", tasks, plan.tasks), ("method", methods, plan.methods)):
             if unknown := [name for name in used if name not in known]:

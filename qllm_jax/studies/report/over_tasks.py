@@ -33,9 +33,8 @@ def title(data: Measured) -> str:
 def parts(data: Measured, pictures: list[str]) -> list[str]:
     """Return caption, pictures and tables; the pictures alone if no group of tasks has two methods to compare."""
     plan = data.study.plan
-    groups = plan.groups or {"": GroupEntry(list(plan.tasks))}
-    methods = list(plan.methods)
-    blocks = {title: aggregates.block(data, each.tasks, each.methods or methods) for title, each in groups.items()}
+    groups = plan.groups or {"": GroupEntry(list(plan.tasks), list(plan.methods))}
+    blocks = {title: aggregates.block(data, each.tasks, each.methods) for title, each in groups.items()}
     if all(len(table.methods) < 2 for table in blocks.values()):
         return pictures
     grouped = {task for each in groups.values() for task in each.tasks}
@@ -51,7 +50,8 @@ def group_parts(data: Measured, table: Block) -> list[str]:
     """Return the sentences and tables of one group of tasks."""
     if len(table.methods) < 2:
         return [NOTHING]
-    p = {frozenset(pair): p_value(table, *pair) for pair in itertools.combinations(table.methods, 2)}
+    pairs_of = itertools.combinations(table.methods, 2)
+    p = {frozenset((a, b)): across.improvement_p(table.scores[a], table.scores[b]) for a, b in pairs_of}
     # The one pair of two methods is told in the first table, if one of them is the reference.
     pairs = pairs_parts(data, table, p) if len(p) > 1 or data.study.plan.reference not in table.methods else []
     averages = [methods_table(data, table, p), ranks_sentence(data, table)]
@@ -84,11 +84,6 @@ def methods_table(data: Measured, table: Block, p: PValues) -> str:
     if reference in table.methods:
         header.extend([f"probability of improvement over {data.method_label(reference)}", "p"])
     return tables.markdown(header, rows)
-
-
-def p_value(table: Block, method: str, other: str) -> float:
-    """Return the p-value of the probability that a run of one method beats one of the other."""
-    return across.improvement_p(table.scores[method], table.scores[other])
 
 
 def pairs_parts(data: Measured, table: Block, p: PValues) -> list[str]:
